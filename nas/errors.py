@@ -1,0 +1,40 @@
+"""Errors that a user can act on.
+
+    NasError                     exit code 1
+    ├── InvalidInputError        exit code 2: an argument, a path, a URL or a study name is wrong
+    │   └── StudyMismatchError   the study exists and was created with other settings
+    ├── StudyLockedError         another coordinator that is alive owns the study
+    ├── SearchAbortedError       evaluations keep failing; the reason is the architectures' or the machine's
+    └── EvaluatorError           the evaluator itself cannot go on (the Ray cluster is gone, for example)
+
+Libraries' own exceptions are translated into these once, at the border of the package that owns the library.
+Every message says what was given, what was expected and what to do.
+"""
+
+
+class NasError(Exception):
+    """Root of every error that the command line reports as one line."""
+
+    exit_code = 1
+
+
+class InvalidInputError(NasError, ValueError):
+    """An argument, a path, a URL or a name cannot be used as given."""
+
+    exit_code = 2
+
+
+class StudyMismatchError(InvalidInputError):
+    """A study of this name exists and differs in something that is fixed at its creation."""
+
+
+class StudyLockedError(NasError):
+    """Another live coordinator owns the study."""
+
+
+class SearchAbortedError(NasError):
+    """Too many evaluations failed; the message carries the last reason."""
+
+
+class EvaluatorError(NasError):
+    """The evaluator cannot go on."""

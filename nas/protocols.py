@@ -1,0 +1,259 @@
+"""The three interfaces of the loop. Everything that the loop needs from the other packages stands here."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from nas.records import JSON, Costs, Front, Gene, Genotype, Latency, Lease, RungScore, SearchRecord, TrialFacts
+
+
+class Architecture(Protocol):
+    """A point of a space in canonical form: equal networks have equal hashes."""
+
+    @property
+    def arch_hash(self) -> str:
+        """SHA-256 (64 hex digits) of the canonical JSON of what is built; image size, input channels and classes included."""
+        ...
+
+    def to_spec(self) -> JSON:
+        """JSON from which the network is built; what the database, the workers and the zoo keep."""
+        ...
+
+    def layout(self) -> str:
+        """One readable line, for people."""
+        ...
+
+
+class SearchSpace(Protocol):
+    """A set of architectures that a genotype addresses. Needs no torch: nothing is built here."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def scale(self) -> str: ...
+
+    @property
+    def genes(self) -> tuple[Gene, ...]: ...
+
+    @property
+    def space_hash(self) -> str:
+        """SHA-256 of genes, scale, image size, channels and classes: two spaces with equal hashes give equal architectures."""
+        ...
+
+    def sample(self, rng: np.random.Generator) -> Genotype:
+        """A valid genotype, every gene uniform before repair."""
+        ...
+
+    def mutate(self, genotype: Genotype, rng: np.random.Generator) -> Genotype:
+        """A valid genotype whose architecture differs from that of `genotype` wherever the space has another one."""
+        ...
+
+    def repair(self, genotype: Genotype) -> Genotype:
+        """The nearest valid genotype: pure, idempotent, the identity on valid ones (DESIGN 2.8).
+
+        Raises:
+            InvalidInputError: if a gene is missing, unknown, or has a value that is not one of its values.
+        """
+        ...
+
+    def architecture(self, genotype: Genotype) -> Architecture:
+        """Canonical form of a valid genotype; switched-off genes have no influence."""
+        ...
+
+    def costs(self, architecture: Architecture) -> Costs:
+        """Without building the network."""
+        ...
+
+    def presets(self) -> Mapping[str, Genotype]:
+        """Published layouts projected to the scale, valid; the warm start of a search."""
+        ...
+
+    def largest(self) -> Architecture:
+        """The architecture with the most macs that the genes reach (approximately is enough): the reference of a study."""
+        ...
+
+    def draw(self, architecture: Architecture) -> str:
+        """An SVG picture of the layout."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One candidate to evaluate."""
+
+    trial_number: int
+    spec: JSON
+    seed: int
+    """Of initialisation and data order; the same for every candidate of a study unless the recipe says otherwise."""
+    attempt: int = 0
+    """0, then 1 and 2 for retries."""
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyMeasured:
+    """First event of a job when the study asks for latency. The job waits for `answer`."""
+
+    trial_number: int
+    worker: str
+    latency: Latency
+
+
+@dataclass(frozen=True, slots=True)
+class RungReached:
+    """One event per rung. The job waits for `answer`, except at the last rung, after which Finished follows without one."""
+
+    trial_number: int
+    worker: str
+    score: RungScore
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The job is over: it reached the last rung, or was answered with stop."""
+
+    trial_number: int
+    worker: str
+    device: str
+    weights: bytes | None
+    """safetensors, for a job that reached the last rung; None for one that was stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The job is over without a score."""
+
+    trial_number: int
+    worker: str
+    reason: str
+    retryable: bool
+    """True when the machine is to blame (dead actor, timeout, CUDA error), False when the architecture is (non-finite loss,
+    out of memory on an otherwise free device)."""
+
+
+Event = LatencyMeasured | RungReached | Finished | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What is measured before a search spends anything."""
+
+    largest_latency: Latency | None
+    """Of the reference architecture; None when the study asks for no latency."""
+    evaluation_s: float
+    """Estimated duration of one evaluation (timing and training) on one worker."""
+
+
+class Evaluator(Protocol):
+    """Evaluates jobs on `num_workers` workers, asynchronously. One thread calls it."""
+
+    @property
+    def num_workers(self) -> int: ...
+
+    def calibrate(self, largest: JSON, typical: JSON) -> Calibration:
+        """Time the spec `largest` and estimate the evaluation of the spec `typical`, by doing a small part of it.
+
+        Raises:
+            EvaluatorError: if no worker can do it; the message has the reason.
+        """
+        ...
+
+    def submit(self, job: Job) -> None:
+        """Start the job on a free worker. At most `num_workers` jobs are in flight; one more is a caller's error."""
+        ...
+
+    def answer(self, trial_number: int, proceed: bool) -> None:
+        """Let the job that waits after its last event go on, or stop it; Finished follows either way."""
+        ...
+
+    def events(self, timeout_s: float) -> Sequence[Event]:
+        """The events since the last call; waits up to timeout_s for the first one. Empty after a time-out.
+
+        Raises:
+            EvaluatorError: if no worker is left and none can be started.
+        """
+        ...
+
+    def activities(self) -> Mapping[str, str]:
+        """Worker -> what it does now ("trial 12: training"), for display."""
+        ...
+
+    def close(self) -> None:
+        """End every process of the evaluator. Jobs in flight are lost. May be called twice."""
+        ...
+
+
+class Store(Protocol):
+    """Facts in, fronts out. One coordinator writes a study; every method is one transaction and leaves none open.
+
+    Raises (every method):
+        NasError: with a message that has no password, if the database fails.
+    """
+
+    def create_search(self, search: SearchRecord) -> None:
+        """Add a study.
+
+        Raises:
+            InvalidInputError: if one of that name exists.
+        """
+        ...
+
+    def search(self, study: str) -> SearchRecord | None: ...
+
+    def searches(self) -> Sequence[SearchRecord]:
+        """All studies, by creation."""
+        ...
+
+    def acquire_lease(self, study: str, lease: Lease, stale_after_s: float) -> Lease | None:
+        """Make `lease` the owner of the study, atomically.
+
+        Returns:
+            The lease that was taken over: the former owner's, whose process is dead on this host or whose heartbeat, on another host, is
+            older than stale_after_s. None when there was none.
+
+        Raises:
+            StudyLockedError: if the owner is alive; the message names host, pid and heartbeat.
+        """
+        ...
+
+    def renew_lease(self, study: str, lease: Lease) -> None:
+        """Write heartbeat and Ray processes of the owner.
+
+        Raises:
+            StudyLockedError: if another process has become the owner meanwhile.
+        """
+        ...
+
+    def release_lease(self, study: str, lease: Lease) -> None:
+        """Give the study up; nothing happens if another process owns it."""
+        ...
+
+    def record(self, study: str, facts: TrialFacts, front: Front | None) -> None:
+        """Write the facts of a trial and, when it changed the front, the new snapshot, in one transaction.
+
+        A second call for the same trial number replaces nothing and is an error: facts are stored once.
+        """
+        ...
+
+    def forget_weights(self, study: str, trial_numbers: Sequence[int]) -> None:
+        """Note that the weights of these trials are no longer kept."""
+        ...
+
+    def facts(self, study: str) -> Iterator[TrialFacts]:
+        """All recorded trials of a study, by trial number."""
+        ...
+
+    def front(self, study: str, version: int | None = None) -> Front | None:
+        """A snapshot, by default the latest; None when there is none yet."""
+        ...
+
+    def fronts(self, study: str) -> Sequence[Front]:
+        """All snapshots, oldest first, without members (for histories)."""
+        ...
+
+    def record_export(self, study: str, trial_number: int, name: str, path: str) -> None:
+        """Note that a trial was exported to a zoo."""
+        ...

@@ -1,0 +1,205 @@
+"""Value objects that travel between the packages: genes, costs, measurements, facts, fronts.
+
+Units are in the names. top1 is a fraction in [0, 1]. Every number is finite: NaN and infinity are refused at construction,
+because they are outcomes with a reason and not values (DESIGN 2.12).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Literal
+
+JSON = dict[str, Any]
+Value = str | int
+Genotype = dict[str, Value]
+"""Gene name -> chosen value. Every genotype of a space has the same keys, in the same order."""
+
+Objectives = tuple[str, ...]
+"""("top1", cost) where cost is latency_ms, macs or param_count. top1 is maximised, the cost is minimised."""
+
+
+def _require_finite(record: Any) -> None:
+    for field in fields(record):
+        value = getattr(record, field.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{type(record).__name__}.{field.name} is {value}; only finite numbers are recorded")
+
+
+@dataclass(frozen=True, slots=True)
+class Gene:
+    """One choice of a space."""
+
+    name: str
+    values: tuple[Value, ...]
+    """At least one, distinct. The order matters for `ordered` genes only, but is always stable."""
+    ordered: bool
+    """True when neighbouring values are similar (depth, width, kernel)."""
+    meaning: str
+    """One line for `launch.py spaces`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What is known before training."""
+
+    param_count: int
+    """Trainable parameters, classifier included."""
+    macs: int
+    """Multiply-adds of one image, fvcore's convention (norm terms included)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """One timing of one architecture on one target."""
+
+    target: JSON
+    """Settings that make timings comparable (DESIGN 4): kind, device name, runtime and version, threads, batch, dtype, image size,
+    memory format, compile mode. Two latencies may stand in one front only when their targets are equal."""
+    conditions: JSON
+    """What was observed beside the timing: host, load, clocks, temperature, time."""
+    median_ms: float
+    """Per batch."""
+    ci_low_ms: float
+    ci_high_ms: float
+    """95 % confidence interval of the median."""
+    p95_ms: float
+    samples: int
+
+    def __post_init__(self) -> None:
+        _require_finite(self)
+
+
+@dataclass(frozen=True, slots=True)
+class RungScore:
+    """The score of one training at one rung."""
+
+    rung: int
+    """0-based."""
+    steps: int
+    """Optimizer steps done so far, from zero."""
+    top1: float
+    """On the validation split, after `steps`."""
+    loss: float
+    """Mean training loss since the previous rung."""
+    duration_s: float
+    """Training and validation time so far, monotonic clock, waiting for the device lock excluded."""
+
+    def __post_init__(self) -> None:
+        _require_finite(self)
+
+
+TrialState = Literal["COMPLETE", "PRUNED", "REJECTED", "FAIL"]
+"""COMPLETE: finished the last rung. PRUNED: stopped at a rung. REJECTED: over a hard limit, not trained (Optuna shows it as PRUNED with
+a constraint above zero). FAIL: no score, with a reason. COMPLETE and PRUNED count towards the budget."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFacts:
+    """Everything that is known about one trial once it is over; what Store.record writes in one transaction."""
+
+    trial_number: int
+    arch_hash: str
+    spec: JSON
+    layout: str
+    costs: Costs
+    seed: int
+    state: TrialState
+    reason: str | None = None
+    """For FAIL and REJECTED."""
+    latency: Latency | None = None
+    """None when no objective and no limit asks for it, or when timing failed."""
+    rungs: tuple[RungScore, ...] = ()
+    """Empty for REJECTED, and for a FAIL before the first rung."""
+    weights_path: str | None = None
+    """Relative to the artifacts folder; None when the weights were not kept."""
+    device: str = ""
+    worker: str = ""
+    duration_s: float = 0.0
+    """From submission to the end, monotonic clock."""
+
+    @property
+    def top1(self) -> float | None:
+        """Validation top1 at the last rung reached."""
+        return self.rungs[-1].top1 if self.rungs else None
+
+    def cost(self, objective: str) -> float | None:
+        """The value of a cost objective (latency_ms, macs or param_count); None when it was not measured."""
+        if objective == "latency_ms":
+            return None if self.latency is None else self.latency.median_ms
+        return float(getattr(self.costs, objective))
+
+
+@dataclass(frozen=True, slots=True)
+class FrontMember:
+    """One point of a front; its numbers are those of the recorded trial."""
+
+    trial_number: int
+    arch_hash: str
+    top1: float
+    cost: float
+    """In the unit of the study's cost objective."""
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """A snapshot of the non-dominated COMPLETE trials of a study."""
+
+    version: int
+    """1, 2, ... within the study."""
+    created: datetime
+    """UTC."""
+    reference_point: tuple[float, float]
+    """(top1, cost)."""
+    hypervolume: float
+    """Over (top1, ln cost) against the reference point."""
+    members: tuple[FrontMember, ...]
+    """By ascending cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRecord:
+    """What a study is: fixed at its creation, compared on every resume (DESIGN 2.14)."""
+
+    study: str
+    space: str
+    space_hash: str
+    objectives: Objectives
+    reference_point: tuple[float, float]
+    data: str
+    data_fingerprint: str
+    recipe: JSON
+    """Recipe and rungs."""
+    target: JSON | None
+    """Latency target settings (no measured part); None when no latency is asked for."""
+    limits: Mapping[str, float]
+    """Hard limits: a subset of latency_ms, param_count, macs."""
+    seed: int
+    config: JSON
+    """The whole configuration as given, storage password redacted. Information only, never compared."""
+    code_version: str
+    created: datetime
+    """UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessId:
+    """One process on one host, safe against reuse of the number."""
+
+    pid: int
+    start_time: float
+    """psutil's create_time()."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who coordinates a study now."""
+
+    host: str
+    process: ProcessId
+    heartbeat: datetime
+    """UTC."""
+    ray_processes: tuple[ProcessId, ...] = ()
+    """What the owner's local Ray session started; a takeover ends exactly these."""
+    ray_session: str = ""
+    """Path of that session's folder; it stands in the command line of every process of the session. Empty without a local Ray."""

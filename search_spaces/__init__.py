@@ -1,0 +1,1 @@
+"""Search spaces: genotype -> Architecture -> timm-style model, with costs, drawings and the model zoo."""
