@@ -1,0 +1,120 @@
+"""A lock per computing device, shared by the processes of one host: nothing is timed while anything else computes there (DESIGN 2.10).
+
+Training holds the lock shared for one slice of work at a time (a training step), timing holds it exclusively. Two advisory file locks make
+one device lock: `.lock` itself, and a turnstile `.turn` that everybody passes on the way in. A process that wants the exclusive lock stands
+in the turnstile until it is done, so newcomers queue behind it and a stream of shared holders cannot starve it.
+Source: the turnstile solution of the readers-writers problem in Downey, "The Little Book of Semaphores", section 4.2.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def device_identity(device: "torch.device | str") -> str:
+    """Name the physical device: "cpu" for the host's processors as a whole, the UUID for a GPU.
+
+    A CUDA index means another GPU in each process (CUDA_VISIBLE_DEVICES), a UUID does not.
+
+    Raises:
+        InvalidInputError: if the device is neither a CPU nor a CUDA device.
+    """
+    import torch  # here, because it takes a second and the lock itself does not need it
+
+    device = torch.device(device)
+    if device.type == "cpu":
+        return "cpu"
+    if device.type == "cuda":
+        return f"cuda-{torch.cuda.get_device_properties(device).uuid}"
+    raise InvalidInputError(f"device {str(device)!r} cannot be locked; expected cpu or cuda")
+
+
+class DeviceLock:
+    """The lock of one device. Not reentrant, and for one thread: give every thread an object of its own.
+
+    The kernel frees the lock when its holder dies, however it dies. (A child that was forked while the lock was held would share it;
+    programs started with exec do not.)
+
+    Args:
+        identity: of the device, as `device_identity` names it. Objects of equal identity and folder exclude each other.
+        folder: where the lock files lie; by default a folder of this user's under the host's temporary files.
+    """
+
+    def __init__(self, identity: str, folder: Path | None = None) -> None:
+        self.identity = identity
+        folder = _private_folder(folder or Path(tempfile.gettempdir()) / f"nas-device-locks-{os.getuid()}")
+        stem = _file_stem(identity)
+        self._lock = os.open(folder / f"{stem}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        self._turn = os.open(folder / f"{stem}.turn", os.O_RDWR | os.O_CREAT, 0o600)
+        self._held = False
+
+    @contextmanager
+    def shared(self) -> Iterator[float]:
+        """Compute on the device beside others who do. Yields the seconds spent waiting; costs microseconds when nobody waits."""
+        start = time.monotonic()
+        with self._not_nested():
+            with _flock(self._turn, fcntl.LOCK_SH):
+                fcntl.flock(self._lock, fcntl.LOCK_SH)
+            try:
+                yield time.monotonic() - start
+            finally:
+                fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[float]:
+        """Have the device alone. Yields the seconds spent waiting: at most until the present holders leave."""
+        start = time.monotonic()
+        with self._not_nested(), _flock(self._turn, fcntl.LOCK_EX), _flock(self._lock, fcntl.LOCK_EX):
+            yield time.monotonic() - start
+
+    @contextmanager
+    def _not_nested(self) -> Iterator[None]:
+        # A second flock on the same file descriptor would convert the first one without a word.
+        assert not self._held, f"the lock of {self.identity} is already held by this object"
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+
+
+@contextmanager
+def _flock(descriptor: int, operation: int) -> Iterator[None]:
+    fcntl.flock(descriptor, operation)
+    try:
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def _file_stem(identity: str) -> str:
+    """A readable file name; the digest keeps identities apart that differ in other characters only."""
+    return f"{re.sub(r'[^A-Za-z0-9-]', '_', identity)}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+
+
+def _private_folder(folder: Path) -> Path:
+    """Create the folder for this user alone.
+
+    Raises:
+        InvalidInputError: if it belongs to somebody else, who could then hold our locks for ever.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
+        raise InvalidInputError(
+            f"the folder of device locks {folder} must belong to you and be writable by you alone; remove it, or set TMPDIR to a folder of yours"
+        )
+    return folder
