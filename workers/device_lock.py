@@ -115,6 +115,7 @@ def _private_folder(folder: Path) -> Path:
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
         raise InvalidInputError(
-            f"the folder of device locks {folder} must belong to you and be writable by you alone; remove it, or set TMPDIR to a folder of yours"
+            f"the folder of device locks {folder} must belong to you and be writable by you alone; "
+            "remove it, or set TMPDIR to a folder of yours"
         )
     return folder

@@ -1,0 +1,143 @@
+"""What a latency is measured on: device, threads, batch, number format, compilation.
+
+    cpu:threads=1,batch=1
+    cuda:0,batch=64,dtype=bf16,compile
+
+A kind, a colon, then options separated by commas. The device index (cuda only) is a bare number; every option has a default, so `cpu` and
+`cuda` alone are targets too.
+"""
+
+import platform
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from nas.errors import InvalidInputError
+from nas.records import JSON
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+
+_OPTIONS = {
+    "cpu": ("threads", "batch", "dtype", "memory_format", "compile"),
+    "cuda": ("index", "batch", "dtype", "memory_format", "compile"),
+}
+_DEFAULTS: dict[str, JSON] = {
+    "cpu": {"threads": 1, "batch": 1, "dtype": "fp32", "memory_format": "contiguous"},
+    "cuda": {"batch": 64, "dtype": "bf16", "memory_format": "channels_last"},
+}
+_CHOICES = {"dtype": tuple(DTYPES), "memory_format": tuple(MEMORY_FORMATS), "compile": COMPILE_MODES}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyTarget:
+    """One target; `parse` makes it from text and `str` gives the text back, every option spelled out."""
+
+    kind: str
+    """cpu or cuda."""
+    index: int = 0
+    """Of the GPU, among those that this process sees; always 0 on a CPU."""
+    threads: int | None
+    """Intra-operator threads; None on a GPU, where the host's threads only launch kernels."""
+    batch: int
+    """Images per forward pass."""
+    dtype: str
+    """Of weights and input: a key of DTYPES."""
+    memory_format: str
+    """Of weights and input: a key of MEMORY_FORMATS."""
+    compile: str | None = None
+    """Mode of torch.compile: one of COMPILE_MODES; None runs the model as it is."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a target and check that this process can reach its device.
+
+        Raises:
+            InvalidInputError: for an unknown kind or option, a value out of range, an option given twice, or a GPU that is not there.
+        """
+        kind, _, rest = text.partition(":")
+        if kind not in _OPTIONS:
+            raise _invalid(text, f"the kind {kind!r} is unknown", f"one of {', '.join(_OPTIONS)}")
+        given = _read_options(text, kind, [item for item in rest.split(",") if item])
+        target = cls(**{"kind": kind, "threads": None, **_DEFAULTS[kind], **given})
+        if kind == "cuda" and target.index >= torch.cuda.device_count():
+            found = f"{torch.cuda.device_count()} of them" if torch.cuda.device_count() else "none"
+            raise _invalid(
+                text, f"it needs GPU {target.index}, and torch sees {found} here", "a device that is there, for example cpu:threads=1"
+            )
+        return target
+
+    def __str__(self) -> str:
+        values = {name: getattr(self, name) for name in _OPTIONS[self.kind]}
+        options = [str(value) if name == "index" else f"{name}={value}" for name, value in values.items() if value is not None]
+        return f"{self.kind}:{','.join(options)}"
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.kind, self.index)
+
+    def settings(self) -> JSON:
+        """What was asked for. The index is left out: equal GPUs give comparable numbers, and `fingerprint` tells unequal ones apart."""
+        return {name: value for name, value in asdict(self).items() if name != "index"}
+
+    def fingerprint(self, input_shape: tuple[int, int, int]) -> JSON:
+        """All that makes timings comparable: settings, device, runtime, input. Two latencies belong together when it is equal.
+
+        Args:
+            input_shape: (channels, height, width) of one image.
+        """
+        return {
+            **self.settings(),
+            "device_name": torch.cuda.get_device_name(self.device) if self.kind == "cuda" else _cpu_name(),
+            "runtime": "torch",
+            "runtime_version": torch.__version__,
+            "image_size": list(input_shape),
+        }
+
+
+def default_target() -> str:
+    """The target of a search that names none: the GPU if there is one, else one thread and one image on the CPU."""
+    return "cuda:0" if torch.cuda.is_available() else "cpu:threads=1,batch=1"
+
+
+def _read_options(text: str, kind: str, items: Iterable[str]) -> JSON:
+    given: JSON = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not equals:
+            name, value = ("index", name) if name.isdecimal() else (name, "default" if name == "compile" else "")
+        if name not in _OPTIONS[kind]:
+            raise _invalid(text, f"{item!r} is no option of {kind}", f"options among {', '.join(_OPTIONS[kind])}")
+        if name in given:
+            raise _invalid(text, f"{name} is given twice", "each option once")
+        given[name] = _read_value(text, name, value)
+    return given
+
+
+def _read_value(text: str, name: str, value: str) -> Any:
+    if name in _CHOICES:
+        if value not in _CHOICES[name]:
+            raise _invalid(text, f"{name}={value} is unknown", f"{name} as one of {', '.join(_CHOICES[name])}")
+        return value
+    smallest = 0 if name == "index" else 1
+    if not value.isdecimal() or int(value) < smallest:
+        raise _invalid(text, f"{name} is {value!r}" if value else f"{name} has no value", f"{name} as a whole number from {smallest}")
+    return int(value)
+
+
+def _invalid(text: str, problem: str, expected: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"latency target {text!r}: {problem}; expected {expected} (examples: cpu:threads=1,batch=1 or cuda:0,batch=64,dtype=bf16,compile)"
+    )
+
+
+def _cpu_name() -> str:
+    """Model name and instruction set that torch uses. Virtual machines often hide the model; the instruction set still shows."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{models[0] if models else platform.processor() or platform.machine()} ({torch.backends.cpu.get_cpu_capability()})"
