@@ -1,0 +1,52 @@
+# Each of these works as the first command in a fresh clone: it creates .venv from requirements.lock once, then runs.
+PYTHON ?= python3
+EXTRAS ?= test,postgres,onnx
+PYTEST_ARGS ?=
+SEARCH_ARGS ?=
+
+BIN := .venv/bin
+# One stamp per set of extras; older than pyproject.toml or the lock means: install again.
+RUNTIME := .venv/.installed
+DEVELOPMENT := .venv/.installed-$(EXTRAS)
+# Building without isolation keeps build tools under the lock too.
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
+
+.DEFAULT_GOAL := help
+.PHONY: help search test check dashboard lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+search: $(RUNTIME) ## search 200 architectures on the bundled digits; the same command continues
+	$(BIN)/python launch.py --space hybrid_layout --budget 200 $(SEARCH_ARGS)
+
+test: $(DEVELOPMENT) ## run every test that this machine can run
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+
+check: $(DEVELOPMENT) ## lint, format, types, import table, then the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) test
+
+dashboard: $(RUNTIME) ## show the studies on http://127.0.0.1:8080
+	$(BIN)/python launch.py dashboard
+
+lock: ## write requirements.lock from what .venv holds
+	@{ sed -n '/^#/p' requirements.lock; $(BIN)/python -m pip freeze --all --exclude-editable | sort -f; } > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
+
+clean: ## remove the environment and caches; runs/ and zoo/ stay
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv:
+	@echo "creating .venv"
+	$(PYTHON) -m venv .venv
+
+$(RUNTIME) $(DEVELOPMENT): pyproject.toml requirements.lock | .venv
+	@echo "installing under requirements.lock; the first time takes a few minutes"
+	@$(INSTALL) pip setuptools
+	@$(INSTALL) --no-build-isolation -e ".$(if $(filter $(DEVELOPMENT),$@),[$(EXTRAS)])"
+	@touch $@
