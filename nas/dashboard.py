@@ -19,7 +19,6 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.storages import BaseStorage
-from optuna_dashboard import wsgi
 
 from nas.errors import InvalidInputError
 from nas.records import Costs, Latency
@@ -100,6 +99,8 @@ def serve(storage: BaseStorage, artifact_folder: Path, port: int, started: Calla
     Raises:
         InvalidInputError: if the port cannot be used.
     """
+    from optuna_dashboard import wsgi  # here, because it takes a second (it loads scikit-learn), which a search would pay as well
+
     with _bind(port) as server:
         address = f"{HOST}:{server.server_port}"
         server.set_app(_reading_only(wsgi(storage, artifact_store=FileSystemArtifactStore(artifact_folder)), address))
@@ -109,9 +110,8 @@ def serve(storage: BaseStorage, artifact_folder: Path, port: int, started: Calla
 
 
 class _ThreadingServer(ThreadingMixIn, WSGIServer):
+    # A browser keeps connections open: the end must not wait for them.
     daemon_threads = True
-    # An open page polls for ever on kept connections: the end must not wait for them.
-    block_on_close = False
 
 
 class _QuietHandler(WSGIRequestHandler):
