@@ -8,8 +8,8 @@ BIN := .venv/bin
 # One stamp per set of extras; older than pyproject.toml or the lock means: install again.
 RUNTIME := .venv/.installed
 DEVELOPMENT := .venv/.installed-$(EXTRAS)
-# Building without isolation keeps build tools under the lock too.
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
+# Building without isolation keeps build tools under the lock too; -qq keeps index addresses out of logs.
+INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check -c requirements.lock
 
 .DEFAULT_GOAL := help
 .PHONY: help search test check dashboard lock clean

@@ -1,0 +1,43 @@
+"""Numbers as people read them: costs, durations, counts."""
+
+import math
+
+_COSTS = {"latency_ms": ("latency", "ms", 1.0), "macs": ("macs", "M", 1e6), "param_count": ("params", "M", 1e6)}
+"""Cost objective -> name for people, unit, value of the unit."""
+
+
+def cost_axis(objective: str) -> str:
+    """Name and unit of a cost objective: "latency, ms"."""
+    name, unit, _ = _COSTS[objective]
+    return f"{name}, {unit}"
+
+
+def cost_in_unit(objective: str, value: float) -> float:
+    """A cost in the unit of `cost_axis`: milliseconds, or millions."""
+    return value / _COSTS[objective][2]
+
+
+def cost_text(objective: str, value: float, *, unit: bool = True) -> str:
+    """A cost with three significant digits: "3.21 ms", "12.4 M"."""
+    scaled = cost_in_unit(objective, value)
+    digits = max(0, 2 - math.floor(math.log10(scaled))) if scaled > 0 else 0
+    return f"{scaled:.{digits}f}" + (f" {_COSTS[objective][1]}" if unit else "")
+
+
+def duration_text(seconds: float) -> str:
+    """A duration in its two largest units: "45 s", "12 min 05 s", "26 h 03 min", "3 d 02 h"; days from the second day's end on."""
+    total_s = round(seconds)
+    if total_s < 60:
+        return f"{total_s} s"
+    if total_s < 3600:
+        return f"{total_s // 60} min {total_s % 60:02} s"
+    total_min = round(seconds / 60)
+    if total_min < 48 * 60:
+        return f"{total_min // 60} h {total_min % 60:02} min"
+    total_h = round(seconds / 3600)
+    return f"{total_h // 24} d {total_h % 24:02} h"
+
+
+def count_text(count: int) -> str:
+    """A count that may be huge: "65,536" or "3.1e+24"."""
+    return f"{count:,}" if count < 10**9 else f"{count:.1e}"
