@@ -1,0 +1,154 @@
+"""Storage URLs and connections: SQLite in WAL mode, PostgreSQL through psycopg."""
+
+import importlib.util
+import json
+import re
+import sqlite3
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import URL, Engine, event
+from sqlalchemy.exc import ArgumentError
+
+from nas.errors import InvalidInputError
+
+BUSY_TIMEOUT_S = 30.0
+CONNECT_TIMEOUT_S = 5
+_EXPECTED = "expected sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST:PORT/NAME"
+
+
+class WalConnection(sqlite3.Connection):
+    """A SQLite connection in WAL mode: readers never wait for the writer, and a commit needs no fsync of its own.
+
+    With synchronous=NORMAL a power cut may lose the last commits but never corrupts; a killed process loses nothing.
+    Source: https://www.sqlite.org/wal.html and https://www.sqlite.org/pragma.html#pragma_synchronous
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        try:
+            self._enter_wal_mode()
+            self.execute("PRAGMA synchronous=NORMAL")
+        except sqlite3.Error:
+            self.close()
+            raise
+
+    def _enter_wal_mode(self) -> None:
+        # Two processes that create one database at the same moment: SQLite answers "locked" here without waiting for the busy timeout.
+        deadline = time.monotonic() + BUSY_TIMEOUT_S
+        while self.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+            try:
+                self.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+
+def redact_url(url: str) -> str:
+    """The URL with *** for its password, however it is written; SQLite has none and stays as it is."""
+    if url.startswith("sqlite"):
+        return url
+    url = re.sub(r"(://[^:/@?]*):.*@", r"\1:***@", url, flags=re.DOTALL)
+    return re.sub(r"([?&](?:ssl)?password=)[^&#]*", r"\1***", url, flags=re.IGNORECASE)
+
+
+def parse_url(url: str) -> URL:
+    """Check a storage URL without connecting.
+
+    Raises:
+        InvalidInputError: if it is malformed, names another database system or lacks a driver; the message has no password.
+    """
+    shown = redact_url(url)
+    try:
+        parsed = sa.make_url(url)
+    except (ArgumentError, ValueError):
+        # Without `from`: the original message may quote the URL with its password.
+        raise InvalidInputError(f"cannot read the storage URL {shown}: {_EXPECTED}") from None
+    if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
+        return _check_sqlite(parsed, shown)
+    if parsed.drivername in ("postgresql", "postgresql+psycopg"):
+        return _check_postgres(parsed, shown)
+    raise InvalidInputError(f"the storage URL {shown} names {parsed.drivername!r}: {_EXPECTED}")
+
+
+def _check_sqlite(url: URL, shown: str) -> URL:
+    if not url.database or url.database == ":memory:" or url.host or url.query:
+        raise InvalidInputError(f"the storage URL {shown} names no plain file: expected sqlite:///FILE (four slashes for an absolute path)")
+    return url
+
+
+def _check_postgres(url: URL, shown: str) -> URL:
+    if importlib.util.find_spec("psycopg") is None:
+        raise InvalidInputError(f"the storage URL {shown} needs the driver psycopg: install this project with the extra `postgres`")
+    if "@" in (url.host or ""):
+        raise InvalidInputError(f"cannot read the storage URL {shown}: write a @ in the password as %40")
+    return url
+
+
+def engine_kwargs(url: str) -> dict[str, Any]:
+    """Arguments for `sqlalchemy.create_engine`, here and in `optuna.storages.RDBStorage(url, engine_kwargs=...)`.
+
+    Raises:
+        InvalidInputError: as parse_url.
+    """
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return {"connect_args": {"factory": WalConnection, "timeout": BUSY_TIMEOUT_S}}
+    timeout = {} if "connect_timeout" in parsed.query else {"connect_timeout": CONNECT_TIMEOUT_S}
+    return {"connect_args": timeout, "pool_pre_ping": True}
+
+
+def make_engine(url: str, *, create: bool = True) -> Engine:
+    """An engine for our own tables: real transactions and foreign keys on SQLite too. Nothing is connected yet.
+
+    Args:
+        url: the storage URL.
+        create: make the parent folder of a SQLite file; without it the file must exist.
+
+    Raises:
+        InvalidInputError: if the URL cannot be used, the folder cannot be made, or there is no such file.
+    """
+    parsed = parse_url(url)
+    engine = sa.create_engine(parsed, json_serializer=partial(json.dumps, allow_nan=False), **engine_kwargs(url))
+    if parsed.get_backend_name() == "sqlite":
+        _prepare_file(Path(str(parsed.database)), url, create)
+        event.listen(engine, "connect", _leave_transactions_to_us)
+        event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _prepare_file(path: Path, url: str, create: bool) -> None:
+    if not create:
+        if not path.exists():
+            raise InvalidInputError(f"there is no database {url}: name the one that a search has written (--storage)")
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInputError(
+            f"cannot make the folder of the database {url}: {error.strerror}; name a folder that you may write"
+        ) from error
+
+
+def _leave_transactions_to_us(connection: sqlite3.Connection, _record: object) -> None:
+    # sqlite3 would open its transaction before the first INSERT only, so that a read before it would stand outside.
+    connection.isolation_level = None
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin(connection: sa.Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
+
+
+def reading(engine: Engine) -> Engine:
+    """The same engine; each of its transactions sees one moment of the database."""
+    return engine if engine.dialect.name == "sqlite" else engine.execution_options(isolation_level="REPEATABLE READ")
+
+
+def writing(engine: Engine) -> Engine:
+    """The same engine; each of its transactions takes SQLite's write lock first, because a reader cannot become a writer later."""
+    return engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")

@@ -1,0 +1,110 @@
+"""Snapshots of fronts: appended, read, and proved against the facts. Works inside the caller's transaction."""
+
+import json
+import math
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from db.rows import front_record, front_values
+from db.tables import architectures, front_members, fronts, latencies, searches, trainings
+from db.trials import training_ids
+from nas.front import front_of, hypervolume
+from nas.records import Front, FrontMember, SearchRecord, TrialFacts
+
+_FRONTS = sa.select(fronts).join(searches).where(searches.c.study == sa.bindparam("study")).order_by(fronts.c.version.desc())
+_MEMBERS = (
+    sa.select(trainings.c.trial_number, architectures.c.arch_hash, front_members.c.top1, front_members.c.cost)
+    .select_from(front_members.join(trainings).join(architectures))
+    .where(front_members.c.front_id == sa.bindparam("front_id"))
+    .order_by(front_members.c.position)
+)
+
+
+def insert_front(connection: Connection, search_id: int, front: Front) -> None:
+    """Append a snapshot; its members' facts are recorded already."""
+    trials = training_ids(connection, search_id, [member.trial_number for member in front.members])
+    key = connection.execute(sa.insert(fronts), front_values(search_id, front)).inserted_primary_key
+    assert key is not None
+    rows = [
+        {
+            "front_id": key[0],
+            "position": position,
+            "training_id": trials[member.trial_number].id,
+            "latency_id": trials[member.trial_number].latency_id,
+            "top1": member.top1,
+            "cost": member.cost,
+        }
+        for position, member in enumerate(front.members)
+    ]
+    connection.execute(sa.insert(front_members), rows)
+
+
+def select_front(connection: Connection, study: str, version: int | None) -> Front | None:
+    """That version, or the latest."""
+    wanted = _FRONTS.limit(1) if version is None else _FRONTS.where(fronts.c.version == version)
+    row = connection.execute(wanted, {"study": study}).one_or_none()
+    if row is None:
+        return None
+    members = connection.execute(_MEMBERS, {"front_id": row.id})
+    return front_record(row, tuple(FrontMember(*member) for member in members))
+
+
+def select_fronts(connection: Connection, study: str) -> list[Front]:
+    """Oldest first, without members."""
+    rows = connection.execute(_FRONTS, {"study": study}).all()
+    return [front_record(row, ()) for row in reversed(rows)]
+
+
+def latest_front_faults(search: SearchRecord, facts: Sequence[TrialFacts], latest: Front | None) -> list[str]:
+    """Where the latest snapshot differs from the front that the facts give.
+
+    Returns:
+        One line per difference; empty when snapshot and facts agree.
+    """
+    cost_objective = search.objectives[1]
+    expected = front_of(facts, cost_objective, search.reference_point)
+    if latest is None:
+        return [f"no front is recorded, but {len(expected)} trials are not dominated"] if expected else []
+    faults = [f"front {latest.version} lacks {member}" for member in expected if member not in latest.members]
+    faults += [f"front {latest.version} has {member}, which the facts do not give" for member in latest.members if member not in expected]
+    if not faults and latest.members != expected:
+        faults.append(f"the members of front {latest.version} are not ordered by cost")
+    if latest.reference_point != search.reference_point:
+        faults.append(f"front {latest.version} has reference point {latest.reference_point}, the study {search.reference_point}")
+    volume = hypervolume(((m.top1, m.cost) for m in expected), search.reference_point)
+    if not math.isclose(volume, latest.hypervolume, rel_tol=1e-9, abs_tol=1e-12):
+        faults.append(f"front {latest.version} has hypervolume {latest.hypervolume}, its members {volume}")
+    targets = {json.dumps(trial.latency.target, sort_keys=True) for trial in facts if trial.latency is not None}
+    if cost_objective == "latency_ms" and len(targets) > 1:
+        faults.append(f"latencies of {len(targets)} different targets stand in one study")
+    return faults
+
+
+def snapshot_faults(connection: Connection, search: SearchRecord) -> list[str]:
+    """Where a member of any snapshot differs from the rows it rests on; one line each."""
+    cost_objective = search.objectives[1]
+    cost = latencies.c.median_ms if cost_objective == "latency_ms" else architectures.c[cost_objective]
+    broken = (
+        sa.select(fronts.c.version, trainings.c.trial_number)
+        .select_from(
+            front_members.join(fronts)
+            .join(searches, fronts.c.search_id == searches.c.id)
+            .join(trainings, front_members.c.training_id == trainings.c.id)
+            .join(architectures, trainings.c.architecture_id == architectures.c.id)
+            .join(latencies, front_members.c.latency_id == latencies.c.id, isouter=True)
+        )
+        .where(
+            searches.c.study == search.study,
+            sa.or_(
+                trainings.c.search_id != fronts.c.search_id,
+                trainings.c.state != "COMPLETE",
+                trainings.c.latency_id.is_distinct_from(front_members.c.latency_id),
+                trainings.c.top1.is_distinct_from(front_members.c.top1),
+                cost.is_distinct_from(front_members.c.cost),
+            ),
+        )
+        .order_by(fronts.c.version, front_members.c.position)
+    )
+    return [f"front {row.version}: trial {row.trial_number} differs from its recorded facts" for row in connection.execute(broken)]

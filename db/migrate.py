@@ -1,0 +1,73 @@
+"""Brings a database to the tables of this code: a new one, or one that an older version wrote."""
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine
+
+from db.engine import reading, writing
+from db.errors import translated_errors
+from nas.errors import InvalidInputError
+
+VERSION_TABLE = "nas_alembic_version"
+"""Not alembic_version: that one is Optuna's, in the same database."""
+
+SCHEMA_VERSION = "0001"
+"""The newest file in db/migrations/versions, so that an up-to-date database opens without reading them."""
+
+# Any number will do; it only must be the same in every process that migrates one PostgreSQL database.
+_ADVISORY_LOCK = 0x6E617364
+
+
+def ensure_schema(engine: Engine, *, create: bool) -> None:
+    """Create or upgrade our tables if they need it; when they are current, one query and nothing more.
+
+    Args:
+        engine: of db.engine.make_engine.
+        create: False to refuse a database without our tables instead of creating them.
+
+    Raises:
+        InvalidInputError: if the database does not answer, is newer than this code, or holds no study and create is False.
+        NasError: if the upgrade fails; it is then as it was before.
+    """
+    with translated_errors(engine.url, opening=True):
+        with reading(engine).begin() as connection:
+            version = schema_version(connection)
+        if version == SCHEMA_VERSION:
+            return
+        place = engine.url.render_as_string(hide_password=True)
+        if version is None and not create:
+            raise InvalidInputError(f"the database {place} holds no study: name the one that a search has written (--storage)")
+        with writing(engine).begin() as connection:
+            _upgrade(connection, place)
+
+
+def schema_version(connection: Connection) -> str | None:
+    """The version of our tables in this database; None without any."""
+    if not sa.inspect(connection).has_table(VERSION_TABLE):
+        return None
+    version: str | None = connection.scalar(sa.text(f"SELECT version_num FROM {VERSION_TABLE}"))
+    return version
+
+
+def alembic_config(connection: Connection) -> Config:
+    """What alembic needs to work on our tables over this connection."""
+    config = Config()
+    config.set_main_option("script_location", "db:migrations")
+    config.attributes["connection"] = connection
+    return config
+
+
+def _upgrade(connection: Connection, place: str) -> None:
+    if connection.dialect.name == "postgresql":
+        # Two processes that open one new database: the second waits here, then finds the work done. SQLite's write lock does the same.
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+    config = alembic_config(connection)
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    version = schema_version(connection)
+    if version is not None and version not in known:
+        raise InvalidInputError(
+            f"the database {place} has tables of version {version}, this code knows {SCHEMA_VERSION}: update it, or name another database"
+        )
+    command.upgrade(config, "head")

@@ -1,0 +1,182 @@
+"""Records to rows and back. What is written is read back equal; JSON columns hold JSON values, so a tuple inside one returns as a list."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Row
+
+from nas.records import JSON, Costs, Front, FrontMember, Latency, Lease, ProcessId, RungScore, SearchRecord, TrialFacts
+
+Values = dict[str, Any]
+"""Column name -> value."""
+
+
+def require_finite(what: str, values: Iterable[float]) -> None:
+    """Refuse NaN and infinity where the record itself does not (DESIGN 2.12).
+
+    Raises:
+        ValueError: naming `what`.
+    """
+    for value in values:
+        if not math.isfinite(value):
+            raise ValueError(f"{what} is {value}; only finite numbers are recorded")
+
+
+def json_hash(value: JSON) -> str:
+    """SHA-256 (64 hex digits) of the JSON with sorted keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def search_values(search: SearchRecord) -> Values:
+    require_finite("the reference point", search.reference_point)
+    reference_top1, reference_cost = search.reference_point
+    return {
+        "study": search.study,
+        "space": search.space,
+        "space_hash": search.space_hash,
+        "objectives": list(search.objectives),
+        "reference_top1": reference_top1,
+        "reference_cost": reference_cost,
+        "data": search.data,
+        "data_fingerprint": search.data_fingerprint,
+        "recipe": search.recipe,
+        "target": search.target,
+        "limits": dict(search.limits),
+        "seed": search.seed,
+        "config": search.config,
+        "code_version": search.code_version,
+        "created": search.created,
+    }
+
+
+def search_record(row: Row[Any]) -> SearchRecord:
+    return SearchRecord(
+        study=row.study,
+        space=row.space,
+        space_hash=row.space_hash,
+        objectives=tuple(row.objectives),
+        reference_point=(row.reference_top1, row.reference_cost),
+        data=row.data,
+        data_fingerprint=row.data_fingerprint,
+        recipe=row.recipe,
+        target=row.target,
+        limits=row.limits,
+        seed=row.seed,
+        config=row.config,
+        code_version=row.code_version,
+        created=row.created,
+    )
+
+
+def lease_values(study: str, lease: Lease) -> Values:
+    return {
+        "study": study,
+        "host": lease.host,
+        "pid": lease.process.pid,
+        "start_time_s": lease.process.start_time,
+        "heartbeat": lease.heartbeat,
+        "ray_processes": [asdict(process) for process in lease.ray_processes],
+        "ray_session": lease.ray_session,
+    }
+
+
+def lease_record(row: Row[Any]) -> Lease:
+    return Lease(
+        host=row.host,
+        process=ProcessId(row.pid, row.start_time_s),
+        heartbeat=row.heartbeat,
+        ray_processes=tuple(ProcessId(**process) for process in row.ray_processes),
+        ray_session=row.ray_session,
+    )
+
+
+def architecture_values(space: str, facts: TrialFacts) -> Values:
+    spec = json.loads(json.dumps(facts.spec, allow_nan=False))
+    return {"arch_hash": facts.arch_hash, "space": space, "spec": spec, "layout": facts.layout, **asdict(facts.costs)}
+
+
+def latency_values(architecture_id: int, latency: Latency) -> Values:
+    return {"architecture_id": architecture_id, **asdict(latency), "recorded": datetime.now(UTC)}
+
+
+def training_values(facts: TrialFacts) -> Values:
+    """The columns of `trainings` that the facts alone determine."""
+    require_finite("TrialFacts.duration_s", [facts.duration_s])
+    last = facts.rungs[-1] if facts.rungs else None
+    return {
+        "trial_number": facts.trial_number,
+        "seed": facts.seed,
+        "state": facts.state,
+        "reason": None if facts.reason is None else _storable(facts.reason),
+        "rung": last and last.rung,
+        "steps": last and last.steps,
+        "top1": last and last.top1,
+        "loss": last and last.loss,
+        "curve": [asdict(score) for score in facts.rungs],
+        "duration_s": facts.duration_s,
+        "device": facts.device,
+        "worker": facts.worker,
+        "weights_path": facts.weights_path,
+        "recorded": datetime.now(UTC),
+    }
+
+
+def _storable(text: str) -> str:
+    # A reason quotes what a crashed worker printed: bytes that are no text must not keep the failure itself from being recorded.
+    return text.encode("utf-8", "replace").decode().replace("\0", "?")
+
+
+def trial_facts(row: Row[Any]) -> TrialFacts:
+    """From the columns of trainings, architectures and latencies (all NULL without one)."""
+    return TrialFacts(
+        trial_number=row.trial_number,
+        arch_hash=row.arch_hash,
+        spec=row.spec,
+        layout=row.layout,
+        costs=Costs(row.param_count, row.macs),
+        seed=row.seed,
+        state=row.state,
+        reason=row.reason,
+        latency=None if row.latency_id is None else _latency(row),
+        rungs=tuple(RungScore(**score) for score in row.curve),
+        weights_path=row.weights_path,
+        device=row.device,
+        worker=row.worker,
+        duration_s=row.duration_s,
+    )
+
+
+def _latency(row: Row[Any]) -> Latency:
+    return Latency(
+        target=row.target,
+        conditions=row.conditions,
+        median_ms=row.median_ms,
+        ci_low_ms=row.ci_low_ms,
+        ci_high_ms=row.ci_high_ms,
+        p95_ms=row.p95_ms,
+        samples=row.samples,
+    )
+
+
+def front_values(search_id: int, front: Front) -> Values:
+    require_finite("a number of the front", [front.hypervolume, *front.reference_point])
+    for member in front.members:
+        require_finite(f"a number of front member {member.trial_number}", [member.top1, member.cost])
+    reference_top1, reference_cost = front.reference_point
+    return {
+        "search_id": search_id,
+        "version": front.version,
+        "created": front.created,
+        "reference_top1": reference_top1,
+        "reference_cost": reference_cost,
+        "hypervolume": front.hypervolume,
+    }
+
+
+def front_record(row: Row[Any], members: tuple[FrontMember, ...]) -> Front:
+    return Front(row.version, row.created, (row.reference_top1, row.reference_cost), row.hypervolume, members)

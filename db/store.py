@@ -1,0 +1,154 @@
+"""SqlStore: nas.protocols.Store on SQLite or PostgreSQL."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import IntegrityError
+
+from db.engine import make_engine, reading, writing
+from db.errors import translated_errors
+from db.fronts import insert_front, latest_front_faults, select_front, select_fronts, snapshot_faults
+from db.lease import IsAlive, process_is_alive, release_lease, renew_lease, take_lease
+from db.migrate import ensure_schema
+from db.rows import search_record, search_values
+from db.tables import exports, searches, trainings
+from db.trials import insert_trial, search_row, select_trials, training_ids
+from nas.errors import InvalidInputError, NasError
+from nas.records import Front, Lease, SearchRecord, TrialFacts
+
+
+def open_store(url: str, *, create: bool = True) -> "SqlStore":
+    """Connect, and bring our tables up to date.
+
+    Args:
+        url: sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST:PORT/NAME.
+        create: True to make a missing SQLite file, its folder and our tables; False, for commands that only read, to refuse instead and
+            leave nothing behind.
+
+    Raises:
+        InvalidInputError: if the URL cannot be used, the server does not answer, or the database is newer than this code; the message
+            has no password.
+    """
+    engine = make_engine(url, create=create)
+    try:
+        ensure_schema(engine, create=create)
+    except NasError:
+        engine.dispose()
+        raise
+    return SqlStore(engine)
+
+
+class SqlStore:
+    """Facts in, fronts out (nas.protocols.Store).
+
+    Every method is one transaction and leaves none open. May be used by several threads; a study has one writing process, which holds
+    its lease. Facts that are recorded are never changed, except that the weights of a trial may be forgotten.
+    """
+
+    def __init__(self, engine: Engine, is_alive: IsAlive = process_is_alive) -> None:
+        """Use a database that has our tables, over an engine of db.engine.make_engine; most callers want open_store."""
+        self._engine = engine
+        self._reader = reading(engine)
+        self._writer = writing(engine)
+        self._is_alive = is_alive
+
+    def close(self) -> None:
+        """Close the connections. May be called twice."""
+        self._engine.dispose()
+
+    def create_search(self, search: SearchRecord) -> None:
+        try:
+            with self._writing() as connection:
+                connection.execute(sa.insert(searches), search_values(search))
+        except IntegrityError as error:
+            raise InvalidInputError(f"a study named {search.study!r} exists: resume it, or give another name (--study)") from error
+
+    def search(self, study: str) -> SearchRecord | None:
+        with self._reading() as connection:
+            row = connection.execute(sa.select(searches).where(searches.c.study == study)).one_or_none()
+        return None if row is None else search_record(row)
+
+    def searches(self) -> Sequence[SearchRecord]:
+        with self._reading() as connection:
+            rows = connection.execute(sa.select(searches).order_by(searches.c.created, searches.c.id)).all()
+        return [search_record(row) for row in rows]
+
+    def acquire_lease(self, study: str, lease: Lease, stale_after_s: float) -> Lease | None:
+        while True:
+            try:
+                with self._writing() as connection:
+                    return take_lease(connection, study, lease, stale_after_s, self._is_alive)
+            except IntegrityError:
+                continue  # another process was quicker; the next look finds its lease
+
+    def renew_lease(self, study: str, lease: Lease) -> None:
+        with self._writing() as connection:
+            renew_lease(connection, study, lease)
+
+    def release_lease(self, study: str, lease: Lease) -> None:
+        with self._writing() as connection:
+            release_lease(connection, study, lease)
+
+    def record(self, study: str, facts: TrialFacts, front: Front | None) -> None:
+        try:
+            with self._writing() as connection:
+                search = search_row(connection, study)
+                insert_trial(connection, search, facts)
+                if front is not None:
+                    insert_front(connection, search.id, front)
+        except IntegrityError as error:
+            version = "" if front is None else f" or front {front.version}"
+            raise NasError(f"trial {facts.trial_number}{version} of study {study!r} is recorded already; facts are stored once") from error
+
+    def forget_weights(self, study: str, trial_numbers: Sequence[int]) -> None:
+        with self._writing() as connection:
+            rows = training_ids(connection, search_row(connection, study).id, trial_numbers).values()
+            forgotten = trainings.c.id.in_([row.id for row in rows])
+            connection.execute(sa.update(trainings).where(forgotten).values(weights_path=None))
+
+    def facts(self, study: str) -> Iterator[TrialFacts]:
+        with self._reading() as connection:
+            recorded = select_trials(connection, study)
+        return iter(recorded)
+
+    def front(self, study: str, version: int | None = None) -> Front | None:
+        with self._reading() as connection:
+            return select_front(connection, study, version)
+
+    def fronts(self, study: str) -> Sequence[Front]:
+        with self._reading() as connection:
+            return select_fronts(connection, study)
+
+    def check_fronts(self, study: str) -> list[str]:
+        """Prove that the recorded fronts equal the facts: the latest one is computed anew, of all others every member is compared.
+
+        Returns:
+            One line per difference; empty when there is none.
+
+        Raises:
+            InvalidInputError: if there is no such study.
+        """
+        with self._reading() as connection:
+            search = search_record(search_row(connection, study))
+            facts = select_trials(connection, study)
+            latest = select_front(connection, study, None)
+            return latest_front_faults(search, facts, latest) + snapshot_faults(connection, search)
+
+    def record_export(self, study: str, trial_number: int, name: str, path: str) -> None:
+        with self._writing() as connection:
+            training = training_ids(connection, search_row(connection, study).id, [trial_number])[trial_number]
+            values = {"training_id": training.id, "name": name, "path": path, "exported": datetime.now(UTC)}
+            connection.execute(sa.insert(exports), values)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with translated_errors(self._engine.url), self._reader.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with translated_errors(self._engine.url), self._writer.begin() as connection:
+            yield connection

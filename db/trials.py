@@ -1,0 +1,90 @@
+"""The facts of trials: rows in architectures, latencies and trainings. Works inside the caller's transaction."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row
+
+from db.rows import architecture_values, json_hash, latency_values, training_values, trial_facts
+from db.tables import architectures, latencies, searches, trainings
+from nas.errors import InvalidInputError
+from nas.records import TrialFacts
+
+_FACTS = (
+    sa.select(
+        *(column for column in trainings.columns if column.name not in ("id", "rung", "steps", "top1", "loss", "recorded")),
+        *(architectures.c[name] for name in ("arch_hash", "spec", "layout", "param_count", "macs")),
+        *(latencies.c[name] for name in ("target", "conditions", "median_ms", "ci_low_ms", "ci_high_ms", "p95_ms", "samples")),
+    )
+    .select_from(trainings.join(architectures).join(latencies, trainings.c.latency_id == latencies.c.id, isouter=True).join(searches))
+    .where(searches.c.study == sa.bindparam("study"))
+    .order_by(trainings.c.trial_number)
+)
+
+
+def search_row(connection: Connection, study: str) -> Row[Any]:
+    """The row of a study.
+
+    Raises:
+        InvalidInputError: if there is none of that name.
+    """
+    row = connection.execute(sa.select(searches).where(searches.c.study == study)).one_or_none()
+    if row is None:
+        raise InvalidInputError(f"there is no study {study!r} in this database; `launch.py status` lists those there are")
+    return row
+
+
+def insert_trial(connection: Connection, search: Row[Any], facts: TrialFacts) -> None:
+    """Add the training row of a trial, and its latency and architecture rows where it has new ones."""
+    architecture_id = _architecture_id(connection, search.space, facts)
+    latency_id = None
+    if facts.latency is not None:
+        latency_id = _insert(connection, latencies, latency_values(architecture_id, facts.latency))
+    _insert(
+        connection,
+        trainings,
+        {
+            **training_values(facts),
+            "search_id": search.id,
+            "architecture_id": architecture_id,
+            "latency_id": latency_id,
+            "data_fingerprint": search.data_fingerprint,
+            "recipe_hash": json_hash(search.recipe),
+        },
+    )
+
+
+def select_trials(connection: Connection, study: str) -> list[TrialFacts]:
+    """By trial number; empty for an unknown study."""
+    return [trial_facts(row) for row in connection.execute(_FACTS, {"study": study})]
+
+
+def training_ids(connection: Connection, search_id: int, trial_numbers: Sequence[int]) -> dict[int, Row[Any]]:
+    """Trial number -> row with id and latency_id.
+
+    Raises:
+        InvalidInputError: if one of the trials has no facts.
+    """
+    wanted = sa.select(trainings.c.id, trainings.c.trial_number, trainings.c.latency_id).where(
+        trainings.c.search_id == search_id, trainings.c.trial_number.in_(trial_numbers)
+    )
+    rows: dict[int, Row[Any]] = {row.trial_number: row for row in connection.execute(wanted)}
+    missing = sorted(set(trial_numbers) - rows.keys())
+    if missing:
+        raise InvalidInputError(f"trial {missing[0]} has no recorded facts in this study; `launch.py pareto` lists trials that have")
+    return rows
+
+
+def _architecture_id(connection: Connection, space: str, facts: TrialFacts) -> int:
+    values = architecture_values(space, facts)
+    for row in connection.execute(sa.select(architectures).where(architectures.c.arch_hash == facts.arch_hash)):
+        if all(row._mapping[name] == value for name, value in values.items()):
+            return int(row.id)
+    return _insert(connection, architectures, values)
+
+
+def _insert(connection: Connection, table: sa.Table, values: dict[str, Any]) -> int:
+    key = connection.execute(sa.insert(table), values).inserted_primary_key
+    assert key is not None
+    return int(key[0])
