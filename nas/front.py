@@ -1,7 +1,7 @@
 """Pareto fronts of (top1, cost): who is on them, how good they are, which point to pick.
 
-Two objectives: top1 is maximised, the cost (latency_ms, macs or param_count) is minimised. Hypervolume is taken over (top1, ln cost), so that
-halving the cost is worth the same everywhere (DESIGN 2.14).
+Two objectives: top1 is maximised, the cost (latency_ms, macs or param_count) is minimised. Hypervolume is taken over (top1, ln cost), so
+that halving the cost is worth the same everywhere.
 """
 
 import bisect
@@ -131,7 +131,9 @@ class FrontKeeper:
             rival = self._members[position - 1]
             if rival.top1 > new.top1 or (rival.top1 == new.top1 and rival.cost < new.cost):
                 return False
-        survivors = [m for m in self._members if not (m.cost >= new.cost and m.top1 <= new.top1 and (m.cost, m.top1) != (new.cost, new.top1))]
+        survivors = [
+            m for m in self._members if not (m.cost >= new.cost and m.top1 <= new.top1 and (m.cost, m.top1) != (new.cost, new.top1))
+        ]
         bisect.insort(survivors, new, key=lambda m: (m.cost, m.top1, m.trial_number))
         self._members = survivors
         return True

@@ -39,6 +39,11 @@ class SearchSpace(Protocol):
     def genes(self) -> tuple[Gene, ...]: ...
 
     @property
+    def num_genotypes(self) -> int:
+        """Number of combinations of gene values: at least the number of architectures."""
+        ...
+
+    @property
     def space_hash(self) -> str:
         """SHA-256 of genes, scale, image size, channels and classes: two spaces with equal hashes give equal architectures."""
         ...

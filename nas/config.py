@@ -1,0 +1,94 @@
+"""What a search is asked to do: the command line's options after validation."""
+
+from dataclasses import asdict, dataclass
+
+from nas.errors import InvalidInputError
+from nas.records import JSON, Objectives
+
+COST_OBJECTIVES = ("latency_ms", "macs", "param_count")
+WARM_STARTS = ("presets", "none")
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class SearchConfig:
+    """One search. Space, scale, data, objectives, latency target, limits and seed are fixed when the study is created; the rest is free."""
+
+    space: str
+    """Name of the search space."""
+    budget: int
+    """Number of distinct architectures to evaluate in the study, earlier runs included."""
+    study: str
+    """Name of the study; the same name continues it."""
+    storage: str
+    """SQLAlchemy URL of the database."""
+    artifacts: str
+    """Folder for weights and drawings."""
+    data: str = "digits"
+    """digits, cifar10:DIR, cifar100:DIR, folder:DIR or beton:FILE."""
+    scale: str = "nano"
+    """Size class of the networks."""
+    objectives: Objectives = ("top1", "latency_ms")
+    """top1 and one cost."""
+    latency_target: str | None = None
+    """What latency_ms is measured on; None when neither an objective nor a limit needs it."""
+    workers: int = 1
+    """Concurrent evaluations."""
+    gpus_per_worker: float = 0.0
+    """Share of a GPU that each worker reserves."""
+    sampler: str = "tpe_multivariate"
+    """Who proposes genotypes."""
+    seed: int = 0
+    """Of the sampler and of every training."""
+    max_latency_ms: float | None = None
+    """Hard limit: a slower candidate is rejected before training."""
+    max_params: int | None = None
+    """Hard limit on trainable parameters."""
+    max_macs: int | None = None
+    """Hard limit on multiply-adds of one image."""
+    max_hours: float | None = None
+    """Stop after this wall time; the same command continues."""
+    trial_timeout_s: float = 3600.0
+    """A job without progress for this long has its worker replaced."""
+    warm_start: str = "presets"
+    """presets: begin with published layouts; none: begin with the sampler."""
+    ray_address: str | None = None
+    """Address of a running Ray cluster; None starts a local one."""
+
+    def __post_init__(self) -> None:
+        if self.budget < 1:
+            raise InvalidInputError(f"--budget is {self.budget}; expected the number of architectures to evaluate, at least 1")
+        if self.workers < 1:
+            raise InvalidInputError(f"--workers is {self.workers}; expected at least 1")
+        if len(self.objectives) != 2 or self.objectives[0] != "top1" or self.objectives[1] not in COST_OBJECTIVES:
+            raise InvalidInputError(
+                f"--objectives is {','.join(self.objectives)!r}; expected top1 and one cost: "
+                + " or ".join(f"top1,{cost}" for cost in COST_OBJECTIVES)
+            )
+        if self.warm_start not in WARM_STARTS:
+            raise InvalidInputError(f"--warm-start is {self.warm_start!r}; expected one of {', '.join(WARM_STARTS)}")
+        for option in ("max_latency_ms", "max_params", "max_macs", "max_hours", "trial_timeout_s"):
+            value = getattr(self, option)
+            if value is not None and not 0 < value < float("inf"):
+                raise InvalidInputError(f"--{option.replace('_', '-')} is {value}; expected a positive number")
+        if not 0 <= self.gpus_per_worker < float("inf"):
+            raise InvalidInputError(f"--gpus-per-worker is {self.gpus_per_worker}; expected 0 or more")
+        if not self.study.strip() or len(self.study) > 200 or any(c in self.study for c in "/\\\0\n"):
+            raise InvalidInputError(f"--study is {self.study!r}; expected 1 to 200 characters without slashes or line breaks")
+
+    @property
+    def cost_objective(self) -> str:
+        return self.objectives[1]
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Hard limits by the name of the cost they bound; empty when there are none."""
+        given = {"latency_ms": self.max_latency_ms, "param_count": self.max_params, "macs": self.max_macs}
+        return {name: float(value) for name, value in given.items() if value is not None}
+
+    @property
+    def needs_latency(self) -> bool:
+        return self.cost_objective == "latency_ms" or self.max_latency_ms is not None
+
+    def to_json(self) -> JSON:
+        """For the record. The storage URL may hold a password: redact it before writing this anywhere."""
+        return asdict(self)

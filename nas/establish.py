@@ -1,0 +1,211 @@
+"""Before the loop: make the study or recognise it, and say what the search will cost.
+
+What a study is, is fixed at its creation (DESIGN 2.14); everything here happens under the study's lease.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from optuna.storages import BaseStorage
+
+from nas.config import SearchConfig
+from nas.errors import InvalidInputError, StudyMismatchError
+from nas.front import FrontKeeper
+from nas.proposals import Proposer
+from nas.protocols import Evaluator, SearchSpace, Store
+from nas.records import JSON, Costs, SearchRecord, TrialFacts
+from nas.study import SearchStudy, has_study
+
+# Free at every run; everything else of a SearchRecord stays as it was when the study was created.
+_FREE = {"study", "reference_point", "config", "code_version", "created"}
+_TYPICAL_SAMPLE = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the caller knows of a study before anything is measured."""
+
+    data: str
+    """Short name of the data."""
+    data_fingerprint: str
+    num_classes: int
+    recipe: JSON
+    target: JSON | None
+    """Latency target settings; None when no latency is asked for."""
+    code_version: str
+    config: JSON
+    """The configuration as given, password redacted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Established:
+    """An established study: its record and the parts that the loop works with."""
+
+    record: SearchRecord
+    study: SearchStudy
+    proposer: Proposer
+    keeper: FrontKeeper
+    evaluated: int
+    """Architectures that count towards the budget so far."""
+    plan: tuple[str, ...]
+    """What the search will do and cost, for people."""
+
+
+def check_study(
+    store: Store, storage: BaseStorage | None, config: SearchConfig, space: SearchSpace, identity: Identity
+) -> SearchRecord | None:
+    """Compare the recorded study of that name with what is wanted now.
+
+    Args:
+        storage: Optuna's storage in the same database; None while it has not been opened.
+
+    Returns:
+        The recorded study; None when there is none.
+
+    Raises:
+        StudyMismatchError: if it differs in something that is fixed; the message names the first difference.
+        InvalidInputError: if Optuna has a study of that name that is not ours.
+    """
+    recorded = store.search(config.study)
+    if recorded is not None:
+        _require_equal(recorded, _record(config, space, identity, recorded.reference_point, identity.target))
+    elif storage is not None and has_study(storage, config.study):
+        raise InvalidInputError(f"the database has an Optuna study {config.study!r} that is no search of ours; give another --study")
+    return recorded
+
+
+def establish(
+    *,
+    config: SearchConfig,
+    space: SearchSpace,
+    identity: Identity,
+    recorded: SearchRecord | None,
+    evaluator: Evaluator,
+    store: Store,
+    storage: BaseStorage,
+    sampling: Callable[[], AbstractContextManager[object]],
+) -> Established:
+    """Create the study or continue it.
+
+    Args:
+        recorded: what check_study returned.
+        sampling: entered while the sampler computes.
+
+    Raises:
+        EvaluatorError: if the calibration fails.
+        NasError: if the database fails.
+    """
+    facts = {trial.trial_number: trial for trial in store.facts(config.study)} if recorded is not None else {}
+    if recorded is None:
+        largest = space.largest()
+        calibration = evaluator.calibrate(largest.to_spec(), _typical_spec(space))
+        latency = calibration.largest_latency
+        cost = config.limits.get(config.cost_objective)
+        if cost is None:
+            cost = _cost_of(config.cost_objective, space.costs(largest), None if latency is None else latency.median_ms)
+        record = _record(config, space, identity, (1 / identity.num_classes, cost), None if latency is None else latency.target)
+        store.create_search(record)
+        evaluation_s = calibration.evaluation_s
+    else:
+        record = recorded
+        evaluation_s = _mean_duration(facts) or evaluator.calibrate(space.largest().to_spec(), _typical_spec(space)).evaluation_s
+    study = SearchStudy(storage, config.study, config.objectives, space.genes, config.sampler, config.seed)
+    waiting = study.reconcile(facts)
+    known = {trial.arch_hash: trial for trial in facts.values()}
+    starters = list(space.presets().values()) if config.warm_start == "presets" else []
+    proposer = Proposer(space, study, config.limits, known, config.seed, sampling, waiting, starters)
+    keeper = FrontKeeper(config.cost_objective, record.reference_point, store.front(config.study))
+    evaluated = sum(trial.state in ("COMPLETE", "PRUNED") for trial in facts.values())
+    plan = _plan(config, space, evaluator, record, evaluated, len(waiting), evaluation_s)
+    return Established(record, study, proposer, keeper, evaluated, plan)
+
+
+def _record(
+    config: SearchConfig, space: SearchSpace, identity: Identity, reference: tuple[float, float], target: JSON | None
+) -> SearchRecord:
+    return SearchRecord(
+        study=config.study,
+        space=space.name,
+        space_hash=space.space_hash,
+        objectives=config.objectives,
+        reference_point=reference,
+        data=identity.data,
+        data_fingerprint=identity.data_fingerprint,
+        recipe=identity.recipe,
+        target=target,
+        limits=config.limits,
+        seed=config.seed,
+        config=identity.config,
+        code_version=identity.code_version,
+        created=datetime.now(UTC),
+    )
+
+
+def _require_equal(recorded: SearchRecord, wanted: SearchRecord) -> None:
+    for field in dataclasses.fields(SearchRecord):
+        before, now = getattr(recorded, field.name), getattr(wanted, field.name)
+        if field.name in _FREE or _plain(before) == _plain(now):
+            continue
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            key = next(key for key in {**before, **now} if _plain(before.get(key)) != _plain(now.get(key)))
+            raise _mismatch(recorded, f"{field.name}.{key}", before.get(key), now.get(key))
+        raise _mismatch(recorded, field.name, before, now)
+
+
+def _mismatch(recorded: SearchRecord, name: str, before: object, now: object) -> StudyMismatchError:
+    return StudyMismatchError(
+        f"study {recorded.study!r} exists with {name} = {_shown(before)}, and now it would be {_shown(now)}; "
+        "continue it with its own settings, or give another --study"
+    )
+
+
+def _plain(value: object) -> object:
+    return json.loads(json.dumps(value, default=dict))
+
+
+def _shown(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _cost_of(objective: str, costs: Costs, latency_ms: float | None) -> float:
+    if objective == "latency_ms":
+        assert latency_ms is not None, "a study with the objective latency_ms has a latency target"
+        return latency_ms
+    return float(getattr(costs, objective))
+
+
+def _typical_spec(space: SearchSpace) -> JSON:
+    rng = np.random.default_rng(0)
+    architectures = [space.architecture(space.sample(rng)) for _ in range(_TYPICAL_SAMPLE)]
+    return sorted(architectures, key=lambda architecture: space.costs(architecture).macs)[_TYPICAL_SAMPLE // 2].to_spec()
+
+
+def _mean_duration(facts: Mapping[int, TrialFacts]) -> float | None:
+    durations = [trial.duration_s for trial in facts.values() if trial.state == "COMPLETE"]
+    return sum(durations) / len(durations) if durations else None
+
+
+def _plan(
+    config: SearchConfig,
+    space: SearchSpace,
+    evaluator: Evaluator,
+    record: SearchRecord,
+    evaluated: int,
+    num_waiting: int,
+    evaluation_s: float,
+) -> tuple[str, ...]:
+    todo = max(config.budget - evaluated, 0)
+    estimate_min = todo * evaluation_s / evaluator.num_workers / 60
+    (top1, cost), cost_objective = record.reference_point, record.objectives[1]
+    lines = (
+        f"space {space.name} at scale {space.scale}: {len(space.genes)} genes, {space.num_genotypes:.3g} genotypes",
+        f"data {record.data}; objectives {', '.join(record.objectives)}; reference point top1 {top1:.4g}, {cost_objective} {cost:.4g}",
+        f"budget {config.budget}: {evaluated} evaluated so far, {todo} to go on {evaluator.num_workers} workers",
+        f"one evaluation takes about {evaluation_s:.1f} s, so the rest takes about {estimate_min:.1f} min",
+    )
+    return (*lines, f"{num_waiting} trials that an earlier run began are taken up first") if num_waiting else lines

@@ -1,0 +1,349 @@
+"""The loop, on a real SQLite database, without workers or networks."""
+
+import contextlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from rich.console import Console
+
+from db.engine import engine_kwargs
+from db.store import SqlStore, open_store
+from nas.config import SearchConfig
+from nas.errors import NasError, SearchAbortedError, StudyMismatchError
+from nas.establish import Identity, check_study, establish
+from nas.front import front_of
+from nas.progress import Progress
+from nas.protocols import Failed, Job
+from nas.search import Outcome, Search
+from nas.study import open_optuna_storage
+from tests.doubles import TARGET, ScriptedEvaluator, TinySpace
+
+IDENTITY = Identity(
+    data="toy", data_fingerprint="f", num_classes=10, recipe={"name": "toy"}, target=TARGET, code_version="test", config={"budget": 1}
+)
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing of the loop may catch it, and nothing may be written after it."""
+
+
+@dataclass
+class Bench:
+    """Runs of one search on one database."""
+
+    folder: Path
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.folder}/nas.db"
+
+    def config(self, budget: int, **options: object) -> SearchConfig:
+        return SearchConfig(space="tiny", budget=budget, study="s", storage=self.url, artifacts=str(self.folder / "artifacts"), **options)
+
+    def run(
+        self,
+        budget: int,
+        evaluator: ScriptedEvaluator | None = None,
+        space: TinySpace | None = None,
+        identity: Identity = IDENTITY,
+        stop: Callable[[], bool] = lambda: False,
+        **options: object,
+    ) -> Outcome:
+        config = self.config(budget, **options)
+        evaluator = evaluator or ScriptedEvaluator(with_latency=config.needs_latency)
+        space = space or TinySpace()
+        identity = identity if config.needs_latency else replace(identity, target=None)
+        with contextlib.closing(open_store(self.url)) as store:
+            storage = open_optuna_storage(self.url, engine_kwargs(self.url))
+            recorded = check_study(store, storage, config, space, identity)
+            parts = establish(
+                config=config, space=space, identity=identity, recorded=recorded, evaluator=evaluator, store=store, storage=storage,
+                sampling=contextlib.nullcontext,
+            )  # fmt: skip
+            progress = Progress("s", budget, parts.evaluated, quiet=True, console=Console(file=io.StringIO()))
+            search = Search(
+                config=config, space=space, evaluator=evaluator, store=store, study=parts.study, proposer=parts.proposer,
+                keeper=parts.keeper, target=parts.record.target, progress=progress, heartbeat=lambda: None, stop_requested=stop,
+            )  # fmt: skip
+            try:
+                return search.run()
+            finally:
+                storage.engine.dispose()
+
+    def trials(self) -> list[optuna.trial.FrozenTrial]:
+        return optuna.load_study(study_name="s", storage=self.url).trials
+
+    def states(self) -> list[TrialState]:
+        return [trial.state for trial in self.trials()]
+
+    def facts(self) -> list:
+        with contextlib.closing(open_store(self.url)) as store:
+            return list(store.facts("s"))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def hashes(bench: Bench) -> list[str]:
+    return [facts.arch_hash for facts in bench.facts()]
+
+
+def test_budget_counts_distinct_architectures(bench: Bench) -> None:
+    evaluator = ScriptedEvaluator()
+    outcome = bench.run(30, evaluator)
+    assert outcome.complete
+    assert len(evaluator.submitted) == 30
+    assert len(set(hashes(bench))) == 30
+    assert bench.states() == [TrialState.COMPLETE] * 30
+
+
+def test_recorded_front_equals_the_facts(bench: Bench) -> None:
+    bench.run(30)
+    with contextlib.closing(open_store(bench.url)) as store:
+        front = store.front("s")
+        assert front is not None
+        assert front.members == front_of(store.facts("s"), "latency_ms", front.reference_point)
+        assert front.version == len(store.fronts("s"))
+    trials = {trial.number: trial for trial in bench.trials()}
+    for member in front.members:
+        assert trials[member.trial_number].values == [member.top1, member.cost]
+
+
+def test_weights_are_kept_for_front_members_only(bench: Bench) -> None:
+    bench.run(30)
+    with contextlib.closing(open_store(bench.url)) as store:
+        members = {member.trial_number for member in store.front("s").members}
+        kept = {facts.trial_number: facts.weights_path for facts in store.facts("s") if facts.weights_path}
+    assert set(kept) == members
+    files = {path.relative_to(bench.folder / "artifacts") for path in bench.folder.glob("artifacts/weights/**/*.*")}
+    assert files == {Path(path) for path in kept.values()}
+    number = next(iter(members))
+    assert (bench.folder / "artifacts" / kept[number]).read_bytes() == b"weights of %d" % number
+
+
+@pytest.mark.parametrize("sampler", ["random", "nsga2", "tpe", "tpe_multivariate"])
+def test_same_seed_gives_the_identical_study(tmp_path: Path, sampler: str) -> None:
+    studies = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        bench = Bench(tmp_path / name)
+        bench.run(25, objectives=("top1", "macs"), sampler=sampler, seed=3)
+        studies.append([(t.number, t.params, t.values, t.state) for t in bench.trials()])
+    assert studies[0] == studies[1]
+
+
+def test_small_space_is_exhausted(bench: Bench) -> None:
+    space = TinySpace(levels=3)
+    outcome = bench.run(200, space=space)
+    assert outcome.complete
+    assert f"space exhausted: {space.num_architectures} of {space.num_architectures}" in outcome.reason
+    assert len(bench.facts()) == space.num_architectures
+
+
+def test_larger_budget_extends_and_a_reached_one_does_nothing(bench: Bench) -> None:
+    bench.run(10)
+    again = ScriptedEvaluator()
+    assert bench.run(10, again).complete
+    assert again.submitted == []
+    bench.run(15)
+    assert bench.states() == [TrialState.COMPLETE] * 15
+
+
+@pytest.mark.parametrize("num_workers", [1, 3])
+def test_stop_leaves_no_running_trial_and_resume_keeps_numbers(bench: Bench, num_workers: int) -> None:
+    evaluator = ScriptedEvaluator(num_workers=num_workers)
+    outcome = bench.run(20, evaluator, stop=lambda: len(evaluator.submitted) > 8)
+    assert outcome.interrupted
+    states = bench.states()
+    assert TrialState.RUNNING not in states
+    assert states.count(TrialState.WAITING) == num_workers
+    bench.run(20, ScriptedEvaluator(num_workers=num_workers))
+    assert bench.states() == [TrialState.COMPLETE] * 20
+    assert len(set(hashes(bench))) == 20
+
+
+@pytest.mark.parametrize("moment", ["submit", "record", "annotate", "tell"])
+def test_kill_at_any_moment_repeats_at_most_what_was_in_flight(bench: Bench, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kill before and after each write; only the evaluations in flight may run twice."""
+    jobs: list[Job] = []
+
+    def kill_at(number: int) -> None:
+        with monkeypatch.context() as patch:
+            _kill_at(patch, moment, number)
+            with pytest.raises(Killed):
+                bench.run(20, ScriptedEvaluator(num_workers=2, on_submit=jobs.append))
+
+    kill_at(6)
+    kill_at(14)
+    bench.run(20, ScriptedEvaluator(num_workers=2, on_submit=jobs.append))
+    assert bench.states() == [TrialState.COMPLETE] * 20
+    assert len(set(hashes(bench))) == 20
+    assert len(jobs) <= 20 + 2 * 2
+
+
+def _kill_at(patch: pytest.MonkeyPatch, moment: str, number: int) -> None:
+    from nas.study import SearchStudy
+
+    def kill(*args: object) -> None:
+        raise Killed
+
+    targets = {"record": (SqlStore, "record", 1), "annotate": (SearchStudy, "annotate", 0), "tell": (SearchStudy, "tell", 0)}
+    patch.setattr(SearchStudy, "release", kill)
+    if moment == "submit":
+        original_submit = ScriptedEvaluator.submit
+        patch.setattr(ScriptedEvaluator, "submit", lambda self, job: kill() if job.trial_number == number else original_submit(self, job))
+        return
+    owner, name, position = targets[moment]
+    original = getattr(owner, name)
+
+    def wrapped(self: object, *args: object) -> object:
+        subject = args[position]
+        if (subject if isinstance(subject, int) else subject.trial_number) == number:  # type: ignore[attr-defined]
+            kill()
+        return original(self, *args)
+
+    patch.setattr(owner, name, wrapped)
+
+
+def test_retryable_failure_is_tried_twice_more(bench: Bench) -> None:
+    def flaky(job: Job) -> Failed | None:
+        return Failed(job.trial_number, "worker 0", "actor died", retryable=True) if job.trial_number == 3 and job.attempt < 2 else None
+
+    evaluator = ScriptedEvaluator(failure=flaky)
+    bench.run(10, evaluator)
+    assert [job.attempt for job in evaluator.submitted if job.trial_number == 3] == [0, 1, 2]
+    assert bench.states() == [TrialState.COMPLETE] * 10
+
+
+def test_failed_architectures_carry_a_reason_are_not_counted_and_not_tried_again(bench: Bench) -> None:
+    def fails(job: Job) -> Failed | None:
+        return Failed(job.trial_number, "worker 0", "loss is nan at step 7", retryable=False) if job.spec["depth"] == 2 else None
+
+    evaluator = ScriptedEvaluator(failure=fails)
+    bench.run(30, evaluator, space=TinySpace(levels=6))
+    failed = [facts for facts in bench.facts() if facts.state == "FAIL"]
+    assert failed
+    assert {facts.reason for facts in failed} == {"loss is nan at step 7"}
+    assert len(set(hashes(bench))) == len(evaluator.submitted) == 30 + len(failed)
+    assert bench.states().count(TrialState.COMPLETE) == 30
+
+
+def test_search_stops_when_the_first_five_fail(bench: Bench) -> None:
+    evaluator = ScriptedEvaluator(failure=lambda job: Failed(job.trial_number, "worker 0", "no space left on device", retryable=False))
+    with pytest.raises(SearchAbortedError, match="5 of the last 5 evaluations failed; the last one: no space left"):
+        bench.run(20, evaluator)
+    assert TrialState.RUNNING not in bench.states()
+
+
+def test_search_stops_when_most_recent_ones_fail(bench: Bench) -> None:
+    evaluator = ScriptedEvaluator(
+        failure=lambda job: Failed(job.trial_number, "worker 0", "flaky", retryable=False) if job.trial_number % 5 in (1, 2, 4) else None
+    )
+    with pytest.raises(SearchAbortedError, match="of the last 20"):
+        bench.run(60, evaluator, space=TinySpace(levels=6))
+
+
+def test_known_limits_reject_before_training(bench: Bench) -> None:
+    evaluator = ScriptedEvaluator()
+    bench.run(12, evaluator, max_params=6)
+    assert all(job.spec["depth"] * job.spec["width"] <= 6 for job in evaluator.submitted)
+    rejected = [trial for trial in bench.trials() if trial.state == TrialState.PRUNED]
+    assert rejected
+    assert all(trial.constraints["param_count"] > 0 and "over the limit" in trial.user_attrs["reason"] for trial in rejected)
+    assert bench.states().count(TrialState.COMPLETE) == 12
+    feasible = [trial for trial in bench.trials() if trial.state == TrialState.COMPLETE]
+    assert all(trial.constraints["param_count"] <= 0 for trial in feasible)
+
+
+def test_latency_limit_rejects_after_timing_and_becomes_the_reference(bench: Bench) -> None:
+    evaluator = ScriptedEvaluator()
+    bench.run(12, evaluator, max_latency_ms=1.0)
+    stopped = [number for number, proceed in evaluator.answers if not proceed]
+    facts = {trial.trial_number: trial for trial in bench.facts()}
+    assert stopped
+    assert all(facts[number].state == "REJECTED" and not facts[number].rungs for number in stopped)
+    assert all(trial.latency.median_ms <= 1.0 for trial in facts.values() if trial.state == "COMPLETE")
+    with contextlib.closing(open_store(bench.url)) as store:
+        assert store.search("s").reference_point == (0.1, 1.0)
+
+
+def test_limits_too_tight_end_the_search(bench: Bench) -> None:
+    outcome = bench.run(20, max_macs=50)
+    assert not outcome.complete
+    assert "limits too tight" in outcome.reason
+    assert "macs <= 50" in outcome.reason
+
+
+def test_latency_limit_that_nothing_meets_ends_the_search(bench: Bench) -> None:
+    evaluator = ScriptedEvaluator()
+    outcome = bench.run(20, evaluator, space=TinySpace(levels=9), max_latency_ms=0.1)
+    assert not outcome.complete
+    assert "limits too tight" in outcome.reason
+    assert len(evaluator.submitted) <= 101
+
+
+def test_every_rung_is_kept(bench: Bench) -> None:
+    bench.run(5, ScriptedEvaluator(num_rungs=3))
+    assert [[score.rung for score in facts.rungs] for facts in bench.facts()] == [[0, 1, 2]] * 5
+
+
+@pytest.mark.parametrize(
+    ("options", "difference"),
+    [
+        ({"objectives": ("top1", "macs")}, "objectives = top1,latency_ms, and now it would be top1,macs"),
+        ({"space": TinySpace(levels=5)}, "space_hash = tiny-4, and now it would be tiny-5"),
+        ({"seed": 1}, "seed = 0, and now it would be 1"),
+        ({"max_params": 9}, "limits.param_count = None, and now it would be 9.0"),
+        ({"identity": replace(IDENTITY, data_fingerprint="g")}, "data_fingerprint = f, and now it would be g"),
+        ({"identity": replace(IDENTITY, target={"kind": "other"})}, "target.kind = virtual, and now it would be other"),
+    ],
+)
+def test_a_study_is_continued_only_as_it_was_created(bench: Bench, options: dict, difference: str) -> None:
+    bench.run(5)
+    before = bench.facts()
+    with pytest.raises(StudyMismatchError) as caught:
+        bench.run(9, **options)
+    assert difference in str(caught.value)
+    assert bench.facts() == before
+
+
+def test_a_latency_of_another_device_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.run(5)
+    monkeypatch.setattr("tests.doubles.TARGET", {"kind": "virtual", "device_name": "another"})
+    with pytest.raises(StudyMismatchError, match="device_name another instead of None"):
+        bench.run(9)
+    assert TrialState.RUNNING not in bench.states()
+
+
+def test_disk_full_while_keeping_weights_stops_with_a_reason(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(NasError, match=r"weights cannot be kept under .*: No space left on device"):
+            bench.run(5)
+    assert not list(bench.folder.glob("artifacts/weights/**/*.part"))
+    assert bench.run(5).complete
+    assert bench.states() == [TrialState.COMPLETE] * 5
+
+
+def test_warm_start_begins_with_the_presets(bench: Bench) -> None:
+    evaluator = ScriptedEvaluator()
+    bench.run(6, evaluator)
+    assert [job.spec for job in evaluator.submitted[:2]] == [{"depth": 1, "kernel": 0, "width": 1}, {"depth": 1, "kernel": 0, "width": 4}]
+
+
+def test_time_limit_keeps_the_state(bench: Bench) -> None:
+    outcome = bench.run(20, max_hours=1e-9)
+    assert not outcome.complete
+    assert not outcome.interrupted
+    assert "time limit" in outcome.reason
+    assert bench.run(20).complete
