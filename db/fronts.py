@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from db.rows import front_record, front_values
 from db.tables import architectures, front_members, fronts, latencies, searches, trainings
-from db.trials import training_ids
+from db.trials import training_keys
 from nas.front import front_of, hypervolume
 from nas.records import Front, FrontMember, SearchRecord, TrialFacts
 
@@ -24,15 +24,14 @@ _MEMBERS = (
 
 def insert_front(connection: Connection, search_id: int, front: Front) -> None:
     """Append a snapshot; its members' facts are recorded already."""
-    trials = training_ids(connection, search_id, [member.trial_number for member in front.members])
+    trials = training_keys(connection, search_id, [member.trial_number for member in front.members])
     key = connection.execute(sa.insert(fronts), front_values(search_id, front)).inserted_primary_key
     assert key is not None
     rows = [
         {
             "front_id": key[0],
             "position": position,
-            "training_id": trials[member.trial_number].id,
-            "latency_id": trials[member.trial_number].latency_id,
+            **trials[member.trial_number]._asdict(),
             "top1": member.top1,
             "cost": member.cost,
         }

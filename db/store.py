@@ -15,7 +15,7 @@ from db.lease import IsAlive, process_is_alive, release_lease, renew_lease, take
 from db.migrate import ensure_schema
 from db.rows import search_record, search_values
 from db.tables import exports, searches, trainings
-from db.trials import insert_trial, search_row, select_trials, training_ids
+from db.trials import insert_trial, search_row, select_trials, training_keys
 from nas.errors import InvalidInputError, NasError
 from nas.records import Front, Lease, SearchRecord, TrialFacts
 
@@ -105,8 +105,8 @@ class SqlStore:
 
     def forget_weights(self, study: str, trial_numbers: Sequence[int]) -> None:
         with self._writing() as connection:
-            rows = training_ids(connection, search_row(connection, study).id, trial_numbers).values()
-            forgotten = trainings.c.id.in_([row.id for row in rows])
+            keys = training_keys(connection, search_row(connection, study).id, trial_numbers).values()
+            forgotten = trainings.c.id.in_([key.training_id for key in keys])
             connection.execute(sa.update(trainings).where(forgotten).values(weights_path=None))
 
     def facts(self, study: str) -> Iterator[TrialFacts]:
@@ -139,8 +139,8 @@ class SqlStore:
 
     def record_export(self, study: str, trial_number: int, name: str, path: str) -> None:
         with self._writing() as connection:
-            training = training_ids(connection, search_row(connection, study).id, [trial_number])[trial_number]
-            values = {"training_id": training.id, "name": name, "path": path, "exported": datetime.now(UTC)}
+            keys = training_keys(connection, search_row(connection, study).id, [trial_number])
+            values = {"training_id": keys[trial_number].training_id, "name": name, "path": path, "exported": datetime.now(UTC)}
             connection.execute(sa.insert(exports), values)
 
     @contextmanager

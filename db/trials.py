@@ -1,7 +1,7 @@
 """The facts of trials: rows in architectures, latencies and trainings. Works inside the caller's transaction."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
@@ -21,6 +21,13 @@ _FACTS = (
     .where(searches.c.study == sa.bindparam("study"))
     .order_by(trainings.c.trial_number)
 )
+
+
+class TrainingKey(NamedTuple):
+    """The rows that hold what is known of one trial."""
+
+    training_id: int
+    latency_id: int | None
 
 
 def search_row(connection: Connection, study: str) -> Row[Any]:
@@ -60,8 +67,8 @@ def select_trials(connection: Connection, study: str) -> list[TrialFacts]:
     return [trial_facts(row) for row in connection.execute(_FACTS, {"study": study})]
 
 
-def training_ids(connection: Connection, search_id: int, trial_numbers: Sequence[int]) -> dict[int, Row[Any]]:
-    """Trial number -> row with id and latency_id.
+def training_keys(connection: Connection, search_id: int, trial_numbers: Sequence[int]) -> dict[int, TrainingKey]:
+    """Trial number -> the rows of its facts.
 
     Raises:
         InvalidInputError: if one of the trials has no facts.
@@ -69,11 +76,11 @@ def training_ids(connection: Connection, search_id: int, trial_numbers: Sequence
     wanted = sa.select(trainings.c.id, trainings.c.trial_number, trainings.c.latency_id).where(
         trainings.c.search_id == search_id, trainings.c.trial_number.in_(trial_numbers)
     )
-    rows: dict[int, Row[Any]] = {row.trial_number: row for row in connection.execute(wanted)}
-    missing = sorted(set(trial_numbers) - rows.keys())
+    keys = {row.trial_number: TrainingKey(row.id, row.latency_id) for row in connection.execute(wanted)}
+    missing = sorted(set(trial_numbers) - keys.keys())
     if missing:
         raise InvalidInputError(f"trial {missing[0]} has no recorded facts in this study; `launch.py pareto` lists trials that have")
-    return rows
+    return keys
 
 
 def _architecture_id(connection: Connection, space: str, facts: TrialFacts) -> int:
