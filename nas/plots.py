@@ -1,0 +1,157 @@
+"""Pictures of a front: a still one through matplotlib, an interactive one as a single HTML file."""
+
+import dataclasses
+import html
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullFormatter
+
+from nas.front import knee
+from nas.records import JSON, Front, SearchRecord, TrialFacts
+from nas.report import write_file
+from nas.units import cost_axis, cost_in_unit, cost_text
+
+PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
+_GREEN, _GREY, _LIGHT, _RED = "#1b7f5c", "#8a8f98", "#d3d6db", "#c0392b"
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """One scored trial, its cost in the unit of the axis."""
+
+    trial: int
+    top1: float
+    cost: float
+    low: float
+    high: float
+    """95 % interval of a timed cost; the cost itself where nothing was timed."""
+    group: Literal["front", "finished", "stopped"]
+    knee: bool
+    label: str
+    """Cost, size and layout, for people."""
+
+
+def plot_front(path: Path, front: Front, facts: Iterable[TrialFacts], search: SearchRecord) -> None:
+    """Draw top1 against the cost (logarithmic axis) of every scored trial, with the front, its intervals and its knee.
+
+    Args:
+        path: where to; .png, .svg or .pdf, an existing file is replaced.
+        front: the snapshot to draw.
+        facts: all trials of the study, in any order.
+        search: the study.
+
+    Raises:
+        InvalidInputError: if the file cannot be written as asked.
+    """
+    points = _points(front, facts, search)
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    axes = figure.add_subplot()
+    for group, name, colour in (("stopped", "stopped early", _LIGHT), ("finished", "finished", _GREY)):
+        chosen = [point for point in points if point.group == group]
+        if chosen:
+            label = f"{name} ({len(chosen)})"
+            axes.scatter([p.cost for p in chosen], [p.top1 for p in chosen], s=16, color=colour, linewidths=0, label=label)
+    _draw_front(axes, [point for point in points if point.group == "front"])
+    _label(axes, front, search)
+    image = io.BytesIO()
+    figure.savefig(image, format=path.suffix.lower().lstrip(".") if path.suffix.lower() in PICTURE_SUFFIXES else "png", dpi=150)
+    write_file(path, image.getvalue(), PICTURE_SUFFIXES)
+
+
+def html_front(path: Path, front: Front, facts: Iterable[TrialFacts], search: SearchRecord) -> None:
+    """Write the same picture as one HTML file that needs no network: pointing at a trial shows its layout, clicking keeps it shown.
+
+    Arguments and errors are those of `plot_front`; the name ends in .html.
+    """
+    page: JSON = {
+        "title": search.study,
+        "subtitle": _subtitle(front, search),
+        "cost": cost_axis(search.objectives[1]),
+        "costAxis": _cost_label(search),
+        "points": [dataclasses.asdict(point) for point in _points(front, facts, search)],
+    }
+    head, tail = (files("nas") / "front.html").read_text(encoding="utf-8").split("__DATA__")
+    # A layout or a study name must not be able to end the script element.
+    data = json.dumps(page, allow_nan=False).replace("<", "\\u003c")
+    write_file(path, head.replace("__TITLE__", html.escape(search.study)) + data + tail, (".html",))
+
+
+def _points(front: Front, facts: Iterable[TrialFacts], search: SearchRecord) -> list[_Point]:
+    """The scored trials, by ascending cost."""
+    objective = search.objectives[1]
+    members = {member.trial_number for member in front.members}
+    knee_number = knee(front.members).trial_number if front.members else None
+    points = []
+    for trial in facts:
+        cost = trial.cost(objective)
+        if trial.top1 is None or cost is None or trial.state not in ("COMPLETE", "PRUNED"):
+            continue
+        low, high = (trial.latency.ci_low_ms, trial.latency.ci_high_ms) if objective == "latency_ms" and trial.latency else (cost, cost)
+        cost, low, high = (cost_in_unit(objective, value) for value in (cost, low, high))
+        number = trial.trial_number
+        group: Literal["front", "finished", "stopped"] = "front" if number in members else "finished"
+        if trial.state == "PRUNED":
+            group = "stopped"
+        points.append(_Point(number, trial.top1, cost, low, high, group, number == knee_number, _describe(trial)))
+    return sorted(points, key=lambda point: (point.cost, point.top1))
+
+
+def _describe(trial: TrialFacts) -> str:
+    parts = [] if trial.latency is None else [cost_text("latency_ms", trial.latency.median_ms)]
+    parts += [f"{cost_text('param_count', trial.costs.param_count)} params", f"{cost_text('macs', trial.costs.macs)} macs"]
+    return f"{', '.join(parts)}\n{trial.layout}"
+
+
+def _draw_front(axes: Axes, members: Sequence[_Point]) -> None:
+    if not members:
+        return
+    costs, scores = [point.cost for point in members], [point.top1 for point in members]
+    # Steps, because between two members nothing better than the cheaper one was seen.
+    axes.plot(costs, scores, color=_GREEN, linewidth=1.5, drawstyle="steps-post", zorder=3)
+    spans = [[point.cost - point.low for point in members], [point.high - point.cost for point in members]]
+    label = f"front ({len(members)})"
+    axes.errorbar(costs, scores, xerr=spans, fmt="o", markersize=6, color=_GREEN, elinewidth=1, capsize=2, zorder=4, label=label)
+    for point in members:
+        if point.knee:
+            axes.plot(point.cost, point.top1, "o", markersize=13, markerfacecolor="none", markeredgecolor=_RED, zorder=5, label="knee")
+            note = f"trial {point.trial}: {point.top1:.3f}"
+            axes.annotate(note, (point.cost, point.top1), (12, -16), textcoords="offset points", fontsize=9, color=_RED)
+
+
+def _label(axes: Axes, front: Front, search: SearchRecord) -> None:
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    locator: Locator = LogLocator(subs=(1, 2, 5), numticks=20) if high / low > 10 else MaxNLocator(7)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(_cost_label(search))
+    axes.set_ylabel("validation top1")
+    axes.set_title(f"{search.study}\n{_subtitle(front, search)}", fontsize=11)
+    axes.grid(True, which="major", color="#eceef1")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower right", frameon=False)
+
+
+def _subtitle(front: Front, search: SearchRecord) -> str:
+    return f"{search.space} on {search.data}: {len(front.members)} points, hypervolume {front.hypervolume:.4f}"
+
+
+def _cost_label(search: SearchRecord) -> str:
+    """Name and unit of the cost, for latency also what it was measured on."""
+    axis = cost_axis(search.objectives[1])
+    if search.objectives[1] != "latency_ms" or search.target is None:
+        return axis
+    settings = [f"{name} {search.target[name]}" for name in ("batch", "threads", "dtype") if search.target.get(name) is not None]
+    device = search.target.get("device_name") or search.target.get("kind")
+    return f"{axis} ({', '.join([str(device), *settings])})"
