@@ -1,1 +1,1 @@
-"""Token mixers, one file each. These files import only torch and timm, so that they can leave the house in a zoo module."""
+"""Token mixers, one file each; registry.py names them."""

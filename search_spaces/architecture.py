@@ -1,0 +1,179 @@
+"""A network as value objects: everything that is built, and nothing about how a search found it. Imports no torch.
+
+    Architecture ── StemSpec
+                 └─ StageSpec ... ── BlockSpec ...
+
+Two architectures are equal when the networks are: a field that a block does not use has its neutral value (0, "", "none" or ()).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, get_args, get_origin
+
+from nas.errors import InvalidInputError
+from nas.records import JSON
+
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "StemSpec.kind": ("conv", "patchify", "overlap"),
+    "StemSpec.norm": ("batch", "layer"),
+    "StageSpec.downsample": ("none", "separable", "patchify", "overlap"),
+    "BlockSpec.kind": ("conv", "attention", "fused_serial", "fused_parallel"),
+    "BlockSpec.conv": ("", "mbconv", "dwconv"),
+    "BlockSpec.attention": ("", "key_only", "group_mix", "full"),
+    "BlockSpec.position": ("none", "cpe"),
+    "BlockSpec.ffn": ("none", "mlp", "mlp_dw"),
+    "Architecture.head_norm": ("batch", "layer"),
+}
+"""Field -> the names it takes; what each of them is stands in docs/space.md."""
+
+ATTENTION_SYMBOLS = {"key_only": "K", "group_mix": "G", "full": "F"}
+CONV_SYMBOLS = {"mbconv": "M", "dwconv": "D"}
+JOINTS = {"fused_serial": ">", "fused_parallel": "+"}
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSpec:
+    """One residual block."""
+
+    kind: str
+    """conv: a whole convolution block. attention: attention and feed-forward. fused_serial, fused_parallel: both."""
+    conv: str = ""
+    kernel: int = 0
+    conv_ratio: int = 0
+    """Channel expansion of the convolution; 0 for a convolution that mixes positions only."""
+    se_ratio: float = 0.0
+    """Squeeze-and-excitation width in the convolution, as a fraction of the block's width; 0.0 for none."""
+    layer_scale: float = 0.0
+    """Initial value of a learned factor per channel on the residual branch of a dwconv block; 0.0 for none."""
+    attention: str = ""
+    heads: int = 0
+    head_dim: int = 0
+    group_sizes: tuple[int, ...] = ()
+    """Aggregator kernel per attended segment of group_mix, 1 = the token itself."""
+    conv_branch: bool = False
+    """group_mix only: one more segment that is convolved and not attended."""
+    position: str = "none"
+    """cpe: a 3x3 depthwise convolution is added to the input."""
+    ffn: str = "none"
+    """mlp_dw: with a 3x3 depthwise convolution between the two linear layers."""
+    ffn_ratio: int = 0
+
+    def symbol(self) -> str:
+        """Short name for people: M3, D7, K, G1357, F, M3>K, D5+F."""
+        conv = f"{CONV_SYMBOLS[self.conv]}{self.kernel}" if self.conv else ""
+        attention = ATTENTION_SYMBOLS.get(self.attention, "") + "".join(map(str, self.group_sizes))
+        return f"{conv}{JOINTS.get(self.kind, '')}{attention}"
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """Blocks at one resolution and width."""
+
+    width: int
+    downsample: str
+    """How the stage's input is made; none: the blocks take what the stem gives."""
+    stride: int
+    blocks: tuple[BlockSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StemSpec:
+    """conv: two 3x3 convolutions of stride 2. patchify: 4x4, stride 4. overlap: 7x7, stride 4."""
+
+    kind: str
+    width: int
+    norm: str
+
+
+STEM_STRIDE = 4
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A classification network for square images."""
+
+    stem: StemSpec
+    stages: tuple[StageSpec, ...]
+    head_norm: str
+    """batch: on the last map, before pooling. layer: on the pooled vector."""
+    image_size: int
+    in_chans: int
+    num_classes: int
+
+    @cached_property
+    def arch_hash(self) -> str:
+        """SHA-256 of the canonical JSON of the spec, 64 hex digits."""
+        canonical = json.dumps(self.to_spec(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def to_spec(self) -> JSON:
+        """JSON with one key per field."""
+        return _to_json(self)
+
+    @classmethod
+    def from_spec(cls, spec: JSON) -> "Architecture":
+        """The architecture that `to_spec` wrote.
+
+        Raises:
+            InvalidInputError: if a field is missing, unknown, of another type or not among its names; the message names the field.
+        """
+        return _from_json(cls, spec, "spec")
+
+    def layout(self) -> str:
+        """One line: stem, then width and block symbols of each stage."""
+        stages = (f"{stage.width}: {' '.join(block.symbol() for block in stage.blocks)}" for stage in self.stages)
+        return " | ".join((f"{self.stem.kind} stem", *stages))
+
+    def map_sizes(self) -> tuple[int, ...]:
+        """Side of each stage's square map, in positions."""
+        sizes, size = [], self.image_size // STEM_STRIDE
+        for stage in self.stages:
+            size //= stage.stride
+            sizes.append(size)
+        return tuple(sizes)
+
+
+_FIELDS = {cls: tuple((field.name, field.type) for field in fields(cls)) for cls in (BlockSpec, StageSpec, StemSpec, Architecture)}
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_to_json(item) for item in value]
+    names = _FIELDS.get(type(value))
+    return value if names is None else {name: _to_json(getattr(value, name)) for name, _ in names}
+
+
+def _from_json(cls: Any, data: Any, path: str) -> Any:
+    if cls not in _FIELDS:
+        return _scalar(cls, data, path)
+    names = dict(_FIELDS[cls])
+    if not isinstance(data, dict) or data.keys() != names.keys():
+        given = sorted(data) if isinstance(data, dict) else repr(data)
+        raise InvalidInputError(f"{path} is {given}; expected an object with exactly the keys {sorted(names)}")
+    values = {name: _field(names[name], data[name], f"{path}.{name}") for name in names}
+    for name, value in values.items():
+        known = CHOICES.get(f"{cls.__name__}.{name}")
+        if known is not None and value not in known:
+            raise InvalidInputError(f"{path}.{name} is {value!r}; expected one of {', '.join(map(repr, known))}")
+    return cls(**values)
+
+
+def _field(annotation: Any, data: Any, path: str) -> Any:
+    if get_origin(annotation) is not tuple:
+        return _from_json(annotation, data, path)
+    if not isinstance(data, list | tuple):
+        raise InvalidInputError(f"{path} is {data!r}; expected a list")
+    return tuple(_from_json(get_args(annotation)[0], item, f"{path}[{index}]") for index, item in enumerate(data))
+
+
+def _scalar(cls: type, data: Any, path: str) -> Any:
+    if cls is float and type(data) is int:
+        data = float(data)
+    if type(data) is not cls:
+        raise InvalidInputError(f"{path} is {data!r}; expected a value of type {cls.__name__}")
+    if cls is not str and data < 0:
+        raise InvalidInputError(f"{path} is {data!r}; expected a number that is not negative")
+    return data

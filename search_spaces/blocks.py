@@ -1,0 +1,109 @@
+"""Residual blocks, downsamplings and stems, made from a spec. Maps are (B, C, H, W) between blocks."""
+
+from typing import Any
+
+import torch
+from timm.layers import DropPath, LayerNorm, LayerNorm2d, Mlp, SeparableConvNormAct
+from timm.models.pvt_v2 import MlpWithDepthwiseConv
+from torch import nn
+
+from search_spaces.mixers.registry import MIXERS
+
+NORMS: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm2d, "layer": LayerNorm2d}
+
+
+class ConvPosition(nn.Module):
+    """Conditional position encoding: x + depthwise 3x3 (x). Source: CPVT (arXiv 2102.10882)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, padding=1, groups=width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.conv(x)
+
+
+class DepthwiseMlp(nn.Module):
+    """Feed-forward with a depthwise 3x3 between its linear layers; (B, H, W, C) -> (B, H, W, C). Source: PVTv2 (arXiv 2106.13797)."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.mlp = MlpWithDepthwiseConv(width, hidden)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        B, H, W, C = x.shape
+        return self.mlp(x.reshape(B, H * W, C), [H, W]).view(B, H, W, C)
+
+
+class ConvBlock(nn.Module):
+    """x + branch(x) with a convolution mixer as the branch."""
+
+    def __init__(self, width: int, block: dict[str, Any], drop_path: float) -> None:
+        super().__init__()
+        self.mixer = MIXERS[block["conv"]](width, block)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.drop_path(self.mixer(x))
+
+
+class AttentionBlock(nn.Module):
+    """Pre-norm attention, then pre-norm feed-forward where the spec has one.
+
+    fused_parallel: a convolution reads the same normalised input, and its output is added to that of the attention.
+    """
+
+    def __init__(self, width: int, block: dict[str, Any], drop_path: float) -> None:
+        super().__init__()
+        hidden = block["ffn_ratio"] * width
+        self.position = ConvPosition(width) if block["position"] == "cpe" else nn.Identity()
+        self.norm1 = LayerNorm(width)
+        self.mixer = MIXERS[block["attention"]](width, block)
+        self.conv = MIXERS[block["conv"]](width, block) if block["kind"] == "fused_parallel" else None
+        self.norm2 = LayerNorm(width) if hidden else None
+        self.ffn = None
+        if hidden:
+            self.ffn = Mlp(width, hidden) if block["ffn"] == "mlp" else DepthwiseMlp(width, hidden)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.position(x).permute(0, 2, 3, 1)
+        normed = self.norm1(x)
+        mixed = self.mixer(normed)
+        if self.conv is not None:
+            mixed = mixed + self.conv(normed.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        x = x + self.drop_path(mixed)
+        if self.ffn is not None and self.norm2 is not None:
+            x = x + self.drop_path(self.ffn(self.norm2(x)))
+        return x.permute(0, 3, 1, 2)
+
+
+def make_block(width: int, block: dict[str, Any], drop_path: float) -> nn.Module:
+    """The block of a spec; fused_serial is a convolution block and an attention block in one."""
+    if block["kind"] == "conv":
+        return ConvBlock(width, block, drop_path)
+    if block["kind"] == "fused_serial":
+        return nn.Sequential(ConvBlock(width, block, drop_path), AttentionBlock(width, block, drop_path))
+    return AttentionBlock(width, block, drop_path)
+
+
+def make_downsample(kind: str, in_width: int, width: int, stride: int) -> nn.Module:
+    """separable: GroupMixFormer's patch embedding. patchify: ConvNeXt's. overlap: PVTv2's."""
+    if kind == "none":
+        return nn.Identity()
+    if kind == "separable":
+        return SeparableConvNormAct(in_width, width, 3, stride=stride, act_layer=nn.Hardswish)
+    if kind == "patchify":
+        return nn.Sequential(LayerNorm2d(in_width), nn.Conv2d(in_width, width, stride, stride))
+    return nn.Sequential(nn.Conv2d(in_width, width, 3, stride, 1), LayerNorm2d(width))
+
+
+def make_stem(kind: str, in_chans: int, width: int, norm: str) -> nn.Module:
+    """(B, in_chans, H, W) -> (B, width, H / 4, W / 4)."""
+    if kind == "patchify":
+        return nn.Sequential(nn.Conv2d(in_chans, width, 4, 4), NORMS[norm](width))
+    if kind == "overlap":
+        return nn.Sequential(nn.Conv2d(in_chans, width, 7, 4, 3), NORMS[norm](width))
+    half = width // 2
+    first = (nn.Conv2d(in_chans, half, 3, 2, 1), NORMS[norm](half), nn.Hardswish())
+    return nn.Sequential(*first, nn.Conv2d(half, width, 3, 2, 1), NORMS[norm](width), nn.Hardswish())

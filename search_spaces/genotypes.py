@@ -1,0 +1,125 @@
+"""What every space does with its genes: checking, sampling, changing, repairing, hashing."""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations, islice, product
+
+import numpy as np
+
+from nas.errors import InvalidInputError
+from nas.protocols import Architecture, SearchSpace
+from nas.records import JSON, Gene, Genotype, Value
+
+Rule = Callable[[Genotype], bool]
+
+
+def check_genotype(genes: Sequence[Gene], genotype: Genotype) -> None:
+    """Refuse what is not a choice of every gene.
+
+    Raises:
+        InvalidInputError: naming the first gene that is missing, unknown, or has a value that is not one of its values.
+    """
+    names = [gene.name for gene in genes]
+    if len(genotype) != len(names) or any(name not in genotype for name in names):
+        missing, unknown = [name for name in names if name not in genotype], [name for name in genotype if name not in names]
+        raise InvalidInputError(f"genotype lacks {missing} and has unknown {unknown}; expected a value for each gene of the space")
+    for gene in genes:
+        if genotype[gene.name] not in gene.values:
+            raise InvalidInputError(f"gene {gene.name} is {genotype[gene.name]!r}; expected one of {', '.join(map(repr, gene.values))}")
+
+
+def sample_uniform(genes: Sequence[Gene], rng: np.random.Generator) -> Genotype:
+    """Every gene uniform over its values."""
+    indices = rng.integers([len(gene.values) for gene in genes])
+    return {gene.name: gene.values[index] for gene, index in zip(genes, indices, strict=True)}
+
+
+def mutants(genes: Sequence[Gene], genotype: Genotype, rng: np.random.Generator) -> Iterator[Genotype]:
+    """Endless variations of a genotype: one gene changed at first, one more after every 20 of them.
+
+    An ordered gene moves to a neighbouring value, another one to any other value.
+    """
+    free = [gene for gene in genes if len(gene.values) > 1]
+    count = 0
+    while free:
+        mutant = dict(genotype)
+        for index in rng.choice(len(free), size=min(len(free), 1 + count // 20), replace=False):
+            gene = free[index]
+            old = gene.values.index(genotype[gene.name])
+            others = [i for i in range(len(gene.values)) if (abs(i - old) == 1 if gene.ordered else i != old)]
+            mutant[gene.name] = gene.values[others[rng.integers(len(others))]]
+        yield mutant
+        count += 1
+
+
+def nearest_valid(genes: Sequence[Gene], genotype: Genotype, is_valid: Rule) -> Genotype:
+    """The valid genotype that differs in the fewest genes; among those the smallest sum of distances; then the first in gene order.
+
+    The distance between two values of an ordered gene is that of their indices; any two values of another gene are as far apart as it has
+    values, so that a layout changes only where no size can.
+
+    Args:
+        genes: those that may change, in gene order. All others keep their value.
+        is_valid: pure, and true for at least one choice of `genes`.
+    """
+    if is_valid(genotype):
+        return dict(genotype)
+    for count in range(1, len(genes) + 1):
+        best, best_distance = None, math.inf
+        for chosen in combinations(genes, count):
+            for changed, distance in _changes(chosen, genotype):
+                if distance < best_distance and is_valid(candidate := {**genotype, **changed}):
+                    best, best_distance = candidate, distance
+        if best is not None:
+            return best
+    raise AssertionError("no choice of the genes is valid")
+
+
+def _changes(chosen: Sequence[Gene], genotype: Genotype) -> Iterator[tuple[Genotype, int]]:
+    """All ways to change every chosen gene, with the sum of distances."""
+    options: list[list[tuple[str, Value, int]]] = []
+    for gene in chosen:
+        old = gene.values.index(genotype[gene.name])
+        distances = [abs(index - old) if gene.ordered else len(gene.values) for index in range(len(gene.values))]
+        options.append([(gene.name, gene.values[i], distances[i]) for i in range(len(gene.values)) if i != old])
+    for change in product(*options):
+        yield {name: value for name, value, _ in change}, sum(distance for _, _, distance in change)
+
+
+def count_genotypes(genes: Sequence[Gene]) -> int:
+    """Number of distinct genotypes, valid or not."""
+    return math.prod(len(gene.values) for gene in genes)
+
+
+def hash_space(genes: Sequence[Gene], setting: JSON) -> str:
+    """SHA-256 (64 hex digits) over the genes and everything else that decides what a genotype means."""
+    described = [[gene.name, list(gene.values), gene.ordered] for gene in genes]
+    canonical = json.dumps({"genes": described, **setting}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def first_different(space: SearchSpace, genotype: Genotype, candidates: Iterator[Genotype]) -> Genotype:
+    """The first candidate, repaired, whose architecture is not that of `genotype`; `genotype` itself if 1,000 of them are equal."""
+    own_hash = space.architecture(space.repair(genotype)).arch_hash
+    for candidate in islice(candidates, 1000):
+        repaired = space.repair(candidate)
+        if space.architecture(repaired).arch_hash != own_hash:
+            return repaired
+    return space.repair(genotype)
+
+
+def costliest(space: SearchSpace) -> Architecture:
+    """The architecture at which no single gene adds macs: one gene after the other takes its costliest value until none changes."""
+
+    def macs(genotype: Genotype) -> int:
+        return space.costs(space.architecture(genotype)).macs
+
+    best = space.repair({gene.name: gene.values[-1] for gene in space.genes})
+    while True:
+        start = best
+        for gene in space.genes:
+            best = max([best, *(space.repair({**best, gene.name: value}) for value in gene.values)], key=macs)
+        if best == start:
+            return space.architecture(best)

@@ -1,0 +1,248 @@
+"""The space of hybrid layouts: per stage which blocks convolve, which attend, and how. Imports no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from nas.records import Costs, Gene, Genotype
+from search_spaces.architecture import Architecture, BlockSpec, StageSpec, StemSpec
+from search_spaces.costs import costs
+from search_spaces.drawing import draw
+from search_spaces.genotypes import (
+    check_genotype,
+    costliest,
+    count_genotypes,
+    first_different,
+    hash_space,
+    mutants,
+    nearest_valid,
+    sample_uniform,
+)
+from search_spaces.published import LAYOUTS, project
+from search_spaces.scales import SMALL_IMAGE, Scale, check_setting, count_stages, find_scale
+
+FULL_ATTENTION_LIMIT = 3136
+"""Positions from which on full attention is not allowed: N^2 products dwarf the rest."""
+STRUCTURE_GENES = ("depth", "width", "pattern", "period", "attention", "group_sizes", "kernel", "head_dim")
+"""The genes of a stage that a rule reads."""
+SIZE_GENES = ("width", "group_sizes", "kernel", "head_dim")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What goes with a stem, so that each stem is the frame of one published family."""
+
+    downsample: str
+    head_norm: str
+    position: str
+    ffn: str
+
+
+FRAMES: Mapping[str, Frame] = {
+    "conv": Frame(downsample="separable", head_norm="batch", position="cpe", ffn="mlp"),
+    "patchify": Frame(downsample="patchify", head_norm="layer", position="cpe", ffn="mlp"),
+    "overlap": Frame(downsample="overlap", head_norm="layer", position="none", ffn="mlp_dw"),
+}
+"""GroupMixFormer's, ConvNeXt's and PVTv2's frame; the depthwise feed-forward of the last encodes positions by itself."""
+
+
+def block_kinds(pattern: str, period: int, depth: int) -> tuple[str, ...]:
+    """The kind of each block of a stage; `period` is k of every_k and t of tail_t and head_t, and idle otherwise."""
+    if pattern in ("conv", "attention", "fused_serial", "fused_parallel"):
+        return (pattern,) * depth
+    attends = {
+        "alternate": lambda index: index % 2 == 1,
+        "every_k": lambda index: (index + 1) % period == 0,
+        "tail_t": lambda index: index >= depth - period,
+        "head_t": lambda index: index < period,
+    }[pattern]
+    return tuple("attention" if attends(index) else "conv" for index in range(depth))
+
+
+class HybridLayout:
+    """Four stages (fewer on small images) of convolution, attention and fused blocks; the genes are those of DESIGN section 3.
+
+    Args:
+        scale: nano, mobile, tiny, small or base.
+        image_size: side of the square images, in pixels.
+
+    Raises:
+        InvalidInputError: if the scale is unknown or the images do not fit.
+    """
+
+    name = "hybrid_layout"
+
+    def __init__(self, scale: str, image_size: int, in_chans: int, num_classes: int) -> None:
+        check_setting(image_size, in_chans, num_classes)
+        self.scale = scale
+        self._image_size, self._in_chans, self._num_classes = image_size, in_chans, num_classes
+        num_stages = count_stages(image_size)
+        self._map_sizes = tuple(image_size // 2 ** (stage + 2) for stage in range(num_stages))
+        self.genes = _genes(find_scale(scale), num_stages)
+        by_name = {gene.name: gene for gene in self.genes}
+        self._structure = [tuple(by_name[f"stage{stage}_{name}"] for name in STRUCTURE_GENES) for stage in range(1, num_stages + 1)]
+
+    @property
+    def num_genotypes(self) -> int:
+        return count_genotypes(self.genes)
+
+    @cached_property
+    def space_hash(self) -> str:
+        setting = {"image_size": self._image_size, "in_chans": self._in_chans, "num_classes": self._num_classes}
+        return hash_space(self.genes, {"space": self.name, "scale": self.scale, "version": 1, **setting})
+
+    def sample(self, rng: np.random.Generator) -> Genotype:
+        return self.repair(sample_uniform(self.genes, rng))
+
+    def mutate(self, genotype: Genotype, rng: np.random.Generator) -> Genotype:
+        return first_different(self, genotype, mutants(self.genes, genotype, rng))
+
+    def repair(self, genotype: Genotype) -> Genotype:
+        check_genotype(self.genes, genotype)
+        repaired = {gene.name: genotype[gene.name] for gene in self.genes}
+        for genes, map_size in zip(self._structure, self._map_sizes, strict=True):
+            values = tuple(genotype[gene.name] for gene in genes)
+            if not _is_valid_stage(values, map_size):
+                repaired.update(_nearest_stage(genes, values, map_size))
+        return repaired
+
+    def architecture(self, genotype: Genotype) -> Architecture:
+        frame = FRAMES[str(genotype["stem"])]
+        norm = "batch" if frame.head_norm == "batch" or self._image_size < SMALL_IMAGE else "layer"
+        stages = tuple(
+            StageSpec(
+                width=int(genotype[f"stage{stage}_width"]),
+                downsample=frame.downsample if stage > 1 else "none",
+                stride=2 if stage > 1 else 1,
+                blocks=_blocks({name: genotype[f"stage{stage}_{name}"] for name in STAGE_GENES}, frame),
+            )
+            for stage in range(1, len(self._map_sizes) + 1)
+        )
+        return Architecture(
+            stem=StemSpec(kind=str(genotype["stem"]), width=stages[0].width, norm=norm),
+            stages=stages,
+            head_norm=frame.head_norm,
+            image_size=self._image_size,
+            in_chans=self._in_chans,
+            num_classes=self._num_classes,
+        )
+
+    def costs(self, architecture: Architecture) -> Costs:
+        return costs(architecture)
+
+    def presets(self) -> Mapping[str, Genotype]:
+        return {name: self._fit_sizes(project(layout, self.genes, len(self._map_sizes))) for name, layout in LAYOUTS.items()}
+
+    def _fit_sizes(self, genotype: Genotype) -> Genotype:
+        """Like repair, but what a layout is about (pattern, attention) stays wherever widths, kernels and heads can give way."""
+        for genes, map_size in zip(self._structure, self._map_sizes, strict=True):
+            values = tuple(genotype[gene.name] for gene in genes)
+            if values[4] != "full" or map_size**2 < FULL_ATTENTION_LIMIT:
+                genotype |= _nearest_stage(genes, values, map_size, SIZE_GENES)
+        return self.repair(genotype)
+
+    def largest(self) -> Architecture:
+        return self._largest
+
+    @cached_property
+    def _largest(self) -> Architecture:
+        return costliest(self)
+
+    def draw(self, architecture: Architecture) -> str:
+        return draw(architecture)
+
+
+STAGE_GENES = ("depth", "width", "pattern", "period", "attention", "group_sizes", "conv", "kernel", "ratio", "head_dim")
+
+
+def _genes(scale: Scale, num_stages: int) -> tuple[Gene, ...]:
+    genes = [Gene("stem", ("conv", "patchify", "overlap"), False, "stem and the frame that goes with it: downsampling, norms, positions")]
+    for number in range(1, num_stages + 1):
+        stage = f"stage{number}_"
+        patterns = ("conv", "attention", "alternate", "every_k", "tail_t", "head_t", "fused_serial", "fused_parallel")
+        segments = ("1-3", "1-3-5", "1-3-7", "1-5-7", "3-5-7", "1-3-5-7", "1-3-5-7-9")
+        genes += [
+            Gene(f"{stage}depth", scale.depths[number - 1], True, "number of blocks"),
+            Gene(f"{stage}width", scale.widths[number - 1], True, "channels"),
+            Gene(f"{stage}pattern", patterns, False, "where attention stands among convolutions"),
+            Gene(f"{stage}period", (1, 2, 3, 4), True, "k of every_k; t of tail_t and head_t"),
+            Gene(f"{stage}attention", ("key_only", "group_mix", "full"), False, "the attention"),
+            Gene(f"{stage}group_sizes", segments, True, "aggregator kernel per attended segment of group_mix, by size"),
+            Gene(f"{stage}conv", ("mbconv", "dwconv"), False, "the convolution"),
+            Gene(f"{stage}kernel", (3, 5, 7), True, "kernel of the convolution"),
+            Gene(f"{stage}ratio", scale.ratios, True, "expansion of convolution block and feed-forward"),
+            Gene(f"{stage}head_dim", scale.head_dims, True, "channels per head"),
+        ]
+    return tuple(genes)
+
+
+def _kernels(group_sizes: object) -> tuple[int, ...]:
+    return tuple(int(size) for size in str(group_sizes).split("-"))
+
+
+def _attended_width(width: int, attention: object, kernels: tuple[int, ...]) -> float:
+    """Channels shared by the heads: one more segment than kernels is split off, and not attended, in group_mix."""
+    return width * len(kernels) / (len(kernels) + 1) if attention == "group_mix" else width
+
+
+@lru_cache(maxsize=65536)
+def _is_valid_stage(values: tuple[str | int, ...], map_size: int) -> bool:
+    """Whether a stage with these STRUCTURE_GENES can be built, and no kernel reads nothing but padding in its outer taps."""
+    depth, width, pattern, period, attention, group_sizes, kernel, head_dim = values
+    assert isinstance(depth, int) and isinstance(width, int) and isinstance(period, int) and isinstance(kernel, int)
+    kinds = block_kinds(str(pattern), period, depth)
+    reach = 2 * map_size - 1
+    if any(kind != "attention" for kind in kinds) and kernel > max(3, reach):
+        return False
+    if all(kind == "conv" for kind in kinds):
+        return True
+    if attention == "full" and map_size**2 >= FULL_ATTENTION_LIMIT:
+        return False
+    kernels = _kernels(group_sizes)
+    if attention == "group_mix" and (width % (len(kernels) + 1) or max(kernels) > max(3, reach)):
+        return False
+    return _attended_width(width, attention, kernels) % int(head_dim) == 0
+
+
+@lru_cache(maxsize=65536)
+def _nearest_stage(
+    genes: tuple[Gene, ...], values: tuple[str | int, ...], map_size: int, may_change: tuple[str, ...] = STRUCTURE_GENES
+) -> Genotype:
+    names = [gene.name for gene in genes]
+    free = [gene for gene, name in zip(genes, STRUCTURE_GENES, strict=True) if name in may_change]
+    start = dict(zip(names, values, strict=True))
+    return nearest_valid(free, start, lambda genotype: _is_valid_stage(tuple(genotype[name] for name in names), map_size))
+
+
+def _blocks(genes: Genotype, frame: Frame) -> tuple[BlockSpec, ...]:
+    kinds = block_kinds(str(genes["pattern"]), int(genes["period"]), int(genes["depth"]))
+    blocks = {kind: _block(kind, genes, frame) for kind in set(kinds)}
+    return tuple(blocks[kind] for kind in kinds)
+
+
+def _block(kind: str, genes: Genotype, frame: Frame) -> BlockSpec:
+    """A fused block with mbconv is MOAT's (its expansion stands for the feed-forward), one with dwconv LinGlo's."""
+    conv, ratio, kernel = str(genes["conv"]), int(genes["ratio"]), int(genes["kernel"])
+    if kind == "conv":
+        return BlockSpec(kind, conv=conv, kernel=kernel, conv_ratio=ratio, se_ratio=0.25 if conv == "mbconv" else 0.0)
+    attention, head_dim = str(genes["attention"]), int(genes["head_dim"])
+    kernels = _kernels(genes["group_sizes"]) if attention == "group_mix" else ()
+    attended = int(_attended_width(int(genes["width"]), attention, kernels))
+    fused = kind != "attention"
+    expands = fused and conv == "mbconv"
+    return BlockSpec(
+        kind,
+        conv=conv if fused else "",
+        kernel=kernel if fused else 0,
+        conv_ratio=ratio if expands else 0,
+        attention=attention,
+        heads=attended // head_dim,
+        head_dim=head_dim,
+        group_sizes=kernels,
+        conv_branch=attention == "group_mix",
+        position="none" if fused else frame.position,
+        ffn="none" if expands else frame.ffn,
+        ffn_ratio=0 if expands else ratio,
+    )
