@@ -156,7 +156,7 @@ class Progress:
         table = Table(box=None, padding=(0, 1), header_style="bold")
         for title in ("trial", "top1", cost_axis(self._cost_objective)):
             table.add_column(title, justify="right", no_wrap=True)
-        table.add_column("front", overflow="ellipsis", no_wrap=True)
+        table.add_column("layout of the front", overflow="ellipsis", no_wrap=True)
         shown = _thin(self._front, FRONT_ROWS)
         for member in shown:
             cost = cost_text(self._cost_objective, member.cost, unit=False)
@@ -167,6 +167,8 @@ class Progress:
 
     def _stop_live(self) -> None:
         if self._live is not None:
+            # Stopping gives standard output back even when nothing can be written any more.
+            self._console.quiet = self._is_gone()
             with self._output():
                 self._live.stop()
             self._live = None
