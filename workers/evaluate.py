@@ -1,0 +1,226 @@
+"""Evaluate one architecture: latency first, then one score per rung. Needs torch and timm; knows neither Ray nor Optuna (DESIGN 2.16).
+
+context = EvaluationContext(EvaluationConfig(data="digits", recipe=RECIPES["nano"], latency_target="cpu:threads=1,batch=1"))
+events = evaluate(Job(trial_number=0, spec=spec, seed=0), context)
+event = next(events)                    # LatencyMeasured
+event = events.send(True)               # RungReached; send(False) would stop it
+"""
+
+import gc
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import psutil
+import safetensors.torch
+import torch
+from torch import nn
+
+from nas.errors import InvalidInputError
+from nas.protocols import Calibration, Event, Failed, Finished, Job, LatencyMeasured, RungReached
+from nas.records import JSON
+from search_spaces.build import build_model
+from workers.data import load_data, open_data
+from workers.device_lock import DeviceLock, device_identity
+from workers.latency import measure
+from workers.recipe import Recipe
+from workers.target import LatencyTarget
+from workers.train import NonFiniteLossError, Trainer
+
+FREE_SHARE = {"cuda": 0.9, "cpu": 0.5}
+"""A device on which this much of the memory is free after our own clean-up counts as otherwise free."""
+CALIBRATION_STEPS = 2, 12
+"""Steps trained before and within the timed part of a calibration."""
+
+
+@dataclass(kw_only=True, frozen=True, slots=True)
+class EvaluationConfig:
+    """Everything a worker needs besides the job; plain values only, so it crosses processes and hosts."""
+
+    data: str
+    """digits, cifar10:DIR, ..."""
+    recipe: Recipe
+    """How to train."""
+    data_fingerprint: str | None = None
+    """What the data must be; None takes them as they are. Differing data on another node would make scores incomparable."""
+    latency_target: str | None = None
+    """What to time on; None skips the timing."""
+    device: str = "cpu"
+    """Where to train: cpu, or cuda:0 as this process numbers its devices."""
+    threads: int = 1
+    """Threads of torch in this process; scores on the CPU are reproducible for an equal number only."""
+    lock_folder: str | None = None
+    """Where the device locks lie; None for the host's default, which every process of this user shares."""
+
+    def to_json(self) -> JSON:
+        return {name: getattr(self, name) for name in self.__slots__} | {"recipe": self.recipe.to_json()}
+
+    @classmethod
+    def from_json(cls, values: JSON) -> Self:
+        """Inverse of to_json."""
+        return cls(**{**values, "recipe": Recipe.from_json(values["recipe"])})
+
+
+class EvaluationContext:
+    """What a worker opens once and uses for many jobs: data, device, locks. Belongs to one thread.
+
+    Args:
+        worker: name of the worker in events.
+
+    Raises:
+        InvalidInputError: if data, device or target cannot be used, or the data are not those of the fingerprint.
+    """
+
+    def __init__(self, config: EvaluationConfig, worker: str = "local") -> None:
+        torch.set_num_threads(config.threads)
+        self.config = config
+        self.worker = worker
+        self.device = _open_device(config.device)
+        self.target = LatencyTarget.parse(config.latency_target) if config.latency_target else None
+        self.source = open_data(config.data)
+        if config.data_fingerprint not in (None, self.source.fingerprint):
+            raise InvalidInputError(
+                f"data {config.data!r} on this host differ from those of the study (fingerprint {self.source.fingerprint[:12]}, "
+                f"expected {str(config.data_fingerprint)[:12]}); copy the same files to every node"
+            )
+        self.batches = load_data(self.source, config.recipe, self.device)
+        folder = Path(config.lock_folder) if config.lock_folder else None
+        devices = {self.device} | ({self.target.device} if self.target else set())
+        self._locks = {identity: DeviceLock(identity, folder) for identity in sorted({device_identity(device) for device in devices})}
+
+    @property
+    def device_name(self) -> str:
+        """For people: "cpu", or the GPU's product name."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+
+    @property
+    def target_lock(self) -> DeviceLock:
+        assert self.target is not None
+        return self._locks[device_identity(self.target.device)]
+
+    def trainer(self, model: nn.Module, seed: int, recipe: Recipe | None = None) -> Trainer:
+        """For the study's recipe, if no other is given."""
+        # Training on a GPU also keeps a core busy, so it gives way to timing on either device.
+        locks = tuple(self._locks.values())
+        return Trainer(model, self.batches, recipe or self.config.recipe, seed=seed, device=self.device, locks=locks)
+
+
+def evaluate(job: Job, context: EvaluationContext) -> Generator[Event, bool, None]:
+    """Time and train the architecture of `job`.
+
+    Yields:
+        LatencyMeasured (if the context has a target), RungReached per rung, then Finished; or Failed at any point. The caller answers the
+        first two with send(True) to go on or send(False) to stop, which gives Finished without weights. The last RungReached needs no
+        answer: next() gives Finished with the weights.
+
+    Raises:
+        RuntimeError: for a CUDA error; the process should not compute on that device again.
+        InvalidInputError: if the spec of the job cannot be built.
+    """
+    number, worker = job.trial_number, context.worker
+    try:
+        yield from _evaluate(job, context)
+        return
+    except NonFiniteLossError as error:
+        failed = Failed(number, worker, str(error), retryable=False)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        failed = Failed(number, worker, f"out of memory: {str(error).splitlines()[0]}", retryable=False)
+    finally:
+        _collect(context.device)
+    # Only here the traceback, and with it the model, is gone, and what is still missing belongs to others.
+    if failed.reason.startswith("out of memory") and not is_otherwise_free(context.device):
+        failed = replace(failed, reason=f"{failed.reason} (others use the device)", retryable=True)
+    yield failed
+
+
+def _evaluate(job: Job, context: EvaluationContext) -> Generator[Event, bool, None]:
+    number, worker, recipe = job.trial_number, context.worker, context.config.recipe
+    stopped = Finished(number, worker, context.device_name, weights=None)
+    torch.manual_seed(job.seed)
+    model = build_model(job.spec, drop_path_rate=recipe.drop_path_rate)
+    if context.target:
+        latency = measure(model, context.target, context.source.input_shape, context.target_lock)
+        if not (yield LatencyMeasured(number, worker, latency)):
+            yield stopped
+            return
+    for score in context.trainer(model, job.seed).run():
+        last = score.steps == recipe.steps
+        proceed = yield RungReached(number, worker, score, last)
+        if not last and not proceed:
+            yield stopped
+            return
+    weights = safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
+    yield Finished(number, worker, context.device_name, weights)
+
+
+def calibrate(largest: JSON, typical: JSON, context: EvaluationContext) -> Calibration:
+    """Time the spec `largest`, and estimate the evaluation of the spec `typical` from a few steps of it.
+
+    Raises:
+        RuntimeError: what torch raises if one of them does not run on this device.
+    """
+    recipe, shape = context.config.recipe, context.source.input_shape
+    largest_latency = None
+    timing_s = 0.0
+    if context.target:
+        largest_latency = measure(build_model(largest), context.target, shape, context.target_lock)
+        start = time.monotonic()
+        measure(build_model(typical), context.target, shape, context.target_lock)
+        timing_s = time.monotonic() - start
+    before, timed = CALIBRATION_STEPS
+    # A schedule of its own, because the recipe may be shorter than what is trained here.
+    trainer = context.trainer(build_model(typical, recipe.drop_path_rate), seed=0, recipe=replace(recipe, rungs=(before + timed,)))
+    trainer.advance(before)
+    started_s = trainer.busy_s
+    trainer.advance(before + timed)
+    step_s = (trainer.busy_s - started_s) / timed
+    trainer.validate(max_batches=1)
+    started_s = trainer.busy_s
+    trainer.validate(max_batches=2)
+    validation_s = (trainer.busy_s - started_s) / min(2, context.batches.num_validation) * context.batches.num_validation
+    del trainer
+    _collect(context.device)
+    return Calibration(largest_latency, timing_s + recipe.steps * step_s + len(recipe.rungs) * validation_s)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for the ways in which torch, CUDA's libraries and Python say that memory is used up."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(
+        text in str(error) for text in ("DefaultCPUAllocator", "STATUS_ALLOC_FAILED", "out of memory")
+    )
+
+
+def is_otherwise_free(device: torch.device) -> bool:
+    """Whether hardly anything but the memory of this process's idle state is in use."""
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+    else:
+        memory = psutil.virtual_memory()
+        free, total = memory.available, memory.total
+    return bool(free >= FREE_SHARE[device.type] * total)
+
+
+def _collect(device: torch.device) -> None:
+    """Give back what the job held: models are reference cycles, and the next one needs the memory."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def _open_device(text: str) -> torch.device:
+    expected = "expected cpu, or cuda:N for a GPU that torch sees"
+    try:
+        device = torch.device(text)
+    except RuntimeError as error:
+        raise InvalidInputError(f"device {text!r} is unknown; {expected}") from error
+    if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
+        raise InvalidInputError(f"device {text!r} is not there: torch sees {torch.cuda.device_count()} GPUs; {expected}")
+    if device.type not in ("cpu", "cuda"):
+        raise InvalidInputError(f"device {text!r} cannot be used for training; {expected}")
+    return device

@@ -1,0 +1,123 @@
+"""How an architecture is trained for its score: one frozen value, hashed into every training record."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Self
+
+from nas.errors import InvalidInputError
+from nas.records import JSON
+from workers.data_source import DataSource
+
+
+@dataclass(kw_only=True, frozen=True, slots=True)
+class Recipe:
+    """AdamW with a warm-up, then a half cosine down to zero (one cycle), on cross-entropy; gradient norms are clipped.
+
+    Raises:
+        InvalidInputError: for a value out of its range; the message names the field.
+    """
+
+    rungs: tuple[int, ...]
+    """Optimizer steps after which the model is validated, ascending. The last one ends the training; the schedule spans all of it."""
+    batch_size: int
+    """Images per optimizer step."""
+    learning_rate: float
+    """Peak, reached at the end of the warm-up."""
+    warmup: float = 0.3
+    """Share of the steps over which the learning rate rises linearly."""
+    weight_decay: float = 0.05
+    """Decoupled; on matrices and kernels only, not on norms and biases."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Of AdamW."""
+    label_smoothing: float = 0.1
+    """Probability mass spread over all classes."""
+    clip_grad_norm: float = 1.0
+    """Largest L2 norm of the gradient."""
+    drop_path_rate: float = 0.0
+    """Stochastic depth of the last block; rises linearly from zero at the first."""
+    max_shift: int = 0
+    """Random translation of training images, pixels in each direction. 0 leaves them in place. Tensor data only."""
+    horizontal_flip: bool = False
+    """Mirror half of the training images."""
+    min_crop_area: float = 1.0
+    """Smallest share of the image that a random resized crop keeps. Image folders and beton files only."""
+
+    def __post_init__(self) -> None:
+        rules = {
+            "rungs": bool(self.rungs) and self.rungs[0] > 0 and all(a < b for a, b in zip(self.rungs, self.rungs[1:], strict=False)),
+            "batch_size": self.batch_size >= 1,
+            "learning_rate": 0 < self.learning_rate < 100,
+            "warmup": 0 <= self.warmup < 1,
+            "weight_decay": 0 <= self.weight_decay < 100,
+            "betas": len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas),
+            "label_smoothing": 0 <= self.label_smoothing < 1,
+            "clip_grad_norm": self.clip_grad_norm > 0,
+            "drop_path_rate": 0 <= self.drop_path_rate < 1,
+            "max_shift": self.max_shift >= 0,
+            "min_crop_area": 0 < self.min_crop_area <= 1,
+        }
+        for name, holds in rules.items():
+            if not holds:
+                raise InvalidInputError(
+                    f"recipe: {name} is {getattr(self, name)!r}, which is out of range; see its description in workers/recipe.py"
+                )
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole training."""
+        return self.rungs[-1]
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 (64 hex digits) of the canonical JSON; equal recipes train alike."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    def to_json(self) -> JSON:
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: JSON) -> Self:
+        """Inverse of to_json.
+
+        Raises:
+            InvalidInputError: for an unknown or missing field, or a value out of range.
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise InvalidInputError(f"recipe: unknown field {unknown[0]!r}; expected fields among {', '.join(sorted(known))}")
+        if missing := sorted({"rungs", "batch_size", "learning_rate"} - set(values)):
+            raise InvalidInputError(f"recipe: field {missing[0]!r} is missing; add it")
+        arguments: JSON = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return cls(**arguments)
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "nano": Recipe(rungs=(160,), batch_size=64, learning_rate=2e-3),
+    "cifar": Recipe(rungs=(3_510,), batch_size=128, learning_rate=2e-3, max_shift=4, horizontal_flip=True),
+    "imagenet-proxy": Recipe(rungs=(20_000,), batch_size=512, learning_rate=2e-3, warmup=0.1, horizontal_flip=True, min_crop_area=0.35),
+}
+"""Named recipes. `nano` was chosen by measurement (docs/proxy.md); `cifar` is ten epochs of the 45,000 images left after the hold-out."""
+
+
+def named_recipe(name: str) -> Recipe:
+    """Raises InvalidInputError for an unknown name, listing the known ones."""
+    if name not in RECIPES:
+        raise InvalidInputError(f"recipe {name!r} is unknown; expected one of {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+DEFAULT_RECIPES: Mapping[str, str] = {
+    "digits": "nano",
+    "cifar10": "cifar",
+    "cifar100": "cifar",
+    "folder": "imagenet-proxy",
+    "beton": "imagenet-proxy",
+}
+"""Kind of data -> name of its recipe."""
+
+
+def default_recipe(data: DataSource) -> Recipe:
+    """The recipe of a search that names none."""
+    return RECIPES[DEFAULT_RECIPES[data.kind]]

@@ -1,0 +1,147 @@
+"""Short training of one model, in slices that let others time on the device in between."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import islice
+
+import torch
+from timm.optim._param_groups import param_groups_weight_decay
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from nas.records import RungScore
+from workers.batches import Batches
+from workers.device_lock import DeviceLock
+from workers.recipe import Recipe
+
+SLICE_S = 0.05
+"""How long a slice of training holds the device lock before it gives way; one step at least."""
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The training diverged: loss or logits are NaN or infinite. The architecture's own outcome (DESIGN 2.7)."""
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """Of the 0-based step: linear from zero to the peak over the warm-up, then half a cosine; zero after the last step."""
+    warmup_steps = round(recipe.warmup * recipe.steps)
+    if step < warmup_steps:
+        return recipe.learning_rate * (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / max(1, recipe.steps - warmup_steps)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class Trainer:
+    """A model, its optimizer and its place in the recipe.
+
+    Every random number of step i (drop path, for example) depends on the seed and i only, so what happens in between changes nothing:
+    equal seeds give bit-identical models on the CPU with an equal number of threads.
+
+    Args:
+        model: trained in place, on `device`.
+        locks: held shared, all of them, while anything is computed.
+    """
+
+    def __init__(
+        self, model: nn.Module, batches: Batches, recipe: Recipe, *, seed: int, device: torch.device, locks: Sequence[DeviceLock]
+    ) -> None:
+        self.busy_s = 0.0
+        """Seconds of training and validation, waiting for the locks and for the caller excluded."""
+        self.steps = 0
+        """Optimizer steps done."""
+        self._recipe, self._batches, self._seed, self._device, self._locks = recipe, batches, seed, device, locks
+        # Convolutions run about twice as fast in channels_last on GPUs with tensor cores; on CPUs depthwise ones get slower.
+        self._memory_format = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+        self._model = model.to(device).to(memory_format=self._memory_format)
+        groups = param_groups_weight_decay(model, recipe.weight_decay)
+        self._optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas, fused=True)
+        self._train_batches = batches.train(seed)
+
+    def run(self) -> Iterator[RungScore]:
+        """Train by the recipe and yield the score of each rung; who stops asking stops the training.
+
+        Raises:
+            NonFiniteLossError: if the training diverges.
+        """
+        for rung, steps in enumerate(self._recipe.rungs):
+            loss = self.advance(steps)
+            yield RungScore(rung=rung, steps=steps, top1=self.validate(), loss=loss, duration_s=self.busy_s)
+
+    def advance(self, to_step: int) -> float:
+        """Train up to `to_step` steps in all; returns the mean loss of the new ones.
+
+        Raises:
+            NonFiniteLossError: if a loss is NaN or infinite; at the latest a slice after it happened.
+        """
+        start = self.steps
+        assert to_step > start, "there is nothing to train"
+        total = torch.zeros((), device=self._device)
+        while self.steps < to_step:
+            with self._slice():
+                deadline = time.monotonic() + SLICE_S
+                while self.steps < to_step:
+                    total += self._step()
+                    if time.monotonic() >= deadline:
+                        break
+            if not torch.isfinite(total):
+                raise NonFiniteLossError(f"non-finite loss within the first {self.steps} steps")
+        return float(total) / (to_step - start)
+
+    def validate(self, max_batches: int | None = None) -> float:
+        """top1 on the validation split in evaluation mode, on its first `max_batches` batches if given.
+
+        Raises:
+            NonFiniteLossError: if a logit is NaN or infinite.
+        """
+        correct = torch.zeros((), dtype=torch.int64, device=self._device)
+        finite = torch.ones((), dtype=torch.bool, device=self._device)
+        count = 0
+        batches = islice(self._batches.validation(), max_batches)
+        self._model.eval()
+        while True:
+            with self._slice(), torch.inference_mode():
+                batch = next(batches, None)
+                if batch is None:
+                    break
+                logits = self._forward(batch[0])
+                correct += (logits.argmax(1) == batch[1]).sum()
+                finite &= logits.isfinite().all()
+                count += len(batch[1])
+        if not finite:
+            raise NonFiniteLossError(f"non-finite logits after {self.steps} steps")
+        return int(correct) / count
+
+    def _step(self) -> Tensor:
+        torch.manual_seed(self._seed * 1_000_003 + self.steps)
+        self._model.train()
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(self._recipe, self.steps)
+        images, labels = next(self._train_batches)
+        loss = cross_entropy(self._forward(images), labels, label_smoothing=self._recipe.label_smoothing)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._recipe.clip_grad_norm)
+        self._optimizer.step()
+        self.steps += 1
+        return loss.detach()
+
+    def _forward(self, images: Tensor) -> Tensor:
+        images = images.contiguous(memory_format=self._memory_format)
+        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._device.type == "cuda"):
+            logits: Tensor = self._model(images)
+        return logits.float()
+
+    @contextmanager
+    def _slice(self) -> Iterator[None]:
+        with ExitStack() as held:
+            for lock in self._locks:
+                held.enter_context(lock.shared())
+            start = time.monotonic()
+            try:
+                yield
+                if self._device.type == "cuda":  # what was launched must be over before the lock is given up
+                    torch.cuda.synchronize(self._device)
+            finally:
+                self.busy_s += time.monotonic() - start
