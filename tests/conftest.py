@@ -1,0 +1,60 @@
+"""Fixtures for every test: a seeded generator, and databases that exist for one test or one session."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from db.store import SqlStore, open_store
+
+if TYPE_CHECKING:
+    from tests.postgres_server import PostgresServer
+
+pytest.register_assert_rewrite("tests.contracts.store_contract", "tests.contracts.evaluator_contract", "tests.contracts.space_contract")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A SQLite file that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'nas.db'}"
+
+
+@pytest.fixture
+def sqlite_store(sqlite_url: str) -> Iterator[SqlStore]:
+    store = open_store(sqlite_url)
+    yield store
+    store.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> "Iterator[PostgresServer]":
+    """A real server, for the marker `postgres`."""
+    pytest.importorskip("psycopg", reason="needs psycopg (the extra `postgres`)")
+    from tests.postgres_server import PostgresServer, find_binaries, unprivileged_account
+
+    account = unprivileged_account()
+    binaries = find_binaries(account)
+    if binaries is None:
+        pytest.skip("needs the binaries of PostgreSQL: the package pgserver, or the system's postgresql")
+    server = PostgresServer(binaries, account)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_server: "PostgresServer") -> str:
+    """One database for the whole session: its users choose distinct study names."""
+    return postgres_server.url
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_server: "PostgresServer") -> str:
+    """A new database without tables."""
+    return postgres_server.new_database()

@@ -1,0 +1,355 @@
+"""What every nas.protocols.Store does. A test class inherits StoreContract and gives the fixture `store`: an empty Store."""
+
+import math
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import psutil
+import pytest
+
+from nas.errors import InvalidInputError, NasError, StudyLockedError
+from nas.front import FrontKeeper
+from nas.protocols import Store
+from nas.records import Costs, Front, FrontMember, Latency, Lease, ProcessId, RungScore, SearchRecord, TrialFacts
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+TARGET = {"kind": "cpu", "threads": 1, "batch": 1, "dtype": "float32"}
+REFERENCE = (0.1, 100.0)
+
+
+def search_record(study: str = "study", created: datetime = NOW) -> SearchRecord:
+    return SearchRecord(
+        study=study,
+        space="hybrid_layout",
+        space_hash="5" * 64,
+        objectives=("top1", "latency_ms"),
+        reference_point=REFERENCE,
+        data="digits",
+        data_fingerprint="d" * 64,
+        recipe={"epochs": 2, "lr": 2e-3, "rungs": [128]},
+        target=TARGET,
+        limits={"latency_ms": 12.5, "param_count": 3_000_000},
+        seed=7,
+        config={"storage": "sqlite:///nas.db", "workers": 2, "nested": {"ünï": [1, None, True]}},
+        code_version="0.1.0+abc",
+        created=created,
+    )
+
+
+def complete_trial(number: int, top1: float = 0.5, median_ms: float = 10.0) -> TrialFacts:
+    return TrialFacts(
+        trial_number=number,
+        arch_hash=f"{number:064x}",
+        spec={"stages": [{"depth": number, "mixers": ["conv", "full"]}], "image_size": 32},
+        layout=f"conv x{number} | full x1",
+        costs=Costs(param_count=1000 + number, macs=2**40 + number),
+        seed=2**40,
+        state="COMPLETE",
+        latency=Latency(TARGET, {"host": "a", "load": 0.25}, median_ms, median_ms * 0.9, median_ms * 1.1, median_ms * 1.3, 30),
+        rungs=(RungScore(0, 128, top1 / 2, 2.1, 1.5), RungScore(1, 256, top1, 1.7, 3.1)),
+        weights_path=f"weights/{number}.safetensors",
+        device="cpu",
+        worker="worker-1",
+        duration_s=93_784.25,  # over a day
+    )
+
+
+def trials_of_every_kind() -> list[TrialFacts]:
+    complete = complete_trial(0)
+    assert complete.latency is not None
+    return [
+        complete,
+        replace(complete_trial(1), latency=None, weights_path=None),
+        replace(complete_trial(2), state="PRUNED", rungs=complete.rungs[:1], weights_path=None),
+        replace(complete_trial(3), state="REJECTED", reason="latency_ms 14.2 is over the limit 12.5", rungs=(), weights_path=None),
+        replace(complete_trial(4), state="REJECTED", reason="macs", latency=None, rungs=(), weights_path=None, device="", worker=""),
+        replace(complete_trial(5), state="FAIL", reason="loss is nan at step 12 → stopped\nline two", rungs=(), weights_path=None),
+        replace(complete_trial(6), state="FAIL", reason="", latency=None, rungs=(), weights_path=None, duration_s=0.0),
+        replace(complete_trial(7), latency=replace(complete.latency, median_ms=0.1 + 0.2, p95_ms=1.7976931348623157e308, ci_low_ms=5e-324)),
+        replace(complete_trial(8), arch_hash=complete.arch_hash, spec=complete.spec, layout=complete.layout, costs=complete.costs),
+    ]
+
+
+def front_with(*trials: TrialFacts, version: int = 1) -> Front:
+    members = tuple(FrontMember(t.trial_number, t.arch_hash, t.top1 or 0.0, t.cost("latency_ms") or 0.0) for t in trials)
+    return Front(version, NOW + timedelta(minutes=version), REFERENCE, 0.25 * version, members)
+
+
+def live_process() -> ProcessId:
+    """This process."""
+    process = psutil.Process()
+    return ProcessId(process.pid, process.create_time())
+
+
+def dead_process() -> ProcessId:
+    child = subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE)
+    identity = ProcessId(child.pid, psutil.Process(child.pid).create_time())
+    child.communicate()
+    return identity
+
+
+def lease_of(process: ProcessId, host: str = "here", age_s: float = 0.0) -> Lease:
+    return Lease(host, process, NOW - timedelta(seconds=age_s))
+
+
+class StoreContract:
+    """Searches, facts, fronts and leases, as nas.protocols.Store describes them."""
+
+    def test_a_study_is_read_back_equal(self, store: Store) -> None:
+        search = search_record()
+        store.create_search(search)
+        assert store.search("study") == search
+        without_latency = replace(search, study="other", target=None, limits={}, objectives=("top1", "macs"))
+        store.create_search(without_latency)
+        assert store.search("other") == without_latency
+
+    def test_studies_stand_by_creation(self, store: Store) -> None:
+        for study, day in [("c", 3), ("a", 1), ("b", 2)]:
+            store.create_search(search_record(study, NOW + timedelta(days=day)))
+        assert [search.study for search in store.searches()] == ["a", "b", "c"]
+
+    def test_a_time_with_an_offset_is_the_same_moment(self, store: Store) -> None:
+        local = NOW.astimezone(datetime.strptime("+0530", "%z").tzinfo)
+        store.create_search(search_record(created=local))
+        search = store.search("study")
+        assert search is not None
+        assert search.created == NOW
+        assert search.created.utcoffset() == timedelta(0)
+
+    def test_a_second_study_of_one_name_is_refused(self, store: Store) -> None:
+        store.create_search(search_record())
+        with pytest.raises(InvalidInputError, match=r"'study' exists.*--study"):
+            store.create_search(replace(search_record(), seed=8))
+        assert store.search("study") == search_record()
+
+    def test_an_unknown_study_has_nothing(self, store: Store) -> None:
+        assert store.search("nobody") is None
+        assert store.front("nobody") is None
+        assert list(store.facts("nobody")) == []
+        assert list(store.fronts("nobody")) == []
+
+    def test_facts_are_exactly_what_was_recorded(self, store: Store) -> None:
+        store.create_search(search_record())
+        trials = trials_of_every_kind()
+        for facts in trials:
+            store.record("study", facts, None)
+        assert list(store.facts("study")) == trials
+
+    def test_facts_come_by_trial_number(self, store: Store) -> None:
+        store.create_search(search_record())
+        for number in (11, 2, 30, 1):
+            store.record("study", complete_trial(number), None)
+        assert [facts.trial_number for facts in store.facts("study")] == [1, 2, 11, 30]
+
+    def test_what_a_crashed_worker_printed_is_recorded_readably(self, store: Store) -> None:
+        store.create_search(search_record())
+        store.record("study", replace(complete_trial(0), state="FAIL", reason="exit \0 \udcff\udcfe ü", rungs=()), None)
+        [facts] = store.facts("study")
+        assert facts.reason == "exit ? ?? ü"
+
+    def test_facts_are_values_not_references(self, store: Store) -> None:
+        store.create_search(search_record())
+        facts = complete_trial(0)
+        store.record("study", facts, None)
+        facts.spec["image_size"] = 224
+        [first] = store.facts("study")
+        first.spec["image_size"] = 64
+        [second] = store.facts("study")
+        assert second.spec["image_size"] == 32
+
+    def test_studies_do_not_mix(self, store: Store) -> None:
+        other = replace(complete_trial(1), arch_hash=complete_trial(0).arch_hash)
+        for study, facts in [("a", complete_trial(0)), ("b", other)]:
+            store.create_search(search_record(study))
+            store.record(study, facts, front_with(facts))
+        assert list(store.facts("a")) == [complete_trial(0)]
+        assert list(store.facts("b")) == [other]
+        assert store.front("b") == front_with(other)
+
+    def test_another_description_of_one_architecture_changes_no_older_facts(self, store: Store) -> None:
+        store.create_search(search_record())
+        old = complete_trial(0)
+        new = replace(old, trial_number=1, layout="in new words", costs=replace(old.costs, macs=5))
+        for facts in (old, new, replace(old, trial_number=2)):
+            store.record("study", facts, None)
+        assert list(store.facts("study")) == [old, new, replace(old, trial_number=2)]
+
+    def test_facts_are_stored_once(self, store: Store) -> None:
+        store.create_search(search_record())
+        store.record("study", complete_trial(0), front_with(complete_trial(0)))
+        again = complete_trial(0, top1=0.9)
+        with pytest.raises(NasError, match=r"trial 0.*'study' is recorded already"):
+            store.record("study", again, front_with(again, version=2))
+        assert list(store.facts("study")) == [complete_trial(0)]
+        assert [front.version for front in store.fronts("study")] == [1]
+
+    def test_facts_of_an_unknown_study_are_refused(self, store: Store) -> None:
+        with pytest.raises(InvalidInputError, match="no study 'nobody'"):
+            store.record("nobody", complete_trial(0), None)
+
+    def test_reading_facts_does_not_hinder_writing(self, store: Store) -> None:
+        store.create_search(search_record())
+        store.record("study", complete_trial(0), None)
+        store.record("study", complete_trial(1), None)
+        unfinished = store.facts("study")
+        assert next(unfinished).trial_number == 0
+        store.record("study", complete_trial(2), None)
+        assert [facts.trial_number for facts in unfinished] == [1]
+
+    def test_fronts_are_versions(self, store: Store) -> None:
+        store.create_search(search_record())
+        assert store.front("study") is None
+        keeper = FrontKeeper("latency_ms", REFERENCE)
+        recorded = []
+        for number, (top1, median_ms) in enumerate([(0.5, 20.0), (0.4, 30.0), (0.3, 10.0), (0.7, 20.0), (0.7, 20.0)]):
+            facts = complete_trial(number, top1, median_ms)
+            front = keeper.add(facts)
+            store.record("study", facts, front)
+            recorded += [front] if front else []
+        assert [len(front.members) for front in recorded] == [1, 2, 2, 3]
+        assert store.front("study") == recorded[-1]
+        assert [store.front("study", version) for version in (1, 2, 3, 4)] == recorded
+        assert store.front("study", 5) is None
+        assert list(store.fronts("study")) == [replace(front, members=()) for front in recorded]
+
+    def test_a_front_of_unrecorded_trials_is_refused_with_its_facts(self, store: Store) -> None:
+        store.create_search(search_record())
+        with pytest.raises(InvalidInputError, match="trial 9 has no recorded facts"):
+            store.record("study", complete_trial(0), front_with(complete_trial(0), complete_trial(9)))
+        assert list(store.facts("study")) == []
+        assert store.front("study") is None
+
+    def test_a_front_version_is_stored_once(self, store: Store) -> None:
+        store.create_search(search_record())
+        store.record("study", complete_trial(0), front_with(complete_trial(0)))
+        with pytest.raises(NasError, match=r"front 1 of study 'study' is recorded already"):
+            store.record("study", complete_trial(1), front_with(complete_trial(1)))
+        assert list(store.facts("study")) == [complete_trial(0)]
+
+    @pytest.mark.parametrize("bad", [math.nan, math.inf])
+    def test_only_finite_numbers_are_recorded(self, store: Store, bad: float) -> None:
+        with pytest.raises(ValueError, match="only finite"):
+            store.create_search(replace(search_record(), reference_point=(0.1, bad)))
+        store.create_search(search_record())
+        trial = complete_trial(0)
+        with pytest.raises(ValueError, match="only finite"):
+            store.record("study", trial, replace(front_with(trial), hypervolume=bad))
+        with pytest.raises(ValueError, match="only finite"):
+            store.record("study", trial, replace(front_with(trial), members=(FrontMember(0, trial.arch_hash, 0.5, bad),)))
+        assert trial.latency is not None
+        with pytest.raises((ValueError, NasError), match="JSON compliant"):
+            store.record("study", replace(trial, latency=replace(trial.latency, conditions={"load": bad})), None)
+        assert list(store.facts("study")) == []
+
+    def test_weights_are_forgotten(self, store: Store) -> None:
+        store.create_search(search_record())
+        for number in range(3):
+            store.record("study", complete_trial(number), None)
+        store.forget_weights("study", [0, 2])
+        store.forget_weights("study", [])
+        assert [facts.weights_path for facts in store.facts("study")] == [None, "weights/1.safetensors", None]
+        with pytest.raises(InvalidInputError, match="trial 8 has no recorded facts"):
+            store.forget_weights("study", [1, 8])
+        assert list(store.facts("study"))[1].weights_path is not None
+
+    def test_only_recorded_trials_are_exported(self, store: Store) -> None:
+        store.create_search(search_record())
+        store.record("study", complete_trial(0), None)
+        store.record_export("study", 0, "winner", "zoo/winner")
+        store.record_export("study", 0, "winner", "zoo/winner")  # exported anew
+        with pytest.raises(InvalidInputError, match="trial 9999 has no recorded facts"):
+            store.record_export("study", 9999, "winner", "zoo/winner")
+
+    def test_a_free_study_is_taken(self, store: Store) -> None:
+        owner = lease_of(live_process())
+        assert store.acquire_lease("study", owner, 60.0) is None
+        store.release_lease("study", owner)
+        assert store.acquire_lease("study", lease_of(dead_process()), 60.0) is None
+
+    def test_a_live_owner_keeps_its_study(self, store: Store) -> None:
+        owner = lease_of(live_process(), age_s=4000.0)  # a laptop that slept: alive all the same
+        store.acquire_lease("study", owner, 60.0)
+        with pytest.raises(StudyLockedError, match=rf"'study'.*process {owner.process.pid} on host here.*4000 s ago"):
+            store.acquire_lease("study", lease_of(dead_process()), 60.0)
+        assert store.acquire_lease("another study", owner, 60.0) is None
+
+    def test_a_dead_owner_on_this_host_is_followed_at_once(self, store: Store) -> None:
+        former = replace(lease_of(dead_process()), ray_processes=(ProcessId(4, 1.25), ProcessId(5, 2.5)), ray_session="session_1")
+        store.acquire_lease("study", former, 60.0)
+        assert store.acquire_lease("study", lease_of(live_process()), 60.0) == former
+        with pytest.raises(StudyLockedError):
+            store.acquire_lease("study", former, 60.0)
+
+    def test_a_killed_owner_that_nobody_reaped_is_dead(self, store: Store) -> None:
+        child = subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE)
+        former = lease_of(ProcessId(child.pid, psutil.Process(child.pid).create_time()))
+        store.acquire_lease("study", former, 60.0)
+        with pytest.raises(StudyLockedError):
+            store.acquire_lease("study", lease_of(live_process()), 60.0)
+        child.kill()
+        while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
+            pass
+        assert store.acquire_lease("study", lease_of(live_process()), 60.0) == former
+        child.communicate()
+
+    def test_a_later_process_with_the_number_of_the_owner_is_not_the_owner(self, store: Store) -> None:
+        process = live_process()
+        former = lease_of(replace(process, start_time=process.start_time - 3600.0))
+        store.acquire_lease("study", former, 60.0)
+        assert store.acquire_lease("study", lease_of(process), 60.0) == former
+
+    def test_an_owner_on_another_host_is_judged_by_its_heartbeat(self, store: Store) -> None:
+        former = lease_of(live_process(), host="there", age_s=59.0)
+        store.acquire_lease("study", former, 60.0)
+        with pytest.raises(StudyLockedError, match=r"on host there, last heartbeat 59 s ago.*60 s after"):
+            store.acquire_lease("study", lease_of(live_process()), 60.0)
+        assert store.acquire_lease("study", lease_of(live_process()), 58.0) == former
+
+    def test_a_heartbeat_keeps_the_study(self, store: Store) -> None:
+        owner = lease_of(live_process(), host="there", age_s=3600.0)
+        store.acquire_lease("study", owner, 60.0)
+        renewed = replace(owner, heartbeat=NOW, ray_processes=(ProcessId(9, 1.0),), ray_session="session_2")
+        store.renew_lease("study", renewed)
+        with pytest.raises(StudyLockedError):
+            store.acquire_lease("study", lease_of(live_process()), 60.0)
+        late = Lease("here", live_process(), NOW + timedelta(seconds=61))
+        assert store.acquire_lease("study", late, 60.0) == renewed
+
+    def test_an_owner_that_lost_its_study_is_told(self, store: Store) -> None:
+        former = lease_of(dead_process())
+        store.acquire_lease("study", former, 60.0)
+        owner = lease_of(live_process())
+        store.acquire_lease("study", owner, 60.0)
+        with pytest.raises(StudyLockedError, match=rf"{former.process.pid}.*process {owner.process.pid} on host here owns it now"):
+            store.renew_lease("study", former)
+        store.release_lease("study", former)
+        store.renew_lease("study", owner)
+        store.release_lease("study", owner)
+        with pytest.raises(StudyLockedError, match="nobody owns it now"):
+            store.renew_lease("study", owner)
+
+    def test_a_heartbeat_thread_does_not_disturb_the_records(self, store: Store) -> None:
+        store.create_search(search_record())
+        owner = lease_of(live_process())
+        store.acquire_lease("study", owner, 60.0)
+        stop, failures = threading.Event(), []
+
+        def beat() -> None:
+            while not stop.is_set():
+                try:
+                    store.renew_lease("study", owner)
+                except NasError as error:
+                    failures.append(error)
+                    return
+
+        thread = threading.Thread(target=beat)
+        thread.start()
+        for number in range(20):
+            store.record("study", complete_trial(number), None)
+        stop.set()
+        thread.join()
+        assert failures == []
+        assert len(list(store.facts("study"))) == 20

@@ -1,0 +1,146 @@
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+
+from db.store import SqlStore, open_store
+from db.tables import front_members, fronts, metadata, trainings
+from nas.errors import InvalidInputError
+from nas.front import FrontKeeper
+from tests.contracts.store_contract import REFERENCE, StoreContract, complete_trial, search_record
+
+if TYPE_CHECKING:
+    from tests.postgres_server import PostgresServer
+
+
+class TestSqliteStore(StoreContract):
+    @pytest.fixture
+    def store(self, sqlite_store: SqlStore) -> SqlStore:
+        return sqlite_store
+
+
+@pytest.fixture(scope="module")
+def postgres_store(postgres_server: "PostgresServer") -> Iterator[SqlStore]:
+    store = open_store(postgres_server.new_database())
+    yield store
+    store.close()
+
+
+@pytest.mark.postgres
+class TestPostgresStore(StoreContract):
+    @pytest.fixture
+    def store(self, postgres_store: SqlStore) -> SqlStore:
+        with postgres_store._writing() as connection:
+            for table in reversed(metadata.sorted_tables):
+                connection.execute(sa.delete(table))
+        return postgres_store
+
+
+@pytest.fixture
+def searched(sqlite_store: SqlStore) -> SqlStore:
+    """Six trials, four of which changed the front."""
+    sqlite_store.create_search(search_record())
+    keeper = FrontKeeper("latency_ms", REFERENCE)
+    for number, (top1, median_ms) in enumerate([(0.5, 20.0), (0.4, 30.0), (0.3, 10.0), (0.7, 20.0), (0.7, 20.0), (0.1, 40.0)]):
+        facts = complete_trial(number, top1, median_ms)
+        sqlite_store.record("study", facts, keeper.add(facts))
+    return sqlite_store
+
+
+def tamper(store: SqlStore, statement: sa.Update | sa.Delete) -> None:
+    with store._writing() as connection:
+        assert connection.execute(statement).rowcount > 0
+
+
+def test_fronts_that_equal_the_facts_have_no_faults(searched: SqlStore) -> None:
+    assert searched.check_fronts("study") == []
+
+
+def test_a_study_without_trials_has_no_faults(sqlite_store: SqlStore) -> None:
+    sqlite_store.create_search(search_record())
+    assert sqlite_store.check_fronts("study") == []
+
+
+def test_check_of_an_unknown_study_is_refused(sqlite_store: SqlStore) -> None:
+    with pytest.raises(InvalidInputError, match=r"no study 'nobody'.*status"):
+        sqlite_store.check_fronts("nobody")
+
+
+def test_check_finds_changed_facts(searched: SqlStore) -> None:
+    tamper(searched, sa.update(trainings).where(trainings.c.trial_number == 2).values(top1=0.9))
+    assert searched.check_fronts("study") == [f"front {version}: trial 2 differs from its recorded facts" for version in (2, 3, 4)]
+
+
+def test_check_finds_a_missing_member(searched: SqlStore) -> None:
+    tamper(searched, sa.delete(front_members).where(front_members.c.front_id == 4, front_members.c.position == 0))
+    [fault] = searched.check_fronts("study")
+    assert fault.startswith("front 4 lacks FrontMember(trial_number=2")
+
+
+def test_check_finds_a_changed_member_and_names_both_sides(searched: SqlStore) -> None:
+    tamper(searched, sa.update(front_members).where(front_members.c.front_id == 4, front_members.c.position == 0).values(cost=9.0))
+    faults = searched.check_fronts("study")
+    assert [fault.split("(")[0] for fault in faults[:2]] == ["front 4 lacks FrontMember", "front 4 has FrontMember"]
+    assert faults[2] == "front 4: trial 2 differs from its recorded facts"
+
+
+def test_check_finds_a_wrong_hypervolume_and_reference_point(searched: SqlStore) -> None:
+    tamper(searched, sa.update(fronts).where(fronts.c.version == 4).values(hypervolume=0.5, reference_top1=0.2))
+    reference, volume = searched.check_fronts("study")
+    assert "has reference point (0.2, 100.0), the study (0.1, 100.0)" in reference
+    assert "has hypervolume 0.5, its members" in volume
+
+
+def test_check_finds_members_out_of_order(searched: SqlStore) -> None:
+    member = front_members.c.front_id == 4
+    for position, other in [(0, 9), (1, 0), (9, 1)]:
+        tamper(searched, sa.update(front_members).where(member, front_members.c.position == position).values(position=other))
+    assert searched.check_fronts("study") == ["the members of front 4 are not ordered by cost"]
+
+
+def test_check_finds_lost_fronts(sqlite_store: SqlStore) -> None:
+    sqlite_store.create_search(search_record())
+    sqlite_store.record("study", complete_trial(0), None)
+    assert sqlite_store.check_fronts("study") == ["no front is recorded, but 1 trials are not dominated"]
+
+
+def test_check_finds_latencies_of_two_targets(sqlite_store: SqlStore) -> None:
+    sqlite_store.create_search(search_record())
+    keeper = FrontKeeper("latency_ms", REFERENCE)
+    one, two = complete_trial(0), complete_trial(1, 0.6, 20.0)
+    assert two.latency is not None
+    for facts in (one, replace(two, latency=replace(two.latency, target={"kind": "cuda"}))):
+        sqlite_store.record("study", facts, keeper.add(facts))
+    assert sqlite_store.check_fronts("study") == ["latencies of 2 different targets stand in one study"]
+
+
+def test_a_trial_of_known_architecture_adds_no_architecture_row(sqlite_store: SqlStore) -> None:
+    sqlite_store.create_search(search_record())
+    for number in range(3):
+        sqlite_store.record("study", replace(complete_trial(0), trial_number=number), None)
+    with sqlite_store._reading() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM architectures")) == 1
+
+
+def read_while_writing(url: str) -> int:
+    """How many trials a reader sees in its second look, when one is recorded after its first."""
+    writer, reader = open_store(url), open_store(url)
+    writer.create_search(search_record())
+    with reader._reading() as connection:
+        connection.execute(sa.select(fronts)).all()
+        writer.record("study", complete_trial(0), None)
+        seen = len(connection.execute(sa.select(trainings)).all())
+    writer.close()
+    reader.close()
+    return seen
+
+
+def test_one_reading_sees_one_moment(sqlite_url: str) -> None:
+    assert read_while_writing(sqlite_url) == 0
+
+
+@pytest.mark.postgres
+def test_one_reading_sees_one_moment_on_postgres(empty_postgres_url: str) -> None:
+    assert read_while_writing(empty_postgres_url) == 0
