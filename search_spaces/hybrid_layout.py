@@ -21,10 +21,12 @@ from search_spaces.genotypes import (
     sample_uniform,
 )
 from search_spaces.published import LAYOUTS, project
-from search_spaces.scales import SMALL_IMAGE, Scale, check_setting, count_stages, find_scale
+from search_spaces.registry import SpaceFactory
+from search_spaces.scales import SMALL_IMAGE, Scale, check_setting, find_scale, stage_map_sizes
 
 FULL_ATTENTION_LIMIT = 3136
 """Positions from which on full attention is not allowed: N^2 products dwarf the rest."""
+STAGE_GENES = ("depth", "width", "pattern", "period", "attention", "group_sizes", "conv", "kernel", "ratio", "head_dim")
 STRUCTURE_GENES = ("depth", "width", "pattern", "period", "attention", "group_sizes", "kernel", "head_dim")
 """The genes of a stage that a rule reads."""
 SIZE_GENES = ("width", "group_sizes", "kernel", "head_dim")
@@ -78,11 +80,11 @@ class HybridLayout:
         check_setting(image_size, in_chans, num_classes)
         self.scale = scale
         self._image_size, self._in_chans, self._num_classes = image_size, in_chans, num_classes
-        num_stages = count_stages(image_size)
-        self._map_sizes = tuple(image_size // 2 ** (stage + 2) for stage in range(num_stages))
-        self.genes = _genes(find_scale(scale), num_stages)
+        self._map_sizes = stage_map_sizes(image_size)
+        stages = range(1, len(self._map_sizes) + 1)
+        self.genes = _genes(find_scale(scale), stages)
         by_name = {gene.name: gene for gene in self.genes}
-        self._structure = [tuple(by_name[f"stage{stage}_{name}"] for name in STRUCTURE_GENES) for stage in range(1, num_stages + 1)]
+        self._structure = [tuple(by_name[f"stage{stage}_{name}"] for name in STRUCTURE_GENES) for stage in stages]
 
     @property
     def num_genotypes(self) -> int:
@@ -154,12 +156,9 @@ class HybridLayout:
         return draw(architecture)
 
 
-STAGE_GENES = ("depth", "width", "pattern", "period", "attention", "group_sizes", "conv", "kernel", "ratio", "head_dim")
-
-
-def _genes(scale: Scale, num_stages: int) -> tuple[Gene, ...]:
+def _genes(scale: Scale, stages: range) -> tuple[Gene, ...]:
     genes = [Gene("stem", ("conv", "patchify", "overlap"), False, "stem and the frame that goes with it: downsampling, norms, positions")]
-    for number in range(1, num_stages + 1):
+    for number in stages:
         stage = f"stage{number}_"
         patterns = ("conv", "attention", "alternate", "every_k", "tail_t", "head_t", "fused_serial", "fused_parallel")
         segments = ("1-3", "1-3-5", "1-3-7", "1-5-7", "3-5-7", "1-3-5-7", "1-3-5-7-9")
@@ -246,3 +245,6 @@ def _block(kind: str, genes: Genotype, frame: Frame) -> BlockSpec:
         ffn="none" if expands else frame.ffn,
         ffn_ratio=0 if expands else ratio,
     )
+
+
+SPACE: SpaceFactory = HybridLayout

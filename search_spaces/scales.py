@@ -24,8 +24,8 @@ class Scale:
 
 SCALES: Mapping[str, Scale] = {
     "nano": Scale(
-        depths=((1, 2, 3), (1, 2, 3, 4), (1, 2, 3), (1, 2)),
-        widths=((24, 32, 40, 48), (40, 48, 64, 80), (64, 80, 96, 120), (96, 120, 128, 160)),
+        depths=((1, 2), (1, 2, 3), (1, 2), (1, 2)),
+        widths=((16, 24, 32, 40), (32, 40, 48, 64), (48, 64, 80, 96), (64, 80, 96, 120)),
         ratios=(2, 3, 4),
         head_dims=(8, 16, 24, 32),
     ),
@@ -67,17 +67,17 @@ def find_scale(name: str) -> Scale:
     return SCALES[name]
 
 
-def count_stages(image_size: int) -> int:
-    """As many stages as keep whole maps of at least 2 x 2 positions: 2 to 4, at strides 4, 8, 16, 32.
+def stage_map_sizes(image_size: int) -> tuple[int, ...]:
+    """Side of each stage's map: 2 to 4 stages at strides 4, 8, 16, 32, as many as keep whole maps of at least 2 x 2 positions.
 
     Raises:
         InvalidInputError: if the image leaves no room for two stages.
     """
     for count in (4, 3, 2):
-        stride = STEM_STRIDE * 2 ** (count - 1)
-        if image_size % stride == 0 and image_size // stride >= SMALLEST_MAP:
-            return count
-    raise InvalidInputError(f"image size {image_size} is too small or odd; expected a multiple of 8 that is at least 16, such as 32 or 224")
+        strides = [STEM_STRIDE * 2**stage for stage in range(count)]
+        if image_size % strides[-1] == 0 and image_size // strides[-1] >= SMALLEST_MAP:
+            return tuple(image_size // stride for stride in strides)
+    raise InvalidInputError(f"image size {image_size} does not divide into stages; expected a multiple of 8 from 16 on, such as 32 or 224")
 
 
 def check_setting(image_size: int, in_chans: int, num_classes: int) -> None:
@@ -86,7 +86,7 @@ def check_setting(image_size: int, in_chans: int, num_classes: int) -> None:
     Raises:
         InvalidInputError: naming the number that is wrong.
     """
-    count_stages(image_size)
+    stage_map_sizes(image_size)
     if in_chans < 1:
         raise InvalidInputError(f"{in_chans} input channels given; expected at least 1")
     if num_classes < 2:
