@@ -1,0 +1,80 @@
+"""Trained models to put into a zoo, without a training."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from nas.records import JSON, Costs, Latency, RungScore, SearchRecord, TrialFacts
+from search_spaces.architecture import Architecture
+from search_spaces.backbone import HybridBackbone
+from search_spaces.card import CardFacts
+from search_spaces.hybrid_layout import HybridLayout
+
+CREATED = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
+TARGET: JSON = {"kind": "cpu", "threads": 1, "batch": 1}
+
+
+def architecture(seed: int = 0, in_chans: int = 1, num_classes: int = 10) -> Architecture:
+    """A random point of hybrid_layout-nano for images of 32 pixels."""
+    space = HybridLayout("nano", 32, in_chans, num_classes)
+    return space.architecture(space.sample(np.random.default_rng(seed)))
+
+
+def trained(architecture: Architecture) -> HybridBackbone:
+    """In inference mode, with statistics in its BatchNorms and noise on every parameter, as if it had been trained."""
+    torch.manual_seed(0)
+    model = HybridBackbone(architecture.to_spec()).train()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+        for _ in range(3):
+            model(torch.rand(8, architecture.in_chans, architecture.image_size, architecture.image_size))
+    return model.eval()
+
+
+def weights_of(model: HybridBackbone) -> bytes:
+    return safetensors.torch.save(dict(model.state_dict()))
+
+
+def card_of(architecture: Architecture) -> CardFacts:
+    search = SearchRecord(
+        study="hybrid_layout-nano-digits",
+        space="hybrid_layout",
+        space_hash="1" * 64,
+        objectives=("top1", "latency_ms"),
+        reference_point=(0.1, 4.0),
+        data="folder:/home/someone/digits",
+        data_fingerprint="2" * 64,
+        recipe={"rungs": [160], "batch_size": 64},
+        target=TARGET,
+        limits={},
+        seed=7,
+        config={"storage": "postgresql+psycopg://nas:***@localhost/nas"},
+        code_version="0.1.0",
+        created=CREATED,
+    )
+    trial = TrialFacts(
+        trial_number=12,
+        arch_hash=architecture.arch_hash,
+        spec=architecture.to_spec(),
+        layout=architecture.layout(),
+        costs=Costs(param_count=34_567, macs=1_234_567),
+        seed=7,
+        state="COMPLETE",
+        latency=Latency(target=TARGET, conditions={}, median_ms=0.912, ci_low_ms=0.9, ci_high_ms=0.93, p95_ms=1.1, samples=60),
+        rungs=(RungScore(rung=0, steps=160, top1=0.8125, loss=0.9, duration_s=4.2),),
+        device="cpu",
+    )
+    return CardFacts(
+        search=search,
+        trial=trial,
+        mean=(0.2,) * architecture.in_chans,
+        std=(0.3,) * architecture.in_chans,
+        interpolation="bilinear",
+        crop_pct=1.0,
+        label_names=tuple("0123456789"),
+        command="python launch.py retrain --storage postgresql+psycopg://nas:secret@localhost/nas --pick trial:12",
+        created=CREATED,
+    )
