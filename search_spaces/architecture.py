@@ -8,6 +8,7 @@ Two architectures are equal when the networks are: a field that a block does not
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -111,16 +112,20 @@ class Architecture:
 
     def to_spec(self) -> JSON:
         """JSON with one key per field."""
-        return _to_json(self)
+        spec: JSON = _to_json(self)
+        return spec
 
     @classmethod
     def from_spec(cls, spec: JSON) -> "Architecture":
         """The architecture that `to_spec` wrote.
 
         Raises:
-            InvalidInputError: if a field is missing, unknown, of another type or not among its names; the message names the field.
+            InvalidInputError: if a field is missing, unknown, of another type or not among its names, or if the network cannot be
+                built; the message names the field.
         """
-        return _from_json(cls, spec, "spec")
+        architecture: Architecture = _from_json(cls, spec, "spec")
+        _check(architecture)
+        return architecture
 
     def layout(self) -> str:
         """One line: stem, then width and block symbols of each stage."""
@@ -170,10 +175,44 @@ def _field(annotation: Any, data: Any, path: str) -> Any:
 
 
 def _scalar(cls: type, data: Any, path: str) -> Any:
-    if cls is float and type(data) is int:
-        data = float(data)
-    if type(data) is not cls:
+    value = float(data) if cls is float and type(data) is int else data
+    if type(value) is not cls:
         raise InvalidInputError(f"{path} is {data!r}; expected a value of type {cls.__name__}")
-    if cls is not str and data < 0:
-        raise InvalidInputError(f"{path} is {data!r}; expected a number that is not negative")
-    return data
+    if isinstance(value, int | float) and not 0 <= value < math.inf:
+        raise InvalidInputError(f"{path} is {data!r}; expected a finite number that is not negative")
+    return value
+
+
+def _check(architecture: Architecture) -> None:
+    """Refuse what has valid fields and cannot be built."""
+    stride = STEM_STRIDE * math.prod(stage.stride for stage in architecture.stages)
+    if not architecture.stages or stride < 1 or architecture.image_size % stride or architecture.image_size == 0:
+        raise InvalidInputError(f"spec has image_size {architecture.image_size} and a total stride of {stride}; expected a multiple of it")
+    if architecture.in_chans < 1 or architecture.stem.width < 2:
+        raise InvalidInputError("spec has no input channels or a stem of fewer than 2 channels; expected at least 1 and 2")
+    for number, stage in enumerate(architecture.stages):
+        if not stage.blocks or stage.width < 1:
+            raise InvalidInputError(f"spec.stages[{number}] has {len(stage.blocks)} blocks of {stage.width} channels; expected at least 1")
+        for index, block in enumerate(stage.blocks):
+            problem = _block_problem(block, stage.width)
+            if problem:
+                raise InvalidInputError(f"spec.stages[{number}].blocks[{index}] has {problem}")
+
+
+def _block_problem(block: BlockSpec, width: int) -> str:
+    """What keeps a block from being built at this width, or "" for nothing."""
+    segments = len(block.group_sizes) + block.conv_branch
+    attended = width * len(block.group_sizes) / segments if segments else width
+    problems = {
+        f"kind {block.kind} and conv {block.conv!r}": (block.kind == "attention") != (block.conv == ""),
+        f"kind {block.kind} and attention {block.attention!r}": (block.kind == "conv") != (block.attention == ""),
+        f"kernel {block.kernel}; expected an odd number": block.conv != "" and block.kernel % 2 == 0,
+        "mbconv without conv_ratio; expected at least 1": block.conv == "mbconv" and block.conv_ratio == 0,
+        f"attention {block.attention!r} and group_sizes {list(block.group_sizes)}": (block.attention == "group_mix") != (segments > 0),
+        f"group_sizes {list(block.group_sizes)}; expected odd kernels": any(kernel % 2 == 0 for kernel in block.group_sizes),
+        f"{segments} segments for {width} channels; expected a divisor": segments > 0 and width % segments > 0,
+        f"{block.heads} heads of {block.head_dim} channels; expected {attended:g} channels in all": block.attention != ""
+        and block.heads * block.head_dim != attended,
+        f"ffn {block.ffn!r} and ffn_ratio {block.ffn_ratio}": (block.ffn == "none") != (block.ffn_ratio == 0),
+    }
+    return next((problem for problem, present in problems.items() if present), "")

@@ -3,7 +3,9 @@
 from typing import Any
 
 import torch
-from timm.layers import ClassifierHead, NormMlpClassifierHead, calculate_drop_path_rates, trunc_normal_
+from timm.layers.classifier import ClassifierHead, NormMlpClassifierHead
+from timm.layers.drop import calculate_drop_path_rates
+from timm.layers.weight_init import trunc_normal_
 from timm.models._features import feature_take_indices
 from timm.models._manipulate import checkpoint_seq
 from torch import nn
@@ -23,10 +25,12 @@ class HybridStage(nn.Module):
         self.blocks = nn.Sequential(*(make_block(width, block, rate) for block, rate in blocks))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.downsample(x)
-        if self.grad_checkpointing and not torch.jit.is_scripting():
-            return checkpoint_seq(self.blocks, x)
-        return self.blocks(x)
+        out: torch.Tensor = self.downsample(x)
+        if self.grad_checkpointing and not torch.jit.is_scripting():  # type: ignore[attr-defined]
+            recomputed: torch.Tensor = checkpoint_seq(self.blocks, out)
+            return recomputed
+        out = self.blocks(out)
+        return out
 
 
 class HybridBackbone(nn.Module):
@@ -59,7 +63,7 @@ class HybridBackbone(nn.Module):
         width, reduction = spec["stem"]["width"], 4
         self.stem = make_stem(spec["stem"]["kind"], self.in_chans, width, spec["stem"]["norm"])
         depths = [len(stage["blocks"]) for stage in spec["stages"]]
-        rates = calculate_drop_path_rates(drop_path_rate, depths, stagewise=True)
+        rates: Any = calculate_drop_path_rates(drop_path_rate, depths, stagewise=True)
         self.feature_info: list[dict[str, Any]] = []
         stages = []
         for index, (stage, stage_rates) in enumerate(zip(spec["stages"], rates, strict=True)):
@@ -68,35 +72,35 @@ class HybridBackbone(nn.Module):
             self.feature_info.append({"num_chs": width, "reduction": reduction, "module": f"stages.{index}"})
         self.stages = nn.Sequential(*stages)
         self.num_features = self.head_hidden_size = width
-        if spec["head_norm"] == "batch":
-            self.norm = nn.BatchNorm2d(width)
-            self.head = ClassifierHead(width, self.num_classes, pool_type=global_pool, drop_rate=drop_rate)
-        else:
-            self.norm = nn.Identity()
-            self.head = NormMlpClassifierHead(width, self.num_classes, pool_type=global_pool, drop_rate=drop_rate)
+        batch_norm = spec["head_norm"] == "batch"
+        self.norm: nn.Module = nn.BatchNorm2d(width) if batch_norm else nn.Identity()
+        make_head: Any = ClassifierHead if batch_norm else NormMlpClassifierHead
+        self.head = make_head(width, self.num_classes, pool_type=global_pool, drop_rate=drop_rate)
         self.apply(_init_weights)
 
-    @torch.jit.ignore
+    @torch.jit.ignore  # type: ignore[untyped-decorator]
     def no_weight_decay(self) -> set[str]:
         """Parameters that act as biases although they have more than one axis: the saliency gates of key-only attention."""
         return {name for name, _ in self.named_parameters() if name.endswith(".gate")}
 
-    @torch.jit.ignore
+    @torch.jit.ignore  # type: ignore[untyped-decorator]
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Patterns that group parameters by depth, for layer-wise learning rates."""
         blocks = [(r"^stages\.(\d+)\.downsample", (0,)), (r"^stages\.(\d+)\.blocks\.(\d+)", None), (r"^norm", (99999,))]
         return {"stem": r"^stem", "blocks": r"^stages\.(\d+)" if coarse else blocks}
 
-    @torch.jit.ignore
+    @torch.jit.ignore  # type: ignore[untyped-decorator]
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute the blocks' activations in the backward pass instead of keeping them."""
+        stage: Any
         for stage in self.stages:
             stage.grad_checkpointing = enable
 
-    @torch.jit.ignore
+    @torch.jit.ignore  # type: ignore[untyped-decorator]
     def get_classifier(self) -> nn.Module:
         """The last linear layer; Identity when there are no classes."""
-        return self.head.fc
+        classifier: nn.Module = self.head.fc
+        return classifier
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None, reset_other: bool = False) -> None:
         """Put a new classifier (and pooling, if named) in place; reset_other removes the head's norm too."""
@@ -151,11 +155,13 @@ class HybridBackbone(nn.Module):
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
         """(B, in_chans, H, W) -> (B, num_features, H / stride, W / stride)."""
-        return self.norm(self.stages(self.stem(x)))
+        features: torch.Tensor = self.norm(self.stages(self.stem(x)))
+        return features
 
     def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
         """Feature map -> logits, or the pooled vector with pre_logits."""
-        return self.head(x, pre_logits=True) if pre_logits else self.head(x)
+        out: torch.Tensor = self.head(x, pre_logits=True) if pre_logits else self.head(x)
+        return out
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.forward_head(self.forward_features(x))

@@ -3,7 +3,10 @@
 from typing import Any
 
 import torch
-from timm.layers import DropPath, LayerNorm, LayerNorm2d, Mlp, SeparableConvNormAct
+from timm.layers.drop import DropPath
+from timm.layers.mlp import Mlp
+from timm.layers.norm import LayerNorm, LayerNorm2d
+from timm.layers.separable_conv import SeparableConvNormAct
 from timm.models.pvt_v2 import MlpWithDepthwiseConv
 from torch import nn
 
@@ -20,7 +23,8 @@ class ConvPosition(nn.Module):
         self.conv = nn.Conv2d(width, width, 3, padding=1, groups=width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.conv(x)
+        out: torch.Tensor = x + self.conv(x)
+        return out
 
 
 class DepthwiseMlp(nn.Module):
@@ -32,7 +36,8 @@ class DepthwiseMlp(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         B, H, W, C = x.shape
-        return self.mlp(x.reshape(B, H * W, C), [H, W]).view(B, H, W, C)
+        out: torch.Tensor = self.mlp(x.reshape(B, H * W, C), [H, W]).view(B, H, W, C)
+        return out
 
 
 class ConvBlock(nn.Module):
@@ -44,7 +49,8 @@ class ConvBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.drop_path(self.mixer(x))
+        out: torch.Tensor = x + self.drop_path(self.mixer(x))
+        return out
 
 
 class AttentionBlock(nn.Module):

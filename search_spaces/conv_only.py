@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
+from nas import protocols
 from nas.records import Costs, Gene, Genotype
 from search_spaces.architecture import Architecture, BlockSpec, StageSpec, StemSpec
 from search_spaces.costs import costs
@@ -79,7 +80,8 @@ class ConvOnly:
         head_norm = "layer" if patchify else "batch"
         return Architecture(stem, tuple(stages), head_norm, self._image_size, self._in_chans, self._num_classes)
 
-    def costs(self, architecture: Architecture) -> Costs:
+    def costs(self, architecture: protocols.Architecture) -> Costs:
+        assert isinstance(architecture, Architecture)
         return costs(architecture)
 
     def presets(self) -> Mapping[str, Genotype]:
@@ -88,10 +90,11 @@ class ConvOnly:
             "mbconv_net": {"stem": "conv", "conv": "mbconv", "kernel": 3, "depth": "high", "width": "high"},
         }
 
-    def largest(self) -> Architecture:
+    def largest(self) -> protocols.Architecture:
         return costliest(self)
 
-    def draw(self, architecture: Architecture) -> str:
+    def draw(self, architecture: protocols.Architecture) -> str:
+        assert isinstance(architecture, Architecture)
         return draw(architecture)
 
 

@@ -1,15 +1,16 @@
 """The space of hybrid layouts: per stage which blocks convolve, which attend, and how. Imports no torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
 
+from nas import protocols
 from nas.records import Costs, Gene, Genotype
-from search_spaces.architecture import Architecture, BlockSpec, StageSpec, StemSpec
+from search_spaces.architecture import Architecture, StageSpec, StemSpec
 from search_spaces.costs import costs
 from search_spaces.drawing import draw
+from search_spaces.frames import FRAMES, attended_width, block_kinds, parse_kernels, stage_blocks
 from search_spaces.genotypes import (
     check_genotype,
     costliest,
@@ -30,37 +31,6 @@ STAGE_GENES = ("depth", "width", "pattern", "period", "attention", "group_sizes"
 STRUCTURE_GENES = ("depth", "width", "pattern", "period", "attention", "group_sizes", "kernel", "head_dim")
 """The genes of a stage that a rule reads."""
 SIZE_GENES = ("width", "group_sizes", "kernel", "head_dim")
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """What goes with a stem, so that each stem is the frame of one published family."""
-
-    downsample: str
-    head_norm: str
-    position: str
-    ffn: str
-
-
-FRAMES: Mapping[str, Frame] = {
-    "conv": Frame(downsample="separable", head_norm="batch", position="cpe", ffn="mlp"),
-    "patchify": Frame(downsample="patchify", head_norm="layer", position="cpe", ffn="mlp"),
-    "overlap": Frame(downsample="overlap", head_norm="layer", position="none", ffn="mlp_dw"),
-}
-"""GroupMixFormer's, ConvNeXt's and PVTv2's frame; the depthwise feed-forward of the last encodes positions by itself."""
-
-
-def block_kinds(pattern: str, period: int, depth: int) -> tuple[str, ...]:
-    """The kind of each block of a stage; `period` is k of every_k and t of tail_t and head_t, and idle otherwise."""
-    if pattern in ("conv", "attention", "fused_serial", "fused_parallel"):
-        return (pattern,) * depth
-    attends = {
-        "alternate": lambda index: index % 2 == 1,
-        "every_k": lambda index: (index + 1) % period == 0,
-        "tail_t": lambda index: index >= depth - period,
-        "head_t": lambda index: index < period,
-    }[pattern]
-    return tuple("attention" if attends(index) else "conv" for index in range(depth))
 
 
 class HybridLayout:
@@ -118,7 +88,7 @@ class HybridLayout:
                 width=int(genotype[f"stage{stage}_width"]),
                 downsample=frame.downsample if stage > 1 else "none",
                 stride=2 if stage > 1 else 1,
-                blocks=_blocks({name: genotype[f"stage{stage}_{name}"] for name in STAGE_GENES}, frame),
+                blocks=stage_blocks({name: genotype[f"stage{stage}_{name}"] for name in STAGE_GENES}, frame),
             )
             for stage in range(1, len(self._map_sizes) + 1)
         )
@@ -131,7 +101,8 @@ class HybridLayout:
             num_classes=self._num_classes,
         )
 
-    def costs(self, architecture: Architecture) -> Costs:
+    def costs(self, architecture: protocols.Architecture) -> Costs:
+        assert isinstance(architecture, Architecture)
         return costs(architecture)
 
     def presets(self) -> Mapping[str, Genotype]:
@@ -145,14 +116,15 @@ class HybridLayout:
                 genotype |= _nearest_stage(genes, values, map_size, SIZE_GENES)
         return self.repair(genotype)
 
-    def largest(self) -> Architecture:
+    def largest(self) -> protocols.Architecture:
         return self._largest
 
     @cached_property
-    def _largest(self) -> Architecture:
+    def _largest(self) -> protocols.Architecture:
         return costliest(self)
 
-    def draw(self, architecture: Architecture) -> str:
+    def draw(self, architecture: protocols.Architecture) -> str:
+        assert isinstance(architecture, Architecture)
         return draw(architecture)
 
 
@@ -177,15 +149,6 @@ def _genes(scale: Scale, stages: range) -> tuple[Gene, ...]:
     return tuple(genes)
 
 
-def _kernels(group_sizes: object) -> tuple[int, ...]:
-    return tuple(int(size) for size in str(group_sizes).split("-"))
-
-
-def _attended_width(width: int, attention: object, kernels: tuple[int, ...]) -> float:
-    """Channels shared by the heads: one more segment than kernels is split off, and not attended, in group_mix."""
-    return width * len(kernels) / (len(kernels) + 1) if attention == "group_mix" else width
-
-
 @lru_cache(maxsize=65536)
 def _is_valid_stage(values: tuple[str | int, ...], map_size: int) -> bool:
     """Whether a stage with these STRUCTURE_GENES can be built, and no kernel reads nothing but padding in its outer taps."""
@@ -199,10 +162,10 @@ def _is_valid_stage(values: tuple[str | int, ...], map_size: int) -> bool:
         return True
     if attention == "full" and map_size**2 >= FULL_ATTENTION_LIMIT:
         return False
-    kernels = _kernels(group_sizes)
+    kernels = parse_kernels(group_sizes)
     if attention == "group_mix" and (width % (len(kernels) + 1) or max(kernels) > max(3, reach)):
         return False
-    return _attended_width(width, attention, kernels) % int(head_dim) == 0
+    return attended_width(width, attention, kernels) % int(head_dim) == 0
 
 
 @lru_cache(maxsize=65536)
@@ -213,38 +176,6 @@ def _nearest_stage(
     free = [gene for gene, name in zip(genes, STRUCTURE_GENES, strict=True) if name in may_change]
     start = dict(zip(names, values, strict=True))
     return nearest_valid(free, start, lambda genotype: _is_valid_stage(tuple(genotype[name] for name in names), map_size))
-
-
-def _blocks(genes: Genotype, frame: Frame) -> tuple[BlockSpec, ...]:
-    kinds = block_kinds(str(genes["pattern"]), int(genes["period"]), int(genes["depth"]))
-    blocks = {kind: _block(kind, genes, frame) for kind in set(kinds)}
-    return tuple(blocks[kind] for kind in kinds)
-
-
-def _block(kind: str, genes: Genotype, frame: Frame) -> BlockSpec:
-    """A fused block with mbconv is MOAT's (its expansion stands for the feed-forward), one with dwconv LinGlo's."""
-    conv, ratio, kernel = str(genes["conv"]), int(genes["ratio"]), int(genes["kernel"])
-    if kind == "conv":
-        return BlockSpec(kind, conv=conv, kernel=kernel, conv_ratio=ratio, se_ratio=0.25 if conv == "mbconv" else 0.0)
-    attention, head_dim = str(genes["attention"]), int(genes["head_dim"])
-    kernels = _kernels(genes["group_sizes"]) if attention == "group_mix" else ()
-    attended = int(_attended_width(int(genes["width"]), attention, kernels))
-    fused = kind != "attention"
-    expands = fused and conv == "mbconv"
-    return BlockSpec(
-        kind,
-        conv=conv if fused else "",
-        kernel=kernel if fused else 0,
-        conv_ratio=ratio if expands else 0,
-        attention=attention,
-        heads=attended // head_dim,
-        head_dim=head_dim,
-        group_sizes=kernels,
-        conv_branch=attention == "group_mix",
-        position="none" if fused else frame.position,
-        ffn="none" if expands else frame.ffn,
-        ffn_ratio=0 if expands else ratio,
-    )
 
 
 SPACE: SpaceFactory = HybridLayout

@@ -3,7 +3,8 @@
 from typing import Any
 
 import torch
-from timm.layers import LayerNorm, Mlp
+from timm.layers.mlp import Mlp
+from timm.layers.norm import LayerNorm
 from torch import nn
 
 
@@ -23,8 +24,7 @@ class DepthwiseConv(nn.Module):
         self.gamma = nn.Parameter(scale * torch.ones(width)) if scale else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.conv_dw(x).permute(0, 2, 3, 1)
-        x = self.mlp(self.norm(x))
+        x = self.mlp(self.norm(self.conv_dw(x).permute(0, 2, 3, 1)))
         if self.gamma is not None:
             x = x * self.gamma
         return x.permute(0, 3, 1, 2)

@@ -24,5 +24,6 @@ class FullAttention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         B, H, W, C = x.shape
         q, k, v = self.qkv(x).view(B, H * W, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4).unbind(0)
-        x = F.scaled_dot_product_attention(q, k, v)
-        return self.proj(x.transpose(1, 2).reshape(B, H, W, C))
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        out: torch.Tensor = self.proj(mixed.transpose(1, 2).reshape(B, H, W, C))
+        return out

@@ -3,7 +3,9 @@
 from typing import Any
 
 import torch
-from timm.layers import BatchNormAct2d, LayerNorm, SeparableConvNormAct
+from timm.layers.norm import LayerNorm
+from timm.layers.norm_act import BatchNormAct2d
+from timm.layers.separable_conv import SeparableConvNormAct
 from torch import nn
 
 
@@ -31,7 +33,8 @@ class SegmentConv(nn.Module):
         self.act = nn.Hardswish()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.act(self.norm(self.conv_pw(self.conv_dw(x)).permute(0, 2, 3, 1)))
+        out: torch.Tensor = self.act(self.norm(self.conv_pw(self.conv_dw(x)).permute(0, 2, 3, 1)))
+        return out
 
 
 class RelativePosition(nn.Module):
@@ -53,7 +56,7 @@ class RelativePosition(nn.Module):
         )
 
     def forward(self, v: torch.Tensor) -> torch.Tensor:
-        parts = v.split(self.widths, dim=1)
+        parts = torch.split(v, self.widths, dim=1)
         return torch.cat([conv(parts[index]) for index, conv in enumerate(self.convs)], dim=1)
 
 
@@ -84,14 +87,15 @@ class GroupMixAttention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         B, H, W, C = x.shape
         qkv = self.qkv(x).view(B, H, W, 3, C).permute(3, 0, 4, 1, 2).reshape(3 * B, C, H, W)
-        segments = qkv.split(self.segment, dim=1)
+        segments = torch.split(qkv, self.segment, dim=1)
         mixed = torch.cat([aggregator(segments[index]) for index, aggregator in enumerate(self.aggregators)], dim=1)
         q, k, v = mixed.view(3, B, self.heads, self.head_dim, H * W).unbind(0)
         position = self.position(mixed[2 * B :]).view(B, self.heads, self.head_dim, H * W)
         context = k.softmax(dim=3) @ v.transpose(2, 3)
-        out = self.scale * (context.transpose(2, 3) @ q) + q * position
-        out = out.reshape(B, self.attended, H, W).permute(0, 2, 3, 1)
+        attended = self.scale * (context.transpose(2, 3) @ q) + q * position
+        ensemble = attended.reshape(B, self.attended, H, W).permute(0, 2, 3, 1)
         if self.branch is not None:
             skipped = segments[-1].reshape(3, B, self.segment, H, W).transpose(0, 1).reshape(B, 3 * self.segment, H, W)
-            out = torch.cat([out, self.branch(skipped)], dim=3)
-        return self.proj(out)
+            ensemble = torch.cat([ensemble, self.branch(skipped)], dim=3)
+        out: torch.Tensor = self.proj(ensemble)
+        return out

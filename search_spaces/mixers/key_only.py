@@ -28,5 +28,6 @@ class KeyOnlyAttention(nn.Module):
         k, v = self.kv(x).view(B, H * W, 2, self.heads, self.head_dim).permute(2, 0, 3, 1, 4).unbind(0)
         saliency = (k @ self.gate) * self.head_dim**-0.5
         context = saliency.softmax(dim=2).transpose(2, 3) @ v
-        x = k.sigmoid() * context
-        return self.proj(x.transpose(1, 2).reshape(B, H, W, C))
+        mixed = k.sigmoid() * context
+        out: torch.Tensor = self.proj(mixed.transpose(1, 2).reshape(B, H, W, C))
+        return out

@@ -19,6 +19,7 @@ class MBConv(nn.Module):
     def __init__(self, width: int, block: dict[str, Any]) -> None:
         super().__init__()
         squeeze_width = round(width * block["se_ratio"])
+        excite: Any = partial(SqueezeExcite, rd_channels=squeeze_width) if squeeze_width else None
         self.bottleneck = InvertedResidual(
             width,
             width,
@@ -26,8 +27,9 @@ class MBConv(nn.Module):
             exp_ratio=block["conv_ratio"],
             noskip=True,
             act_layer=nn.GELU,
-            se_layer=partial(SqueezeExcite, rd_channels=squeeze_width) if squeeze_width else None,
+            se_layer=excite,
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.bottleneck(x)
+        out: torch.Tensor = self.bottleneck(x)
+        return out

@@ -1,0 +1,79 @@
+"""From the genes of a stage to its blocks. Imports no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nas.records import Genotype
+from search_spaces.architecture import BlockSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What goes with a stem, so that each stem is the frame of one published family."""
+
+    downsample: str
+    head_norm: str
+    position: str
+    ffn: str
+
+
+FRAMES: Mapping[str, Frame] = {
+    "conv": Frame(downsample="separable", head_norm="batch", position="cpe", ffn="mlp"),
+    "patchify": Frame(downsample="patchify", head_norm="layer", position="cpe", ffn="mlp"),
+    "overlap": Frame(downsample="overlap", head_norm="layer", position="none", ffn="mlp_dw"),
+}
+"""GroupMixFormer's, ConvNeXt's and PVTv2's frame; the depthwise feed-forward of the last encodes positions by itself."""
+
+
+def block_kinds(pattern: str, period: int, depth: int) -> tuple[str, ...]:
+    """The kind of each block of a stage; `period` is k of every_k and t of tail_t and head_t, and idle otherwise."""
+    if pattern in ("conv", "attention", "fused_serial", "fused_parallel"):
+        return (pattern,) * depth
+    attended = {
+        "alternate": range(1, depth, 2),
+        "every_k": range(period - 1, depth, period),
+        "tail_t": range(max(0, depth - period), depth),
+        "head_t": range(period),
+    }[pattern]
+    return tuple("attention" if index in attended else "conv" for index in range(depth))
+
+
+def parse_kernels(group_sizes: object) -> tuple[int, ...]:
+    return tuple(int(size) for size in str(group_sizes).split("-"))
+
+
+def attended_width(width: int, attention: object, kernels: tuple[int, ...]) -> float:
+    """Channels shared by the heads: one more segment than kernels is split off, and not attended, in group_mix."""
+    return width * len(kernels) / (len(kernels) + 1) if attention == "group_mix" else width
+
+
+def stage_blocks(genes: Genotype, frame: Frame) -> tuple[BlockSpec, ...]:
+    kinds = block_kinds(str(genes["pattern"]), int(genes["period"]), int(genes["depth"]))
+    blocks = {kind: _block(kind, genes, frame) for kind in set(kinds)}
+    return tuple(blocks[kind] for kind in kinds)
+
+
+def _block(kind: str, genes: Genotype, frame: Frame) -> BlockSpec:
+    """A fused block with mbconv is MOAT's (its expansion stands for the feed-forward), one with dwconv LinGlo's."""
+    conv, ratio, kernel = str(genes["conv"]), int(genes["ratio"]), int(genes["kernel"])
+    if kind == "conv":
+        return BlockSpec(kind, conv=conv, kernel=kernel, conv_ratio=ratio, se_ratio=0.25 if conv == "mbconv" else 0.0)
+    attention, head_dim = str(genes["attention"]), int(genes["head_dim"])
+    kernels = parse_kernels(genes["group_sizes"]) if attention == "group_mix" else ()
+    attended = int(attended_width(int(genes["width"]), attention, kernels))
+    fused = kind != "attention"
+    expands = fused and conv == "mbconv"
+    return BlockSpec(
+        kind,
+        conv=conv if fused else "",
+        kernel=kernel if fused else 0,
+        conv_ratio=ratio if expands else 0,
+        attention=attention,
+        heads=attended // head_dim,
+        head_dim=head_dim,
+        group_sizes=kernels,
+        conv_branch=attention == "group_mix",
+        position="none" if fused else frame.position,
+        ffn="none" if expands else frame.ffn,
+        ffn_ratio=0 if expands else ratio,
+    )
