@@ -78,7 +78,7 @@ def html_front(path: Path, front: Front, facts: Iterable[TrialFacts], search: Se
         "costAxis": _cost_label(search),
         "points": [dataclasses.asdict(point) for point in _points(front, facts, search)],
     }
-    head, tail = (files("nas") / "front.html").read_text(encoding="utf-8").split("__DATA__")
+    head, tail = (files("nas") / "front_template.html").read_text(encoding="utf-8").split("__DATA__")
     # A layout or a study name must not be able to end the script element.
     data = json.dumps(page, allow_nan=False).replace("<", "\\u003c")
     write_file(path, head.replace("__TITLE__", html.escape(search.study)) + data + tail, (".html",))
