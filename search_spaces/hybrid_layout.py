@@ -30,7 +30,8 @@ FULL_ATTENTION_LIMIT = 3136
 STAGE_GENES = ("depth", "width", "pattern", "period", "attention", "group_sizes", "conv", "kernel", "ratio", "head_dim")
 STRUCTURE_GENES = ("depth", "width", "pattern", "period", "attention", "group_sizes", "kernel", "head_dim")
 """The genes of a stage that a rule reads."""
-SIZE_GENES = ("width", "group_sizes", "kernel", "head_dim")
+SIZE_GENES = ("head_dim", "kernel", "group_sizes", "width")
+"""Those of them that a published layout gives up, the first most readily."""
 
 
 class HybridLayout:
@@ -173,7 +174,7 @@ def _nearest_stage(
     genes: tuple[Gene, ...], values: tuple[str | int, ...], map_size: int, may_change: tuple[str, ...] = STRUCTURE_GENES
 ) -> Genotype:
     names = [gene.name for gene in genes]
-    free = [gene for gene, name in zip(genes, STRUCTURE_GENES, strict=True) if name in may_change]
+    free = [genes[STRUCTURE_GENES.index(name)] for name in may_change]
     start = dict(zip(names, values, strict=True))
     return nearest_valid(free, start, lambda genotype: _is_valid_stage(tuple(genotype[name] for name in names), map_size))
 

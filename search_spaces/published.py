@@ -52,18 +52,19 @@ def project(layout: Layout, genes: Sequence[Gene], num_stages: int) -> Genotype:
     """The layout with the genes' values nearest to it, not yet repaired.
 
     With fewer than four stages the first and last of the table stay, the others are spread between. Depth goes by its share of the
-    table's deepest stage, width is the middle of the gene's values.
+    table's deepest stage, the period of tail_t and head_t by its share of the depth; width is the middle of the gene's values.
     """
     genotype: Genotype = {"stem": layout.stem}
     by_name = {gene.name: gene for gene in genes}
     for stage in range(num_stages):
         row = round(stage * 3 / (num_stages - 1))
         depth, width = by_name[f"stage{stage + 1}_depth"].values, by_name[f"stage{stage + 1}_width"].values
+        blocks = int(depth[round(layout.depths[row] / max(layout.depths) * (len(depth) - 1))])
         wanted: dict[str, Value] = {
-            "depth": depth[round(layout.depths[row] / max(layout.depths) * (len(depth) - 1))],
+            "depth": blocks,
             "width": width[len(width) // 2],
             "pattern": layout.pattern[row],
-            "period": layout.period[row],
+            "period": _scaled_period(layout.pattern[row], layout.period[row], blocks, layout.depths[row]),
             "attention": layout.attention[row],
             "group_sizes": layout.group_sizes,
             "conv": layout.conv,
@@ -74,6 +75,10 @@ def project(layout: Layout, genes: Sequence[Gene], num_stages: int) -> Genotype:
         for name, value in wanted.items():
             genotype[f"stage{stage + 1}_{name}"] = _nearest(by_name[f"stage{stage + 1}_{name}"], value)
     return genotype
+
+
+def _scaled_period(pattern: str, period: int, depth: int, published_depth: int) -> int:
+    return min(period, depth) if pattern == "every_k" else max(1, round(period * depth / published_depth))
 
 
 def _nearest(gene: Gene, wanted: Value) -> Value:

@@ -1,0 +1,127 @@
+"""What every search space promises. A test class inherits it and gives the fixture `space`."""
+
+import json
+import subprocess
+import sys
+from itertools import product
+
+import numpy as np
+import pytest
+
+from nas.errors import InvalidInputError
+from nas.protocols import SearchSpace
+from nas.records import Genotype
+from search_spaces.architecture import Architecture
+
+SAMPLES = 40
+
+HASHES = """
+import json, sys
+from search_spaces.registry import make_space
+name, scale, image_size, genotypes = json.loads(sys.argv[1])
+space = make_space(name, scale, image_size, 3, 10)
+print(json.dumps([space.space_hash, *(space.architecture(space.repair(genotype)).arch_hash for genotype in genotypes)]))
+print(sorted({"torch", "timm"} & set(sys.modules)))
+"""
+
+
+def raw_genotypes(space: SearchSpace, count: int = SAMPLES) -> list[Genotype]:
+    """Unrepaired: every gene uniform."""
+    rng = np.random.default_rng(7)
+    return [{gene.name: gene.values[rng.integers(len(gene.values))] for gene in space.genes} for _ in range(count)]
+
+
+def changed_genes(before: Genotype, after: Genotype) -> set[str]:
+    return {name for name in before if before[name] != after[name]}
+
+
+class SpaceContract:
+    def test_genes_are_distinct_choices_of_text_or_whole_numbers(self, space: SearchSpace) -> None:
+        assert len({gene.name for gene in space.genes}) == len(space.genes)
+        for gene in space.genes:
+            assert len(set(gene.values)) == len(gene.values) >= 1, gene
+            assert {type(value) for value in gene.values} <= {str, int}, gene
+            assert gene.meaning
+        assert space.num_genotypes == np.prod([len(gene.values) for gene in space.genes], dtype=object)
+
+    def test_samples_are_valid_and_have_the_genes_in_order(self, space: SearchSpace) -> None:
+        rng = np.random.default_rng(0)
+        for _ in range(SAMPLES):
+            genotype = space.sample(rng)
+            assert list(genotype) == [gene.name for gene in space.genes]
+            assert space.repair(genotype) == genotype
+
+    def test_sampling_follows_the_generator(self, space: SearchSpace) -> None:
+        first, again = ([space.sample(np.random.default_rng(seed)) for seed in range(5)] for _ in range(2))
+        assert first == again
+
+    def test_repair_is_idempotent_pure_and_changes_as_few_genes_as_one_change_can_show(self, space: SearchSpace) -> None:
+        for genotype in raw_genotypes(space):
+            before = dict(genotype)
+            repaired = space.repair(genotype)
+            assert genotype == before
+            assert space.repair(repaired) == repaired
+            if len(changed_genes(genotype, repaired)) > 1:
+                others = [(gene.name, value) for gene in space.genes for value in gene.values if value != genotype[gene.name]]
+                neighbours = [{**genotype, name: value} for name, value in others]
+                assert not any(space.repair(neighbour) == neighbour for neighbour in neighbours), genotype
+
+    def test_repair_refuses_what_is_no_genotype(self, space: SearchSpace) -> None:
+        genotype, name = space.sample(np.random.default_rng(0)), space.genes[0].name
+        with pytest.raises(InvalidInputError, match=rf"gene {name} is 'nonsense'; expected one of"):
+            space.repair({**genotype, name: "nonsense"})
+        with pytest.raises(InvalidInputError, match=rf"lacks \['{name}'\]"):
+            space.repair({key: value for key, value in genotype.items() if key != name})
+        with pytest.raises(InvalidInputError, match=r"unknown \['colour'\]"):
+            space.repair({**genotype, "colour": "red"})
+
+    def test_spec_tells_the_whole_architecture(self, space: SearchSpace) -> None:
+        for genotype in raw_genotypes(space):
+            architecture = space.architecture(space.repair(genotype))
+            spec = json.loads(json.dumps(architecture.to_spec()))
+            assert Architecture.from_spec(spec) == architecture
+            assert Architecture.from_spec(spec).arch_hash == architecture.arch_hash
+            assert "\n" not in architecture.layout()
+
+    def test_mutation_is_valid_and_another_architecture(self, space: SearchSpace) -> None:
+        rng = np.random.default_rng(1)
+        for genotype in raw_genotypes(space):
+            parent = space.repair(genotype)
+            child = space.mutate(parent, rng)
+            assert space.repair(child) == child
+            assert space.architecture(child).arch_hash != space.architecture(parent).arch_hash
+
+    def test_presets_are_valid_and_distinct(self, space: SearchSpace) -> None:
+        presets = space.presets()
+        assert len(presets) >= 2
+        assert all(space.repair(genotype) == genotype for genotype in presets.values())
+        assert len({space.architecture(genotype).arch_hash for genotype in presets.values()}) == len(presets)
+
+    def test_largest_has_more_macs_than_any_sample(self, space: SearchSpace) -> None:
+        macs = [space.costs(space.architecture(space.repair(genotype))).macs for genotype in raw_genotypes(space)]
+        assert space.costs(space.largest()).macs >= max(macs)
+
+    def test_hashes_are_the_same_in_another_process_that_never_imports_torch(self, space: SearchSpace) -> None:
+        genotypes = raw_genotypes(space, 5)
+        image_size = space.largest().to_spec()["image_size"]
+        argument = json.dumps([space.name, space.scale, image_size, genotypes])
+        done = subprocess.run([sys.executable, "-c", HASHES, argument], capture_output=True, text=True, check=True, timeout=60)
+        hashes, heavy = done.stdout.splitlines()
+        assert json.loads(hashes) == [space.space_hash, *(space.architecture(space.repair(g)).arch_hash for g in genotypes)]
+        assert heavy == "[]"
+
+    def test_drawing_has_a_box_per_block(self, space: SearchSpace) -> None:
+        architecture = space.largest()
+        svg = space.draw(architecture)
+        assert svg.startswith("<svg") and svg.endswith("</svg>")
+        blocks = sum(len(stage["blocks"]) for stage in architecture.to_spec()["stages"])
+        assert svg.count('class="block"') == blocks
+        assert svg.count('class="stage"') == len(architecture.to_spec()["stages"])
+
+    def test_small_spaces_can_be_enumerated(self, space: SearchSpace) -> None:
+        if space.num_genotypes > 1000:
+            return
+        names = [gene.name for gene in space.genes]
+        every = [dict(zip(names, values, strict=True)) for values in product(*(gene.values for gene in space.genes))]
+        hashes = {space.architecture(space.repair(genotype)).arch_hash for genotype in every}
+        assert len(every) == space.num_genotypes >= len(hashes) > 1
