@@ -105,7 +105,7 @@ model = timm.create_model("local-dir:zoo/{name}", pretrained=True).eval()
 These weights come from a short training that was made to compare architectures. To train one for a task of your own:
 
 ```python
-model = timm.create_model("local-dir:zoo/{name}", pretrained=False, num_classes=1000)
+model = timm.create_model("local-dir:zoo/{name}", pretrained=False, num_classes=1000, in_chans=3)
 features = timm.create_model("local-dir:zoo/{name}", pretrained=False, features_only=True)
 ```
 

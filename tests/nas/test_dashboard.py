@@ -10,7 +10,8 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.trial import TrialState, create_trial
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.dashboard import constraint_attributes, drawing_attributes, latency_attribute, serve, trial_attributes
 from nas.errors import InvalidInputError
@@ -24,29 +25,33 @@ serve(optuna.storages.RDBStorage(sys.argv[1]), pathlib.Path(sys.argv[2]), int(sy
 """
 
 
-def recorded_study(folder: Path) -> optuna.Study:
-    """A study of one trial with everything that this module can attach."""
-    study = optuna.create_study(storage=f"sqlite:///{folder}/nas.db", study_name="one", directions=["maximize", "minimize"])
+def record_study(folder: Path, url: str) -> FrozenTrial:
+    """A study of one trial with everything that this module can attach; the trial, as the storage has it."""
+    storage = optuna.storages.RDBStorage(url)
+    study_id = storage.create_new_study([StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE], "one")
     costs = Costs(param_count=1200, macs=34_000)
     template = create_trial(
         state=TrialState.RUNNING,
         user_attrs=trial_attributes(layout="conv x2 | attention x2", arch_hash="ab" * 32, costs=costs, reason="macs over 30000"),
         system_attrs=constraint_attributes({"macs": 0.13}) | drawing_attributes(SVG, folder),
     )
-    study._storage.create_new_trial(study._study_id, template_trial=template)
-    return study
+    trial = storage.get_trial(storage.create_new_trial(study_id, template_trial=template))
+    storage.remove_session()
+    storage.engine.dispose()
+    return trial
 
 
 @contextmanager
-def running_server(folder: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    recorded_study(folder)
-    command = [sys.executable, "-c", SERVE, f"sqlite:///{folder}/nas.db", str(folder), "0"]
+def running_server(folder: Path, url: str = "") -> Iterator[tuple[subprocess.Popen[str], int]]:
+    url = url or f"sqlite:///{folder}/nas.db"
+    record_study(folder, url)
+    command = [sys.executable, "-c", SERVE, url, str(folder), "0"]
     root = Path(__file__).parents[2]
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        url = process.stdout.readline()
+        address = process.stdout.readline()
         try:
-            yield process, int(url.rstrip().rstrip("/").rsplit(":", 1)[1])
+            yield process, int(address.rstrip().rstrip("/").rsplit(":", 1)[1])
         finally:
             process.kill()
 
@@ -96,15 +101,16 @@ def test_a_constraint_that_is_not_finite_is_refused() -> None:
 
 
 def test_a_drawing_is_what_upload_artifact_would_have_left(tmp_path: Path) -> None:
-    trial = recorded_study(tmp_path).trials[0]
-    (meta,) = optuna.artifacts.get_all_artifact_meta(trial, storage=optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/nas.db"))
+    url = f"sqlite:///{tmp_path}/nas.db"
+    trial = record_study(tmp_path, url)
+    (meta,) = optuna.artifacts.get_all_artifact_meta(trial, storage=optuna.storages.RDBStorage(url))
     assert (meta.filename, meta.mimetype, meta.encoding) == ("layout.svg", "image/svg+xml", None)
     store = optuna.artifacts.FileSystemArtifactStore(tmp_path)
     with store.open_reader(meta.artifact_id) as file:
         assert file.read().decode() == SVG
 
 
-def test_the_dashboard_serves_attributes_constraints_and_drawing(port: int) -> None:
+def require_everything_is_served(port: int) -> None:
     (trial,) = json.load(ask(port, "GET", "/api/studies/1"))["trials"]
     shown = {attribute["key"]: attribute["value"] for attribute in trial["user_attrs"]}
     assert shown["layout"] == "conv x2 | attention x2"
@@ -112,6 +118,16 @@ def test_the_dashboard_serves_attributes_constraints_and_drawing(port: int) -> N
     assert trial["constraints"] == [0.13]
     artifact = ask(port, "GET", f"/artifacts/1/{trial['trial_id']}/{trial['artifacts'][0]['artifact_id']}")
     assert (artifact.status, artifact.headers["Content-Type"], artifact.read().decode()) == (200, "image/svg+xml", SVG)
+
+
+def test_the_dashboard_serves_attributes_constraints_and_drawing(port: int) -> None:
+    require_everything_is_served(port)
+
+
+@pytest.mark.postgres
+def test_it_serves_a_study_on_postgresql(tmp_path: Path, empty_postgres_url: str) -> None:
+    with running_server(tmp_path, empty_postgres_url) as (_, port):
+        require_everything_is_served(port)
 
 
 def test_the_dashboard_cannot_change_a_study(port: int, folder: Path) -> None:

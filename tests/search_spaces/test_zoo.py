@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import re
@@ -176,6 +177,15 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_weights_with_a_missing_tensor_are_refused(tmp_path: Path) -> None:
+    arch = architecture(1)
+    tensors = trained(arch).state_dict()
+    tensors.popitem()
+    with pytest.raises(InvalidInputError, match="are not those of architecture"):
+        export_model(zoo=tmp_path, name="x", spec=arch.to_spec(), weights=safetensors.torch.save(dict(tensors)), card=card_of(arch))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_bytes_that_are_no_weights_are_refused(tmp_path: Path) -> None:
     arch = architecture(1)
     with pytest.raises(InvalidInputError, match="are not those of architecture"):
@@ -202,6 +212,26 @@ def test_no_room_for_the_index_leaves_the_zoo_as_it_was(tmp_path: Path) -> None:
     before = everything_under(tmp_path)
     with files_of_at_most(len(before["index.json"])), pytest.raises(NasError, match="File too large"):
         export_model(zoo=tmp_path, name="two", spec=arch.to_spec(), weights=weights_of(trained(arch)), card=many)
+    assert everything_under(tmp_path) == before
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("failing", ["rename", "replace"])
+def test_a_failing_rename_leaves_the_zoo_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, overwrite: bool) -> None:
+    export(tmp_path, "one", architecture(1))
+    before = everything_under(tmp_path)
+    name = "one" if overwrite else "two"
+    original = getattr(Path, failing)
+
+    def fail_on_arrival(self: Path, target: Path) -> Path:
+        if self.parent.name.startswith(".export-") and target.parent == tmp_path and not self.name.endswith(".replaced"):
+            raise OSError(errno.EIO, "Input/output error")
+        moved: Path = original(self, target)
+        return moved
+
+    monkeypatch.setattr(Path, failing, fail_on_arrival)
+    with pytest.raises(NasError, match="cannot be written: Input/output error"):
+        export(tmp_path, name, architecture(2), overwrite=overwrite)
     assert everything_under(tmp_path) == before
 
 

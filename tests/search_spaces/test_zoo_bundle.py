@@ -51,6 +51,19 @@ def test_it_is_the_same_every_time(source: str) -> None:
     assert bundle.bundle_source() == source
 
 
+def test_a_file_comes_once_and_behind_what_it_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {
+        "search_spaces.top": "from search_spaces.left import l\nfrom search_spaces.right import r",
+        "search_spaces.left": "from search_spaces.base import b",
+        "search_spaces.right": "import math\nfrom search_spaces.base import b",
+        "search_spaces.base": "b = 1",
+    }
+    monkeypatch.setattr(bundle, "_source", files.__getitem__)
+    order: list[str] = []
+    bundle._visit("search_spaces.top", order)
+    assert order == ["search_spaces.base", "search_spaces.left", "search_spaces.right", "search_spaces.top"]
+
+
 def test_two_files_that_define_one_name_are_noticed() -> None:
     trees = {"search_spaces.a": ast.parse("class Block: ..."), "search_spaces.b": ast.parse("x = 1\nBlock: int = 2")}
     with pytest.raises(AssertionError, match=r"Block is defined in search_spaces\.a and in search_spaces\.b; rename one"):
