@@ -6,11 +6,16 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample, pad
 
+from workers.data_source import DataSource
 from workers.recipe import Recipe
 
 Batch = tuple[Tensor, Tensor]
 """Images (batch, channels, height, width) float32, normalised; labels (batch,) int64."""
+
+MIN_VALIDATION_BATCH = 256
+"""Validation keeps no activations, so it can afford larger batches than the training."""
 
 
 class Batches(ABC):
@@ -18,7 +23,7 @@ class Batches(ABC):
 
     @abstractmethod
     def train(self, seed: int) -> Iterator[Batch]:
-        """Endless, augmented; every epoch in a new order that depends on the seed only. Batches of equal size."""
+        """Endless, augmented, in an order that depends on the seed only; every image once per epoch. Batches of equal size."""
 
     @property
     @abstractmethod
@@ -30,41 +35,59 @@ class Batches(ABC):
         """Every validation image once, unchanged, always in the same order."""
 
 
+class Preprocess:
+    """From stored images, (num, channels, side, side) uint8, to what the model sees: augmented or centre-cropped, and normalised.
+
+    Works on whole batches on the device, with random numbers from the CPU, so a seed gives the same augmentation everywhere.
+    """
+
+    def __init__(self, source: DataSource, recipe: Recipe, device: torch.device) -> None:
+        self._size, self._recipe, self._device = source.image_size, recipe, device
+        self._scale = (255.0 * torch.tensor(source.std, device=device)).view(1, -1, 1, 1)
+        self._offset = (255.0 * torch.tensor(source.mean, device=device)).view(1, -1, 1, 1)
+
+    def training(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        images = images.to(self._device, non_blocking=True)
+        if self._recipe.horizontal_flip:
+            mirrored = (torch.rand(len(images), generator=generator) < 0.5).to(self._device)
+            images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
+        if self._recipe.max_shift:
+            images = shift(images, self._recipe.max_shift, generator)
+        if self._recipe.min_crop_area < 1:
+            return self._normalise(random_resized_crop(images.float(), self._size, self._recipe.min_crop_area, generator))
+        return self._normalise(self._centre(images))
+
+    def validation(self, images: Tensor) -> Tensor:
+        return self._normalise(self._centre(images.to(self._device, non_blocking=True)))
+
+    def _centre(self, images: Tensor) -> Tensor:
+        margin = (images.shape[-1] - self._size) // 2
+        return images[..., margin : margin + self._size, margin : margin + self._size]
+
+    def _normalise(self, images: Tensor) -> Tensor:
+        return (images.float() - self._offset) / self._scale
+
+
 class TensorBatches(Batches):
     """Both splits as uint8 tensors on the device: for sets that fit in memory.
 
     Args:
-        train, validation: images (num, channels, height, width) uint8 and labels (num,) int64.
-        mean, std: per channel, of images scaled to [0, 1].
+        train, validation: images (num, channels, side, side) uint8 and labels (num,) int64.
     """
 
-    def __init__(
-        self,
-        train: Batch,
-        validation: Batch,
-        *,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
-        recipe: Recipe,
-        device: torch.device,
-    ) -> None:
+    def __init__(self, train: Batch, validation: Batch, source: DataSource, recipe: Recipe, device: torch.device) -> None:
         self._train = (train[0].to(device), train[1].to(device))
         self._validation = (validation[0].to(device), validation[1].to(device))
-        self._scale = (255.0 * torch.tensor(std, device=device)).view(1, -1, 1, 1)
-        self._offset = (255.0 * torch.tensor(mean, device=device)).view(1, -1, 1, 1)
-        self._recipe = recipe
-        self._validation_batch = max(256, recipe.batch_size)
+        self._preprocess = Preprocess(source, recipe, device)
+        self._batch_size = min(recipe.batch_size, len(train[1]))
+        self._validation_batch = max(MIN_VALIDATION_BATCH, recipe.batch_size)
 
     def train(self, seed: int) -> Iterator[Batch]:
         images, labels = self._train
-        batch_size = min(self._recipe.batch_size, len(labels))
-        # On the CPU, so that a seed gives the same order on every device.
         generator = torch.Generator().manual_seed(seed)
-        while True:
-            order = torch.randperm(len(labels), generator=generator)
-            for start in range(0, len(labels) - batch_size + 1, batch_size):
-                chosen = order[start : start + batch_size].to(labels.device)
-                yield self._normalise(self._augment(images[chosen], generator)), labels[chosen]
+        for chosen in endless_batches(len(labels), self._batch_size, generator):
+            on_device = chosen.to(labels.device)
+            yield self._preprocess.training(images[on_device], generator), labels[on_device]
 
     @property
     def num_validation(self) -> int:
@@ -74,16 +97,15 @@ class TensorBatches(Batches):
         images, labels = self._validation
         for start in range(0, len(labels), self._validation_batch):
             chosen = slice(start, start + self._validation_batch)
-            yield self._normalise(images[chosen]), labels[chosen]
+            yield self._preprocess.validation(images[chosen]), labels[chosen]
 
-    def _normalise(self, images: Tensor) -> Tensor:
-        return (images.float() - self._offset) / self._scale
 
-    def _augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        if self._recipe.horizontal_flip:
-            mirrored = torch.rand(len(images), generator=generator).to(images.device) < 0.5
-            images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
-        return shift(images, self._recipe.max_shift, generator) if self._recipe.max_shift else images
+def endless_batches(num: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Indices (batch_size,) into `num` images, epoch after epoch; what does not fill a batch at the end of an epoch is left out of it."""
+    while True:
+        order = torch.randperm(num, generator=generator)
+        for start in range(0, num - batch_size + 1, batch_size):
+            yield order[start : start + batch_size]
 
 
 def shift(images: Tensor, max_shift: int, generator: torch.Generator) -> Tensor:
@@ -97,8 +119,28 @@ def shift(images: Tensor, max_shift: int, generator: torch.Generator) -> Tensor:
     """
     num, _, height, width = images.shape
     offset = torch.randint(2 * max_shift + 1, (2, num, 1), generator=generator).to(images.device)
-    padded = torch.nn.functional.pad(images, [max_shift] * 4)
     rows = offset[0] + torch.arange(height, device=images.device)
     columns = offset[1] + torch.arange(width, device=images.device)
-    picked = padded[torch.arange(num, device=images.device)[:, None, None], :, rows[:, :, None], columns[:, None, :]]
-    return picked.permute(0, 3, 1, 2).contiguous()
+    which = torch.arange(num, device=images.device)[:, None, None]
+    return pad(images, [max_shift] * 4)[which, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def random_resized_crop(images: Tensor, size: int, min_area: float, generator: torch.Generator) -> Tensor:
+    """Cut a random rectangle out of every image and resize it bilinearly.
+
+    Its area is min_area to 1 of the image's, its aspect ratio 3/4 to 4/3, as in Szegedy et al., "Going Deeper with Convolutions".
+
+    Args:
+        images: (num, channels, side, side) float.
+
+    Returns:
+        (num, channels, size, size) float.
+    """
+    num, channels = images.shape[:2]
+    area = min_area + (1 - min_area) * torch.rand(num, generator=generator)
+    aspect = torch.exp(math.log(4 / 3) * (2 * torch.rand(num, generator=generator) - 1))
+    extent = torch.stack([(area * aspect).sqrt(), (area / aspect).sqrt()], dim=1).clamp(max=1.0)
+    centre = (1 - extent) * (2 * torch.rand(num, 2, generator=generator) - 1)
+    theta = torch.cat([torch.diag_embed(extent), centre[:, :, None]], dim=2).to(images.device)
+    grid = affine_grid(theta, [num, channels, size, size], align_corners=False)
+    return grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)

@@ -6,11 +6,24 @@ import torch
 
 from nas.errors import InvalidInputError
 from workers.batches import Batches
+from workers.beton import load_beton, open_beton
+from workers.cifar import load_cifar, open_cifar
 from workers.data_source import DataSource
 from workers.digits import load_digits_batches, open_digits
+from workers.image_folder import load_folder, open_folder
 from workers.recipe import Recipe
 
+Open = Callable[[str, str, str], DataSource]
+"""(text, kind, path) -> description."""
 Load = Callable[[DataSource, Recipe, torch.device], Batches]
+
+KINDS: Mapping[str, tuple[Open, Load]] = {
+    "digits": (lambda text, kind, path: open_digits(), load_digits_batches),
+    "cifar10": (open_cifar, load_cifar),
+    "cifar100": (open_cifar, load_cifar),
+    "folder": (lambda text, kind, path: open_folder(text, path), load_folder),
+    "beton": (lambda text, kind, path: open_beton(text, path), load_beton),
+}
 
 EXPECTED = "digits, cifar10:DIR, cifar100:DIR, folder:DIR or beton:FILE"
 
@@ -21,14 +34,18 @@ def open_data(text: str) -> DataSource:
     Raises:
         InvalidInputError: if the text is not understood, or the data are missing, damaged or useless (one class, an empty class).
     """
-    if text == "digits":
-        return open_digits()
-    raise InvalidInputError(f"data {text!r} is unknown; expected {EXPECTED}")
+    kind, _, path = text.partition(":")
+    if kind not in KINDS:
+        raise InvalidInputError(f"data {text!r} is unknown; expected {EXPECTED}")
+    if (kind == "digits") == bool(path):
+        raise InvalidInputError(f"data {text!r}: {'digits takes no path' if path else 'the path is missing'}; expected {EXPECTED}")
+    return KINDS[kind][0](text, kind, path)
 
 
 def load_data(source: DataSource, recipe: Recipe, device: torch.device) -> Batches:
-    """Make the data set ready for training on `device`."""
-    return LOADERS[source.kind](source, recipe, device)
+    """Make the data set ready for training on `device`.
 
-
-LOADERS: Mapping[str, Load] = {"digits": load_digits_batches}
+    Raises:
+        InvalidInputError: if the data have become unreadable since they were opened.
+    """
+    return KINDS[source.kind][1](source, recipe, device)

@@ -1,8 +1,23 @@
 """What is known about a data set before it is loaded."""
 
 import hashlib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from statistics import median_low
+from typing import TypeVar
+
+import numpy as np
+
+from nas.errors import InvalidInputError
+
+HASHED_BYTES = 64 * 2**20
+"""Up to this size all contents enter the fingerprint, above it a sample of this size at most."""
+CHUNK_BYTES = 256 * 2**10
+"""Of each file in a sample."""
+
+T = TypeVar("T")
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)
@@ -41,3 +56,72 @@ def fingerprint(parts: Iterable[bytes]) -> str:
         digest.update(len(part).to_bytes(8, "big"))
         digest.update(part)
     return digest.hexdigest()
+
+
+def require_classes(text: str, labels: np.ndarray, names: Sequence[str], at_least: int) -> None:
+    """Refuse data from which nothing can be learnt.
+
+    Args:
+        labels: (num_images,) indices into names.
+        at_least: images that each class needs.
+
+    Raises:
+        InvalidInputError: if there is one class only, or a class has too few images.
+    """
+    if len(names) < 2:
+        raise InvalidInputError(f"data {text!r} has {len(names)} class{'es' * (not names)}; a classifier needs at least 2")
+    counts = np.bincount(labels, minlength=len(names))
+    if poor := [f"{name} ({count})" for name, count in zip(names, counts, strict=True) if count < at_least]:
+        shown = ", ".join(poor[:5]) + (f" and {len(poor) - 5} more" if len(poor) > 5 else "")
+        raise InvalidInputError(
+            f"data {text!r}: class with too few images: {shown}; expected at least {at_least} in each, add images or remove the class"
+        )
+
+
+def hold_out(labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Split images into training and validation: the same split for the same labels, every class in the same shares.
+
+    Args:
+        labels: (num_images,) class of each image; at least two images per class.
+
+    Returns:
+        (num_train,) and (num_validation,) ascending indices; each holds at least one image of every class.
+    """
+    rng = np.random.default_rng(0)
+    validation = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        validation.append(rng.choice(members, min(max(1, round(share * len(members))), len(members) - 1), replace=False))
+    held_out = np.sort(np.concatenate(validation))
+    return np.setdiff1d(np.arange(len(labels)), held_out), held_out
+
+
+def evenly(items: Sequence[T], count: int) -> list[T]:
+    """`count` of the items at even distances, the first included; all of them if there are no more."""
+    return list(items) if len(items) <= count else [items[index * len(items) // count] for index in range(count)]
+
+
+def content_sample(files: Sequence[Path], sizes: Sequence[int]) -> Iterator[bytes]:
+    """SHA-256 of the contents of all files, if they are small together; otherwise of the beginnings of an even sample of them."""
+    small = sum(sizes) <= HASHED_BYTES
+    for file in files if small else evenly(files, HASHED_BYTES // CHUNK_BYTES):
+        with file.open("rb") as stream:
+            yield hashlib.sha256(stream.read() if small else stream.read(CHUNK_BYTES)).digest()
+
+
+def image_size_for(sizes: Sequence[tuple[int, int]]) -> int:
+    """Side at which images of these (width, height) are searched: the median shorter side, as a multiple of 32 from 32 to 128.
+
+    More would make a proxy dear; the winner is trained at full size.
+    """
+    return min(128, max(32, median_low([min(size) for size in sizes]) // 32 * 32))
+
+
+def stored_size(image_size: int) -> int:
+    """Side at which images are decoded: 8/7 of what the model sees, which leaves a margin for crops; 224 of 256 is the common case."""
+    return round(image_size * 8 / 7)
+
+
+def plain_name(text: str) -> str:
+    """A part of a study's name: letters, digits, dots, underscores and dashes."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-") or "images"

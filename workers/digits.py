@@ -161,11 +161,4 @@ def open_digits() -> DataSource:
 
 def load_digits_batches(source: DataSource, recipe: Recipe, device: torch.device) -> TensorBatches:
     train, validation = (make_canvases(split, number) for split, number in NUM_CANVASES.items())
-    return TensorBatches(
-        (train.images, train.labels),
-        (validation.images, validation.labels),
-        mean=source.mean,
-        std=source.std,
-        recipe=recipe,
-        device=device,
-    )
+    return TensorBatches((train.images, train.labels), (validation.images, validation.labels), source, recipe, device)

@@ -38,11 +38,11 @@ class Recipe:
     drop_path_rate: float = 0.0
     """Stochastic depth of the last block; rises linearly from zero at the first."""
     max_shift: int = 0
-    """Random translation of training images, pixels in each direction. 0 leaves them in place. Tensor data only."""
+    """Random translation of training images, pixels in each direction. 0 leaves them in place."""
     horizontal_flip: bool = False
     """Mirror half of the training images."""
     min_crop_area: float = 1.0
-    """Smallest share of the image that a random resized crop keeps. Image folders and beton files only."""
+    """Smallest share of the image that a random resized crop keeps; 1 cuts out the centre instead."""
 
     def __post_init__(self) -> None:
         rules = {

@@ -1,0 +1,71 @@
+"""Recipes: identity, round trip, limits."""
+
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+
+from nas.errors import InvalidInputError
+from workers.data import KINDS
+from workers.digits import open_digits
+from workers.recipe import DEFAULT_RECIPES, RECIPES, Recipe, default_recipe, named_recipe
+
+RECIPE = Recipe(rungs=(10, 30), batch_size=8, learning_rate=1e-3)
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_json_keeps_everything(name: str) -> None:
+    assert Recipe.from_json(RECIPES[name].to_json()) == RECIPES[name]
+    assert Recipe.from_json(RECIPES[name].to_json()).hash == RECIPES[name].hash
+
+
+def test_every_field_enters_the_hash() -> None:
+    changed: dict[str, Any] = {"rungs": (10, 31), "betas": (0.8, 0.99), "horizontal_flip": True, "max_shift": 1, "batch_size": 9}
+    hashes = [replace(RECIPE, **{f.name: changed.get(f.name, 0.123)}).hash for f in fields(Recipe)]
+    assert len({RECIPE.hash, *hashes}) == len(hashes) + 1
+
+
+def test_the_last_rung_is_the_whole_training() -> None:
+    assert RECIPE.steps == 30
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("rungs", ()),
+        ("rungs", (0, 3)),
+        ("rungs", (5, 5)),
+        ("batch_size", 0),
+        ("learning_rate", 0.0),
+        ("learning_rate", float("nan")),
+        ("warmup", 1.0),
+        ("weight_decay", -1.0),
+        ("betas", (0.9, 1.0)),
+        ("label_smoothing", 1.0),
+        ("clip_grad_norm", 0.0),
+        ("drop_path_rate", 1.0),
+        ("max_shift", -1),
+        ("min_crop_area", 0.0),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_name(field: str, value: object) -> None:
+    with pytest.raises(InvalidInputError, match=f"recipe: {field} is"):
+        replace(RECIPE, **{field: value})
+
+
+def test_json_with_wrong_fields_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="unknown field 'epochs'"):
+        Recipe.from_json({**RECIPE.to_json(), "epochs": 3})
+    with pytest.raises(InvalidInputError, match="'rungs' is missing"):
+        Recipe.from_json({"batch_size": 8, "learning_rate": 0.1})
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    assert named_recipe("nano") is RECIPES["nano"]
+    with pytest.raises(InvalidInputError, match="'huge' is unknown; expected one of nano, cifar, imagenet-proxy"):
+        named_recipe("huge")
+
+
+def test_every_kind_of_data_has_a_recipe() -> None:
+    assert set(DEFAULT_RECIPES) == set(KINDS)
+    assert default_recipe(open_digits()) is RECIPES["nano"]

@@ -1,0 +1,189 @@
+"""`beton:FILE`: an FFCV file with one image field and one label field.
+
+FFCV is an extra: it compiles against system libraries when it is installed, and its loaders when they are first used (seconds).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+from nas.errors import InvalidInputError
+from workers.batches import MIN_VALIDATION_BATCH, Batch, Batches, Preprocess
+from workers.data_source import (
+    CHUNK_BYTES,
+    HASHED_BYTES,
+    DataSource,
+    evenly,
+    fingerprint,
+    hold_out,
+    image_size_for,
+    plain_name,
+    require_classes,
+    stored_size,
+)
+from workers.recipe import Recipe
+
+HOLD_OUT = 0.1
+"""Share of the images of every class that is held out for validation."""
+BATCHES_AHEAD = 1
+"""Decoded in advance by threads that no lock holds; kept small, so that they are soon idle when a timing begins."""
+
+
+def open_beton(text: str, path: str) -> DataSource:
+    """Read the file's tables and check them against its size.
+
+    Raises:
+        InvalidInputError: if FFCV is not installed, or the file is missing, truncated, has other fields or useless classes.
+    """
+    file = Path(path).expanduser()
+    reader = _open_reader(text, file)
+    image_field, _ = _field_names(text, reader)
+    labels = _labels(text, reader)
+    images = reader.metadata[f"f{reader.field_names.index(image_field)}"]
+    if not len(images) or min(images["width"].min(), images["height"].min()) < 1 or images["data_ptr"].max() >= file.stat().st_size:
+        raise _damaged(text, file, "its table of images points outside of the file")
+    require_classes(text, labels, [f"label {label}" for label in range(labels.max() + 1)], at_least=2)
+    train, validation = hold_out(labels, HOLD_OUT)
+    sizes = evenly(list(zip(images["width"].tolist(), images["height"].tolist(), strict=True)), 4096)
+    return DataSource(
+        text=text,
+        kind="beton",
+        name=plain_name(file.stem),
+        num_classes=int(labels.max()) + 1,
+        in_chans=3,
+        image_size=image_size_for(sizes),
+        mean=IMAGENET_DEFAULT_MEAN,
+        std=IMAGENET_DEFAULT_STD,
+        num_train=len(train),
+        num_validation=len(validation),
+        fingerprint=fingerprint([reader.metadata.tobytes(), validation.tobytes(), *_content_chunks(file)]),
+    )
+
+
+def load_beton(source: DataSource, recipe: Recipe, device: torch.device) -> Batches:
+    """Loaders over the file; compiling them takes seconds."""
+    file = Path(source.text.partition(":")[2]).expanduser()
+    reader = _open_reader(source.text, file)
+    train, validation = hold_out(_labels(source.text, reader), HOLD_OUT)
+    fields = _field_names(source.text, reader)
+    training = _make_loader(file, fields, source, train, min(recipe.batch_size, len(train)), shuffle=True)
+    validating = _make_loader(file, fields, source, validation, max(MIN_VALIDATION_BATCH, recipe.batch_size), shuffle=False)
+    return BetonBatches(training, validating, Preprocess(source, recipe, device), device)
+
+
+class BetonBatches(Batches):
+    """Batches of two FFCV loaders: `training` in random order without incomplete batches, `validating` in order with them."""
+
+    def __init__(self, training: Any, validating: Any, preprocess: Preprocess, device: torch.device) -> None:
+        self._training, self._validating, self._preprocess, self._device = training, validating, preprocess, device
+
+    def train(self, seed: int) -> Iterator[Batch]:
+        generator = torch.Generator().manual_seed(seed)
+        order = self._training.traversal_order
+        while True:
+            # FFCV orders epoch i by seed + i; seeds of their own per epoch keep neighbouring training seeds apart.
+            order.seed = int(torch.randint(2**31, (), generator=generator)) - self._training.next_epoch
+            for images, labels in self._training:
+                yield self._preprocess.training(_channels_first(images), generator), self._to_device(labels)
+
+    @property
+    def num_validation(self) -> int:
+        return int(len(self._validating))
+
+    def validation(self) -> Iterator[Batch]:
+        for images, labels in self._validating:
+            yield self._preprocess.validation(_channels_first(images)), self._to_device(labels)
+
+    def _to_device(self, labels: torch.Tensor) -> torch.Tensor:
+        return labels.flatten().clone().to(self._device)  # FFCV reuses the memory of its batches
+
+
+def _channels_first(images: torch.Tensor) -> torch.Tensor:
+    """(batch, side, side, 3) in FFCV's memory -> (batch, 3, side, side) in its own."""
+    return images.permute(0, 3, 1, 2).contiguous()
+
+
+def _make_loader(file: Path, fields: tuple[str, str], source: DataSource, indices: np.ndarray, batch_size: int, *, shuffle: bool) -> Any:
+    from ffcv.fields.basics import IntDecoder
+    from ffcv.fields.rgb_image import CenterCropRGBImageDecoder
+    from ffcv.loader import Loader, OrderOption
+    from ffcv.transforms import ToTensor
+
+    side = stored_size(source.image_size)
+    image_field, label_field = fields
+    return Loader(
+        str(file),
+        batch_size=batch_size,
+        num_workers=torch.get_num_threads(),
+        os_cache=True,
+        order=OrderOption.RANDOM if shuffle else OrderOption.SEQUENTIAL,
+        indices=indices,
+        seed=0,
+        drop_last=shuffle,
+        batches_ahead=BATCHES_AHEAD,
+        pipelines={image_field: [CenterCropRGBImageDecoder((side, side), ratio=1.0), ToTensor()], label_field: [IntDecoder(), ToTensor()]},
+    )
+
+
+def _open_reader(text: str, file: Path) -> Any:
+    """FFCV's reader of a file whose tables are whole."""
+    try:
+        from ffcv.reader import Reader
+        from ffcv.types import FieldDescType, HeaderType
+    except ImportError as error:
+        raise InvalidInputError(
+            f"data {text!r} needs FFCV, which cannot be imported ({error}); install the extra `ffcv` (system packages: see .ci/run)"
+        ) from error
+    try:
+        size = file.stat().st_size
+        header = np.fromfile(file, dtype=HeaderType, count=1)
+    except OSError as error:
+        raise InvalidInputError(f"data {text!r}: {file} cannot be read ({error.strerror}); give a file that FFCV has written") from error
+    tables = HeaderType.itemsize + FieldDescType.itemsize * int(header["num_fields"][0]) if len(header) else 0
+    if not len(header) or not tables + 8 * int(header["num_samples"][0]) <= int(header["alloc_table_ptr"][0]) <= size:
+        raise _damaged(text, file, "its header does not fit its size")
+    try:
+        return Reader(str(file))
+    except (AssertionError, ValueError, KeyError, IndexError, TypeError, OSError) as error:
+        raise _damaged(text, file, str(error) or type(error).__name__) from error
+
+
+def _field_names(text: str, reader: Any) -> tuple[str, str]:
+    """Names of the image and of the label field."""
+    from ffcv.fields import IntField, RGBImageField
+
+    kinds = {kind: [name for name, field in reader.handlers.items() if isinstance(field, kind)] for kind in (RGBImageField, IntField)}
+    if any(len(names) != 1 for names in kinds.values()) or len(reader.handlers) != 2:
+        found = ", ".join(f"{name}: {type(field).__name__}" for name, field in reader.handlers.items())
+        raise InvalidInputError(f"data {text!r} has the fields {found}; expected exactly one RGBImageField and one IntField (the label)")
+    return kinds[RGBImageField][0], kinds[IntField][0]
+
+
+def _labels(text: str, reader: Any) -> np.ndarray:
+    """(num_images,) int64."""
+    labels: np.ndarray = reader.metadata[f"f{reader.field_names.index(_field_names(text, reader)[1])}"].astype(np.int64)
+    if not len(labels) or labels.min() < 0 or labels.max() >= len(labels):
+        raise InvalidInputError(
+            f"data {text!r}: labels must count from 0; found {labels.min()} to {labels.max()}"
+            if len(labels)
+            else f"data {text!r} holds no image; write the file again"
+        )
+    return labels
+
+
+def _content_chunks(file: Path) -> Iterator[bytes]:
+    """The contents of a small file; of a large one, chunks at even distances."""
+    size = file.stat().st_size
+    starts = range(0, size, CHUNK_BYTES)
+    with file.open("rb") as stream:
+        for start in evenly(starts, HASHED_BYTES // CHUNK_BYTES):
+            stream.seek(start)
+            yield stream.read(CHUNK_BYTES)
+
+
+def _damaged(text: str, file: Path, what: str) -> InvalidInputError:
+    return InvalidInputError(f"data {text!r}: {file} is damaged or not written by FFCV: {what}; write or copy it again")
