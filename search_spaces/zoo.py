@@ -32,7 +32,7 @@ from search_spaces.entrypoint import ADAPTED_LAYERS
 from search_spaces.onnx_export import export_onnx, require_onnx
 
 INDEX = "index.json"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
 def export_model(*, zoo: Path, name: str, spec: JSON, weights: bytes, card: CardFacts, onnx: bool = False, overwrite: bool = False) -> Path:
@@ -54,16 +54,14 @@ def export_model(*, zoo: Path, name: str, spec: JSON, weights: bytes, card: Card
         InvalidInputError: if the name cannot be used or is taken, the weights are not those of the spec, or ONNX packages are missing.
         NasError: if the zoo cannot be written, or the ONNX file does not compute what the model does. The zoo is as before.
     """
-    _require_name(name)
-    if onnx:
-        require_onnx()
+    check_export(zoo=zoo, name=name, spec=spec, onnx=onnx, overwrite=overwrite)
     architecture = Architecture.from_spec(spec)
     model = _load(architecture, weights)
     _make_folder(zoo)
     try:
         with _locked(zoo), _scratch_folder(zoo) as scratch:
             entries = _read_index(zoo)
-            _require_free(zoo, name, architecture, entries, overwrite)
+            _require_free(zoo, name, architecture, entries, overwrite)  # again: another export may have come first
             made = scratch / name
             _write_entry(made, architecture, model, weights, card, onnx)
             index = _index_text(zoo, [*(entry for entry in entries if entry["name"] != name), _index_entry(made, architecture, card)])
@@ -73,9 +71,25 @@ def export_model(*, zoo: Path, name: str, spec: JSON, weights: bytes, card: Card
     return zoo / name
 
 
+def check_export(*, zoo: Path, name: str, spec: JSON, onnx: bool = False, overwrite: bool = False) -> None:
+    """Refuse what export_model would refuse, where the weights are still to be made; the zoo is only read.
+
+    Raises:
+        InvalidInputError: as export_model, except for the weights.
+    """
+    _require_name(name)
+    if onnx:
+        require_onnx()
+    architecture = Architecture.from_spec(spec)
+    if zoo.is_dir():
+        _require_free(zoo, name, architecture, _read_index(zoo), overwrite)
+
+
 def _require_name(name: str) -> None:
     if not _NAME.fullmatch(name):
-        raise InvalidInputError(f"zoo name {name!r} cannot be used; give 1 to 64 letters, digits, - or _, beginning with a letter or digit")
+        raise InvalidInputError(
+            f"zoo name {name!r} cannot be used; give 1 to 128 letters, digits, - or _, beginning with a letter or digit"
+        )
 
 
 def _make_folder(zoo: Path) -> None:

@@ -15,7 +15,7 @@ import safetensors.torch
 from nas.errors import InvalidInputError, NasError
 from search_spaces.architecture import Architecture
 from search_spaces.card import without_passwords
-from search_spaces.zoo import export_model
+from search_spaces.zoo import check_export, export_model
 from tests.zoo_entries import architecture, card_of, trained, weights_of
 
 FILES = {"README.md", "config.json", "hybrid_backbone.py", "layout.svg", "model.safetensors"}
@@ -112,10 +112,10 @@ def test_passwords_are_taken_out_of_urls(given: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "..", "../out", "a/b", "/tmp", "a.b", ".hidden", "-x", "index.json", "name\n", "a b", "é", "x" * 65, "C:x"]
+    "name", ["", "..", "../out", "a/b", "/tmp", "a.b", ".hidden", "-x", "index.json", "name\n", "a b", "é", "x" * 129, "C:x"]
 )
 def test_a_name_that_is_no_plain_word_is_refused_before_anything_is_written(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InvalidInputError, match="cannot be used; give 1 to 64 letters"):
+    with pytest.raises(InvalidInputError, match="cannot be used; give 1 to 128 letters"):
         export(tmp_path / "zoo", name, architecture(1))
     assert list(tmp_path.iterdir()) == []
 
@@ -135,6 +135,17 @@ def test_a_taken_name_is_refused(zoo: Path, seed: int, which: str) -> None:
     with pytest.raises(InvalidInputError, match=f"has a model 'first' already, of {which}; give another --name, or --overwrite"):
         export(zoo, "first", architecture(seed))
     assert everything_under(zoo) == before
+
+
+def test_what_is_refused_is_refused_before_weights_are_made(zoo: Path, tmp_path: Path) -> None:
+    spec = architecture(1).to_spec()
+    with pytest.raises(InvalidInputError, match="has a model 'first' already"):
+        check_export(zoo=zoo, name="first", spec=spec)
+    with pytest.raises(InvalidInputError, match="cannot be used"):
+        check_export(zoo=zoo, name="../first", spec=spec)
+    check_export(zoo=zoo, name="first", spec=spec, overwrite=True)
+    check_export(zoo=tmp_path / "new", name="first", spec=spec)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_overwrite_replaces_the_entry(tmp_path: Path) -> None:
