@@ -30,7 +30,7 @@ FULL_ATTENTION_LIMIT = 3136
 STAGE_GENES = ("depth", "width", "pattern", "period", "attention", "group_sizes", "conv", "kernel", "ratio", "head_dim")
 STRUCTURE_GENES = ("depth", "width", "pattern", "period", "attention", "group_sizes", "kernel", "head_dim")
 """The genes of a stage that a rule reads."""
-SIZE_GENES = ("head_dim", "kernel", "group_sizes", "width")
+SIZE_GENES = ("head_dim", "kernel", "width", "group_sizes")
 """Those of them that a published layout gives up, the first most readily."""
 
 

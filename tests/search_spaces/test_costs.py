@@ -1,0 +1,99 @@
+"""Closed-form costs against the built network: parameters exact, multiply-adds within 1 % of fvcore."""
+
+import time
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from search_spaces.architecture import Architecture, BlockSpec, StageSpec, StemSpec
+from search_spaces.build import build_model
+from search_spaces.costs import costs
+from search_spaces.registry import make_space
+
+
+def attention_products(inputs: list[Any], outputs: list[Any]) -> int:
+    """Q K^T and A V of scaled dot product attention, which fvcore does not know."""
+    batch, heads, positions, head_dim = inputs[0].type().sizes()
+    return int(2 * batch * heads * positions**2 * head_dim)
+
+
+def count_macs(architecture: Architecture) -> int:
+    """fvcore's total, with a handler for every attention. fvcore itself uses what torch deprecates, from its import on."""
+    model = build_model(architecture).eval()
+    images = torch.zeros(1, architecture.in_chans, architecture.image_size, architecture.image_size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from fvcore.nn import FlopCountAnalysis
+
+        analysis = FlopCountAnalysis(model, images).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        analysis.set_op_handle("aten::scaled_dot_product_attention", attention_products)
+        return int(analysis.total())
+
+
+def random_architectures(name: str, scale: str, image_size: int, count: int) -> list[Architecture]:
+    space, rng = make_space(name, scale, image_size, 3, 100), np.random.default_rng(5)
+    architectures = [space.architecture(space.sample(rng)) for _ in range(count)]
+    architectures += [space.architecture(genotype) for genotype in space.presets().values()] if scale == "nano" else []
+    return [architecture for architecture in architectures if isinstance(architecture, Architecture)]
+
+
+def count_parameters(architecture: Architecture) -> int:
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in build_model(architecture).parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "image_size", "count"),
+    [
+        ("hybrid_layout", "nano", 32, 20),
+        ("hybrid_layout", "mobile", 224, 4),
+        ("hybrid_layout", "tiny", 224, 2),
+        ("hybrid_layout", "small", 224, 1),
+        ("hybrid_layout", "base", 224, 1),
+        ("conv_only", "nano", 32, 10),
+    ],
+)
+def test_param_count_is_that_of_the_built_network(name: str, scale: str, image_size: int, count: int) -> None:
+    for architecture in random_architectures(name, scale, image_size, count):
+        assert costs(architecture).param_count == count_parameters(architecture), architecture.layout()
+
+
+@pytest.mark.parametrize(("scale", "image_size", "count"), [("nano", 32, 6), ("mobile", 64, 2)])
+def test_macs_are_those_of_fvcore(scale: str, image_size: int, count: int) -> None:
+    for architecture in random_architectures("hybrid_layout", scale, image_size, count):
+        assert costs(architecture).macs == pytest.approx(count_macs(architecture), rel=0.01), architecture.layout()
+
+
+def test_costs_of_what_only_a_spec_can_say() -> None:
+    """Layer scale, no classes, a separable first stage: GroupMixFormer-T's first stage with a ConvNeXt block behind it."""
+    mix = BlockSpec(
+        "attention",
+        attention="group_mix",
+        heads=8,
+        head_dim=8,
+        group_sizes=(1, 3, 5, 7),
+        conv_branch=True,
+        position="cpe",
+        ffn="mlp",
+        ffn_ratio=4,
+    )
+    scaled = BlockSpec("conv", conv="dwconv", kernel=7, conv_ratio=4, layer_scale=1e-6)
+    stages = (StageSpec(80, "separable", 1, (mix,) * 4), StageSpec(96, "patchify", 2, (scaled,)))
+    architecture = Architecture(StemSpec("conv", 80, "batch"), stages, "layer", 32, 3, 0)
+    assert costs(architecture).param_count == count_parameters(architecture)
+    assert costs(architecture).macs == pytest.approx(count_macs(architecture), rel=0.01)
+    # Published figures of GroupMixFormer-T: stem 30,240, first patch embedding 7,280, four blocks 336,320.
+    first = Architecture(StemSpec("conv", 80, "batch"), stages[:1], "batch", 32, 3, 0)
+    assert costs(first).param_count == 30_240 + 7_280 + 336_320 + 2 * 80
+
+
+def test_costs_take_less_than_a_millisecond() -> None:
+    durations = []
+    for architecture in random_architectures("hybrid_layout", "base", 224, 100):
+        start = time.perf_counter()
+        costs(architecture)
+        durations.append(time.perf_counter() - start)
+    assert np.median(durations) < 0.001
