@@ -44,7 +44,7 @@ def take_lease(connection: Connection, study: str, lease: Lease, stale_after_s: 
         StudyLockedError: if the owner lives.
         IntegrityError: if another process took the free study at the same moment.
     """
-    while (owner := _select(connection, study)) is not None:
+    while (owner := select_lease(connection, study)) is not None:
         _require_abandoned(study, owner, lease, stale_after_s, is_alive)
         unchanged = (*_owned_by(study, owner), leases.c.heartbeat == owner.heartbeat)
         if connection.execute(sa.update(leases).where(*unchanged), lease_values(study, lease)).rowcount == 1:
@@ -61,7 +61,7 @@ def renew_lease(connection: Connection, study: str, lease: Lease) -> None:
     """
     if connection.execute(sa.update(leases).where(*_owned_by(study, lease)), lease_values(study, lease)).rowcount == 1:
         return
-    owner = _select(connection, study)
+    owner = select_lease(connection, study)
     now = "nobody owns it now" if owner is None else f"{_describe(owner)} owns it now"
     raise StudyLockedError(f"study {study!r} no longer belongs to {_describe(lease)}; {now}: this search stops, the other one goes on")
 
@@ -71,7 +71,7 @@ def release_lease(connection: Connection, study: str, lease: Lease) -> None:
     connection.execute(sa.delete(leases).where(*_owned_by(study, lease)))
 
 
-def _select(connection: Connection, study: str) -> Lease | None:
+def select_lease(connection: Connection, study: str) -> Lease | None:
     row = connection.execute(sa.select(leases).where(leases.c.study == study)).one_or_none()
     return None if row is None else lease_record(row)
 

@@ -1,5 +1,6 @@
 """SqlStore: nas.protocols.Store on SQLite or PostgreSQL."""
 
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from db.engine import make_engine, reading, writing
 from db.errors import translated_errors
 from db.fronts import insert_front, latest_front_faults, select_front, select_fronts, snapshot_faults
-from db.lease import IsAlive, process_is_alive, release_lease, renew_lease, take_lease
+from db.lease import IsAlive, process_is_alive, release_lease, renew_lease, select_lease, take_lease
 from db.migrate import ensure_schema
 from db.rows import search_record, search_values
 from db.tables import exports, searches, trainings
@@ -83,6 +84,13 @@ class SqlStore:
                     return take_lease(connection, study, lease, stale_after_s, self._is_alive)
             except IntegrityError:
                 continue  # another process was quicker; the next look finds its lease
+
+    def lease(self, study: str) -> Lease | None:
+        """Who owns the study now; None when nobody does, or the owner is known to be dead."""
+        with self._reading() as connection:
+            owner = select_lease(connection, study)
+        dead = owner is not None and owner.host == socket.gethostname() and not self._is_alive(owner.process)
+        return None if dead else owner
 
     def renew_lease(self, study: str, lease: Lease) -> None:
         with self._writing() as connection:

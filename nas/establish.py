@@ -19,6 +19,7 @@ from nas.front import FrontKeeper
 from nas.proposals import Proposer
 from nas.protocols import Evaluator, SearchSpace, Store
 from nas.records import JSON, Costs, SearchRecord, TrialFacts
+from nas.search import Outcome
 from nas.study import SearchStudy, has_study
 
 # Free at every run; everything else of a SearchRecord stays as it was when the study was created.
@@ -79,6 +80,20 @@ def check_study(
     return recorded
 
 
+def already_done(config: SearchConfig, space: SearchSpace, store: Store, storage: BaseStorage) -> Outcome | None:
+    """Bring a study in order whose budget is reached, without starting any worker; None when there is something to do.
+
+    Raises:
+        NasError: if the database fails.
+    """
+    facts = {trial.trial_number: trial for trial in store.facts(config.study)}
+    evaluated = _count_evaluated(facts)
+    if evaluated < config.budget:
+        return None
+    SearchStudy(storage, config.study, config.objectives, space.genes, config.sampler, config.seed).reconcile(facts)
+    return Outcome(f"budget reached already: {evaluated} architectures are evaluated, --budget is {config.budget}", complete=True)
+
+
 def establish(
     *,
     config: SearchConfig,
@@ -120,7 +135,7 @@ def establish(
     starters = list(space.presets().values()) if config.warm_start == "presets" else []
     proposer = Proposer(space, study, config.limits, known, config.seed, sampling, waiting, starters)
     keeper = FrontKeeper(config.cost_objective, record.reference_point, store.front(config.study))
-    evaluated = sum(trial.state in ("COMPLETE", "PRUNED") for trial in facts.values())
+    evaluated = _count_evaluated(facts)
     plan = _plan(config, space, evaluator, record, evaluated, len(waiting), evaluation_s)
     return Established(record, study, proposer, keeper, evaluated, plan)
 
@@ -183,6 +198,10 @@ def _typical_spec(space: SearchSpace) -> JSON:
     rng = np.random.default_rng(0)
     architectures = [space.architecture(space.sample(rng)) for _ in range(_TYPICAL_SAMPLE)]
     return sorted(architectures, key=lambda architecture: space.costs(architecture).macs)[_TYPICAL_SAMPLE // 2].to_spec()
+
+
+def _count_evaluated(facts: Mapping[int, TrialFacts]) -> int:
+    return sum(trial.state in ("COMPLETE", "PRUNED") for trial in facts.values())
 
 
 def _mean_duration(facts: Mapping[int, TrialFacts]) -> float | None:

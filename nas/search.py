@@ -42,7 +42,8 @@ class Outcome:
     """One line for people."""
     complete: bool
     """True when nothing is left to do: the budget is reached or the space is exhausted."""
-    interrupted: bool = False
+    exit_code: int = 0
+    """Of the command: 1 when the limits let nothing through, 130 when the user stopped it."""
 
 
 @dataclass(slots=True)
@@ -150,7 +151,7 @@ class Search:
 
     def _early_end(self, started: float) -> Outcome | None:
         if self._stop_requested():
-            return Outcome("interrupted; the state is saved", complete=False, interrupted=True)
+            return Outcome("interrupted; the state is saved", complete=False, exit_code=130)
         hours = self._config.max_hours
         if hours is not None and time.monotonic() - started > hours * 3600:
             return Outcome(f"time limit of {hours:g} h reached; the state is saved", complete=False)
@@ -163,7 +164,7 @@ class Search:
         tally = f"{self.evaluated} evaluated, {rejected} over the limits, {failed} failed"
         if rejected > self.evaluated:
             limits = ", ".join(f"{name} <= {value:g}" for name, value in self._config.limits.items())
-            return Outcome(f"limits too tight: nothing new was found within {limits} ({tally})", complete=self.evaluated > 0)
+            return Outcome(f"limits too tight: nothing new was found within {limits} ({tally})", complete=False, exit_code=1)
         total = self._proposer.count_architectures()
         size = f"{len(self._proposer.known)} of {total}" if total is not None else f"{len(self._proposer.known)} found"
         return Outcome(f"space exhausted: {size} architectures ({tally})", complete=True)

@@ -90,17 +90,18 @@ class SearchStudy:
             NasError: if the database fails.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._storage = storage
+        # With Optuna's cache in front, the number of a new trial costs no query.
+        self._storage = optuna.storages.get_storage(storage)
         self._objectives = objectives
         self._distributions = distributions_of(genes)
         with _storage_errors():
-            recorded = optuna.create_study(study_name=name, storage=storage, directions=DIRECTIONS, load_if_exists=True)
+            recorded = optuna.create_study(study_name=name, storage=self._storage, directions=DIRECTIONS, load_if_exists=True)
             if recorded.metric_names is None:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                     recorded.set_metric_names(list(objectives))
-            self._study_id = storage.get_study_id_from_name(name)
-            past = storage.get_all_trials(self._study_id, deepcopy=False)
+            self._study_id = self._storage.get_study_id_from_name(name)
+            past = self._storage.get_all_trials(self._study_id, deepcopy=False)
         self._trial_ids = {trial.number: trial._trial_id for trial in past}
         self._past = past
         self.genotypes: dict[int, Genotype] = {trial.number: dict(trial.params) for trial in past}

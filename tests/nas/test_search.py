@@ -160,7 +160,7 @@ def test_larger_budget_extends_and_a_reached_one_does_nothing(bench: Bench) -> N
 def test_stop_leaves_no_running_trial_and_resume_keeps_numbers(bench: Bench, num_workers: int) -> None:
     evaluator = ScriptedEvaluator(num_workers=num_workers)
     outcome = bench.run(20, evaluator, stop=lambda: len(evaluator.submitted) > 8)
-    assert outcome.interrupted
+    assert outcome.exit_code == 130
     states = bench.states()
     assert TrialState.RUNNING not in states
     assert states.count(TrialState.WAITING) == num_workers
@@ -276,7 +276,7 @@ def test_latency_limit_rejects_after_timing_and_becomes_the_reference(bench: Ben
 
 def test_limits_too_tight_end_the_search(bench: Bench) -> None:
     outcome = bench.run(20, max_macs=50)
-    assert not outcome.complete
+    assert outcome.exit_code == 1
     assert "limits too tight" in outcome.reason
     assert "macs <= 50" in outcome.reason
 
@@ -284,7 +284,7 @@ def test_limits_too_tight_end_the_search(bench: Bench) -> None:
 def test_latency_limit_that_nothing_meets_ends_the_search(bench: Bench) -> None:
     evaluator = ScriptedEvaluator()
     outcome = bench.run(20, evaluator, space=TinySpace(levels=9), max_latency_ms=0.1)
-    assert not outcome.complete
+    assert outcome.exit_code == 1
     assert "limits too tight" in outcome.reason
     assert len(evaluator.submitted) <= 101
 
@@ -344,6 +344,6 @@ def test_warm_start_begins_with_the_presets(bench: Bench) -> None:
 def test_time_limit_keeps_the_state(bench: Bench) -> None:
     outcome = bench.run(20, max_hours=1e-9)
     assert not outcome.complete
-    assert not outcome.interrupted
+    assert outcome.exit_code == 0
     assert "time limit" in outcome.reason
     assert bench.run(20).complete

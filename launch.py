@@ -1,0 +1,549 @@
+"""The command line: arguments in, parts picked and wired, errors out as exit codes.
+
+    python launch.py --space hybrid_layout --budget 200
+
+Exit codes: 0 done, 1 failed, 2 bad arguments, 130 interrupted (the state is saved; the same command continues).
+What a command does lives in the package that owns it; libraries that are slow to import are imported by the command that needs them.
+"""
+
+import contextlib
+import importlib.metadata
+import logging
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from db.engine import engine_kwargs, parse_url, redact_url
+from db.store import SqlStore, open_store
+from nas import report
+from nas.config import COST_OBJECTIVES, WARM_STARTS, SearchConfig
+from nas.errors import InvalidInputError, NasError
+from nas.establish import Identity, already_done, check_study, establish
+from nas.picks import EXPECTED, pick_trial
+from nas.progress import Progress
+from nas.protocols import Failed, Finished, Job, SearchSpace
+from nas.records import Lease, SearchRecord, TrialFacts
+from nas.sampler import SAMPLERS, make_sampler
+from nas.search import Outcome, Search
+from nas.study import open_optuna_storage
+from nas.weights import WeightsFolder
+
+if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
+
+    from workers.ray_pool import RayPool
+    from workers.recipe import Recipe
+
+DEFAULT_STORAGE = "sqlite:///runs/nas.db"
+LEASE_STALE_S = 60.0
+EXIT_INTERRUPTED = 130
+
+_log = logging.getLogger("nas")
+
+storage_option = click.option(
+    "--storage", envvar="NAS_STORAGE", default=DEFAULT_STORAGE, help=f"Database URL; NAS_STORAGE or {DEFAULT_STORAGE} by default."
+)
+study_option = click.option("--study", help="Name of the study; may be left out where the database has only one.")
+artifacts_option = click.option("--artifacts", help="Folder of weights and drawings; beside the database by default.")
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--space", help="Search space; `launch.py spaces` lists them.")
+@click.option("--budget", type=int, help="Distinct architectures to evaluate in the study, earlier runs included.")
+@click.option("--study", help="Name of the study, SPACE-SCALE-DATA by default; the same name continues it.")
+@storage_option
+@artifacts_option
+@click.option("--data", default="digits", show_default=True, help="digits, cifar10:DIR, cifar100:DIR, folder:DIR or beton:FILE.")
+@click.option("--scale", default="nano", show_default=True, help="nano, mobile, tiny, small or base.")
+@click.option("--objectives", default="top1,latency_ms", show_default=True, help=f"top1 and one of {', '.join(COST_OBJECTIVES)}.")
+@click.option("--latency-target", help="What latency is measured on, such as cpu:threads=1,batch=1 or cuda:0,batch=64,dtype=bf16,compile.")
+@click.option("--workers", type=int, help="Concurrent evaluations; one per GPU, else one per core, by default.")
+@click.option("--gpus-per-worker", type=float, help="Share of a GPU for each worker; 1 with GPUs, else 0, by default.")
+@click.option("--sampler", default="tpe_multivariate", show_default=True, help=f"{', '.join(SAMPLERS)}.")
+@click.option("--seed", default=0, show_default=True, help="Of the sampler and of every training.")
+@click.option("--max-latency-ms", type=float, help="Reject slower candidates before training.")
+@click.option("--max-params", type=int, help="Reject larger candidates before training.")
+@click.option("--max-macs", type=int, help="Reject costlier candidates before training.")
+@click.option("--max-hours", type=float, help="Stop after this time; the same command continues.")
+@click.option("--trial-timeout-s", default=3600.0, show_default=True, help="Replace a worker that makes no progress for this long.")
+@click.option(
+    "--warm-start", default="presets", show_default=True, help=f"{' or '.join(WARM_STARTS)}: begin with published layouts or not."
+)
+@click.option("--ray-address", help="Running Ray cluster to use; a local one is started by default.")
+@click.option("--quiet", is_flag=True, help="Print errors and the end only.")
+@click.pass_context
+def cli(context: click.Context, /, quiet: bool, **options: Any) -> None:
+    """Search hybrid attention/convolution vision backbones for accuracy against latency on your device."""
+    if context.invoked_subcommand is not None:
+        return
+    if options["space"] is None and options["budget"] is None:
+        click.echo(context.get_help())
+        return
+    for name in ("space", "budget"):
+        if options[name] is None:
+            raise click.UsageError(f"a search needs --{name}; for example: --space hybrid_layout --budget 200")
+    run_search(options, quiet)
+
+
+def run_search(options: dict[str, Any], quiet: bool) -> None:
+    """Validate everything, then search in the study under its lease, and say how it ended."""
+    config = _search_config(options)
+
+    from search_spaces.registry import make_space
+    from workers.data import open_data
+    from workers.recipe import default_recipe
+    from workers.target import LatencyTarget, default_target
+
+    source = open_data(config.data)
+    space = make_space(config.space, config.scale, source.image_size, source.in_chans, source.num_classes)
+    target = LatencyTarget.parse(config.latency_target or default_target()) if config.needs_latency else None
+    study = options["study"] or f"{space.name}-{space.scale}-{source.name}"
+    config = replace(config, study=study, latency_target=None if target is None else str(target))
+    recipe = default_recipe(source)
+    identity = Identity(
+        data=source.name,
+        data_fingerprint=source.fingerprint,
+        num_classes=source.num_classes,
+        recipe=recipe.to_json(),
+        target=None if target is None else target.fingerprint(source.input_shape),
+        code_version=_code_version(),
+        config={**config.to_json(), "storage": redact_url(config.storage)},
+    )
+    with _StopSignals() as signals, _open_databases(config.storage) as (store, storage), _leased(store, study, _sayer(quiet)) as lease:
+        _log_to_file(_log_file(config))
+        outcome = _search(config, space, identity, recipe, store, storage, lease, signals, quiet)
+    sys.exit(outcome.exit_code)
+
+
+def _search_config(options: dict[str, Any]) -> SearchConfig:
+    from workers.ray_pool import default_gpus_per_worker, default_num_workers
+
+    make_sampler(options["sampler"], 0)
+    engine_kwargs(options["storage"])
+    given = {name: value for name, value in options.items() if value is not None}
+    given.setdefault("workers", default_num_workers())
+    given.setdefault("gpus_per_worker", default_gpus_per_worker(max(1, given["workers"])))
+    given["objectives"] = tuple(name.strip() for name in options["objectives"].split(","))
+    given["artifacts"] = str(_artifacts_folder(options["artifacts"], options["storage"]))
+    given["study"] = options["study"] or "unnamed"  # the default name needs the data, which take longer to check than all of this
+    return SearchConfig(**given)
+
+
+def _search(
+    config: SearchConfig,
+    space: SearchSpace,
+    identity: Identity,
+    recipe: "Recipe",
+    store: SqlStore,
+    storage: "RDBStorage",
+    lease: Lease,
+    signals: "_StopSignals",
+    quiet: bool,
+) -> Outcome:
+    say = _sayer(quiet)
+    recorded = check_study(store, storage, config, space, identity)
+    if recorded is not None and recorded.code_version != identity.code_version:
+        say(f"note: the study was created by version {recorded.code_version}, this is {identity.code_version}")
+    if recorded is not None and (outcome := already_done(config, space, store, storage)) is not None:
+        click.echo("\n".join(_last_lines(config, store, outcome)))
+        return outcome
+    say(f"study {config.study}: starting {config.workers} workers")
+    with contextlib.closing(_make_pool(config, identity, recipe)) as pool:
+        signals.install()  # Ray takes SIGTERM for itself when it starts
+
+        def heartbeat() -> None:
+            now = replace(lease, heartbeat=datetime.now(UTC), ray_processes=pool.session_processes, ray_session=pool.session_folder)
+            store.renew_lease(config.study, now)
+
+        heartbeat()
+        parts = establish(
+            config=config,
+            space=space,
+            identity=identity,
+            recorded=recorded,
+            evaluator=pool,
+            store=store,
+            storage=storage,
+            sampling=_sampling_guard(config),
+        )
+        with Progress(config.study, config.budget, parts.evaluated, quiet, cost_objective=config.cost_objective) as progress:
+            progress.plan(parts.plan)
+            search = Search(
+                config=config,
+                space=space,
+                evaluator=pool,
+                store=store,
+                study=parts.study,
+                proposer=parts.proposer,
+                keeper=parts.keeper,
+                target=parts.record.target,
+                progress=progress,
+                heartbeat=heartbeat,
+                stop_requested=signals.defer(),
+            )
+            outcome = search.run()
+            progress.finish(_last_lines(config, store, outcome))
+    return outcome
+
+
+def _make_pool(config: SearchConfig, identity: Identity, recipe: "Recipe") -> "RayPool":
+    from workers.evaluate import EvaluationConfig
+    from workers.ray_pool import RayPool
+
+    evaluation = EvaluationConfig(
+        data=config.data,
+        recipe=recipe,
+        data_fingerprint=identity.data_fingerprint,
+        latency_target=config.latency_target,
+        device="cuda:0" if config.gpus_per_worker else "cpu",
+    )
+    return RayPool(
+        evaluation,
+        num_workers=config.workers,
+        trial_timeout_s=config.trial_timeout_s,
+        ray_address=config.ray_address,
+        gpus_per_worker=config.gpus_per_worker,
+        target=identity.target,
+        log_file=_log_file(config),
+    )
+
+
+def _sampling_guard(config: SearchConfig) -> Callable[[], contextlib.AbstractContextManager[object]]:
+    """Nothing is timed on the CPU while the sampler computes there."""
+    from workers.device_lock import DeviceLock, device_identity
+
+    if config.latency_target is None or not config.latency_target.startswith("cpu"):
+        return contextlib.nullcontext
+    return DeviceLock(device_identity("cpu")).shared
+
+
+def _last_lines(config: SearchConfig, store: SqlStore, outcome: Outcome) -> list[str]:
+    """The front, where things are, and what to type next."""
+    _log.info(outcome.reason)
+    where = f"--study {shlex.quote(config.study)} --storage {shlex.quote(redact_url(config.storage))}"
+    if config.storage == DEFAULT_STORAGE:
+        where = f"--study {shlex.quote(config.study)}"
+    search, front = store.search(config.study), store.front(config.study)
+    lines = [] if search is None or front is None else ["", report.front_text(front, store.facts(config.study), search), ""]
+    lines += [outcome.reason, f"database {redact_url(config.storage)}, artifacts {config.artifacts}, log {_log_file(config)}"]
+    if not outcome.complete:
+        lines.append("the same command continues")
+    return [*lines, f"next: launch.py pareto {where} | launch.py export {where} --pick knee --zoo zoo | launch.py dashboard"]
+
+
+@cli.command()
+@study_option
+@storage_option
+def status(study: str | None, storage: str) -> None:
+    """List the studies, or say how one of them stands."""
+    with _reading(storage) as store:
+        if study is None:
+            click.echo(report.studies_text([_summary(store, search) for search in store.searches()]))
+            return
+        search = _find_study(store, study)
+        click.echo(report.status_text(_summary(store, search)))
+        problems = store.check_fronts(search.study)
+        click.echo("\n".join(problems) if problems else "front check   the recorded front equals the facts")
+        if problems:
+            sys.exit(1)
+
+
+def _summary(store: SqlStore, search: SearchRecord) -> report.StudySummary:
+    return report.summarize(search, store.facts(search.study), store.front(search.study), store.lease(search.study))
+
+
+@cli.command()
+@study_option
+@storage_option
+@click.option("--json", "json_file", is_flag=False, flag_value="-", help="Give the front as JSON, to a file or without one to the output.")
+@click.option("--csv", "csv_file", is_flag=False, flag_value="-", help="Give the front as CSV, to a file or without one to the output.")
+@click.option("--plot", "plot_file", type=click.Path(dir_okay=False, path_type=Path), help="Draw the front: .png, .svg or .pdf.")
+@click.option("--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the front as one interactive page.")
+def pareto(
+    study: str | None, storage: str, json_file: str | None, csv_file: str | None, plot_file: Path | None, html_file: Path | None
+) -> None:
+    """Show the Pareto front of a study as a table, data or a picture."""
+    with _reading(storage) as store:
+        search = _find_study(store, study)
+        front, facts = store.front(search.study), list(store.facts(search.study))
+    if front is None:
+        raise NasError(f"study {search.study!r} has no front yet: no trial has finished; look at `launch.py status --study {search.study}`")
+    if json_file is not None:
+        _give(json_file, report.front_json(front, facts, search), ".json")
+    if csv_file is not None:
+        _give(csv_file, report.front_csv(front, facts), ".csv")
+    if plot_file is not None or html_file is not None:
+        from nas.plots import html_front, plot_front
+
+        for file, draw in ((plot_file, plot_front), (html_file, html_front)):
+            if file is not None:
+                draw(file, front, facts, search)
+                click.echo(f"wrote {file}", err=True)
+    if not (json_file or csv_file or plot_file or html_file):
+        click.echo(report.front_text(front, facts, search))
+
+
+def _give(file: str, text: str, suffix: str) -> None:
+    if file == "-":
+        click.echo(text.removesuffix("\n"))
+        return
+    report.write_file(Path(file), text, (suffix,))
+    click.echo(f"wrote {file}", err=True)
+
+
+@cli.command()
+@click.option("--space", help="Show one space; all by default.")
+@click.option("--scale", default="nano", show_default=True, help="nano, mobile, tiny, small or base.")
+@click.option("--data", default="digits", show_default=True, help="Image size and classes depend on it.")
+def spaces(space: str | None, scale: str, data: str) -> None:
+    """List the search spaces with their genes."""
+    from search_spaces.registry import make_space, space_names
+    from workers.data import open_data
+
+    source = open_data(data)
+    names = space_names() if space is None else [space]
+    made = [make_space(name, scale, source.image_size, source.in_chans, source.num_classes) for name in names]
+    click.echo("\n\n".join(report.space_text(space) for space in made))
+
+
+@cli.command()
+@storage_option
+@artifacts_option
+@click.option("--port", default=8080, show_default=True, help="On 127.0.0.1; 0 takes any free one.")
+def dashboard(storage: str, artifacts: str | None, port: int) -> None:
+    """Show the studies of a database in the Optuna dashboard, on this machine only."""
+    from nas.dashboard import serve
+
+    drawings = _artifacts_folder(artifacts, storage) / "drawings"
+    with _reading(storage), _optuna_storage(storage) as optuna_storage:
+        if not drawings.is_dir():
+            raise InvalidInputError(f"no drawings under {drawings}; give the --artifacts of the search")
+        serve(optuna_storage, drawings, port, click.echo)
+
+
+@cli.command()
+@study_option
+@storage_option
+@artifacts_option
+@click.option("--pick", default="knee", show_default=True, help=f"Which trial: {EXPECTED.removeprefix('expected ')}.")
+@click.option("--zoo", default="zoo", show_default=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the zoo.")
+@click.option("--name", help="Of the model; STUDY-tN by default.")
+@click.option("--onnx", is_flag=True, help="Add a checked ONNX file.")
+@click.option("--retrain", is_flag=True, help="Train it again as the search did, where its weights were not kept.")
+@click.option("--overwrite", is_flag=True, help="Replace a model of that name.")
+def export(
+    study: str | None,
+    storage: str,
+    artifacts: str | None,
+    pick: str,
+    zoo: Path,
+    name: str | None,
+    onnx: bool,
+    retrain: bool,
+    overwrite: bool,
+) -> None:
+    """Write a trial to a model zoo that plain timm loads."""
+    from search_spaces.card import CardFacts
+    from search_spaces.zoo import export_model
+    from workers.data import open_data
+
+    with _reading(storage) as store:
+        search = _find_study(store, study)
+        facts = {trial.trial_number: trial for trial in store.facts(search.study)}
+        trial = pick_trial(pick, store.front(search.study), facts, search.objectives[1])
+        name = name or re.sub(r"[^A-Za-z0-9_-]", "-", f"{search.study}-t{trial.trial_number}")
+        command = f"python launch.py export --study {shlex.quote(search.study)} --pick trial:{trial.trial_number} --retrain"
+        if retrain:
+            weights = _retrain(search, trial)
+        elif trial.weights_path is None:
+            raise InvalidInputError(
+                f"the weights of trial {trial.trial_number} were not kept, as it is not on the front; retrain it: {command}"
+            )
+        else:
+            weights = WeightsFolder(_artifacts_folder(artifacts, storage), search.study).read(trial.weights_path)
+        source = open_data(search.config["data"])
+        card = CardFacts(
+            search=search,
+            trial=trial,
+            mean=source.mean,
+            std=source.std,
+            interpolation="bilinear",
+            crop_pct=1.0,
+            label_names=(),
+            command=command,
+            created=datetime.now(UTC),
+        )
+        folder = export_model(zoo=zoo, name=name, spec=trial.spec, weights=weights, card=card, onnx=onnx, overwrite=overwrite)
+        store.record_export(search.study, trial.trial_number, name, str(folder))
+    click.echo(f"wrote {folder}: trial {trial.trial_number}, top1 {trial.top1:.4f}, {trial.layout}")
+    click.echo(f'load it: timm.create_model("local-dir:{folder}", pretrained=True) after importing hybrid_backbone from that folder')
+
+
+def _retrain(search: SearchRecord, trial: TrialFacts) -> bytes:
+    """Train a recorded trial again, with its data, recipe and seed, in this process."""
+    from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
+    from workers.recipe import Recipe
+
+    device = "cuda:0" if search.config["gpus_per_worker"] else "cpu"
+    recipe = Recipe.from_json(search.recipe)
+    context = EvaluationContext(
+        EvaluationConfig(data=search.config["data"], recipe=recipe, data_fingerprint=search.data_fingerprint, device=device)
+    )
+    for event in evaluate(Job(trial.trial_number, trial.spec, trial.seed), context):
+        if isinstance(event, Failed):
+            raise NasError(f"training trial {trial.trial_number} again failed: {event.reason}")
+        if isinstance(event, Finished) and event.weights is not None:
+            return event.weights
+    raise NasError(f"training trial {trial.trial_number} again gave no weights")
+
+
+def _find_study(store: SqlStore, study: str | None) -> SearchRecord:
+    names = [search.study for search in store.searches()]
+    if study is None and len(names) == 1:
+        study = names[0]
+    if study is None:
+        raise InvalidInputError(f"which study? the database has {', '.join(names) or 'none'}; give one with --study")
+    search = store.search(study)
+    if search is None:
+        raise InvalidInputError(f"there is no study {study!r}; the database has {', '.join(names) or 'none'}")
+    return search
+
+
+def _runs_folder(storage: str) -> Path:
+    """Where a search keeps its files: beside a SQLite database, else runs/ here."""
+    url = parse_url(storage)
+    return Path(url.database or "").parent if url.get_backend_name() == "sqlite" else Path("runs")
+
+
+def _artifacts_folder(given: str | None, storage: str) -> Path:
+    return Path(given) if given else _runs_folder(storage) / "artifacts"
+
+
+def _log_file(config: SearchConfig) -> Path:
+    return _runs_folder(config.storage) / "logs" / f"{config.study}.log"
+
+
+def _log_to_file(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(filename=file, level=logging.INFO, format="%(asctime)s %(levelname)s coordinator %(name)s: %(message)s", force=True)
+
+
+@contextlib.contextmanager
+def _open_databases(url: str) -> "Iterator[tuple[SqlStore, RDBStorage]]":
+    with contextlib.closing(open_store(url)) as store, _optuna_storage(url) as storage:
+        yield store, storage
+
+
+@contextlib.contextmanager
+def _optuna_storage(url: str) -> "Iterator[RDBStorage]":
+    storage = open_optuna_storage(url, engine_kwargs(url))
+    try:
+        yield storage
+    finally:
+        storage.engine.dispose()
+
+
+@contextlib.contextmanager
+def _reading(url: str) -> Iterator[SqlStore]:
+    with contextlib.closing(open_store(url, create=False)) as store:
+        yield store
+
+
+@contextlib.contextmanager
+def _leased(store: SqlStore, study: str, say: Callable[[str], None]) -> Iterator[Lease]:
+    """Own the study; end what a dead owner's Ray session left behind on this host."""
+    from workers.processes import current_process, end_processes
+
+    lease = Lease(socket.gethostname(), current_process(), datetime.now(UTC))
+    former = store.acquire_lease(study, lease, LEASE_STALE_S)
+    try:
+        if former is not None:
+            ended = end_processes(former.ray_processes, former.ray_session) if former.host == lease.host else []
+            say(f"took over from process {former.process.pid} on {former.host}, which is gone; ended {len(ended)} processes it left behind")
+        yield lease
+    finally:
+        store.release_lease(study, lease)
+
+
+def _sayer(quiet: bool) -> Callable[[str], None]:
+    return (lambda text: None) if quiet else click.echo
+
+
+def _code_version() -> str:
+    """Version of the package, with the commit where this is a git checkout."""
+    try:
+        version = importlib.metadata.version("hybrid-nas")
+    except importlib.metadata.PackageNotFoundError:
+        version = "uninstalled"
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        commit = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return version
+    return f"{version}+{commit}"
+
+
+class _StopSignals:
+    """Ctrl-C and SIGTERM: at once while parts are being set up; in the loop the first one asks it to stop at the next safe point."""
+
+    def __init__(self) -> None:
+        self._deferred = False
+        self._requested = False
+
+    def __enter__(self) -> "_StopSignals":
+        self._former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        self.install()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+
+    def install(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._handle)
+
+    def defer(self) -> Callable[[], bool]:
+        """From now on, the first signal makes the returned function answer True instead of interrupting."""
+        self._deferred = True
+        return lambda: self._requested
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._deferred and not self._requested:
+            self._requested = True
+            return
+        raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the command line; every outcome becomes an exit code and at most one line."""
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted; the state is saved, the same command continues", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except NasError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        _log.exception("unexpected error")
+        click.echo(f"error: unexpected {type(error).__name__}; this is a fault of ours, the log of the study has the details", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Which trial of a study a person means: the knee, the most accurate, the fastest, one by number, or the best within a latency."""
+
+import re
+from collections.abc import Mapping
+
+from nas.errors import InvalidInputError
+from nas.front import knee
+from nas.records import Front, TrialFacts
+
+EXPECTED = "expected knee, accuracy, latency, trial:N (a number) or latency:MS (milliseconds)"
+
+
+def pick_trial(pick: str, front: Front | None, facts: Mapping[int, TrialFacts], cost_objective: str) -> TrialFacts:
+    """The trial that `pick` names.
+
+    Args:
+        pick: knee, accuracy (the most accurate member of the front), latency (its cheapest member, whatever the study's cost is),
+            trial:N, or latency:MS (the most accurate member with a median of at most MS milliseconds).
+        front: the study's latest front; None when it has none yet.
+        facts: recorded trials by number.
+        cost_objective: the study's cost.
+
+    Raises:
+        InvalidInputError: if the pick is malformed, or there is no such trial with a score.
+    """
+    if number := re.fullmatch(r"trial:(\d+)", pick):
+        return _scored(int(number[1]), facts)
+    limit = re.fullmatch(r"latency:(\d+(?:\.\d*)?|\.\d+)(?:ms)?", pick)
+    if pick not in ("knee", "accuracy", "latency") and limit is None:
+        raise InvalidInputError(f"--pick is {pick!r}; {EXPECTED}")
+    if front is None or not front.members:
+        raise InvalidInputError(f"--pick is {pick!r}, and the study has no front yet; let the search finish at least one trial")
+    if limit is None:
+        member = {"knee": knee(front.members), "accuracy": front.members[-1], "latency": front.members[0]}[pick]
+        return facts[member.trial_number]
+    if cost_objective != "latency_ms":
+        raise InvalidInputError(f"--pick is {pick!r}, and the study's cost is {cost_objective}; expected knee, accuracy, latency or trial:N")
+    within = [member for member in front.members if member.cost <= float(limit[1])]
+    if not within:
+        raise InvalidInputError(f"--pick is {pick!r}, and the fastest member of the front takes {front.members[0].cost:.4g} ms")
+    return facts[within[-1].trial_number]
+
+
+def _scored(number: int, facts: Mapping[int, TrialFacts]) -> TrialFacts:
+    if number not in facts:
+        known = f"its trials are {min(facts)} to {max(facts)}" if facts else "it has no trials yet"
+        raise InvalidInputError(f"--pick is 'trial:{number}', and the study has no such trial; {known}")
+    trial = facts[number]
+    if trial.state != "COMPLETE":
+        raise InvalidInputError(f"--pick is 'trial:{number}', and that trial is {trial.state} ({trial.reason}); expected one that finished")
+    return trial
