@@ -1,6 +1,7 @@
 import importlib.util
 import socket
 import sqlite3
+import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,6 +117,18 @@ def test_sqlite_is_in_wal_mode_for_us_and_for_optuna(sqlite_url: str) -> None:
             settings = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous", "busy_timeout")]
         assert settings == ["wal", 1, 30_000]
         engine.dispose()
+
+
+def test_wal_mode_is_entered_as_soon_as_the_file_is_free(sqlite_url: str) -> None:
+    """SQLite itself would not wait here, but say at once that the file is locked."""
+    other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE something (id)")
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.1, other.execute, ["COMMIT"])
+    release.start()
+    open_store(sqlite_url).close()
+    release.join()
+    other.close()
 
 
 def test_optuna_and_we_share_one_file(sqlite_url: str) -> None:

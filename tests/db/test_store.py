@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -5,11 +6,12 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
+from db.lease import process_is_alive, take_lease
 from db.store import SqlStore, open_store
 from db.tables import front_members, fronts, metadata, trainings
-from nas.errors import InvalidInputError
+from nas.errors import InvalidInputError, StudyLockedError
 from nas.front import FrontKeeper
-from tests.contracts.store_contract import REFERENCE, StoreContract, complete_trial, search_record
+from tests.contracts.store_contract import REFERENCE, StoreContract, complete_trial, lease_of, live_process, search_record
 
 if TYPE_CHECKING:
     from tests.postgres_server import PostgresServer
@@ -122,6 +124,38 @@ def test_a_trial_of_known_architecture_adds_no_architecture_row(sqlite_store: Sq
         sqlite_store.record("study", replace(complete_trial(0), trial_number=number), None)
     with sqlite_store._reading() as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM architectures")) == 1
+
+
+def test_rows_that_a_front_rests_on_cannot_be_removed(searched: SqlStore) -> None:
+    with pytest.raises(sa.exc.IntegrityError):
+        tamper(searched, sa.delete(trainings).where(trainings.c.trial_number == 0))
+
+
+def someone_waits_for_a_lock(store: SqlStore) -> bool:
+    with store._reading() as connection:
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        return connection.exec_driver_sql(waiting).scalar() != 0
+
+
+@pytest.mark.postgres
+def test_the_loser_of_a_race_for_a_free_study_is_told_the_winner(postgres_store: SqlStore) -> None:
+    """The winner has inserted and not yet committed: the loser sees no owner, waits at its own insert, and must look again."""
+    winner, refusals = replace(lease_of(live_process()), ray_session="winner"), []
+
+    def lose() -> None:
+        try:
+            postgres_store.acquire_lease("raced", lease_of(live_process()), 60.0)
+        except StudyLockedError as error:
+            refusals.append(str(error))
+
+    loser = threading.Thread(target=lose)
+    with postgres_store._writing() as connection:
+        take_lease(connection, "raced", winner, 60.0, process_is_alive)
+        loser.start()
+        while not someone_waits_for_a_lock(postgres_store):
+            pass
+    loser.join()
+    assert [f"process {winner.process.pid} on host here" in refusal for refusal in refusals] == [True]
 
 
 def read_while_writing(url: str) -> int:
