@@ -92,7 +92,8 @@ class BetonBatches(Batches):
 
     @property
     def num_validation(self) -> int:
-        return int(len(self._validating))
+        number: int = len(self._validating)
+        return number
 
     def validation(self) -> Iterator[Batch]:
         for images, labels in self._validating:

@@ -1,0 +1,436 @@
+"""Data sets: what is read, what is refused and how the refusal reads. All files are real ones, written here."""
+
+import pickle
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from nas.errors import InvalidInputError
+from workers import image_folder
+from workers.batches import Batches, random_resized_crop, shift
+from workers.data import load_data, open_data
+from workers.data_source import evenly, hold_out, image_size_for
+from workers.image_folder import FolderBatches
+from workers.recipe import Recipe
+
+CPU = torch.device("cpu")
+PLAIN = Recipe(rungs=(1,), batch_size=8, learning_rate=1e-3)
+AUGMENTED = Recipe(rungs=(1,), batch_size=8, learning_rate=1e-3, max_shift=3, horizontal_flip=True, min_crop_area=0.5)
+
+
+def snapshot(folder: Path) -> set[Path]:
+    return set(folder.rglob("*"))
+
+
+def labels_of(batches: Batches) -> list[int]:
+    return torch.cat([labels for _, labels in batches.validation()]).tolist()
+
+
+def take_train(batches: Batches, count: int, seed: int = 0) -> list[torch.Tensor]:
+    stream = batches.train(seed)
+    return [tensor for _ in range(count) for tensor in next(stream)]
+
+
+def check_batches(batches: Batches, *, channels: int, size: int, num_validation: int) -> None:
+    """What every kind of data promises."""
+    validation = list(batches.validation())
+    assert len(validation) == batches.num_validation
+    assert sum(len(labels) for _, labels in validation) == num_validation
+    assert validation[0][0].shape[1:] == (channels, size, size)
+    assert validation[0][0].dtype == torch.float32
+    assert validation[0][1].dtype == torch.int64
+    for (images, labels), (images_again, labels_again) in zip(validation, batches.validation(), strict=True):
+        assert torch.equal(images, images_again)
+        assert torch.equal(labels, labels_again)
+    first, again, other = (take_train(batches, 5, seed) for seed in (3, 3, 4))
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+    assert first[0].shape == (8, channels, size, size)
+    assert first[1].shape == (8,)
+
+
+# ---------------------------------------------------------------- text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mnist", "data 'mnist' is unknown; expected digits, cifar10:DIR"),
+        ("", "data '' is unknown"),
+        ("cifar10", "data 'cifar10': the path is missing; expected"),
+        ("folder:", "data 'folder:': the path is missing"),
+        ("digits:/here", "digits takes no path"),
+    ],
+)
+def test_a_text_that_names_no_data_is_refused(text: str, message: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        open_data(text)
+    assert message in str(caught.value)
+
+
+def test_digits_keep_what_every_kind_promises() -> None:
+    source = open_data("digits")
+    check_batches(load_data(source, AUGMENTED, CPU), channels=1, size=32, num_validation=source.num_validation)
+    images = torch.cat([images for images, _ in load_data(source, PLAIN, CPU).validation()])
+    assert abs(float(images.mean())) < 0.1
+    assert abs(float(images.std()) - 1) < 0.1
+
+
+# ---------------------------------------------------------------- CIFAR
+
+
+def write_cifar10(folder: Path, *, per_batch: int = 40, protocol: int = 2) -> Path:
+    """A small archive in the layout of the published one."""
+    archive = folder / "cifar-10-batches-py"
+    archive.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+        labels = [i % 10 for i in range(per_batch)]
+        content = {b"batch_label": name.encode(), b"labels": labels, b"data": rng.integers(0, 256, (per_batch, 3072), dtype=np.uint8)}
+        (archive / name).write_bytes(pickle.dumps(content, protocol))
+    (archive / "batches.meta").write_bytes(pickle.dumps({b"label_names": [f"class{i}".encode() for i in range(10)]}, protocol))
+    return archive
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_cifar10_is_read_with_its_hold_out(tmp_path: Path, inside: bool) -> None:
+    archive = write_cifar10(tmp_path)
+    source = open_data(f"cifar10:{archive if inside else tmp_path}")
+    assert (source.name, source.num_classes, source.input_shape) == ("cifar10", 10, (3, 32, 32))
+    assert (source.num_train, source.num_validation) == (180, 20)
+    batches = load_data(source, AUGMENTED, CPU)
+    check_batches(batches, channels=3, size=32, num_validation=20)
+    assert np.bincount(labels_of(batches)).tolist() == [2] * 10
+
+
+def test_cifar10_normalises_the_pixels_of_the_files(tmp_path: Path) -> None:
+    archive = write_cifar10(tmp_path)
+    source = open_data(f"cifar10:{tmp_path}")
+    batches = load_data(source, PLAIN, CPU)
+    stored = np.concatenate([pickle.loads((archive / f"data_batch_{i}").read_bytes())[b"data"] for i in range(1, 6)])
+    labels = np.tile(np.arange(40) % 10, 5)
+    held_out = stored[hold_out(labels, 0.1)[1]].reshape(-1, 3, 32, 32) / 255
+    expected = (held_out - np.array(source.mean).reshape(1, 3, 1, 1)) / np.array(source.std).reshape(1, 3, 1, 1)
+    np.testing.assert_allclose(next(batches.validation())[0].numpy(), expected, atol=1e-4)
+
+
+def test_cifar100_uses_its_fine_labels(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("train", "test"):
+        content = {
+            b"fine_labels": [i % 100 for i in range(400)],
+            b"coarse_labels": [0] * 400,
+            b"data": rng.integers(0, 256, (400, 3072), dtype=np.uint8),
+        }
+        (tmp_path / name).write_bytes(pickle.dumps(content, 2))
+    (tmp_path / "meta").write_bytes(pickle.dumps({b"fine_label_names": [str(i).encode() for i in range(100)]}, 2))
+    source = open_data(f"cifar100:{tmp_path}")
+    assert (source.num_classes, source.num_train, source.num_validation) == (100, 300, 100)
+
+
+def test_the_fingerprint_sees_one_changed_byte(tmp_path: Path) -> None:
+    archive = write_cifar10(tmp_path)
+    before = open_data(f"cifar10:{tmp_path}").fingerprint
+    assert open_data(f"cifar10:{tmp_path}").fingerprint == before
+    content = pickle.loads((archive / "data_batch_3").read_bytes())
+    content[b"data"][7, 7] ^= 1
+    (archive / "data_batch_3").write_bytes(pickle.dumps(content, 2))
+    assert open_data(f"cifar10:{tmp_path}").fingerprint != before
+
+
+class RunsCode:
+    """What a hostile archive would hold."""
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        return open, ("/dev/null",)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def rewrite(path: Path, change: Callable[[dict[bytes, object]], object]) -> None:
+    content = pickle.loads(path.read_bytes())
+    change(content)
+    path.write_bytes(pickle.dumps(content, 2))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda archive: (archive / "data_batch_4").unlink(), "data_batch_4 cannot be read (No such file or directory)"),
+        (lambda archive: truncate(archive / "data_batch_2"), "data_batch_2 is damaged or no published archive: pickle data was truncated"),
+        (lambda archive: truncate(archive / "test_batch"), "test_batch is damaged"),
+        (lambda archive: (archive / "data_batch_1").write_bytes(b""), "data_batch_1 is damaged or no published archive: Ran out of input"),
+        (lambda archive: (archive / "data_batch_1").write_bytes(b"not a pickle"), "data_batch_1 is damaged"),
+        (
+            lambda archive: (archive / "data_batch_1").write_bytes(pickle.dumps(RunsCode())),
+            "it names io.open, which no published archive does",
+        ),
+        (lambda archive: (archive / "data_batch_1").write_bytes(pickle.dumps([1, 2])), "expected a dictionary"),
+        (
+            lambda archive: rewrite(archive / "data_batch_5", lambda c: c.update({b"data": c[b"data"][:, :100]})),
+            "uint8 rows of 3072 values",
+        ),
+        (lambda archive: rewrite(archive / "data_batch_5", lambda c: c.update({b"labels": [0, 1]})), "expected a list of 40 labels"),
+        (lambda archive: rewrite(archive / "data_batch_5", lambda c: c.update({b"labels": [10] * 40})), "expected labels from 0 to 9"),
+        (lambda archive: rewrite(archive / "batches.meta", lambda c: c.clear()), "expected 10 names under label_names"),
+        (lambda archive: (archive / "batches.meta").unlink(), "neither holds nor is the folder cifar-10-batches-py"),
+    ],
+)
+def test_a_damaged_cifar_archive_is_refused(tmp_path: Path, damage: Callable[[Path], object], message: str) -> None:
+    damage(write_cifar10(tmp_path))
+    before = snapshot(tmp_path)
+    with pytest.raises(InvalidInputError) as caught:
+        open_data(f"cifar10:{tmp_path}")
+    assert message in str(caught.value)
+    assert "unpack" in str(caught.value)
+    assert snapshot(tmp_path) == before
+
+
+def test_a_cifar_class_without_images_is_refused(tmp_path: Path) -> None:
+    archive = write_cifar10(tmp_path)
+    for i in range(1, 6):
+        rewrite(archive / f"data_batch_{i}", lambda c: c.update({b"labels": [label % 9 for label in c[b"labels"]]}))
+    with pytest.raises(InvalidInputError, match=r"class with too few images: class9 \(0\); expected at least 2 in each"):
+        open_data(f"cifar10:{tmp_path}")
+
+
+def test_a_path_that_is_not_there_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="'/no/such/place' neither holds nor is the folder cifar-10-batches-py"):
+        open_data("cifar10:/no/such/place")
+    with pytest.raises(InvalidInputError, match="/no/such/place/train cannot be listed"):
+        open_data("folder:/no/such/place")
+
+
+# ---------------------------------------------------------------- image folders
+
+
+def write_folder(
+    root: Path, *, classes: tuple[str, ...] = ("cat", "dog", "owl"), per_class: int = 6, size: tuple[int, int] = (50, 40)
+) -> Path:
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for name in classes:
+            (root / split / name).mkdir(parents=True)
+            for i in range(per_class):
+                pixels = rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / split / name / f"{i}.{'jpg' if i % 2 else 'png'}")
+    return root
+
+
+def test_a_folder_is_read(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "my pets")
+    source = open_data(f"folder:{root}")
+    assert source.name == "folder-my-pets"
+    assert (source.num_classes, source.num_train, source.num_validation, source.image_size) == (3, 18, 18, 32)
+    batches = load_data(source, AUGMENTED, CPU)
+    check_batches(batches, channels=3, size=32, num_validation=18)
+    assert labels_of(batches) == [0] * 6 + [1] * 6 + [2] * 6
+
+
+def test_a_folder_too_large_for_memory_gives_the_same_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = open_data(f"folder:{write_folder(tmp_path)}")
+    kept = load_data(source, AUGMENTED, CPU)
+    monkeypatch.setattr(image_folder, "MEMORY_BYTES", 0)
+    streamed = load_data(source, AUGMENTED, CPU)
+    assert isinstance(streamed, FolderBatches)
+    check_batches(streamed, channels=3, size=32, num_validation=18)
+    for (images, labels), (images_kept, labels_kept) in zip(streamed.validation(), kept.validation(), strict=True):
+        assert torch.equal(images, images_kept)
+        assert torch.equal(labels, labels_kept)
+
+
+def test_reading_a_folder_leaves_the_random_numbers_of_the_training_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = open_data(f"folder:{write_folder(tmp_path)}")
+    monkeypatch.setattr(image_folder, "MEMORY_BYTES", 0)
+    batches = load_data(source, AUGMENTED, CPU)
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    take_train(batches, 3)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_grey_images_and_images_with_transparency_become_rgb(tmp_path: Path) -> None:
+    root = write_folder(tmp_path)
+    Image.new("L", (50, 40), 128).save(root / "val" / "cat" / "0.png")
+    Image.new("RGBA", (50, 40), (255, 0, 0, 128)).save(root / "val" / "cat" / "2.png")
+    images, _ = next(load_data(open_data(f"folder:{root}"), PLAIN, CPU).validation())
+    assert images.shape == (18, 3, 32, 32)
+
+
+def make_unreadable(path: Path) -> None:
+    path.write_bytes(b"no image at all")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda root: make_unreadable(root / "val/dog/3.jpg"), "val/dog/3.jpg is no readable image"),
+        (lambda root: truncate(root / "train/owl/4.png"), "train/owl/4.png is no readable image"),
+        (lambda root: [path.unlink() for path in (root / "train/cat").iterdir()], "class with too few images: cat (0)"),
+        (lambda root: (root / "val/fox").mkdir(), "train/ and val/ differ in their class folders (fox in one only)"),
+        (lambda root: (root / "val").rename(root / "test"), "val cannot be listed (No such file or directory)"),
+    ],
+)
+def test_a_damaged_folder_is_refused(tmp_path: Path, damage: Callable[[Path], object], message: str) -> None:
+    damage(write_folder(tmp_path))
+    before = snapshot(tmp_path)
+    with pytest.raises(InvalidInputError) as caught:
+        open_data(f"folder:{tmp_path}")
+    assert message in str(caught.value)
+    assert snapshot(tmp_path) == before
+
+
+def test_headers_are_checked_beyond_the_decoded_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_folder(tmp_path)
+    make_unreadable(root / "val/owl/5.jpg")
+    monkeypatch.setattr(image_folder, "SAMPLE", 2)
+    with pytest.raises(InvalidInputError, match=r"val/owl/5.jpg is no readable image .* replace or remove it"):
+        open_data(f"folder:{root}")
+
+
+def test_one_class_is_refused(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, classes=("cat",))
+    with pytest.raises(InvalidInputError, match="has 1 class; a classifier needs at least 2"):
+        open_data(f"folder:{root}")
+
+
+def test_the_fingerprint_of_a_folder_sees_names_and_contents(tmp_path: Path) -> None:
+    root = write_folder(tmp_path)
+    prints = [open_data(f"folder:{root}").fingerprint]
+    (root / "val/cat/0.png").rename(root / "val/cat/zero.png")
+    prints.append(open_data(f"folder:{root}").fingerprint)
+    Image.new("RGB", (50, 40)).save(root / "train/dog/0.png")
+    prints.append(open_data(f"folder:{root}").fingerprint)
+    assert len(set(prints)) == 3
+
+
+def test_the_image_size_follows_the_median_shorter_side() -> None:
+    assert image_size_for([(500, 375)] * 3 + [(20, 20)]) == 128
+    assert image_size_for([(96, 100)]) == 96
+    assert image_size_for([(100, 70)]) == 64
+    assert image_size_for([(9, 12)]) == 32
+
+
+# ---------------------------------------------------------------- FFCV
+
+
+@pytest.fixture
+def beton(tmp_path: Path) -> Path:
+    pytest.importorskip("ffcv", reason="ffcv is not installed (extra `ffcv`)", exc_type=ImportError)
+    return write_beton(tmp_path / "my set.beton")
+
+
+def write_beton(path: Path, *, labels: tuple[int, ...] = (0, 1, 2), per_class: int = 10) -> Path:
+    from ffcv.fields import IntField, RGBImageField
+    from ffcv.writer import DatasetWriter
+
+    rng = np.random.default_rng(0)
+    items = [(rng.integers(0, 256, (48, 64, 3), dtype=np.uint8), label) for label in labels for _ in range(per_class)]
+    writer = DatasetWriter(str(path), {"image": RGBImageField(), "label": IntField()}, num_workers=1, page_size=2**21)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        writer.from_indexed_dataset(items)
+    return path
+
+
+def test_a_beton_file_is_read(beton: Path) -> None:
+    source = open_data(f"beton:{beton}")
+    assert source.name == "my-set"
+    assert (source.num_classes, source.num_train, source.num_validation, source.image_size) == (3, 27, 3, 32)
+    batches = load_data(source, AUGMENTED, CPU)
+    check_batches(batches, channels=3, size=32, num_validation=3)
+    assert sorted(labels_of(batches)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("keep", [0, 10, 3000])
+def test_a_truncated_beton_file_is_refused(beton: Path, keep: int) -> None:
+    beton.write_bytes(beton.read_bytes()[:keep])
+    with pytest.raises(InvalidInputError, match="is damaged or not written by FFCV: its header does not fit its size"):
+        open_data(f"beton:{beton}")
+
+
+def test_a_file_that_ffcv_did_not_write_is_refused(beton: Path) -> None:
+    beton.write_bytes(b"\x07" * 100_000)
+    with pytest.raises(InvalidInputError, match="is damaged or not written by FFCV"):
+        open_data(f"beton:{beton}")
+
+
+def test_a_beton_file_that_is_not_there_is_refused(beton: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"cannot be read \(No such file or directory\); give a file that FFCV has written"):
+        open_data(f"beton:{beton}.nowhere")
+
+
+def test_a_beton_file_with_one_class_is_refused(beton: Path) -> None:
+    write_beton(beton, labels=(0,))
+    with pytest.raises(InvalidInputError, match="has 1 class; a classifier needs at least 2"):
+        open_data(f"beton:{beton}")
+
+
+def test_a_beton_file_with_other_fields_is_refused(beton: Path) -> None:
+    from ffcv.fields import IntField
+    from ffcv.writer import DatasetWriter
+
+    writer = DatasetWriter(str(beton), {"first": IntField(), "second": IntField()}, num_workers=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        writer.from_indexed_dataset([(0, 1), (1, 0)])
+    with pytest.raises(
+        InvalidInputError, match="fields first: IntField, second: IntField; expected exactly one RGBImageField and one IntField"
+    ):
+        open_data(f"beton:{beton}")
+
+
+def test_without_ffcv_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "ffcv.reader", None)
+    monkeypatch.setitem(sys.modules, "ffcv", None)
+    with pytest.raises(InvalidInputError, match="install the extra `ffcv`"):
+        open_data(f"beton:{tmp_path / 'any.beton'}")
+
+
+# ---------------------------------------------------------------- augmentation and splits
+
+
+def test_a_shift_moves_every_image_by_its_own_whole_pixels() -> None:
+    images = torch.arange(1, 26, dtype=torch.uint8).view(1, 1, 5, 5).repeat(300, 1, 1, 1)
+    moved = shift(images, 2, torch.Generator().manual_seed(0))
+    assert moved.shape == images.shape
+    padded = torch.nn.functional.pad(images[:1], [2] * 4)[0, 0]
+    windows = [padded[row : row + 5, column : column + 5] for row in range(5) for column in range(5)]
+    found = {next(i for i, window in enumerate(windows) if torch.equal(window, image[0])) for image in moved}
+    assert found == set(range(25))
+
+
+def test_a_crop_of_the_whole_image_is_the_image() -> None:
+    images = torch.rand(4, 3, 16, 16)
+    cropped = random_resized_crop(images, 16, 1.0, torch.Generator().manual_seed(0))
+    # The aspect ratio varies even then; a constant gradient keeps its middle.
+    assert cropped.shape == images.shape
+    ramp = torch.linspace(-1, 1, 16).expand(200, 1, 16, 16).contiguous()
+    crops = random_resized_crop(ramp, 16, 0.25, torch.Generator().manual_seed(0))
+    widths = crops[:, 0, 8, -1] - crops[:, 0, 8, 0]
+    assert float(widths.min()) > 2 * 0.25**0.5 * 0.75**0.5 * 0.9
+    assert float(widths.max()) <= 2.0
+    assert float(crops.min()) >= -1
+    assert float(crops.max()) <= 1
+
+
+def test_a_hold_out_is_disjoint_complete_and_has_every_class() -> None:
+    labels = np.array([0] * 100 + [1] * 10 + [2] * 2)
+    train, validation = hold_out(labels, 0.1)
+    assert sorted([*train, *validation]) == list(range(112))
+    assert np.bincount(labels[validation]).tolist() == [10, 1, 1]
+    np.testing.assert_array_equal(hold_out(labels, 0.1)[1], validation)
+
+
+def test_evenly_takes_what_is_asked_for() -> None:
+    assert evenly(range(10), 3) == [0, 3, 6]
+    assert evenly(range(3), 10) == [0, 1, 2]
