@@ -26,8 +26,8 @@ _ROUNDS = 5
 """A process may start another one while it is being ended; one that outlives this many rounds hangs in the kernel."""
 _SAME_START_S = 1.5
 """The start time is counted from the boot time, which follows the clock's corrections; a number is not reused as fast as this."""
-_LONGEST_BASE = 40
-"""Ray puts sockets some 65 characters below the folder, and the path of a socket has at most 107."""
+_LONGEST_BASE = 20
+"""Ray puts sockets some 85 characters below this, and the path of a socket has at most 107."""
 
 
 def current_process() -> ProcessId:
@@ -47,6 +47,20 @@ def make_session_folder() -> str:
     """A new folder of this user's for one local Ray session."""
     base = tempfile.gettempdir()
     return tempfile.mkdtemp(prefix=SESSION_PREFIX, dir=base if len(base) <= _LONGEST_BASE else "/tmp")
+
+
+def session_processes(ray_session: str) -> tuple[ProcessId, ...]:
+    """The processes of a local Ray session that this process started, with all that those started."""
+    found = []
+    for child in psutil.Process().children():
+        if _belongs(child, ray_session):
+            with suppress(psutil.NoSuchProcess):
+                found += [child, *child.children(recursive=True)]
+    identified = []
+    for process in found:
+        with suppress(psutil.NoSuchProcess):
+            identified.append(process_id(process))
+    return tuple(identified)
 
 
 def end_processes(processes: Sequence[ProcessId], ray_session: str) -> list[int]:

@@ -1,0 +1,115 @@
+"""Two real local workers with a quick evaluation in place of training: the contract, then what can go wrong with a worker."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from nas.protocols import Failed, Finished, Job
+from tests.contracts.evaluator_contract import EvaluatorContract, collect, run
+from tests.integration.quick_work import TIMEOUT_S, quick_job, quick_pool
+from workers.ray_pool import RayPool
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[RayPool]:
+    pool = quick_pool()
+    yield pool
+    pool.close()
+
+
+class TestContract(EvaluatorContract):
+    @pytest.fixture
+    def evaluator(self, pool: RayPool) -> RayPool:
+        return pool
+
+    @pytest.fixture
+    def good_job(self) -> Callable[[int], Job]:
+        return quick_job
+
+    @pytest.fixture
+    def bad_job(self) -> Callable[[int], Job]:
+        return lambda number: quick_job(number, "bad")
+
+
+def _worker_pids(pool: RayPool) -> set[int]:
+    """Process numbers of the idle workers, by running a job on each."""
+    for number in (900, 901):
+        pool.submit(quick_job(number, "pid"))
+    events = collect(pool, lambda events: len(events) == 2)
+    return {int(event.reason) for event in events if isinstance(event, Failed)}
+
+
+@pytest.mark.parametrize(
+    ("do", "reason"), [("cuda", "RuntimeError: CUDA error: an illegal"), ("die", "died"), ("hang", "no result within 2 s")]
+)
+def test_a_broken_worker_is_replaced(pool: RayPool, do: str, reason: str) -> None:
+    before = _worker_pids(pool)
+    (failed,) = run(pool, quick_job(30, do))
+    assert isinstance(failed, Failed)
+    assert failed.retryable
+    assert reason in failed.reason
+    assert "\n" not in failed.reason
+    assert isinstance(run(pool, quick_job(30))[-1], Finished)
+    after = _worker_pids(pool)
+    assert len(before & after) == 1
+    assert len(after) == 2
+
+
+def test_a_worker_that_is_killed_during_a_job(pool: RayPool) -> None:
+    """The neighbour's job goes on."""
+    pool.submit(quick_job(31, "die later"))
+    pool.submit(quick_job(32))
+    collect(pool, lambda events: len(events) == 2)
+    pool.answer(31, True)
+    (failed,) = collect(pool, bool)
+    assert isinstance(failed, Failed)
+    assert (failed.trial_number, failed.retryable) == (31, True)
+    pool.answer(32, False)
+    assert isinstance(collect(pool, bool)[0], Finished)
+
+
+def test_a_retry_goes_to_another_worker(pool: RayPool) -> None:
+    (failed,) = run(pool, quick_job(33, "cuda"))
+    assert run(pool, quick_job(33))[-1].worker != failed.worker
+
+
+def test_waiting_for_an_answer_is_no_computing(pool: RayPool) -> None:
+    pool.submit(quick_job(34))
+    collect(pool, bool)
+    assert pool.events(timeout_s=TIMEOUT_S + 0.5) == []
+    pool.answer(34, False)
+    assert isinstance(collect(pool, bool)[0], Finished)
+
+
+def test_the_time_limit_counts_all_rungs_together(pool: RayPool) -> None:
+    (*_, failed) = run(pool, quick_job(35, rung_s=0.7 * TIMEOUT_S))
+    assert isinstance(failed, Failed)
+    assert "no result within" in failed.reason
+
+
+def test_a_round_trip_is_short(pool: RayPool) -> None:
+    _worker_pids(pool)
+    durations = []
+    for number in range(100, 140):
+        start = time.perf_counter()
+        run(pool, quick_job(number, "bad"))
+        durations.append(time.perf_counter() - start)
+    assert sorted(durations)[len(durations) // 2] < 0.02
+
+
+def test_strangers_are_kept_out(pool: RayPool) -> None:
+    """Ray listens on all interfaces; without the token nobody gets in."""
+    import ray
+
+    address = ray.get_runtime_context().gcs_address
+    code = f"from ray._raylet import GcsClient; GcsClient(address={address!r})"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
+    assert found.returncode != 0
+    assert "InvalidAuthToken" in found.stderr

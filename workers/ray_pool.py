@@ -1,0 +1,548 @@
+"""Evaluate on long-lived Ray actors: the nas.protocols.Evaluator of a real search, and the only file of the search that knows Ray.
+
+Every worker is an actor that carries the generator of workers/evaluate.py one event at a time: `start` gives the first event, `resume` the
+next. One call per actor is in flight, and the pool waits for all of them with ray.wait. An actor that dies, hangs or had a CUDA error is
+killed and replaced; its job is over with a retryable Failed.
+
+Without an address a local Ray is started for this pool alone: no dashboard, no usage statistics, a random token, a folder of its own under
+the host's temporary files. With an address the workers join that cluster, and closing the pool leaves it running.
+"""
+
+import logging
+import math
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray._private import worker as ray_worker
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from nas.errors import EvaluatorError, InvalidInputError
+from nas.protocols import Calibration, Event, Failed, Finished, Job, LatencyMeasured, RungReached
+from nas.records import JSON, ProcessId
+from workers.processes import SESSION_VARIABLE, end_processes, make_session_folder, session_processes
+
+logger = logging.getLogger(__name__)
+
+START_TIMEOUT_S = 300.0
+"""For an actor to import torch and read its data."""
+MAX_FAILED_STARTS = 3
+"""In a row, over all workers; then the pool gives up."""
+OBJECT_STORE_BYTES = 200 * 2**20
+"""Only trained weights pass through it; larger ones spill into the session's folder."""
+
+_ROOT = Path(__file__).resolve().parents[1]
+_TOKEN = secrets.token_hex(32)  # one per process, because Ray reads it once per process
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a worker runs."""
+
+    open: Callable[[Any, str], Any]
+    """(configuration, name of the worker) -> context, once per process."""
+    evaluate: Callable[[Job, Any], Generator[Event, bool, None]]
+    calibrate: Callable[[JSON, JSON, Any], Calibration]
+    fingerprint: Callable[[Any], JSON | None]
+    """context -> what makes its timings comparable; workers that differ are not used together."""
+
+
+def training_work() -> Work:
+    """The real thing: workers/evaluate.py."""
+    # Imported in the worker only: torch and timm take seconds, and the coordinator trains nothing.
+    from workers.evaluate import EvaluationContext, calibrate, evaluate
+
+    def fingerprint(context: EvaluationContext) -> JSON | None:
+        return context.target.fingerprint(context.source.input_shape) if context.target else None
+
+    return Work(EvaluationContext, evaluate, calibrate, fingerprint)
+
+
+class _Worker:
+    """The code of an actor."""
+
+    def __init__(self, make_work: Callable[[], Work], config: Any, name: str, log_file: str | None) -> None:
+        if log_file is not None:
+            layout = f"%(asctime)s %(levelname)s {name} %(name)s: %(message)s"
+            logging.basicConfig(filename=log_file, level=logging.INFO, format=layout, force=True)
+            logging.captureWarnings(True)
+        self._make_work, self._config, self._name = make_work, config, name
+        self._running: Generator[Event, bool, None] | None = None
+        self._trial_number = -1
+
+    def open(self) -> JSON | None:
+        """Prepare for jobs and give the fingerprint. Not done in __init__, whose errors Ray wraps beyond recognition."""
+        self._work = self._make_work()
+        self._context = self._work.open(self._config, self._name)
+        return self._work.fingerprint(self._context)
+
+    def calibrate(self, largest: JSON, typical: JSON) -> Calibration:
+        return self._work.calibrate(largest, typical, self._context)
+
+    def start(self, job: Job) -> Event:
+        self._trial_number = job.trial_number
+        self._running = self._work.evaluate(job, self._context)
+        return self._next(lambda running: next(running))
+
+    def resume(self, proceed: bool) -> Event:
+        return self._next(lambda running: running.send(proceed))
+
+    def _next(self, step: Callable[[Generator[Event, bool, None]], Event]) -> Event:
+        assert self._running is not None, "no job is running"
+        try:
+            event = step(self._running)
+        except Exception as error:
+            logger.exception("trial %d failed", self._trial_number)
+            event = Failed(self._trial_number, self._name, _describe(error), retryable=_machine_is_to_blame(error))
+        if isinstance(event, Finished | Failed):
+            self._running.close()
+            self._running = None
+        return event
+
+
+def _machine_is_to_blame(error: Exception) -> bool:
+    """Whether the same job may succeed on another worker: errors of the system, and CUDA's, which torch raises as RuntimeErrors."""
+    cuda = isinstance(error, RuntimeError) and any(library in str(error) for library in ("CUDA", "cuDNN", "CUBLAS"))
+    return cuda or isinstance(error, OSError | MemoryError)
+
+
+def _describe(error: BaseException) -> str:
+    """One line for a database row and a terminal; the whole traceback is in the log."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}"[:500] if lines else type(error).__name__
+
+
+@dataclass(slots=True)
+class _Seat:
+    """A place for one actor; the actor may be replaced, the seat stays."""
+
+    name: str
+    node: str | None
+    """Ray's id of the node that it must stay on; None lets Ray choose."""
+    actor: Any
+    awaited: ray.ObjectRef[Any] | None
+    """First the fingerprint of the new actor, then one event after the other; None while nothing is expected."""
+    deadline: float
+    """Monotonic; when waiting for `awaited` ends."""
+    ready: bool = False
+    job: Job | None = None
+    left_s: float = 0.0
+    """Of the time that the job may still compute."""
+    doing: str = "starting"
+    failed_trial: int | None = None
+    """The latest trial that was lost here; a retry goes elsewhere if it can."""
+
+
+class RayPool:
+    """Workers on Ray. Construct it in the main thread: Ray's processes die with the thread that started them.
+
+    Args:
+        config: what every worker opens its data, device and target from.
+        num_workers: actors, each with one CPU of Ray's and `gpus_per_worker`.
+        trial_timeout_s: how long a job may compute, waiting for the device lock included, waiting for an answer excluded.
+        ray_address: of an existing cluster ("auto" or HOST:PORT); None starts a local Ray.
+        gpus_per_worker: may be a fraction; 0 hides the GPUs from the workers.
+        target: the study's target fingerprint, if it is known: workers with another one are not used. Otherwise that of the first
+            worker counts.
+        log_file: for the workers of a local Ray.
+        make_work: gives what the workers run; called in each worker. Tests and benchmarks put something quicker in place of training.
+
+    Raises:
+        InvalidInputError: if the numbers cannot be served, or nothing answers at the address.
+        EvaluatorError: if Ray does not start.
+    """
+
+    def __init__(
+        self,
+        config: Any,
+        *,
+        num_workers: int,
+        trial_timeout_s: float,
+        ray_address: str | None = None,
+        gpus_per_worker: float = 0.0,
+        target: JSON | None = None,
+        log_file: Path | None = None,
+        make_work: Callable[[], Work] = training_work,
+    ) -> None:
+        _check(num_workers, trial_timeout_s, gpus_per_worker)
+        self._config, self._make_work = config, make_work
+        self._trial_timeout_s = trial_timeout_s
+        self._gpus = gpus_per_worker
+        self._target = target
+        self._failed_starts = 0
+        self._closed = False
+        self._seats: list[_Seat] = []
+        self.session_folder = ""
+        """Of the local Ray; empty in a cluster."""
+        if ray_address is None:
+            self.session_folder = _start_local(num_workers, gpus_per_worker)
+            self._log_file = str(log_file.resolve()) if log_file else None
+            nodes: list[str | None] = [None] * num_workers
+        else:
+            _join(ray_address)
+            self._log_file = None
+            nodes = []
+        try:
+            nodes = nodes or list(self._find_nodes(num_workers))
+            for index, node in enumerate(nodes):
+                self._seats.append(self._new_seat(f"worker-{index}", node))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def num_workers(self) -> int:
+        return len(self._seats)
+
+    @property
+    def session_processes(self) -> tuple[ProcessId, ...]:
+        """Every process of the local Ray as of now; none in a cluster, where Ray itself ends what a dead coordinator left."""
+        return session_processes(self.session_folder) if self.session_folder else ()
+
+    def calibrate(self, largest: JSON, typical: JSON) -> Calibration:
+        """See Evaluator; done on the first worker that is up."""
+        while not (ready := [seat for seat in self._seats if seat.ready]):
+            self.events(timeout_s=1.0)
+        try:
+            calibration: Calibration = ray.get(ready[0].actor.calibrate.remote(largest, typical), timeout=self._trial_timeout_s)
+        except RayError as error:
+            raise EvaluatorError(f"{ready[0].name} cannot evaluate this space: {_reason(error)}") from error
+        return calibration
+
+    def submit(self, job: Job) -> None:
+        """See Evaluator. A worker that is still starting takes the job too; a retry avoids the worker that lost it."""
+        free = [seat for seat in self._seats if seat.job is None]
+        assert free, "more jobs than workers"
+        seat = min(free, key=lambda seat: (seat.failed_trial == job.trial_number, not seat.ready))
+        seat.job, seat.left_s = job, self._trial_timeout_s
+        if seat.ready:
+            self._begin(seat, job)
+
+    def answer(self, trial_number: int, proceed: bool) -> None:
+        """See Evaluator."""
+        (seat,) = (seat for seat in self._seats if seat.job is not None and seat.job.trial_number == trial_number)
+        assert seat.ready and seat.awaited is None, f"trial {trial_number} waits for no answer"
+        self._expect(seat, seat.actor.resume.remote(proceed), seat.left_s, f"trial {trial_number}: {'training' if proceed else 'stopping'}")
+
+    def events(self, timeout_s: float) -> Sequence[Event]:
+        """See Evaluator."""
+        until = time.monotonic() + timeout_s
+        while True:
+            awaited = {seat.awaited: seat for seat in self._seats if seat.awaited is not None}
+            pause = max(0.0, min([until, *(seat.deadline for seat in awaited.values())]) - time.monotonic())
+            arrived: list[ray.ObjectRef[Any]] = []
+            if not awaited:
+                time.sleep(pause)
+            elif ray.wait(list(awaited), timeout=pause)[0]:
+                arrived = ray.wait(list(awaited), num_returns=len(awaited), timeout=0)[0]
+            late = [seat for ref, seat in awaited.items() if ref not in arrived and time.monotonic() >= seat.deadline]
+            answers = [*(self._receive(awaited[ref]) for ref in arrived), *(self._give_up(seat) for seat in late)]
+            events = [event for event in answers if event is not None]
+            if events or time.monotonic() >= until:
+                return events
+
+    def activities(self) -> Mapping[str, str]:
+        """See Evaluator."""
+        return {seat.name: seat.doing for seat in self._seats}
+
+    def close(self) -> None:
+        """See Evaluator. A local Ray is ended process by process and its folder removed; a cluster goes on without our actors."""
+        if self._closed:
+            return
+        self._closed = True
+        processes = self.session_processes
+        if ray.is_initialized():  # otherwise ray.kill would start another Ray
+            for seat in self._seats:
+                with suppress(RayError):
+                    ray.kill(seat.actor)
+        ray.shutdown()
+        if self.session_folder:
+            end_processes(processes, self.session_folder)
+
+    def _new_seat(self, name: str, node: str | None) -> _Seat:
+        actor, ready = self._start_actor(name, node)
+        return _Seat(name, node, actor, awaited=ready, deadline=time.monotonic() + START_TIMEOUT_S)
+
+    def _start_actor(self, name: str, node: str | None) -> tuple[Any, ray.ObjectRef[Any]]:
+        options = _resources(self._gpus, node)
+        actor: Any = ray.remote(_Worker).options(**options).remote(self._make_work, self._config, name, self._log_file)
+        return actor, actor.open.remote()
+
+    def _replace(self, seat: _Seat) -> None:
+        """A fresh actor for the seat; a job that had begun is gone, one that had not stays."""
+        ray.kill(seat.actor)
+        if seat.ready and seat.job is not None:
+            seat.failed_trial, seat.job = seat.job.trial_number, None
+        seat.ready, seat.doing = False, "starting again"
+        seat.actor, seat.awaited = self._start_actor(seat.name, seat.node)
+        seat.deadline = time.monotonic() + START_TIMEOUT_S
+
+    def _expect(self, seat: _Seat, ref: ray.ObjectRef[Any], within_s: float, doing: str) -> None:
+        seat.awaited, seat.deadline, seat.doing = ref, time.monotonic() + within_s, doing
+
+    def _begin(self, seat: _Seat, job: Job) -> None:
+        self._expect(seat, seat.actor.start.remote(job), seat.left_s, f"trial {job.trial_number}: started")
+
+    def _receive(self, seat: _Seat) -> Event | None:
+        """Take what the worker of the seat sent; None if that is nothing for the caller.
+
+        Raises:
+            EvaluatorError: if a new worker finds something wrong that no other one would find right.
+        """
+        ref, seat.awaited = seat.awaited, None
+        assert ref is not None
+        seat.left_s = seat.deadline - time.monotonic()
+        try:
+            received = ray.get(ref)
+        except RayError as error:
+            if not seat.ready and isinstance(error, RayTaskError) and isinstance(error.cause, InvalidInputError):
+                raise EvaluatorError(f"{seat.name} cannot work: {error.cause}") from error
+            return self._lose(seat, _reason(error))
+        if not seat.ready:
+            self._welcome(seat, received)
+            return None
+        event: Event = received
+        self._note(seat, event)
+        return event
+
+    def _note(self, seat: _Seat, event: Event) -> None:
+        """Follow the job of the seat through its event."""
+        number = event.trial_number
+        match event:
+            case LatencyMeasured():
+                seat.doing = f"trial {number}: timed, {event.latency.median_ms:.3g} ms"
+            case RungReached(last=False):
+                seat.doing = f"trial {number}: rung {event.score.rung}, top1 {event.score.top1:.3f}"
+            case RungReached():
+                self._expect(seat, seat.actor.resume.remote(True), seat.left_s, f"trial {number}: finishing")
+            case Failed(retryable=True):
+                logger.warning("%s is replaced: %s", seat.name, event.reason)
+                self._replace(seat)
+            case _:
+                seat.job, seat.doing = None, "idle"
+
+    def _welcome(self, seat: _Seat, fingerprint: JSON | None) -> None:
+        """A new actor is up.
+
+        Raises:
+            EvaluatorError: if its timings could not be compared with the study's.
+        """
+        self._target = self._target or fingerprint
+        if fingerprint != self._target:
+            raise EvaluatorError(f"{seat.name} cannot time for this study: {_difference(self._target, fingerprint)}")
+        seat.ready, seat.doing, self._failed_starts = True, "idle", 0
+        if seat.job is not None:
+            self._begin(seat, seat.job)
+
+    def _give_up(self, seat: _Seat) -> Event | None:
+        seat.awaited = None
+        return self._lose(seat, f"no result within {self._trial_timeout_s if seat.ready else START_TIMEOUT_S:g} s")
+
+    def _lose(self, seat: _Seat, reason: str) -> Event | None:
+        """The actor of the seat is of no use any more.
+
+        Raises:
+            EvaluatorError: if new ones have not come up several times in a row.
+        """
+        logger.warning("%s is replaced: %s", seat.name, reason)
+        if not seat.ready:
+            self._failed_starts += 1
+            if self._failed_starts >= MAX_FAILED_STARTS:
+                raise EvaluatorError(f"workers do not start: {reason}")
+        failed = Failed(seat.job.trial_number, seat.name, reason, retryable=True) if seat.ready and seat.job else None
+        self._replace(seat)
+        return failed
+
+    def _find_nodes(self, num_workers: int) -> Iterator[str]:
+        """Choose a node of the cluster for each worker, spread evenly over those that can do the work and hold comparable devices.
+
+        Raises:
+            EvaluatorError: if they have not room for all workers; the message has what was wrong with each node.
+        """
+        probe = ray.remote(_probe)
+        problems, room = [], {}
+        nodes = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
+        probes = {probe.options(max_calls=1, **_resources(self._gpus, node)).remote(self._make_work, self._config): node for node in nodes}
+        for ref, node in probes.items():
+            name = nodes[node]["NodeManagerHostname"]
+            try:
+                fingerprint = ray.get(ref, timeout=START_TIMEOUT_S)
+            except RayError as error:
+                ray.cancel(ref, force=True)
+                problems.append(f"{name}: {_reason(error)}")
+                continue
+            self._target = self._target or fingerprint
+            if fingerprint == self._target:
+                resources = nodes[node]["Resources"]
+                room[node] = int(min(resources.get("CPU", 0), resources.get("GPU", 0) / self._gpus if self._gpus else math.inf))
+            else:
+                problems.append(f"{name}: {_difference(self._target, fingerprint)}")
+        if sum(room.values()) < num_workers:
+            raise EvaluatorError(f"the cluster has room for {sum(room.values())} workers, asked for {num_workers}. {'; '.join(problems)}")
+        for problem in problems:
+            logger.warning("node not used: %s", problem)
+        for _ in range(num_workers):
+            node = max(room, key=lambda node: room[node])
+            room[node] -= 1
+            yield node
+
+
+def default_num_workers() -> int:
+    """One per GPU, else one per core that this process may use."""
+    return _num_gpus() or len(os.sched_getaffinity(0))
+
+
+def default_gpus_per_worker(num_workers: int) -> float:
+    """An equal share of the GPUs, at most one; 0 without a GPU."""
+    return min(1.0, _num_gpus() / num_workers)
+
+
+def _num_gpus() -> int:
+    import torch  # here, because only this needs it
+
+    return torch.cuda.device_count()
+
+
+def _probe(make_work: Callable[[], Work], config: Any) -> JSON | None:
+    work = make_work()
+    return work.fingerprint(work.open(config, "probe"))
+
+
+def _check(num_workers: int, trial_timeout_s: float, gpus_per_worker: float) -> None:
+    if num_workers < 1:
+        raise InvalidInputError(f"{num_workers} workers were asked for; expected 1 or more")
+    if not trial_timeout_s > 0:
+        raise InvalidInputError(f"the time limit of a trial is {trial_timeout_s} s; expected more than 0")
+    if gpus_per_worker < 0:
+        raise InvalidInputError(f"{gpus_per_worker} GPUs per worker were asked for; expected 0, a fraction, or more")
+
+
+def _resources(gpus: float, node: str | None) -> dict[str, Any]:
+    place = {"scheduling_strategy": NodeAffinitySchedulingStrategy(node_id=node, soft=False)} if node else {}
+    return {"num_cpus": 1, "num_gpus": gpus, **place}
+
+
+def _reason(error: RayError) -> str:
+    """What happened to a worker, in one line."""
+    if isinstance(error, RayTaskError):
+        return _describe(error.cause)
+    if isinstance(error, GetTimeoutError):
+        return "no result in time"
+    detail = str(error).partition("Worker exit detail: ")[2].partition(" Some common causes")[0]
+    return f"the worker process died ({detail})" if detail else _describe(error)
+
+
+def _difference(expected: JSON | None, found: JSON | None) -> str:
+    expected, found = expected or {}, found or {}
+    return ", ".join(f"{key} is {found.get(key)!r}, expected {value!r}" for key, value in expected.items() if found.get(key) != value)
+
+
+def _start_local(num_workers: int, gpus_per_worker: float) -> str:
+    """Start a Ray for this process alone and return its folder.
+
+    Raises:
+        InvalidInputError: if this host has not the GPUs.
+        EvaluatorError: if Ray does not start.
+    """
+    gpus = num_workers * gpus_per_worker
+    if gpus and gpus > _num_gpus():
+        raise InvalidInputError(f"{num_workers} workers need {gpus:g} GPUs, and torch sees {_num_gpus()}; ask for fewer workers")
+    assert not ray.is_initialized(), "one pool at a time in one process"
+    folder = make_session_folder()
+    variables = {
+        SESSION_VARIABLE: folder,
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")])),
+        # With a token at hand and the mode unset, Ray demands the token from everybody. (Without one it would write its own into the home.)
+        "RAY_AUTH_TOKEN": _TOKEN,
+        "RAY_AUTH_MODE": None,
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    }
+    try:
+        with _environment(variables), _signals_kept():
+            _init(
+                address="local",
+                num_cpus=num_workers,
+                num_gpus=math.ceil(gpus),
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                _temp_dir=f"{folder}/ray",  # Ray opens its own folder to everybody; ours, above it, stays private
+            )
+    except BaseException:
+        ray.shutdown()
+        end_processes((), folder)
+        raise
+    return folder
+
+
+def _join(address: str) -> None:
+    """Connect to an existing cluster and ship our packages to it.
+
+    Raises:
+        InvalidInputError: if nothing answers there.
+    """
+    packages = [str(_ROOT / name) for name in ("nas", "search_spaces", "workers")]
+    runtime = {"py_modules": packages, "excludes": ["**/__pycache__"]}
+    if "://" in address:
+        raise InvalidInputError(f"Ray address {address!r}: expected auto or HOST:PORT; run this command on a node of the cluster")
+    with _signals_kept():
+        try:
+            _init(address=address, runtime_env=runtime)
+        except (ConnectionError, EvaluatorError) as error:
+            raise InvalidInputError(
+                f"no Ray cluster answers at {address!r}; expected auto or HOST:PORT of a running one ({error})"
+            ) from error
+
+
+def _init(**arguments: Any) -> None:
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    # Messages about dead workers would go to stdout, through our progress display, with log_to_driver=False too.
+    ray_worker.print_to_stdstream = _log_message
+    try:
+        ray.init(log_to_driver=False, configure_logging=False, **arguments)
+    except (RuntimeError, ValueError, OSError, RayError) as error:
+        raise EvaluatorError(f"Ray does not start: {_describe(error)}") from error
+
+
+def _log_message(data: Mapping[str, Any], ignore_prefix: bool) -> None:
+    """Takes the place of a function of Ray's, hence the parameters."""
+    for line in data["lines"]:
+        logger.info("ray %s: %s", data["pid"], line)
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str | None]) -> Iterator[None]:
+    """Set variables (None: unset) for what is started meanwhile; our own later children must not look like Ray's."""
+    before = {name: os.environ.get(name) for name in variables}
+    _set_environment(variables)
+    try:
+        yield
+    finally:
+        _set_environment(before)
+
+
+def _set_environment(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ray puts a handler of its own on SIGTERM; ours, which saves the study, comes back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
