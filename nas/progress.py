@@ -1,7 +1,6 @@
 """What a person sees while a search runs: a live display on a terminal, plain lines anywhere else."""
 
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -195,9 +194,6 @@ class Progress:
             yield
         except OSError:
             self._gone = True
-            # What is still buffered would fail again, loudly, when the interpreter ends.
-            with contextlib.suppress(OSError), open(os.devnull, "w") as nowhere:
-                os.dup2(nowhere.fileno(), self._console.file.fileno())
 
 
 def _can_draw(console: Console) -> bool:

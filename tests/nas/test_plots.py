@@ -2,7 +2,10 @@
 
 import re
 import shutil
+import subprocess
+import sys
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -43,9 +46,17 @@ def test_a_study_without_scores_can_be_drawn(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"front.png", "front.html"}
 
 
-def test_no_window_system_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MPLBACKEND", "no such backend")
-    plot_front(tmp_path / "front.png", latest_front(), TRIALS, search_record())
+def test_nothing_is_promised_between_members(tmp_path: Path) -> None:
+    plot_front(tmp_path / "front.svg", latest_front(), TRIALS, search_record())
+    shapes = re.findall(r'<path d="([^"]*)"[^>]*stroke: #1b7f5c; stroke-width: 1.5', (tmp_path / "front.svg").read_text())
+    corners = [re.findall(r"[-\d.]+ [-\d.]+", shape) for shape in shapes]
+    assert [len(shape) for shape in corners] == [5]
+    assert all(a.split()[0] == b.split()[0] or a.split()[1] == b.split()[1] for a, b in pairwise(corners[0]))
+
+
+def test_no_window_system_is_touched() -> None:
+    program = "import sys, nas.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 @pytest.mark.parametrize(("draw", "name"), [(plot_front, "front.bmp"), (plot_front, "front.html"), (html_front, "front.png")])
