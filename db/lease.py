@@ -1,6 +1,5 @@
 """Who coordinates a study: one row per study, changed only by comparing and swapping it. Works inside the caller's transaction."""
 
-import os
 from collections.abc import Callable
 
 import psutil
@@ -17,11 +16,6 @@ IsAlive = Callable[[ProcessId], bool]
 
 # psutil derives the start time from the boot time, which follows the system clock: two readings may differ by the clock's correction.
 _START_TOLERANCE_S = 2.0
-
-
-def this_process() -> ProcessId:
-    """The identity under which this process takes a lease."""
-    return ProcessId(os.getpid(), psutil.Process().create_time())
 
 
 def process_is_alive(process: ProcessId) -> bool:
@@ -72,6 +66,7 @@ def release_lease(connection: Connection, study: str, lease: Lease) -> None:
 
 
 def select_lease(connection: Connection, study: str) -> Lease | None:
+    """Whose name stands on the study, alive or not."""
     row = connection.execute(sa.select(leases).where(leases.c.study == study)).one_or_none()
     return None if row is None else lease_record(row)
 

@@ -56,16 +56,16 @@ store.record("study", complete_trial(1), front_with(complete_trial(0), complete_
 ACQUIRE = """
 import sys
 from datetime import UTC, datetime
-from db.lease import this_process
 from db.store import open_store
 from nas.errors import StudyLockedError
 from nas.records import Lease
+from tests.contracts.store_contract import live_process
 
 store = open_store(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
 try:
-    store.acquire_lease("study", Lease("here", this_process(), datetime.now(UTC)), 60.0)
+    store.acquire_lease("study", Lease("here", live_process(), datetime.now(UTC)), 60.0)
     print("won", flush=True)
 except StudyLockedError as error:
     print("lost", error, flush=True)

@@ -1,3 +1,4 @@
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +12,7 @@ from db.store import SqlStore, open_store
 from db.tables import front_members, fronts, metadata, trainings
 from nas.errors import InvalidInputError, StudyLockedError
 from nas.front import FrontKeeper
-from tests.contracts.store_contract import REFERENCE, StoreContract, complete_trial, lease_of, live_process, search_record
+from tests.contracts.store_contract import REFERENCE, StoreContract, complete_trial, dead_process, lease_of, live_process, search_record
 
 if TYPE_CHECKING:
     from tests.postgres_server import PostgresServer
@@ -124,6 +125,21 @@ def test_a_trial_of_known_architecture_adds_no_architecture_row(sqlite_store: Sq
         sqlite_store.record("study", replace(complete_trial(0), trial_number=number), None)
     with sqlite_store._reading() as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM architectures")) == 1
+
+
+def test_the_owner_of_a_study_can_be_asked_for(sqlite_store: SqlStore) -> None:
+    assert sqlite_store.lease("study") is None
+    owner = replace(lease_of(live_process(), host=socket.gethostname(), age_s=3600.0), ray_session="session")
+    sqlite_store.acquire_lease("study", owner, 60.0)
+    assert sqlite_store.lease("study") == owner
+    elsewhere = lease_of(dead_process(), host="there")
+    sqlite_store.acquire_lease("another study", elsewhere, 60.0)
+    assert sqlite_store.lease("another study") == elsewhere
+
+
+def test_a_dead_owner_on_this_host_owns_nothing(sqlite_store: SqlStore) -> None:
+    sqlite_store.acquire_lease("study", lease_of(dead_process(), host=socket.gethostname()), 60.0)
+    assert sqlite_store.lease("study") is None
 
 
 def test_rows_that_a_front_rests_on_cannot_be_removed(searched: SqlStore) -> None:
