@@ -6,11 +6,15 @@ agents overwrite theirs with a title); the session's folder in the command line 
 is ended: somebody who reads a log of the session keeps the reader.
 """
 
+import json
 import os
 import shutil
+import signal
+import socket
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
@@ -22,6 +26,7 @@ SESSION_VARIABLE = "NAS_RAY_SESSION"
 SESSION_PREFIX = "nas-ray-"
 GRACE_S = 2.0
 """Between SIGTERM and SIGKILL."""
+_OWNER_FILE = "coordinator.json"
 _ROUNDS = 5
 """A process may start another one while it is being ended; one that outlives this many rounds hangs in the kernel."""
 _SAME_START_S = 1.5
@@ -44,9 +49,29 @@ def is_alive(process: ProcessId) -> bool:
 
 
 def make_session_folder() -> str:
-    """A new folder of this user's for one local Ray session."""
+    """A new folder of this user's for one local Ray session of this process."""
+    folder = tempfile.mkdtemp(prefix=SESSION_PREFIX, dir=_sessions_base())
+    (Path(folder) / _OWNER_FILE).write_text(json.dumps({"where": _where(), **asdict(current_process())}))
+    return folder
+
+
+def end_abandoned_sessions() -> None:
+    """Clean up after coordinators of this user that died before their lease named their session."""
+    for folder in Path(_sessions_base()).glob(f"{SESSION_PREFIX}*"):
+        with suppress(OSError, ValueError):  # somebody else's, or being made or removed by another coordinator
+            owner = json.loads((folder / _OWNER_FILE).read_text())
+            if owner.pop("where") == _where() and not is_alive(ProcessId(**owner)):
+                end_processes((), str(folder))
+
+
+def _where() -> str:
+    """Where a process number means something: containers may share temporary files and not processes."""
+    return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
+
+
+def _sessions_base() -> str:
     base = tempfile.gettempdir()
-    return tempfile.mkdtemp(prefix=SESSION_PREFIX, dir=base if len(base) <= _LONGEST_BASE else "/tmp")
+    return base if len(base) <= _LONGEST_BASE else "/tmp"
 
 
 def session_processes(ray_session: str) -> tuple[ProcessId, ...]:
@@ -133,3 +158,33 @@ def _remove(folder: Path) -> None:
     """Remove a session folder. The path comes from a database, so anything that was not made by `make_session_folder` is left alone."""
     if folder.name.startswith(SESSION_PREFIX) and folder.is_dir() and not folder.is_symlink() and folder.stat().st_uid == os.getuid():
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def environment(variables: Mapping[str, str | None]) -> Iterator[None]:
+    """Set variables (None: unset) for the processes that are started meanwhile; later children must not look like Ray's."""
+    before = {name: os.environ.get(name) for name in variables}
+    _set_environment(variables)
+    try:
+        yield
+    finally:
+        _set_environment(before)
+
+
+def _set_environment(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+@contextmanager
+def signals_kept() -> Iterator[None]:
+    """Ray puts a handler of its own on SIGTERM; ours, which saves the study, comes back. Main thread only."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -12,10 +12,9 @@ import logging
 import math
 import os
 import secrets
-import signal
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +25,18 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nas.errors import EvaluatorError, InvalidInputError
-from nas.protocols import Calibration, Event, Failed, Finished, Job, LatencyMeasured, RungReached
+from nas.protocols import Calibration, Event, Failed, Job, LatencyMeasured, RungReached
 from nas.records import JSON, ProcessId
-from workers.processes import SESSION_VARIABLE, end_processes, make_session_folder, session_processes
+from workers.processes import (
+    SESSION_VARIABLE,
+    end_abandoned_sessions,
+    end_processes,
+    environment,
+    make_session_folder,
+    session_processes,
+    signals_kept,
+)
+from workers.ray_worker import Work, Worker, training_work
 
 logger = logging.getLogger(__name__)
 
@@ -41,83 +49,6 @@ OBJECT_STORE_BYTES = 200 * 2**20
 
 _ROOT = Path(__file__).resolve().parents[1]
 _TOKEN = secrets.token_hex(32)  # one per process, because Ray reads it once per process
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What a worker runs."""
-
-    open: Callable[[Any, str], Any]
-    """(configuration, name of the worker) -> context, once per process."""
-    evaluate: Callable[[Job, Any], Generator[Event, bool, None]]
-    calibrate: Callable[[JSON, JSON, Any], Calibration]
-    fingerprint: Callable[[Any], JSON | None]
-    """context -> what makes its timings comparable; workers that differ are not used together."""
-
-
-def training_work() -> Work:
-    """The real thing: workers/evaluate.py."""
-    # Imported in the worker only: torch and timm take seconds, and the coordinator trains nothing.
-    from workers.evaluate import EvaluationContext, calibrate, evaluate
-
-    def fingerprint(context: EvaluationContext) -> JSON | None:
-        return context.target.fingerprint(context.source.input_shape) if context.target else None
-
-    return Work(EvaluationContext, evaluate, calibrate, fingerprint)
-
-
-class _Worker:
-    """The code of an actor."""
-
-    def __init__(self, make_work: Callable[[], Work], config: Any, name: str, log_file: str | None) -> None:
-        if log_file is not None:
-            layout = f"%(asctime)s %(levelname)s {name} %(name)s: %(message)s"
-            logging.basicConfig(filename=log_file, level=logging.INFO, format=layout, force=True)
-            logging.captureWarnings(True)
-        self._make_work, self._config, self._name = make_work, config, name
-        self._running: Generator[Event, bool, None] | None = None
-        self._trial_number = -1
-
-    def open(self) -> JSON | None:
-        """Prepare for jobs and give the fingerprint. Not done in __init__, whose errors Ray wraps beyond recognition."""
-        self._work = self._make_work()
-        self._context = self._work.open(self._config, self._name)
-        return self._work.fingerprint(self._context)
-
-    def calibrate(self, largest: JSON, typical: JSON) -> Calibration:
-        return self._work.calibrate(largest, typical, self._context)
-
-    def start(self, job: Job) -> Event:
-        self._trial_number = job.trial_number
-        self._running = self._work.evaluate(job, self._context)
-        return self._next(lambda running: next(running))
-
-    def resume(self, proceed: bool) -> Event:
-        return self._next(lambda running: running.send(proceed))
-
-    def _next(self, step: Callable[[Generator[Event, bool, None]], Event]) -> Event:
-        assert self._running is not None, "no job is running"
-        try:
-            event = step(self._running)
-        except Exception as error:
-            logger.exception("trial %d failed", self._trial_number)
-            event = Failed(self._trial_number, self._name, _describe(error), retryable=_machine_is_to_blame(error))
-        if isinstance(event, Finished | Failed):
-            self._running.close()
-            self._running = None
-        return event
-
-
-def _machine_is_to_blame(error: Exception) -> bool:
-    """Whether the same job may succeed on another worker: errors of the system, and CUDA's, which torch raises as RuntimeErrors."""
-    cuda = isinstance(error, RuntimeError) and any(library in str(error) for library in ("CUDA", "cuDNN", "CUBLAS"))
-    return cuda or isinstance(error, OSError | MemoryError)
-
-
-def _describe(error: BaseException) -> str:
-    """One line for a database row and a terminal; the whole traceback is in the log."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}"[:500] if lines else type(error).__name__
 
 
 @dataclass(slots=True)
@@ -273,7 +204,7 @@ class RayPool:
 
     def _start_actor(self, name: str, node: str | None) -> tuple[Any, ray.ObjectRef[Any]]:
         options = _resources(self._gpus, node)
-        actor: Any = ray.remote(_Worker).options(**options).remote(self._make_work, self._config, name, self._log_file)
+        actor: Any = ray.remote(Worker).options(**options).remote(self._make_work, self._config, name, self._log_file)
         return actor, actor.open.remote()
 
     def _replace(self, seat: _Seat) -> None:
@@ -302,9 +233,10 @@ class RayPool:
         seat.left_s = seat.deadline - time.monotonic()
         try:
             received = ray.get(ref)
+        except RayTaskError as error:
+            logger.warning("%s: %s", seat.name, error)  # with its traceback
+            return self._raised(seat, error.cause)
         except RayError as error:
-            if not seat.ready and isinstance(error, RayTaskError) and isinstance(error.cause, InvalidInputError):
-                raise EvaluatorError(f"{seat.name} cannot work: {error.cause}") from error
             return self._lose(seat, _reason(error))
         if not seat.ready:
             self._welcome(seat, received)
@@ -312,6 +244,16 @@ class RayPool:
         event: Event = received
         self._note(seat, event)
         return event
+
+    def _raised(self, seat: _Seat, error: Exception) -> Event | None:
+        """The code in the worker raised an exception; the worker itself is alive."""
+        if seat.ready and seat.job is not None:
+            failed = Failed(seat.job.trial_number, seat.name, _describe(error), retryable=_machine_is_to_blame(error))
+            self._note(seat, failed)
+            return failed
+        if isinstance(error, InvalidInputError):
+            raise EvaluatorError(f"{seat.name} cannot work: {error}") from error
+        return self._lose(seat, _describe(error))
 
     def _note(self, seat: _Seat, event: Event) -> None:
         """Follow the job of the seat through its event."""
@@ -430,6 +372,18 @@ def _resources(gpus: float, node: str | None) -> dict[str, Any]:
     return {"num_cpus": 1, "num_gpus": gpus, **place}
 
 
+def _machine_is_to_blame(error: Exception) -> bool:
+    """Whether the same job may succeed on another worker: errors of the system, and CUDA's, which torch raises as RuntimeErrors."""
+    cuda = isinstance(error, RuntimeError) and any(library in str(error) for library in ("CUDA", "cuDNN", "CUBLAS"))
+    return cuda or isinstance(error, OSError | MemoryError)
+
+
+def _describe(error: BaseException) -> str:
+    """One line for a database row and a terminal."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}"[:500] if lines else type(error).__name__
+
+
 def _reason(error: RayError) -> str:
     """What happened to a worker, in one line."""
     if isinstance(error, RayTaskError):
@@ -456,6 +410,7 @@ def _start_local(num_workers: int, gpus_per_worker: float) -> str:
     if gpus and gpus > _num_gpus():
         raise InvalidInputError(f"{num_workers} workers need {gpus:g} GPUs, and torch sees {_num_gpus()}; ask for fewer workers")
     assert not ray.is_initialized(), "one pool at a time in one process"
+    end_abandoned_sessions()
     folder = make_session_folder()
     variables = {
         SESSION_VARIABLE: folder,
@@ -467,7 +422,7 @@ def _start_local(num_workers: int, gpus_per_worker: float) -> str:
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     }
     try:
-        with _environment(variables), _signals_kept():
+        with environment(variables), signals_kept():
             _init(
                 address="local",
                 num_cpus=num_workers,
@@ -493,7 +448,7 @@ def _join(address: str) -> None:
     runtime = {"py_modules": packages, "excludes": ["**/__pycache__"]}
     if "://" in address:
         raise InvalidInputError(f"Ray address {address!r}: expected auto or HOST:PORT; run this command on a node of the cluster")
-    with _signals_kept():
+    with signals_kept():
         try:
             _init(address=address, runtime_env=runtime)
         except (ConnectionError, EvaluatorError) as error:
@@ -516,33 +471,3 @@ def _log_message(data: Mapping[str, Any], ignore_prefix: bool) -> None:
     """Takes the place of a function of Ray's, hence the parameters."""
     for line in data["lines"]:
         logger.info("ray %s: %s", data["pid"], line)
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str | None]) -> Iterator[None]:
-    """Set variables (None: unset) for what is started meanwhile; our own later children must not look like Ray's."""
-    before = {name: os.environ.get(name) for name in variables}
-    _set_environment(variables)
-    try:
-        yield
-    finally:
-        _set_environment(before)
-
-
-def _set_environment(variables: Mapping[str, str | None]) -> None:
-    for name, value in variables.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-
-
-@contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Ray puts a handler of its own on SIGTERM; ours, which saves the study, comes back."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

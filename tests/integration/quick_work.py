@@ -12,7 +12,8 @@ from ray import cloudpickle
 from nas.errors import InvalidInputError
 from nas.protocols import Calibration, Event, Failed, Finished, Job, LatencyMeasured, RungReached
 from nas.records import JSON, Latency, RungScore
-from workers.ray_pool import RayPool, Work
+from workers.ray_pool import RayPool
+from workers.ray_worker import Work
 
 TIMEOUT_S = 2.0
 

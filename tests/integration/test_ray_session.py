@@ -33,7 +33,8 @@ COORDINATOR = """
 import json, os, sys, time
 from dataclasses import asdict
 from nas.protocols import Failed, Job, LatencyMeasured
-from workers.ray_pool import RayPool, Work
+from workers.ray_pool import RayPool
+from workers.ray_worker import Work
 
 def evaluate(job, name):
     if job.trial_number:
@@ -47,8 +48,8 @@ if __name__ == "__main__":
     while not pool.events(1.0):
         pass
     pool.submit(Job(1, {}, 0))
-    print(json.dumps([pool.session_folder, [asdict(process) for process in pool.session_processes]]), flush=True)
     try:
+        print(json.dumps([pool.session_folder, [asdict(process) for process in pool.session_processes]]), flush=True)
         while True:
             pool.events(1.0)
     finally:
@@ -73,14 +74,15 @@ def coordinator() -> Iterator[tuple[subprocess.Popen[str], str, list[ProcessId]]
     end_processes(processes, folder)
 
 
-def test_a_killed_coordinator_can_be_cleaned_up_after(coordinator: tuple[subprocess.Popen[str], str, list[ProcessId]]) -> None:
+@pytest.mark.parametrize("noted", [True, False], ids=["by its lease", "by the marks of its session"])
+def test_a_killed_coordinator_can_be_cleaned_up_after(coordinator: tuple[subprocess.Popen[str], str, list[ProcessId]], noted: bool) -> None:
     process, folder, processes = coordinator
     assert len(processes) >= 4
     assert _survivors(processes) == processes
     process.kill()
     process.wait()
     assert _survivors(processes), "Ray's agents outlive the coordinator; if they no longer do, end_processes has lost its reason"
-    end_processes(processes, folder)
+    end_processes(processes if noted else (), folder)
     assert [identity for identity in processes if is_alive(identity)] == []
     assert not Path(folder).exists()
 
@@ -103,7 +105,7 @@ def test_a_wrong_configuration_ends_the_pool_with_its_reason() -> None:
     assert dict(os.environ) == environment
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
     try:
-        with pytest.raises(EvaluatorError, match="worker-. cannot work: data are not here"):
+        with pytest.raises(EvaluatorError, match=r"worker-\d cannot work: data are not here"):
             pool.calibrate({}, {})
     finally:
         processes, folder = pool.session_processes, pool.session_folder

@@ -1,8 +1,11 @@
 """Real processes that play a Ray session: found by number and start time, by environment, by command line, by open file; others spared."""
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,8 +16,19 @@ import pytest
 
 from nas.records import ProcessId
 from workers import processes
-from workers.processes import SESSION_VARIABLE, current_process, end_processes, is_alive, make_session_folder, process_id
+from workers.processes import (
+    SESSION_VARIABLE,
+    current_process,
+    end_abandoned_sessions,
+    end_processes,
+    environment,
+    is_alive,
+    make_session_folder,
+    process_id,
+    signals_kept,
+)
 
+ROOT = Path(__file__).parents[2]
 SLEEP = "print('up', flush=True); import time; time.sleep(60)"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SLEEP
 
@@ -44,8 +58,7 @@ def start() -> Iterator[Start]:
 def session() -> Iterator[str]:
     folder = make_session_folder()
     yield folder
-    if Path(folder).exists():
-        Path(folder).rmdir()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _id(process: subprocess.Popen[str]) -> ProcessId:
@@ -135,5 +148,40 @@ def test_session_folder_is_short_enough_for_sockets(monkeypatch: pytest.MonkeyPa
     long.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(long))
     folder = make_session_folder()
-    assert len(folder) < 60
-    Path(folder).rmdir()
+    shutil.rmtree(folder)
+    assert len(folder) < 40
+
+
+def test_abandoned_sessions_are_ended_and_others_kept(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A coordinator that died before its lease named the session left no other trace than the folder."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as base:
+        monkeypatch.setattr("tempfile.tempdir", base)
+        ours = make_session_folder()
+        code = "from workers.processes import make_session_folder; print(make_session_folder())"
+        environment = {**os.environ, "TMPDIR": base, "PYTHONPATH": str(ROOT)}
+        theirs = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True).stdout.strip()
+        (Path(base) / "nas-ray-stranger").mkdir()
+        left_behind = start(SLEEP, **{SESSION_VARIABLE: theirs})
+        at_work = start(SLEEP, **{SESSION_VARIABLE: ours})
+        identity = _id(left_behind)
+        end_abandoned_sessions()
+        assert not is_alive(identity)
+        assert at_work.poll() is None
+        assert sorted(path.name for path in Path(base).iterdir()) == sorted([Path(ours).name, "nas-ray-stranger"])
+
+
+def test_environment_is_put_back() -> None:
+    os.environ["NAS_TEST_SET"] = "before"
+    before = dict(os.environ)
+    with environment({"NAS_TEST_SET": None, "NAS_TEST_NEW": "inside"}):
+        assert "NAS_TEST_SET" not in os.environ
+        assert os.environ["NAS_TEST_NEW"] == "inside"
+    assert dict(os.environ) == before
+    del os.environ["NAS_TEST_SET"]
+
+
+def test_signal_handlers_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with signals_kept():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    assert signal.getsignal(signal.SIGTERM) is before
