@@ -1,4 +1,4 @@
-"""Closed-form costs against the built network: parameters exact, multiply-adds within 1 % of fvcore."""
+"""Closed-form costs against the built network: parameters exact, multiply-adds those of fvcore."""
 
 import time
 import warnings
@@ -64,7 +64,7 @@ def test_param_count_is_that_of_the_built_network(name: str, scale: str, image_s
 @pytest.mark.parametrize(("scale", "image_size", "count"), [("nano", 32, 6), ("mobile", 64, 2)])
 def test_macs_are_those_of_fvcore(scale: str, image_size: int, count: int) -> None:
     for architecture in random_architectures("hybrid_layout", scale, image_size, count):
-        assert costs(architecture).macs == pytest.approx(count_macs(architecture), rel=0.01), architecture.layout()
+        assert costs(architecture).macs == count_macs(architecture), architecture.layout()
 
 
 def test_costs_of_what_only_a_spec_can_say() -> None:
@@ -84,7 +84,7 @@ def test_costs_of_what_only_a_spec_can_say() -> None:
     stages = (StageSpec(80, "separable", 1, (mix,) * 4), StageSpec(96, "patchify", 2, (scaled,)))
     architecture = Architecture(StemSpec("conv", 80, "batch"), stages, "layer", 32, 3, 0)
     assert costs(architecture).param_count == count_parameters(architecture)
-    assert costs(architecture).macs == pytest.approx(count_macs(architecture), rel=0.01)
+    assert costs(architecture).macs == count_macs(architecture)
     # Published figures of GroupMixFormer-T: stem 30,240, first patch embedding 7,280, four blocks 336,320.
     first = Architecture(StemSpec("conv", 80, "batch"), stages[:1], "batch", 32, 3, 0)
     assert costs(first).param_count == 30_240 + 7_280 + 336_320 + 2 * 80
