@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
@@ -58,6 +57,8 @@ class Canvases:
 @lru_cache(maxsize=1)
 def _sources() -> tuple[Tensor, Tensor]:
     """All source images, (1797, 1, 8, 8) float in [0, 1], and their labels, (1797,)."""
+    from sklearn.datasets import load_digits  # here, because other data do not need scikit-learn
+
     digits = load_digits()
     return torch.from_numpy(digits.images / 16.0).float()[:, None], torch.from_numpy(digits.target).long()
 

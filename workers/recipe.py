@@ -94,7 +94,7 @@ class Recipe:
 
 
 RECIPES: Mapping[str, Recipe] = {
-    "nano": Recipe(rungs=(160,), batch_size=64, learning_rate=2e-3),
+    "nano": Recipe(rungs=(96,), batch_size=64, learning_rate=6e-3),
     "cifar": Recipe(rungs=(3_510,), batch_size=128, learning_rate=2e-3, max_shift=4, horizontal_flip=True),
     "imagenet-proxy": Recipe(rungs=(20_000,), batch_size=512, learning_rate=2e-3, warmup=0.1, horizontal_flip=True, min_crop_area=0.35),
 }

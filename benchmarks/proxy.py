@@ -1,0 +1,214 @@
+"""Does the default proxy carry signal? The study behind docs/proxy.md.
+
+    python benchmarks/proxy.py --architectures 24 --seeds 3 --long 8 --output proxy.json
+
+Random architectures are evaluated by the default recipe with several seeds, and once by a training that is several times longer,
+with another seed. Printed are the spread between architectures against the noise between seeds, and Kendall's tau between what is
+known before or after the short training and the score after the long one, with bootstrap intervals over the architectures.
+"""
+
+import argparse
+import json
+import multiprocessing
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import kendalltau
+
+from nas.protocols import Job, RungReached
+from nas.records import JSON
+from search_spaces.registry import make_space
+from workers.data import open_data
+from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
+from workers.recipe import default_recipe
+
+LONG_SEED = 1000
+"""Unlike every seed of a short training, so that the two share no luck."""
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One training."""
+
+    architecture: int
+    long: bool
+    seed: int
+    top1: float
+    duration_s: float
+    """Wall time of training and validation."""
+    cpu_s: float
+    """Processor time of the whole evaluation; unlike the wall time, hardly longer on a busy machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """Everything that was measured."""
+
+    setting: JSON
+    layouts: list[str]
+    param_count: list[int]
+    macs: list[int]
+    scores: list[Score]
+
+    def short_top1(self) -> np.ndarray:
+        """(num_architectures, num_seeds)."""
+        by_architecture: list[list[float]] = [[] for _ in self.layouts]
+        for score in sorted((s for s in self.scores if not s.long), key=lambda s: (s.architecture, s.seed)):
+            by_architecture[score.architecture].append(score.top1)
+        return np.array(by_architecture)
+
+    def long_top1(self) -> np.ndarray:
+        """(num_architectures,)."""
+        return np.array([s.top1 for s in sorted((s for s in self.scores if s.long), key=lambda s: s.architecture)])
+
+
+@lru_cache(maxsize=2)
+def open_context(data: str, times: int) -> EvaluationContext:
+    """A context of this process; its locks are private, because nothing is timed here."""
+    recipe = default_recipe(open_data(data))
+    config = EvaluationConfig(
+        data=data, recipe=replace(recipe, rungs=(times * recipe.steps,)), lock_folder=tempfile.mkdtemp(prefix="proxy-locks-")
+    )
+    return EvaluationContext(config)
+
+
+def run_one(spec: JSON, data: str, times: int, architecture: int, seed: int) -> Score:
+    """Train one architecture for `times` the recipe's steps."""
+    context = open_context(data, times)
+    start_s = time.process_time()
+    events = evaluate(Job(architecture, spec, seed), context)
+    event = next(events)
+    if not isinstance(event, RungReached):
+        raise RuntimeError(f"architecture {architecture} has no score: {event}")
+    events.close()
+    return Score(architecture, times > 1, seed, event.score.top1, event.score.duration_s, time.process_time() - start_s)
+
+
+def run_study(arguments: argparse.Namespace) -> Study:
+    source = open_data(arguments.data)
+    space = make_space(arguments.space, arguments.scale, source.image_size, source.in_chans, source.num_classes)
+    rng = np.random.default_rng(arguments.seed)
+    architectures = {}
+    while len(architectures) < arguments.architectures:
+        architecture = space.architecture(space.sample(rng))
+        architectures[architecture.arch_hash] = architecture
+    drawn = list(architectures.values())
+    # The long ones first, so that the processes end together.
+    tasks = [(drawn[i].to_spec(), arguments.data, arguments.long, i, LONG_SEED) for i in range(len(drawn))]
+    tasks += [(drawn[i].to_spec(), arguments.data, 1, i, seed) for i in range(len(drawn)) for seed in range(arguments.seeds)]
+    costs = [space.costs(architecture) for architecture in drawn]
+    return Study(
+        setting={
+            "space": arguments.space,
+            "scale": arguments.scale,
+            "space_hash": space.space_hash,
+            "data": arguments.data,
+            "data_fingerprint": source.fingerprint,
+            "recipe": default_recipe(source).to_json(),
+            "long": arguments.long,
+            "seed": arguments.seed,
+        },
+        layouts=[architecture.layout() for architecture in drawn],
+        param_count=[cost.param_count for cost in costs],
+        macs=[cost.macs for cost in costs],
+        scores=run_tasks(tasks, arguments.processes),
+    )
+
+
+def run_tasks(tasks: list[tuple[JSON, str, int, int, int]], processes: int) -> list[Score]:
+    start, scores = time.monotonic(), []
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for future in as_completed([pool.submit(run_one, *task) for task in tasks]):
+            score = future.result()
+            scores.append(score)
+            minutes = (time.monotonic() - start) / 60
+            print(f"{len(scores)}/{len(tasks)} after {minutes:.1f} min: {score}", file=sys.stderr, flush=True)
+    return scores
+
+
+def tau_with_interval(predictors: np.ndarray, target: np.ndarray) -> tuple[float, float, float]:
+    """Kendall's tau-b, averaged over the predictors, and its 95 % percentile bootstrap interval over the architectures.
+
+    Args:
+        predictors: (num_architectures, num_predictors).
+        target: (num_architectures,).
+    """
+
+    def mean_tau(chosen: np.ndarray) -> float:
+        return float(np.mean([kendalltau(column[chosen], target[chosen]).statistic for column in predictors.T]))
+
+    rng = np.random.default_rng(0)
+    resampled = [mean_tau(rng.integers(len(target), size=len(target))) for _ in range(RESAMPLES // predictors.shape[1])]
+    low, high = np.nanpercentile(resampled, [2.5, 97.5])
+    return mean_tau(np.arange(len(target))), float(low), float(high)
+
+
+def report(study: Study) -> str:
+    """The tables of docs/proxy.md, in Markdown."""
+    short, long = study.short_top1(), study.long_top1()
+    noise = float(np.sqrt(short.var(axis=1, ddof=1).mean()))
+    spread = float(short.mean(axis=1).std(ddof=1))
+    cpu_s = {kind: float(np.mean([s.cpu_s for s in study.scores if s.long is kind])) for kind in (False, True)}
+    lines = [
+        f"| {len(long)} architectures, {short.shape[1]} seeds | |",
+        "|---|---|",
+        f"| mean top1, short | {short.mean():.3f} |",
+        f"| mean top1, {study.setting['long']} times longer | {long.mean():.3f} |",
+        f"| spread: standard deviation between architectures (of their means) | {spread:.4f} |",
+        f"| noise: standard deviation between seeds (pooled) | {noise:.4f} |",
+        f"| spread / noise | {spread / noise:.1f} |",
+        f"| spread after the long training | {long.std(ddof=1):.4f} |",
+        f"| processor time of a short training, mean | {cpu_s[False]:.1f} s |",
+        f"| processor time of a long training, mean | {cpu_s[True]:.1f} s |",
+        "",
+        f"| predictor of top1 after a training {study.setting['long']} times longer | Kendall tau | 95 % interval |",
+        "|---|---|---|",
+    ]
+    predictors = {
+        "short training, one seed": short,
+        f"short training, mean of {short.shape[1]} seeds": short.mean(axis=1, keepdims=True),
+        "param_count": np.array(study.param_count)[:, None],
+        "macs": np.array(study.macs)[:, None],
+    }
+    for name, values in predictors.items():
+        tau, low, high = tau_with_interval(values, long)
+        lines.append(f"| {name} | {tau:.2f} | {low:.2f} to {high:.2f} |")
+    lines += ["", "| layout | param_count | macs | short, by seed | long |", "|---|---|---|---|---|"]
+    for i in np.argsort(-long):
+        by_seed = " ".join(f"{value:.3f}" for value in short[i])
+        lines.append(f"| {study.layouts[i].replace('|', '/')} | {study.param_count[i]:,} | {study.macs[i]:,} | {by_seed} | {long[i]:.3f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--architectures", type=int, default=24)
+    parser.add_argument("--seeds", type=int, default=3, help="short trainings of each architecture, at least 2")
+    parser.add_argument("--long", type=int, default=8, help="how many times longer the long training is")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--space", default="hybrid_layout")
+    parser.add_argument("--scale", default="nano")
+    parser.add_argument("--data", default="digits")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw of architectures")
+    parser.add_argument("--output", type=Path, help="write everything that was measured here, as JSON")
+    parser.add_argument("--input", type=Path, help="print the tables of such a file instead of measuring")
+    arguments = parser.parse_args()
+    if arguments.input:
+        stored = json.loads(arguments.input.read_text())
+        study = Study(**{**stored, "scores": [Score(**score) for score in stored["scores"]]})
+    else:
+        study = run_study(arguments)
+    if arguments.output:
+        arguments.output.write_text(json.dumps(asdict(study), indent=1))
+    print(report(study))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""The evaluation generator, on small networks of the real space."""
+
+import subprocess
+import sys
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from nas.errors import InvalidInputError
+from nas.protocols import Event, Failed, Finished, Job, LatencyMeasured, RungReached
+from nas.records import JSON
+from search_spaces.build import build_model
+from search_spaces.registry import make_space
+from workers import evaluate as module
+from workers.data import open_data
+from workers.evaluate import EvaluationConfig, EvaluationContext, calibrate, evaluate, is_out_of_memory
+from workers.recipe import Recipe
+
+RECIPE = Recipe(rungs=(2, 4), batch_size=32, learning_rate=5e-3)
+SPACE = make_space("hybrid_layout", "nano", 32, 1, 10)
+
+
+@pytest.fixture(scope="module")
+def spec() -> JSON:
+    return SPACE.architecture(SPACE.sample(np.random.default_rng(1))).to_spec()
+
+
+def make_config(tmp_path: Path, recipe: Recipe = RECIPE, target: str | None = None) -> EvaluationConfig:
+    return EvaluationConfig(data="digits", recipe=recipe, latency_target=target, lock_folder=str(tmp_path / "locks"))
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> EvaluationContext:
+    return EvaluationContext(make_config(tmp_path), worker="w0")
+
+
+@pytest.fixture
+def timing_context(tmp_path: Path) -> EvaluationContext:
+    return EvaluationContext(make_config(tmp_path, target="cpu:threads=1,batch=1"), worker="w0")
+
+
+def drive(events: Generator[Event, bool, None]) -> list[Event]:
+    """All events, every question answered with yes."""
+    seen = [next(events)]
+    while not isinstance(seen[-1], Finished | Failed):
+        seen.append(events.send(True))
+    with pytest.raises(StopIteration):
+        next(events)
+    return seen
+
+
+def test_latency_comes_first_then_the_rungs_then_the_weights(timing_context: EvaluationContext, spec: JSON) -> None:
+    latency, first, last, finished = drive(evaluate(Job(7, spec, seed=0), timing_context))
+    assert isinstance(latency, LatencyMeasured)
+    assert 0 < latency.latency.ci_low_ms <= latency.latency.median_ms <= latency.latency.ci_high_ms
+    assert isinstance(first, RungReached)
+    assert isinstance(last, RungReached)
+    assert (first.score.steps, first.last, last.score.steps, last.last) == (2, False, 4, True)
+    assert isinstance(finished, Finished)
+    assert {(event.trial_number, event.worker) for event in (latency, first, last, finished)} == {(7, "w0")}
+    assert finished.device == "cpu"
+
+
+def test_without_a_target_nothing_is_timed(context: EvaluationContext, spec: JSON) -> None:
+    assert [type(event) for event in drive(evaluate(Job(0, spec, seed=0), context))] == [RungReached, RungReached, Finished]
+
+
+def test_after_the_last_rung_the_weights_follow_without_an_answer(context: EvaluationContext, spec: JSON) -> None:
+    events = evaluate(Job(0, spec, seed=0), context)
+    next(events)
+    assert isinstance(events.send(True), RungReached)
+    finished = next(events)
+    assert isinstance(finished, Finished)
+    assert finished.weights is not None
+
+
+def test_stop_after_the_latency_trains_nothing(timing_context: EvaluationContext, spec: JSON, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.Trainer, "advance", None)
+    events = evaluate(Job(0, spec, seed=0), timing_context)
+    next(events)
+    assert events.send(False) == Finished(0, "w0", "cpu", weights=None)
+    with pytest.raises(StopIteration):
+        next(events)
+
+
+def test_stop_after_a_rung_ends_the_training(context: EvaluationContext, spec: JSON) -> None:
+    events = evaluate(Job(0, spec, seed=0), context)
+    assert isinstance(next(events), RungReached)
+    assert events.send(False) == Finished(0, "w0", "cpu", weights=None)
+    with pytest.raises(StopIteration):
+        next(events)
+
+
+def test_the_weights_load_into_a_new_model_with_equal_logits(
+    context: EvaluationContext, spec: JSON, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[nn.Module] = []
+    monkeypatch.setattr(module, "build_model", lambda *a, **k: trained.append(build_model(*a, **k)) or trained[-1])
+    finished = drive(evaluate(Job(0, spec, seed=0), context))[-1]
+    assert isinstance(finished, Finished)
+    assert finished.weights is not None
+    fresh = build_model(spec)
+    fresh.load_state_dict(safetensors.torch.load(finished.weights))
+    images = torch.randn(4, 1, 32, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(fresh.eval()(images), trained[0].eval()(images), rtol=0, atol=1e-6)
+
+
+def test_equal_jobs_give_identical_scores_and_weights_timed_or_not(
+    context: EvaluationContext, timing_context: EvaluationContext, spec: JSON
+) -> None:
+    runs = [drive(evaluate(Job(0, spec, seed=3), each)) for each in (context, context, timing_context)]
+    scores = [[(event.score.top1, event.score.loss) for event in run if isinstance(event, RungReached)] for run in runs]
+    weights = [run[-1].weights for run in runs if isinstance(run[-1], Finished)]
+    assert scores[0] == scores[1] == scores[2]
+    assert weights[0] == weights[1] == weights[2]
+
+
+def test_a_non_finite_loss_is_the_architectures_own_failure(tmp_path: Path, spec: JSON, monkeypatch: pytest.MonkeyPatch) -> None:
+    def poisoned(*args: object, **kwargs: object) -> nn.Module:
+        model = build_model(spec)
+        with torch.no_grad():
+            next(model.parameters()).fill_(float("inf"))
+        return model
+
+    monkeypatch.setattr(module, "build_model", poisoned)
+    context = EvaluationContext(make_config(tmp_path))
+    (failed,) = drive(evaluate(Job(5, spec, seed=0), context))
+    assert isinstance(failed, Failed)
+    assert failed.trial_number == 5
+    assert failed.reason.startswith("non-finite loss within the first")
+    assert not failed.retryable
+
+
+class Greedy(nn.Module):
+    """Asks for a petabyte in its forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.empty(10**15) * self.weight
+
+
+@pytest.mark.parametrize("free", [True, False])
+def test_out_of_memory_is_retried_only_where_others_use_the_device(
+    context: EvaluationContext, spec: JSON, monkeypatch: pytest.MonkeyPatch, free: bool
+) -> None:
+    monkeypatch.setattr(module, "build_model", lambda *arguments, **options: Greedy())
+    monkeypatch.setattr(module, "is_otherwise_free", lambda device: free)
+    (failed,) = drive(evaluate(Job(0, spec, seed=0), context))
+    assert isinstance(failed, Failed)
+    assert failed.reason.startswith("out of memory: ")
+    assert failed.retryable is not free
+    assert ("others use the device" in failed.reason) is not free
+
+
+def test_other_errors_of_torch_are_not_swallowed(context: EvaluationContext, spec: JSON, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: object, to_step: int) -> float:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(module.Trainer, "advance", broken)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        next(evaluate(Job(0, spec, seed=0), context))
+
+
+def test_what_out_of_memory_looks_like() -> None:
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"))
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert not is_out_of_memory(ValueError("out of memory"))
+
+
+def test_a_spec_that_cannot_be_built_is_a_callers_error(context: EvaluationContext) -> None:
+    with pytest.raises(InvalidInputError):
+        next(evaluate(Job(0, {"no": "spec"}, seed=0), context))
+
+
+def test_calibration_times_the_largest_and_estimates_the_typical(timing_context: EvaluationContext, spec: JSON) -> None:
+    calibration = calibrate(SPACE.largest().to_spec(), spec, timing_context)
+    assert calibration.largest_latency is not None
+    assert calibration.largest_latency.median_ms > 0
+    assert 0 < calibration.evaluation_s < 60
+
+
+def test_calibration_follows_the_length_of_the_recipe(tmp_path: Path, spec: JSON) -> None:
+    short, long = (
+        calibrate(spec, spec, EvaluationContext(make_config(tmp_path, replace(RECIPE, rungs=(steps,))))).evaluation_s
+        for steps in (10, 1000)
+    )
+    assert long > 5 * short
+
+
+def test_a_calibration_without_a_target_times_nothing(context: EvaluationContext, spec: JSON) -> None:
+    assert calibrate(spec, spec, context).largest_latency is None
+
+
+def test_a_config_crosses_processes_as_json(tmp_path: Path) -> None:
+    config = make_config(tmp_path, target="cpu")
+    assert EvaluationConfig.from_json(config.to_json()) == config
+
+
+def test_other_data_than_the_studys_are_refused(tmp_path: Path) -> None:
+    right = open_data("digits").fingerprint
+    assert EvaluationContext(replace(make_config(tmp_path), data_fingerprint=right)).source.fingerprint == right
+    with pytest.raises(InvalidInputError, match=r"differ from those of the study .* copy the same files to every node"):
+        EvaluationContext(replace(make_config(tmp_path), data_fingerprint="0" * 64))
+
+
+@pytest.mark.parametrize(
+    ("device", "message"), [("tpu9", "'tpu9' is unknown"), ("cuda:99", "'cuda:99' is not there"), ("meta", "'meta' cannot be used")]
+)
+def test_a_device_that_cannot_train_is_refused(tmp_path: Path, device: str, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        EvaluationContext(replace(make_config(tmp_path), device=device))
+
+
+def test_it_needs_neither_ray_nor_optuna_nor_ffcv() -> None:
+    check = "import sys, workers.evaluate; print(sorted({'ray', 'optuna', 'sqlalchemy', 'ffcv', 'sklearn'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
+    assert (result.stdout.strip(), result.stderr) == ("[]", "")

@@ -1,0 +1,166 @@
+"""Training: it learns, it repeats itself, it notices divergence, it lets others in."""
+
+import math
+import threading
+import time
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from workers.batches import Batches, TensorBatches
+from workers.device_lock import DeviceLock
+from workers.digits import load_digits_batches, make_canvases, open_digits
+from workers.recipe import Recipe
+from workers.train import SLICE_S, NonFiniteLossError, Trainer, learning_rate
+
+CPU = torch.device("cpu")
+RECIPE = Recipe(rungs=(20, 60), batch_size=64, learning_rate=5e-3, warmup=0.2)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> DeviceLock:
+    return DeviceLock("cpu", tmp_path)
+
+
+@pytest.fixture(scope="module")
+def batches() -> Batches:
+    """2,000 canvases to train on, 500 to validate on."""
+    source = open_digits()
+    train, validation = make_canvases("train", 2000), make_canvases("validation", 500)
+    return TensorBatches((train.images, train.labels), (validation.images, validation.labels), source, RECIPE, CPU)
+
+
+def tiny_net(seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    layers: list[nn.Module] = []
+    for width_in, width in ((1, 16), (16, 32), (32, 64)):
+        layers += [nn.Conv2d(width_in, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Dropout(0.1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+
+
+def make_trainer(batches: Batches, lock: DeviceLock, model: nn.Module | None = None, recipe: Recipe = RECIPE, seed: int = 0) -> Trainer:
+    return Trainer(model or tiny_net(seed), batches, recipe, seed=seed, device=CPU, locks=(lock,))
+
+
+def test_a_tiny_network_learns(batches: Batches, lock: DeviceLock) -> None:
+    scores = list(make_trainer(batches, lock).run())
+    assert [(score.rung, score.steps) for score in scores] == [(0, 20), (1, 60)]
+    assert scores[1].top1 > 0.25  # chance is 0.1
+    assert scores[1].loss < scores[0].loss < math.log(10) + 0.2
+    assert 0 < scores[0].duration_s < scores[1].duration_s
+
+
+def test_equal_seeds_give_bit_identical_results_whatever_happens_in_between(batches: Batches, lock: DeviceLock) -> None:
+    def disturbed(disturb: bool) -> tuple[list[float], Tensor]:
+        trainer = make_trainer(batches, lock, model := tiny_net(), seed=5)
+        scores = []
+        for score in trainer.run():
+            scores += [score.top1, score.loss]
+            if disturb:
+                torch.rand(1000)
+        return scores, torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+    (scores, weights), (scores_again, weights_again) = disturbed(False), disturbed(True)
+    assert scores == scores_again
+    assert torch.equal(weights, weights_again)
+    other = list(make_trainer(batches, lock, seed=6).run())
+    assert other[-1].loss != scores[-1]
+
+
+def test_the_schedule_rises_then_falls_to_zero() -> None:
+    recipe = Recipe(rungs=(100,), batch_size=1, learning_rate=0.5, warmup=0.2)
+    rates = [learning_rate(recipe, step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.5 / 20)
+    assert rates[19] == rates[20] == 0.5
+    assert rates[60] == pytest.approx(0.25)  # half-way down the cosine
+    assert learning_rate(recipe, 100) == pytest.approx(0)
+    assert all(a < b for a, b in pairwise(rates[:20]))
+    assert all(a > b for a, b in pairwise(rates[20:]))
+    assert learning_rate(replace(recipe, warmup=0.0), 0) == 0.5
+
+
+class Poisoned(nn.Module):
+    """A network whose output becomes NaN at one forward pass."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.net, self.at, self.passes = tiny_net(), at, 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.passes += 1
+        logits: Tensor = self.net(images)
+        return logits * float("nan") if self.passes == self.at else logits
+
+
+def test_a_non_finite_loss_is_noticed_at_once(batches: Batches, lock: DeviceLock) -> None:
+    trainer = make_trainer(batches, lock, Poisoned(at=3))
+    with pytest.raises(NonFiniteLossError, match="non-finite loss within the first"):
+        trainer.advance(60)
+    assert trainer.steps < 60
+
+
+def test_a_non_finite_logit_in_validation_is_noticed(batches: Batches, lock: DeviceLock) -> None:
+    with pytest.raises(NonFiniteLossError, match="non-finite logits after 0 steps"):
+        make_trainer(batches, lock, Poisoned(at=1)).validate()
+
+
+def test_an_absurd_learning_rate_diverges_or_stays_finite_but_never_scores_nan(batches: Batches, lock: DeviceLock) -> None:
+    recipe = replace(RECIPE, learning_rate=99.0, clip_grad_norm=1e9, rungs=(10,))
+    try:
+        scores = list(make_trainer(batches, lock, recipe=recipe).run())
+    except NonFiniteLossError:
+        return
+    assert all(math.isfinite(score.loss) for score in scores)
+
+
+def test_weight_decay_spares_norms_and_biases(batches: Batches, lock: DeviceLock) -> None:
+    trainer = make_trainer(batches, lock, model := tiny_net())
+    decayed = {id(p) for group in trainer._optimizer.param_groups if group["weight_decay"] > 0 for p in group["params"]}
+    assert decayed == {id(p) for p in model.parameters() if p.ndim > 1}
+
+
+def test_validation_neither_trains_nor_updates_statistics(batches: Batches, lock: DeviceLock) -> None:
+    trainer = make_trainer(batches, lock, model := tiny_net())
+    trainer.advance(5)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert trainer.validate() == trainer.validate()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert 0 <= trainer.validate(max_batches=1) <= 1
+
+
+def test_timing_gets_its_turn_within_a_slice_and_waiting_is_not_counted(batches: Batches, lock: DeviceLock, tmp_path: Path) -> None:
+    trainer = make_trainer(batches, lock)
+    trainer.advance(2)
+    waits: list[float] = []
+
+    def time_something() -> None:
+        other = DeviceLock("cpu", tmp_path)
+        time.sleep(0.05)
+        with other.exclusive() as waited_s:
+            waits.append(waited_s)
+            time.sleep(1.0)
+
+    timing = threading.Thread(target=time_something)
+    start, busy_before = time.monotonic(), trainer.busy_s
+    timing.start()
+    trainer.advance(60)
+    while timing.is_alive():  # on a fast machine the training may be over before the timing begins
+        trainer.validate(max_batches=1)
+    wall_s = time.monotonic() - start
+    assert waits[0] < SLICE_S + 1.0  # a slice, and a step that was begun at its end, on a busy machine
+    assert trainer.busy_s - busy_before <= wall_s - 0.9
+
+
+def test_digits_are_ready_for_training(lock: DeviceLock) -> None:
+    source = open_digits()
+    trainer = make_trainer(load_digits_batches(source, RECIPE, CPU), lock)
+    assert math.isfinite(trainer.advance(1))
