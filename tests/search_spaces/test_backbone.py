@@ -77,6 +77,7 @@ def test_features_only_gives_every_stage_through_timm(name: str) -> None:
 
 def test_forward_intermediates_takes_indices_and_stops_early() -> None:
     model = make("groupmixformer").eval()
+    model.norm.running_mean.fill_(1.0)
     every = model.forward_intermediates(images(), intermediates_only=True)
     assert len(every) == 3
     last_two = model.forward_intermediates(images(), indices=2, intermediates_only=True)
@@ -85,6 +86,7 @@ def test_forward_intermediates_takes_indices_and_stops_early() -> None:
     torch.testing.assert_close(first, every[:1])
     normed = model.forward_intermediates(images(), indices=[2], norm=True, intermediates_only=True)[0]
     torch.testing.assert_close(normed, model.forward_features(images()))
+    assert not torch.allclose(normed, every[2])
 
 
 def test_pruning_keeps_the_wanted_stages() -> None:
