@@ -1,6 +1,8 @@
 """Data sets by their text: digits, cifar10:DIR, cifar100:DIR, folder:DIR, beton:FILE."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -39,7 +41,8 @@ def open_data(text: str) -> DataSource:
         raise InvalidInputError(f"data {text!r} is unknown; expected {EXPECTED}")
     if (kind == "digits") == bool(path):
         raise InvalidInputError(f"data {text!r}: {'digits takes no path' if path else 'the path is missing'}; expected {EXPECTED}")
-    return KINDS[kind][0](text, kind, path)
+    source = KINDS[kind][0](text, kind, path)
+    return replace(source, text=f"{kind}:{Path(path).expanduser().resolve()}") if path else source
 
 
 def load_data(source: DataSource, recipe: Recipe, device: torch.device) -> Batches:

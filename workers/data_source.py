@@ -25,7 +25,7 @@ class DataSource:
     """A data set that `open_data` has found complete and readable. Nothing of it is held in memory."""
 
     text: str
-    """As given: digits, cifar10:DIR, ..."""
+    """What opens the same data from another working directory: as given, with an absolute path."""
     kind: str
     """The part of the text before the colon."""
     name: str

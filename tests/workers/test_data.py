@@ -113,6 +113,15 @@ def test_cifar10_is_read_with_its_hold_out(tmp_path: Path, inside: bool) -> None
     assert np.bincount(labels_of(batches)).tolist() == [2] * 10
 
 
+def test_a_relative_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_cifar10(tmp_path / "sets")
+    monkeypatch.chdir(tmp_path)
+    source = open_data("cifar10:sets")
+    assert source.text == f"cifar10:{tmp_path / 'sets'}"
+    monkeypatch.chdir("/")
+    assert open_data(source.text) == source
+
+
 def test_cifar10_normalises_the_pixels_of_the_files(tmp_path: Path) -> None:
     archive = write_cifar10(tmp_path)
     source = open_data(f"cifar10:{tmp_path}")
