@@ -8,7 +8,8 @@ event = events.send(True)               # RungReached; send(False) would stop it
 
 import gc
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -100,11 +101,17 @@ class EvaluationContext:
         assert self.target is not None
         return self._locks[device_identity(self.target.device)]
 
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Hold all locks shared. Work for a GPU keeps a core busy too, so it gives way to timing on either device."""
+        with ExitStack() as held:
+            for lock in self._locks.values():
+                held.enter_context(lock.shared())
+            yield
+
     def trainer(self, model: nn.Module, seed: int, recipe: Recipe | None = None) -> Trainer:
         """For the study's recipe, if no other is given."""
-        # Training on a GPU also keeps a core busy, so it gives way to timing on either device.
-        locks = tuple(self._locks.values())
-        return Trainer(model, self.batches, recipe or self.config.recipe, seed=seed, device=self.device, locks=locks)
+        return Trainer(model, self.batches, recipe or self.config.recipe, seed=seed, device=self.device, computing=self.computing)
 
 
 def evaluate(job: Job, context: EvaluationContext) -> Generator[Event, bool, None]:
@@ -128,7 +135,7 @@ def evaluate(job: Job, context: EvaluationContext) -> Generator[Event, bool, Non
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        failed = Failed(number, worker, f"out of memory: {str(error).splitlines()[0]}", retryable=False)
+        failed = Failed(number, worker, f"out of memory: {(str(error) or 'Python').splitlines()[0]}", retryable=False)
     finally:
         _collect(context.device)
     # Only here the traceback, and with it the model, is gone, and what is still missing belongs to others.
@@ -140,8 +147,9 @@ def evaluate(job: Job, context: EvaluationContext) -> Generator[Event, bool, Non
 def _evaluate(job: Job, context: EvaluationContext) -> Generator[Event, bool, None]:
     number, worker, recipe = job.trial_number, context.worker, context.config.recipe
     stopped = Finished(number, worker, context.device_name, weights=None)
-    torch.manual_seed(job.seed)
-    model = build_model(job.spec, drop_path_rate=recipe.drop_path_rate)
+    with context.computing():
+        torch.manual_seed(job.seed)
+        model = build_model(job.spec, drop_path_rate=recipe.drop_path_rate)
     if context.target:
         latency = measure(model, context.target, context.source.input_shape, context.target_lock)
         if not (yield LatencyMeasured(number, worker, latency)):
@@ -153,7 +161,8 @@ def _evaluate(job: Job, context: EvaluationContext) -> Generator[Event, bool, No
         if not last and not proceed:
             yield stopped
             return
-    weights = safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
+    with context.computing():
+        weights = safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
     yield Finished(number, worker, context.device_name, weights)
 
 

@@ -48,7 +48,7 @@ def tiny_net(seed: int = 0) -> nn.Sequential:
 
 
 def make_trainer(batches: Batches, lock: DeviceLock, model: nn.Module | None = None, recipe: Recipe = RECIPE, seed: int = 0) -> Trainer:
-    return Trainer(model or tiny_net(seed), batches, recipe, seed=seed, device=CPU, locks=(lock,))
+    return Trainer(model or tiny_net(seed), batches, recipe, seed=seed, device=CPU, computing=lock.shared)
 
 
 def test_a_tiny_network_learns(batches: Batches, lock: DeviceLock) -> None:
