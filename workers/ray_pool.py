@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import secrets
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -46,6 +47,10 @@ MAX_FAILED_STARTS = 3
 """In a row, over all workers; then the pool gives up."""
 OBJECT_STORE_BYTES = 200 * 2**20
 """Only trained weights pass through it; larger ones spill into the session's folder."""
+
+CONNECT_TIMEOUT_S = 5.0
+INIT_ERRORS = (RuntimeError, ValueError, OSError, RayError)
+"""What ray.init raises when it cannot do what it was asked for."""
 
 _ROOT = Path(__file__).resolve().parents[1]
 _TOKEN = secrets.token_hex(32)  # one per process, because Ray reads it once per process
@@ -104,6 +109,7 @@ class RayPool:
         make_work: Callable[[], Work] = training_work,
     ) -> None:
         _check(num_workers, trial_timeout_s, gpus_per_worker)
+        assert not ray.is_initialized(), "one pool at a time in one process"
         self._config, self._make_work = config, make_work
         self._trial_timeout_s = trial_timeout_s
         self._gpus = gpus_per_worker
@@ -309,16 +315,15 @@ class RayPool:
         Raises:
             EvaluatorError: if they have not room for all workers; the message has what was wrong with each node.
         """
-        probe = ray.remote(_probe)
+        probe = ray.remote(max_calls=1)(_probe)  # its process ends with it, and gives the device's memory back
         problems, room = [], {}
         nodes = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
-        probes = {probe.options(max_calls=1, **_resources(self._gpus, node)).remote(self._make_work, self._config): node for node in nodes}
+        probes = {probe.options(**_resources(self._gpus, node)).remote(self._make_work, self._config): node for node in nodes}
         for ref, node in probes.items():
             name = nodes[node]["NodeManagerHostname"]
             try:
                 fingerprint = ray.get(ref, timeout=START_TIMEOUT_S)
             except RayError as error:
-                ray.cancel(ref, force=True)
                 problems.append(f"{name}: {_reason(error)}")
                 continue
             self._target = self._target or fingerprint
@@ -343,8 +348,9 @@ def default_num_workers() -> int:
 
 
 def default_gpus_per_worker(num_workers: int) -> float:
-    """An equal share of the GPUs, at most one; 0 without a GPU."""
-    return min(1.0, _num_gpus() / num_workers)
+    """The largest share, at most a whole GPU, with which all workers find a place; 0 without a GPU."""
+    gpus = _num_gpus()
+    return 1 / max(1, math.ceil(num_workers / gpus)) if gpus else 0.0
 
 
 def _num_gpus() -> int:
@@ -409,7 +415,6 @@ def _start_local(num_workers: int, gpus_per_worker: float) -> str:
     gpus = num_workers * gpus_per_worker
     if gpus and gpus > _num_gpus():
         raise InvalidInputError(f"{num_workers} workers need {gpus:g} GPUs, and torch sees {_num_gpus()}; ask for fewer workers")
-    assert not ray.is_initialized(), "one pool at a time in one process"
     end_abandoned_sessions()
     folder = make_session_folder()
     variables = {
@@ -431,9 +436,11 @@ def _start_local(num_workers: int, gpus_per_worker: float) -> str:
                 object_store_memory=OBJECT_STORE_BYTES,
                 _temp_dir=f"{folder}/ray",  # Ray opens its own folder to everybody; ours, above it, stays private
             )
-    except BaseException:
+    except BaseException as error:
         ray.shutdown()
         end_processes((), folder)
+        if isinstance(error, INIT_ERRORS):
+            raise EvaluatorError(f"a local Ray does not start: {_describe(error)}") from error
         raise
     return folder
 
@@ -444,27 +451,25 @@ def _join(address: str) -> None:
     Raises:
         InvalidInputError: if nothing answers there.
     """
+    expected = "expected auto or HOST:PORT of a running cluster, on one of whose nodes this command runs"
+    host, colon, port = address.rpartition(":")
+    if address != "auto" and not (colon and port.isdecimal() and "/" not in host):
+        raise InvalidInputError(f"Ray address {address!r} is no address; {expected}")
     packages = [str(_ROOT / name) for name in ("nas", "search_spaces", "workers")]
-    runtime = {"py_modules": packages, "excludes": ["**/__pycache__"]}
-    if "://" in address:
-        raise InvalidInputError(f"Ray address {address!r}: expected auto or HOST:PORT; run this command on a node of the cluster")
-    with signals_kept():
-        try:
-            _init(address=address, runtime_env=runtime)
-        except (ConnectionError, EvaluatorError) as error:
-            raise InvalidInputError(
-                f"no Ray cluster answers at {address!r}; expected auto or HOST:PORT of a running one ({error})"
-            ) from error
+    try:
+        if address != "auto":
+            socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()  # Ray itself tries for minutes
+        with signals_kept():
+            _init(address=address, runtime_env={"py_modules": packages, "excludes": ["**/__pycache__"]})
+    except INIT_ERRORS as error:
+        raise InvalidInputError(f"no Ray cluster can be joined at {address!r} ({_describe(error)}); {expected}") from error
 
 
 def _init(**arguments: Any) -> None:
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # errors reach us as exceptions; those nobody waits for any more are no news
     # Messages about dead workers would go to stdout, through our progress display, with log_to_driver=False too.
     ray_worker.print_to_stdstream = _log_message
-    try:
-        ray.init(log_to_driver=False, configure_logging=False, **arguments)
-    except (RuntimeError, ValueError, OSError, RayError) as error:
-        raise EvaluatorError(f"Ray does not start: {_describe(error)}") from error
+    ray.init(log_to_driver=False, configure_logging=False, **arguments)
 
 
 def _log_message(data: Mapping[str, Any], ignore_prefix: bool) -> None:

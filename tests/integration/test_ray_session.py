@@ -15,7 +15,7 @@ import pytest
 from nas.errors import EvaluatorError, InvalidInputError
 from nas.records import ProcessId
 from tests.integration.quick_work import quick_pool
-from workers.processes import end_processes, is_alive
+from workers.processes import SESSION_VARIABLE, end_processes, is_alive
 
 pytestmark = pytest.mark.ray
 ROOT = Path(__file__).parents[2]
@@ -100,11 +100,11 @@ def test_an_interrupted_coordinator_closes_within_seconds(coordinator: tuple[sub
 
 
 def test_a_wrong_configuration_ends_the_pool_with_its_reason() -> None:
-    environment, handlers = dict(os.environ), [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     pool = quick_pool({"error": "data are not here"})
-    assert dict(os.environ) == environment
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
     try:
+        assert not {SESSION_VARIABLE, "RAY_AUTH_TOKEN"} & os.environ.keys(), "our other children must not look like Ray's"
+        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
         with pytest.raises(EvaluatorError, match=r"worker-\d cannot work: data are not here"):
             pool.calibrate({}, {})
     finally:
@@ -123,7 +123,9 @@ def test_a_wrong_configuration_ends_the_pool_with_its_reason() -> None:
         ({"trial_timeout_s": 0.0}, "time limit of a trial is 0.0 s"),
         ({"gpus_per_worker": -1.0}, "-1.0 GPUs per worker"),
         ({"gpus_per_worker": 1000.0}, "2 workers need 2000 GPUs, and torch sees"),
-        ({"ray_address": "ray://127.0.0.1:1"}, "expected auto or HOST:PORT"),
+        ({"ray_address": "ray://127.0.0.1:1"}, "is no address; expected auto or HOST:PORT"),
+        ({"ray_address": "here"}, "is no address; expected auto or HOST:PORT"),
+        ({"ray_address": "127.0.0.1:1"}, "no Ray cluster can be joined at '127.0.0.1:1' .ConnectionRefusedError"),
     ],
 )
 def test_wrong_arguments(options: dict[str, Any], message: str) -> None:
