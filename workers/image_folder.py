@@ -5,13 +5,12 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageFile
+from PIL import Image
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -177,7 +176,7 @@ def _image_files(folder: Path) -> list[Path]:
 def _check_images(text: str, files: Sequence[Path]) -> list[Size]:
     """Decode an even sample, then read the header of every image; returns the sizes of the sample."""
     sample = evenly(files, SAMPLE)
-    with _whole_images_only(), ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as pool:
+    with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as pool:
         sizes = list(pool.map(lambda file: _inspect(text, file, lambda image: image.load()), sample))
         deadline = time.monotonic() + CHECK_S
         checked = 0
@@ -187,17 +186,6 @@ def _check_images(text: str, files: Sequence[Path]) -> list[Size]:
                 break
             checked += len(list(pool.map(lambda file: _inspect(text, file, lambda image: None), files[start : start + 1024])))
     return sizes
-
-
-@contextmanager
-def _whole_images_only() -> Iterator[None]:
-    """timm tells Pillow to fill up truncated images with grey; here they are to be noticed."""
-    before = ImageFile.LOAD_TRUNCATED_IMAGES
-    ImageFile.LOAD_TRUNCATED_IMAGES = False
-    try:
-        yield
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 def _inspect(text: str, file: Path, read: Callable[[Image.Image], object]) -> Size:
