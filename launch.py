@@ -9,6 +9,7 @@ What a command does lives in the package that owns it; libraries that are slow t
 import contextlib
 import importlib.metadata
 import logging
+import os
 import re
 import shlex
 import signal
@@ -31,6 +32,7 @@ from nas.config import COST_OBJECTIVES, WARM_STARTS, SearchConfig
 from nas.errors import InvalidInputError, NasError
 from nas.establish import Identity, already_done, check_study, establish
 from nas.picks import EXPECTED, pick_trial
+from nas.processes import current_process
 from nas.progress import Progress
 from nas.protocols import Failed, Finished, Job, SearchSpace
 from nas.records import Lease, SearchRecord, TrialFacts
@@ -99,6 +101,8 @@ def cli(context: click.Context, /, quiet: bool, **options: Any) -> None:
 def run_search(options: dict[str, Any], quiet: bool) -> None:
     """Validate everything, then search in the study under its lease, and say how it ended."""
     config = _search_config(options)
+    # The URL may hold a password, and every process of Ray inherits the environment.
+    os.environ.pop("NAS_STORAGE", None)
 
     from search_spaces.registry import make_space
     from workers.data import open_data
@@ -355,7 +359,7 @@ def export(
 ) -> None:
     """Write a trial to a model zoo that plain timm loads."""
     from search_spaces.card import CardFacts
-    from search_spaces.zoo import export_model
+    from search_spaces.zoo import check_export, export_model
     from workers.data import open_data
 
     with _reading(storage) as store:
@@ -364,6 +368,7 @@ def export(
         trial = pick_trial(pick, store.front(search.study), facts, search.objectives[1])
         name = name or re.sub(r"[^A-Za-z0-9_-]", "-", f"{search.study}-t{trial.trial_number}")
         command = f"python launch.py export --study {shlex.quote(search.study)} --pick trial:{trial.trial_number} --retrain"
+        check_export(zoo=zoo, name=name, spec=trial.spec, onnx=onnx, overwrite=overwrite)
         if retrain:
             weights = _retrain(search, trial)
         elif trial.weights_path is None:
@@ -463,7 +468,7 @@ def _reading(url: str) -> Iterator[SqlStore]:
 @contextlib.contextmanager
 def _leased(store: SqlStore, study: str, say: Callable[[str], None]) -> Iterator[Lease]:
     """Own the study; end what a dead owner's Ray session left behind on this host."""
-    from workers.processes import current_process, end_processes
+    from workers.processes import end_processes
 
     lease = Lease(socket.gethostname(), current_process(), datetime.now(UTC))
     former = store.acquire_lease(study, lease, LEASE_STALE_S)
@@ -531,7 +536,7 @@ def main() -> None:
     try:
         cli(standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        click.echo(f"error: {error.format_message()}", err=True)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted; the state is saved, the same command continues", err=True)

@@ -59,7 +59,7 @@ class InstantEvaluator:
     def __init__(self) -> None:
         self._events: deque[Event] = deque()
 
-    def calibrate(self, largest: JSON, typical: JSON) -> Calibration:
+    def calibrate(self, slowest: JSON, typical: JSON) -> Calibration:
         return Calibration(self._latency(2.0), 0.0)
 
     def submit(self, job: Job) -> None:

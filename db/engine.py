@@ -76,7 +76,7 @@ def parse_url(url: str) -> URL:
 
 
 def _check_sqlite(url: URL, shown: str) -> URL:
-    if not url.database or url.database == ":memory:" or url.host or url.query:
+    if not url.database or url.database == ":memory:" or "\0" in url.database or url.host or url.query:
         raise InvalidInputError(f"the storage URL {shown} names no plain file: expected sqlite:///FILE (four slashes for an absolute path)")
     return url
 

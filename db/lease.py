@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import psutil
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
@@ -13,19 +12,6 @@ from nas.records import Lease, ProcessId
 
 IsAlive = Callable[[ProcessId], bool]
 """Whether a process of this host still runs."""
-
-# psutil derives the start time from the boot time, which follows the system clock: two readings may differ by the clock's correction.
-_START_TOLERANCE_S = 2.0
-
-
-def process_is_alive(process: ProcessId) -> bool:
-    """Whether that process runs on this host; a later process with the same number, or a killed one not yet reaped, does not count."""
-    try:
-        running = psutil.Process(process.pid)
-        same_start: bool = abs(running.create_time() - process.start_time) <= _START_TOLERANCE_S
-        return same_start and running.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def take_lease(connection: Connection, study: str, lease: Lease, stale_after_s: float, is_alive: IsAlive) -> Lease | None:

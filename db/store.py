@@ -12,12 +12,13 @@ from sqlalchemy.exc import IntegrityError
 from db.engine import make_engine, reading, writing
 from db.errors import translated_errors
 from db.fronts import insert_front, latest_front_faults, select_front, select_fronts, snapshot_faults
-from db.lease import IsAlive, process_is_alive, release_lease, renew_lease, select_lease, take_lease
+from db.lease import IsAlive, release_lease, renew_lease, select_lease, take_lease
 from db.migrate import ensure_schema
 from db.rows import search_record, search_values
 from db.tables import exports, searches, trainings
 from db.trials import insert_trial, search_row, select_trials, training_keys
 from nas.errors import InvalidInputError, NasError
+from nas.processes import is_alive
 from nas.records import Front, Lease, SearchRecord, TrialFacts
 
 
@@ -49,7 +50,7 @@ class SqlStore:
     its lease. Facts that are recorded are never changed, except that the weights of a trial may be forgotten.
     """
 
-    def __init__(self, engine: Engine, is_alive: IsAlive = process_is_alive) -> None:
+    def __init__(self, engine: Engine, is_alive: IsAlive = is_alive) -> None:
         """Use a database that has our tables, over an engine of db.engine.make_engine; most callers want open_store."""
         self._engine = engine
         self._reader = reading(engine)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
-from optuna.storages import BaseStorage
 
 from nas.config import SearchConfig
 from nas.errors import InvalidInputError, StudyMismatchError
@@ -20,7 +19,7 @@ from nas.proposals import Proposer
 from nas.protocols import Evaluator, SearchSpace, Store
 from nas.records import JSON, Costs, SearchRecord, TrialFacts
 from nas.search import Outcome
-from nas.study import SearchStudy, has_study
+from nas.study import SearchStudy, Storage, has_study
 
 # Free at every run; everything else of a SearchRecord stays as it was when the study was created.
 _FREE = {"study", "reference_point", "config", "code_version", "created"}
@@ -57,9 +56,7 @@ class Established:
     """What the search will do and cost, for people."""
 
 
-def check_study(
-    store: Store, storage: BaseStorage | None, config: SearchConfig, space: SearchSpace, identity: Identity
-) -> SearchRecord | None:
+def check_study(store: Store, storage: Storage | None, config: SearchConfig, space: SearchSpace, identity: Identity) -> SearchRecord | None:
     """Compare the recorded study of that name with what is wanted now.
 
     Args:
@@ -80,7 +77,7 @@ def check_study(
     return recorded
 
 
-def already_done(config: SearchConfig, space: SearchSpace, store: Store, storage: BaseStorage) -> Outcome | None:
+def already_done(config: SearchConfig, space: SearchSpace, store: Store, storage: Storage) -> Outcome | None:
     """Bring a study in order whose budget is reached, without starting any worker; None when there is something to do.
 
     Raises:
@@ -102,7 +99,7 @@ def establish(
     recorded: SearchRecord | None,
     evaluator: Evaluator,
     store: Store,
-    storage: BaseStorage,
+    storage: Storage,
     sampling: Callable[[], AbstractContextManager[object]],
 ) -> Established:
     """Create the study or continue it.
@@ -117,18 +114,17 @@ def establish(
     """
     facts = {trial.trial_number: trial for trial in store.facts(config.study)} if recorded is not None else {}
     if recorded is None:
-        largest = space.largest()
-        calibration = evaluator.calibrate(largest.to_spec(), _typical_spec(space))
-        latency = calibration.largest_latency
+        calibration = evaluator.calibrate(space.slowest().to_spec(), _typical_spec(space))
+        latency = calibration.reference_latency
         cost = config.limits.get(config.cost_objective)
         if cost is None:
-            cost = _cost_of(config.cost_objective, space.costs(largest), None if latency is None else latency.median_ms)
+            cost = _cost_of(config.cost_objective, space.costs(space.largest()), None if latency is None else latency.median_ms)
         record = _record(config, space, identity, (1 / identity.num_classes, cost), None if latency is None else latency.target)
         store.create_search(record)
         evaluation_s = calibration.evaluation_s
     else:
         record = recorded
-        evaluation_s = _mean_duration(facts) or evaluator.calibrate(space.largest().to_spec(), _typical_spec(space)).evaluation_s
+        evaluation_s = _mean_duration(facts) or evaluator.calibrate(space.slowest().to_spec(), _typical_spec(space)).evaluation_s
     study = SearchStudy(storage, config.study, config.objectives, space.genes, config.sampler, config.seed)
     waiting = study.reconcile(facts)
     known = {trial.arch_hash: trial for trial in facts.values()}

@@ -34,7 +34,9 @@ def pick_trial(pick: str, front: Front | None, facts: Mapping[int, TrialFacts], 
         member = {"knee": knee(front.members), "accuracy": front.members[-1], "latency": front.members[0]}[pick]
         return facts[member.trial_number]
     if cost_objective != "latency_ms":
-        raise InvalidInputError(f"--pick is {pick!r}, and the study's cost is {cost_objective}; expected knee, accuracy, latency or trial:N")
+        raise InvalidInputError(
+            f"--pick is {pick!r}, and the study's cost is {cost_objective}; expected knee, accuracy, latency or trial:N"
+        )
     within = [member for member in front.members if member.cost <= float(limit[1])]
     if not within:
         raise InvalidInputError(f"--pick is {pick!r}, and the fastest member of the front takes {front.members[0].cost:.4g} ms")

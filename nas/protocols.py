@@ -77,7 +77,14 @@ class SearchSpace(Protocol):
         ...
 
     def largest(self) -> Architecture:
-        """The architecture with the most macs that the genes reach (approximately is enough): the reference of a study."""
+        """The architecture with the most macs that the genes reach (approximately is enough): the reference of macs and param_count."""
+        ...
+
+    def slowest(self) -> Architecture:
+        """The architecture that is expected to take longest, whatever the device: the reference of latency_ms.
+
+        Small kernels cost time and few macs, so this is not always the largest one.
+        """
         ...
 
     def draw(self, architecture: Architecture) -> str:
@@ -146,8 +153,8 @@ Event = LatencyMeasured | RungReached | Finished | Failed
 class Calibration:
     """What is measured before a search spends anything."""
 
-    largest_latency: Latency | None
-    """Of the reference architecture; None when the study asks for no latency."""
+    reference_latency: Latency | None
+    """Of the slowest architecture; None when the study asks for no latency."""
     evaluation_s: float
     """Estimated duration of one evaluation (timing and training) on one worker."""
 
@@ -158,8 +165,8 @@ class Evaluator(Protocol):
     @property
     def num_workers(self) -> int: ...
 
-    def calibrate(self, largest: JSON, typical: JSON) -> Calibration:
-        """Time the spec `largest` and estimate the evaluation of the spec `typical`, by doing a small part of it.
+    def calibrate(self, slowest: JSON, typical: JSON) -> Calibration:
+        """Time the spec `slowest` and estimate the evaluation of the spec `typical`, by doing a small part of it.
 
         Raises:
             EvaluatorError: if no worker can do it; the message has the reason.

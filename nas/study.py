@@ -22,6 +22,9 @@ from nas.errors import NasError
 from nas.records import Gene, Genotype, Objectives, TrialFacts
 from nas.sampler import make_sampler
 
+Storage = BaseStorage
+"""What keeps the recorded study."""
+
 DIRECTIONS = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
 _STATES = {
     "COMPLETE": TrialState.COMPLETE,

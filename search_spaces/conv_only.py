@@ -93,6 +93,9 @@ class ConvOnly:
     def largest(self) -> protocols.Architecture:
         return costliest(self)
 
+    def slowest(self) -> protocols.Architecture:
+        return self.largest()
+
     def draw(self, architecture: protocols.Architecture) -> str:
         assert isinstance(architecture, Architecture)
         return draw(architecture)

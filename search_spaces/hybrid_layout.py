@@ -124,6 +124,14 @@ class HybridLayout:
     def _largest(self) -> protocols.Architecture:
         return costliest(self)
 
+    def slowest(self) -> protocols.Architecture:
+        """Every stage at full depth, a convolution and group-mix attention in each block, as wide as that attention allows."""
+        genotype = {gene.name: gene.values[-1] for gene in self.genes}
+        for gene in self.genes:
+            choice = {"pattern": "fused_serial", "attention": "group_mix", "conv": "mbconv"}.get(gene.name.partition("_")[2])
+            genotype |= {gene.name: choice} if choice else {}
+        return self.architecture(self._fit_sizes(genotype))
+
     def draw(self, architecture: protocols.Architecture) -> str:
         assert isinstance(architecture, Architecture)
         return draw(architecture)

@@ -82,6 +82,9 @@ class TinySpace:
     def largest(self) -> TinyArchitecture:
         return self.architecture(dict.fromkeys(("depth", "width", "kernel"), self.levels))
 
+    def slowest(self) -> TinyArchitecture:
+        return self.largest()
+
     def draw(self, architecture: TinyArchitecture) -> str:
         return f'<svg xmlns="http://www.w3.org/2000/svg"><text>{architecture.layout()}</text></svg>'
 
@@ -120,9 +123,9 @@ class ScriptedEvaluator:
     _jobs: dict[int, tuple[Job, deque[Event]]] = field(default_factory=dict)
     _ready: deque[Event] = field(default_factory=deque)
 
-    def calibrate(self, largest: JSON, typical: JSON) -> Calibration:
+    def calibrate(self, slowest: JSON, typical: JSON) -> Calibration:
         self.calibrations += 1
-        return Calibration(latency_of(largest) if self.with_latency else None, evaluation_s=0.01)
+        return Calibration(latency_of(slowest) if self.with_latency else None, evaluation_s=0.01)
 
     def submit(self, job: Job) -> None:
         assert len(self._jobs) < self.num_workers, "more jobs than workers"

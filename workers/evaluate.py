@@ -166,17 +166,17 @@ def _evaluate(job: Job, context: EvaluationContext) -> Generator[Event, bool, No
     yield Finished(number, worker, context.device_name, weights)
 
 
-def calibrate(largest: JSON, typical: JSON, context: EvaluationContext) -> Calibration:
-    """Time the spec `largest`, and estimate the evaluation of the spec `typical` from a few steps of it.
+def calibrate(slowest: JSON, typical: JSON, context: EvaluationContext) -> Calibration:
+    """Time the spec `slowest`, and estimate the evaluation of the spec `typical` from a few steps of it.
 
     Raises:
         RuntimeError: what torch raises if one of them does not run on this device.
     """
     recipe, shape = context.config.recipe, context.source.input_shape
-    largest_latency = None
+    reference_latency = None
     timing_s = 0.0
     if context.target:
-        largest_latency = measure(build_model(largest), context.target, shape, context.target_lock)
+        reference_latency = measure(build_model(slowest), context.target, shape, context.target_lock)
         start = time.monotonic()
         measure(build_model(typical), context.target, shape, context.target_lock)
         timing_s = time.monotonic() - start
@@ -193,7 +193,7 @@ def calibrate(largest: JSON, typical: JSON, context: EvaluationContext) -> Calib
     validation_s = (trainer.busy_s - started_s) / min(2, context.batches.num_validation) * context.batches.num_validation
     del trainer
     _collect(context.device)
-    return Calibration(largest_latency, timing_s + recipe.steps * step_s + len(recipe.rungs) * validation_s)
+    return Calibration(reference_latency, timing_s + recipe.steps * step_s + len(recipe.rungs) * validation_s)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

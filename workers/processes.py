@@ -1,6 +1,6 @@
 """Know processes for certain, and end those that a dead coordinator's Ray session left behind.
 
-A process number is reused by the operating system, so a process is (number, start time). Ray's processes are found by three marks, because
+Ray's processes are found by three marks, because
 none is on all of them: the list that the coordinator wrote into its lease; the variable SESSION_VARIABLE in their environment (the
 agents overwrite theirs with a title); the session's folder in the command line or among the open files of a program of Ray's. Nothing else
 is ended: somebody who reads a log of the session keeps the reader.
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import psutil
 
+from nas.processes import current_process, find_process, is_alive, process_id
 from nas.records import ProcessId
 
 SESSION_VARIABLE = "NAS_RAY_SESSION"
@@ -29,23 +30,8 @@ GRACE_S = 2.0
 _OWNER_FILE = "coordinator.json"
 _ROUNDS = 5
 """A process may start another one while it is being ended; one that outlives this many rounds hangs in the kernel."""
-_SAME_START_S = 1.5
-"""The start time is counted from the boot time, which follows the clock's corrections; a number is not reused as fast as this."""
 _LONGEST_BASE = 20
 """Ray puts sockets some 85 characters below this, and the path of a socket has at most 107."""
-
-
-def current_process() -> ProcessId:
-    return process_id(psutil.Process())
-
-
-def process_id(process: psutil.Process) -> ProcessId:
-    return ProcessId(process.pid, process.create_time())
-
-
-def is_alive(process: ProcessId) -> bool:
-    """Whether this very process still runs; a zombie, which only waits for its parent to notice, is dead."""
-    return _find(process) is not None
 
 
 def make_session_folder() -> str:
@@ -110,19 +96,10 @@ def end_processes(processes: Sequence[ProcessId], ray_session: str) -> list[int]
 
 
 def _survivors(processes: Iterable[ProcessId], ray_session: str) -> list[psutil.Process]:
-    known = [found for process in processes if (found := _find(process)) is not None]
+    known = [found for process in processes if (found := find_process(process)) is not None]
     marked = [process for process in psutil.process_iter() if _belongs(process, ray_session)] if ray_session else []
     own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     return [process for process in {*known, *marked} if process.pid not in own]
-
-
-def _find(process: ProcessId) -> psutil.Process | None:
-    try:
-        found = psutil.Process(process.pid)
-        same = abs(found.create_time() - process.start_time) < _SAME_START_S
-        return found if same and found.status() != psutil.STATUS_ZOMBIE else None
-    except psutil.NoSuchProcess:
-        return None
 
 
 def _belongs(process: psutil.Process, ray_session: str) -> bool:

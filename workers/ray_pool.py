@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private import utils as ray_utils
 from ray._private import worker as ray_worker
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -144,12 +145,12 @@ class RayPool:
         """Every process of the local Ray as of now; none in a cluster, where Ray itself ends what a dead coordinator left."""
         return session_processes(self.session_folder) if self.session_folder else ()
 
-    def calibrate(self, largest: JSON, typical: JSON) -> Calibration:
+    def calibrate(self, slowest: JSON, typical: JSON) -> Calibration:
         """See Evaluator; done on the first worker that is up."""
         while not (ready := [seat for seat in self._seats if seat.ready]):
             self.events(timeout_s=1.0)
         try:
-            calibration: Calibration = ray.get(ready[0].actor.calibrate.remote(largest, typical), timeout=self._trial_timeout_s)
+            calibration: Calibration = ray.get(ready[0].actor.calibrate.remote(slowest, typical), timeout=self._trial_timeout_s)
         except RayError as error:
             raise EvaluatorError(f"{ready[0].name} cannot evaluate this space: {_reason(error)}") from error
         return calibration
@@ -469,6 +470,8 @@ def _init(**arguments: Any) -> None:
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # errors reach us as exceptions; those nobody waits for any more are no news
     # Messages about dead workers would go to stdout, through our progress display, with log_to_driver=False too.
     ray_worker.print_to_stdstream = _log_message
+    # Ray records the command line of its driver, and ours may hold the password of a storage URL.
+    ray_utils.get_entrypoint_name = lambda: "launch.py"
     ray.init(log_to_driver=False, configure_logging=False, **arguments)
 
 

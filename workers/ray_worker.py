@@ -56,9 +56,9 @@ class Worker:
         self._context = self._work.open(self._config, self._name)
         return self._work.fingerprint(self._context)
 
-    def calibrate(self, largest: JSON, typical: JSON) -> Calibration:
+    def calibrate(self, slowest: JSON, typical: JSON) -> Calibration:
         """See Evaluator."""
-        return self._work.calibrate(largest, typical, self._context)
+        return self._work.calibrate(slowest, typical, self._context)
 
     def start(self, job: Job) -> Event:
         """The first event of a job."""

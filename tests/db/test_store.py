@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
-from db.lease import process_is_alive, take_lease
+from db.lease import take_lease
 from db.store import SqlStore, open_store
 from db.tables import front_members, fronts, metadata, trainings
 from nas.errors import InvalidInputError, StudyLockedError
 from nas.front import FrontKeeper
+from nas.processes import is_alive
 from tests.contracts.store_contract import REFERENCE, StoreContract, complete_trial, dead_process, lease_of, live_process, search_record
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def test_the_loser_of_a_race_for_a_free_study_is_told_the_winner(postgres_store:
 
     loser = threading.Thread(target=lose)
     with postgres_store._writing() as connection:
-        take_lease(connection, "raced", winner, 60.0, process_is_alive)
+        take_lease(connection, "raced", winner, 60.0, is_alive)
         loser.start()
         while not someone_waits_for_a_lock(postgres_store):
             pass

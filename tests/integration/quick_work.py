@@ -61,7 +61,7 @@ def _open(config: JSON, name: str) -> str:
     return name
 
 
-def _calibrate(largest: JSON, typical: JSON, name: str) -> Calibration:
+def _calibrate(slowest: JSON, typical: JSON, name: str) -> Calibration:
     return Calibration(quick_latency(), 1.0)
 
 

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from nas.errors import EvaluatorError, InvalidInputError
+from nas.processes import is_alive
 from nas.records import ProcessId
 from tests.integration.quick_work import quick_pool
-from workers.processes import SESSION_VARIABLE, end_processes, is_alive
+from workers.processes import SESSION_VARIABLE, end_processes
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
 ROOT = Path(__file__).parents[2]
 
 
@@ -131,3 +132,23 @@ def test_a_wrong_configuration_ends_the_pool_with_its_reason() -> None:
 def test_wrong_arguments(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         quick_pool(**options)
+
+
+def test_ray_does_not_learn_the_command_line() -> None:
+    """It may hold the password of a storage URL, and Ray keeps and logs the command line of whoever starts it."""
+    script = """
+import pathlib, sys
+from ray._private.state import jobs
+from tests.integration.quick_work import quick_pool
+
+if __name__ == "__main__":
+    pool = quick_pool(num_workers=1)
+    try:
+        assert "hunter2" in sys.argv[1]
+        assert all("hunter2" not in str(job) for job in jobs()) and jobs()
+        files = [path for path in pathlib.Path(pool.session_folder).rglob("*") if path.is_file()]
+        assert files and not [path for path in files if b"hunter2" in path.read_bytes()]
+    finally:
+        pool.close()
+"""
+    subprocess.run([sys.executable, "-c", script, "--storage=x://me:hunter2@host"], cwd=ROOT, check=True, timeout=120)

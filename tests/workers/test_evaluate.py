@@ -184,10 +184,10 @@ def test_a_spec_that_cannot_be_built_is_a_callers_error(context: EvaluationConte
         next(evaluate(Job(0, {"no": "spec"}, seed=0), context))
 
 
-def test_calibration_times_the_largest_and_estimates_the_typical(timing_context: EvaluationContext, spec: JSON) -> None:
+def test_calibration_times_the_slowest_and_estimates_the_typical(timing_context: EvaluationContext, spec: JSON) -> None:
     calibration = calibrate(SPACE.largest().to_spec(), spec, timing_context)
-    assert calibration.largest_latency is not None
-    assert calibration.largest_latency.median_ms > 0
+    assert calibration.reference_latency is not None
+    assert calibration.reference_latency.median_ms > 0
     assert 0 < calibration.evaluation_s < 60
 
 
@@ -200,7 +200,7 @@ def test_calibration_follows_the_length_of_the_recipe(tmp_path: Path, spec: JSON
 
 
 def test_a_calibration_without_a_target_times_nothing(context: EvaluationContext, spec: JSON) -> None:
-    assert calibrate(spec, spec, context).largest_latency is None
+    assert calibrate(spec, spec, context).reference_latency is None
 
 
 def test_a_config_crosses_processes_as_json(tmp_path: Path) -> None:

@@ -14,17 +14,15 @@ from pathlib import Path
 import psutil
 import pytest
 
+from nas.processes import current_process, is_alive, process_id
 from nas.records import ProcessId
 from workers import processes
 from workers.processes import (
     SESSION_VARIABLE,
-    current_process,
     end_abandoned_sessions,
     end_processes,
     environment,
-    is_alive,
     make_session_folder,
-    process_id,
     signals_kept,
 )
 

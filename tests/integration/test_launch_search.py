@@ -1,0 +1,132 @@
+"""Whole searches from the command line: killed, stopped, repeated, on PostgreSQL."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import psutil
+import pytest
+
+from db.engine import engine_kwargs
+
+ROOT = Path(__file__).resolve().parents[2]
+SPACE = ["--space", "conv_only"]
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(600)]
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "NAS_STORAGE"}
+    command = [sys.executable, str(ROOT / "launch.py"), *arguments]
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    output, _ = process.communicate(timeout=400)
+    return process.returncode, output
+
+
+def run(folder: Path, *arguments: str) -> tuple[int, str]:
+    return finish(start(folder, *arguments))
+
+
+def wait_until_evaluated(process: subprocess.Popen[str], count: int) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if (match := re.match(r"evaluated (\d+)/", line)) and int(match[1]) >= count:
+            return
+    pytest.fail("the search ended early")
+
+
+def trials(url: str, study: str) -> list[optuna.trial.FrozenTrial]:
+    storage = optuna.storages.RDBStorage(url, engine_kwargs=engine_kwargs(url))
+    try:
+        return optuna.load_study(study_name=study, storage=storage).trials
+    finally:
+        storage.engine.dispose()
+
+
+def ray_processes(folder: Path) -> list[psutil.Process]:
+    """Processes that work in the folder of the test: those of its searches and nothing else on the machine."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.cwd() == str(folder) and process.pid != os.getpid():
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_two_kills_and_a_stop_end_in_the_exact_budget(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/runs/nas.db"
+    arguments = [*SPACE, "--budget", "9", "--study", "s", "--workers", "2"]
+    for count in (2, 4):
+        process = start(tmp_path, *arguments)
+        wait_until_evaluated(process, count)
+        process.kill()
+        process.communicate()
+    process = start(tmp_path, *arguments)
+    wait_until_evaluated(process, 6)
+    code, output = run(tmp_path, *arguments)
+    assert code == 1
+    assert re.search(rf"error: .*{process.pid}", output), output
+    process.send_signal(signal.SIGTERM)
+    signalled = time.monotonic()
+    code, output = finish(process)
+    assert time.monotonic() - signalled < 10
+    assert code == 130
+    assert "the same command continues" in output
+    assert {trial.state.name for trial in trials(url, "s")} <= {"COMPLETE", "WAITING"}
+    assert ray_processes(tmp_path) == []
+
+    code, output = run(tmp_path, *arguments)
+    assert code == 0
+    recorded = trials(url, "s")
+    assert [trial.state.name for trial in recorded] == ["COMPLETE"] * 9
+    assert len({trial.user_attrs["arch_hash"] for trial in recorded}) == 9
+    assert ray_processes(tmp_path) == []
+    assert "front check   the recorded front equals the facts" in run(tmp_path, "status", "--study", "s")[1]
+
+
+def test_a_killed_worker_is_replaced_and_its_trial_tried_again(tmp_path: Path) -> None:
+    process = start(tmp_path, *SPACE, "--budget", "5", "--study", "s", "--workers", "2")
+    wait_until_evaluated(process, 1)
+    worker = next(child for child in psutil.Process(process.pid).children(recursive=True) if "Worker." in " ".join(child.cmdline()))
+    worker.kill()
+    code, output = finish(process)
+    assert code == 0, output
+    recorded = trials(f"sqlite:///{tmp_path}/runs/nas.db", "s")
+    assert [trial.state.name for trial in recorded] == ["COMPLETE"] * 5
+    assert ray_processes(tmp_path) == []
+
+
+def test_same_seed_gives_the_identical_study_with_real_training(tmp_path: Path) -> None:
+    studies = []
+    for name in ("a", "b"):
+        code, output = run(tmp_path, *SPACE, "--budget", "4", "--study", name, "--workers", "1", "--objectives", "top1,macs", "--seed", "7")
+        assert code == 0, output
+        studies.append([(t.params, t.values) for t in trials(f"sqlite:///{tmp_path}/runs/nas.db", name)])
+    assert studies[0] == studies[1]
+
+
+@pytest.mark.postgres
+def test_search_on_postgres_keeps_the_password_to_itself(tmp_path: Path, empty_postgres_url: str) -> None:
+    password = re.search(r"://[^:]+:([^@]+)@", empty_postgres_url)
+    code, output = run(tmp_path, *SPACE, "--budget", "3", "--study", "s", "--storage", empty_postgres_url)
+    assert code == 0, output
+    assert [trial.state.name for trial in trials(empty_postgres_url, "s")] == ["COMPLETE"] * 3
+    code, table = run(tmp_path, "pareto", "--storage", empty_postgres_url)
+    assert code == 0
+    code, exported = run(tmp_path, "export", "--storage", empty_postgres_url, "--pick", "accuracy")
+    assert code == 0, exported
+    if password is not None:
+        files = [path for path in tmp_path.rglob("*") if path.is_file()]
+        assert files
+        assert not [path for path in files if password[1].encode() in path.read_bytes()]
+        assert password[1] not in output + table + exported

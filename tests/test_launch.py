@@ -1,0 +1,92 @@
+"""The command line without a search: what bad input and read commands give."""
+
+from pathlib import Path
+
+import pytest
+
+import launch
+
+SEARCH = ["--space", "hybrid_layout", "--budget", "5"]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Run a command line in an empty folder; gives exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NAS_STORAGE", raising=False)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["launch.py", *arguments])
+        code = 0
+        try:
+            launch.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        output = capsys.readouterr()
+        return code, output.out, output.err
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--space", "nope", "--budget", "5"], "unknown space 'nope'; expected one of conv_only, hybrid_layout"),
+        (["--space", "hybrid_layout", "--budget", "0"], "--budget is 0"),
+        (["--space", "hybrid_layout"], "a search needs --budget"),
+        (["--space", "hybrid_layout", "--budget", "many"], "'many' is not a valid integer"),
+        ([*SEARCH, "--scale", "huge"], "unknown scale 'huge'"),
+        ([*SEARCH, "--sampler", "best"], "unknown sampler 'best'"),
+        ([*SEARCH, "--workers", "0"], "--workers is 0"),
+        ([*SEARCH, "--objectives", "top1,top5"], "--objectives is 'top1,top5'"),
+        ([*SEARCH, "--latency-target", "abacus"], "the kind 'abacus' is unknown"),
+        ([*SEARCH, "--max-latency-ms", "-1"], "--max-latency-ms is -1.0; expected a positive number"),
+        ([*SEARCH, "--warm-start", "lukewarm"], "--warm-start is 'lukewarm'"),
+        ([*SEARCH, "--data", "cifar10:nowhere"], "'nowhere'"),
+        ([*SEARCH, "--data", "mnist"], "'mnist'"),
+        ([*SEARCH, "--storage", "sqlite:///missing\0/nas.db"], "storage"),
+        ([*SEARCH, "--storage", "mysql://me:hunter2@host/db"], "mysql"),
+        ([*SEARCH, "--storage", "postgresql+psycopg://me:hunter2@127.0.0.1:1/db"], "does not answer"),
+        ([*SEARCH, "--study", "a/b"], "--study is 'a/b'"),
+        (["status"], "there is no database"),
+        (["pareto"], "there is no database"),
+        (["export"], "there is no database"),
+        (["dashboard"], "there is no database"),
+        (["spaces", "--scale", "huge"], "unknown scale 'huge'"),
+        (["no-such-command"], "No such command"),
+    ],
+)
+def test_bad_input_gives_one_line_and_leaves_nothing_behind(run, tmp_path: Path, arguments: list[str], message: str) -> None:
+    code, out, err = run(*arguments)
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1
+    assert "hunter2" not in out + err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_image_folder_with_one_class_is_refused(run, tmp_path: Path) -> None:
+    from PIL import Image
+
+    for split in ("train", "val"):
+        (tmp_path / "data" / split / "cat").mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "data" / split / "cat" / "0.png")
+    code, _, err = run(*SEARCH, "--data", f"folder:{tmp_path}/data")
+    assert code == 2
+    assert "1 class" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_spaces_are_listed_with_their_genes(run) -> None:
+    code, out, _ = run("spaces")
+    assert code == 0
+    assert "hybrid_layout, scale nano" in out
+    assert "conv_only, scale nano" in out
+    for gene in ("stem", "stage1_pattern", "stage2_attention", "stage3_group_sizes"):
+        assert gene in out
+
+
+def test_help_without_arguments(run) -> None:
+    code, out, _ = run()
+    assert code == 0
+    assert "--space" in out and "pareto" in out
