@@ -9,6 +9,7 @@ Two architectures are equal when the networks are: a field that a block does not
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -29,6 +30,17 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "Architecture.head_norm": ("batch", "layer"),
 }
 """Field -> the names it takes; what each of them is stands in docs/space.md."""
+
+_CONV_FIELDS = ("kernel", "conv_ratio")
+_ATTENTION_FIELDS = ("heads", "head_dim", "position", "ffn", "ffn_ratio")
+USED_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "mbconv": (*_CONV_FIELDS, "se_ratio"),
+    "dwconv": (*_CONV_FIELDS, "layer_scale"),
+    "key_only": _ATTENTION_FIELDS,
+    "group_mix": (*_ATTENTION_FIELDS, "group_sizes", "conv_branch"),
+    "full": _ATTENTION_FIELDS,
+}
+"""Convolution or attention -> the fields of a block that it reads; all others keep their neutral value."""
 
 ATTENTION_SYMBOLS = {"key_only": "K", "group_mix": "G", "full": "F"}
 CONV_SYMBOLS = {"mbconv": "M", "dwconv": "D"}
@@ -175,12 +187,11 @@ def _field(annotation: Any, data: Any, path: str) -> Any:
 
 
 def _scalar(cls: type, data: Any, path: str) -> Any:
-    value = float(data) if cls is float and type(data) is int else data
-    if type(value) is not cls:
+    if type(data) is not cls and not (cls is float and type(data) is int):
         raise InvalidInputError(f"{path} is {data!r}; expected a value of type {cls.__name__}")
-    if isinstance(value, int | float) and not 0 <= value < math.inf:
+    if isinstance(data, int | float) and not 0 <= data <= sys.float_info.max:
         raise InvalidInputError(f"{path} is {data!r}; expected a finite number that is not negative")
-    return value
+    return data + 0.0 if cls is float else data  # one text for one value: 1 becomes 1.0, and -0.0 becomes 0.0
 
 
 def _check(architecture: Architecture) -> None:
@@ -190,9 +201,16 @@ def _check(architecture: Architecture) -> None:
         raise InvalidInputError(f"spec has image_size {architecture.image_size} and a total stride of {stride}; expected a multiple of it")
     if architecture.in_chans < 1 or architecture.stem.width < 2:
         raise InvalidInputError("spec has no input channels or a stem of fewer than 2 channels; expected at least 1 and 2")
+    in_width = architecture.stem.width
     for number, stage in enumerate(architecture.stages):
         if not stage.blocks or stage.width < 1:
             raise InvalidInputError(f"spec.stages[{number}] has {len(stage.blocks)} blocks of {stage.width} channels; expected at least 1")
+        if stage.stride > 2 or (stage.downsample == "none" and (stage.stride, stage.width) != (1, in_width)):
+            raise InvalidInputError(
+                f"spec.stages[{number}] has stride {stage.stride}, {in_width} channels before and {stage.width} in it, and downsample "
+                f"{stage.downsample!r}; expected stride 1 or 2, and with 'none' stride 1 and as many channels as before"
+            )
+        in_width = stage.width
         for index, block in enumerate(stage.blocks):
             problem = _block_problem(block, stage.width)
             if problem:
@@ -208,11 +226,23 @@ def _block_problem(block: BlockSpec, width: int) -> str:
         f"kind {block.kind} and attention {block.attention!r}": (block.kind == "conv") != (block.attention == ""),
         f"kernel {block.kernel}; expected an odd number": block.conv != "" and block.kernel % 2 == 0,
         "mbconv without conv_ratio; expected at least 1": block.conv == "mbconv" and block.conv_ratio == 0,
-        f"attention {block.attention!r} and group_sizes {list(block.group_sizes)}": (block.attention == "group_mix") != (segments > 0),
+        f"attention {block.attention!r} and group_sizes {list(block.group_sizes)}": (block.attention == "group_mix")
+        != (block.group_sizes != ()),
         f"group_sizes {list(block.group_sizes)}; expected odd kernels": any(kernel % 2 == 0 for kernel in block.group_sizes),
         f"{segments} segments for {width} channels; expected a divisor": segments > 0 and width % segments > 0,
         f"{block.heads} heads of {block.head_dim} channels; expected {attended:g} channels in all": block.attention != ""
         and block.heads * block.head_dim != attended,
         f"ffn {block.ffn!r} and ffn_ratio {block.ffn_ratio}": (block.ffn == "none") != (block.ffn_ratio == 0),
     }
-    return next((problem for problem, present in problems.items() if present), "")
+    return next((problem for problem, present in problems.items() if present), _unused_field(block))
+
+
+def _unused_field(block: BlockSpec) -> str:
+    """A field with a value that changes nothing in the network, and would give it a second hash; or ""."""
+    used = {"kind", "conv", "attention", *USED_FIELDS.get(block.conv, ()), *USED_FIELDS.get(block.attention, ())}
+    given = {field.name: getattr(block, field.name) for field in fields(block) if field.name not in used}
+    idle = next((name for name, value in given.items() if value != _NEUTRAL[name]), "")
+    return f"{idle} {given[idle]!r}, which it does not use; expected {_NEUTRAL[idle]!r}" if idle else ""
+
+
+_NEUTRAL: Mapping[str, Any] = {field.name: field.default for field in fields(BlockSpec)}

@@ -94,11 +94,47 @@ BLOCK = "stages.0.blocks.1"
         (at(f"{BLOCK}.ffn", "none"), r"has ffn 'none' and ffn_ratio 4"),
         (at("stages.0.blocks.0.kernel", 4), r"kernel 4; expected an odd number"),
         (at("stages.1.blocks.0.conv_ratio", 0), r"mbconv without conv_ratio"),
+        (at("stages.0.blocks.0.layer_scale", 10**400), r"expected a finite number that is not negative"),
+        (at(f"{BLOCK}.group_sizes", []), r"has attention 'group_mix' and group_sizes \[\]"),
+        (at("stem.width", 40), r"spec\.stages\[0\] has stride 1, 40 channels before and 80 in it, and downsample 'none'"),
+        (at("stages.1.downsample", "none"), r"spec\.stages\[1\] has stride 2, 80 channels before and 160 in it, and downsample 'none'"),
+        (at("stages.1.stride", 4), r"spec\.stages\[1\] has stride 4"),
     ],
 )
 def test_a_spec_that_cannot_be_built_is_refused_with_the_reason(spec: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         Architecture.from_spec(spec)
+
+
+@pytest.mark.parametrize(
+    ("block", "field", "value"),
+    [
+        (0, "heads", 4),
+        (0, "head_dim", 20),
+        (0, "position", "cpe"),
+        (0, "se_ratio", 0.25),
+        (1, "kernel", 3),
+        (1, "conv_ratio", 4),
+        (1, "layer_scale", 1e-6),
+    ],
+)
+def test_a_field_that_a_block_does_not_use_must_be_neutral(block: int, field: str, value: Any) -> None:
+    # Otherwise one network would have two hashes.
+    with pytest.raises(InvalidInputError, match=rf"blocks\[{block}\] has {field} {value!r}, which it does not use"):
+        Architecture.from_spec(at(f"stages.0.blocks.{block}.{field}", value))
+
+
+def test_a_feed_forward_in_a_convolution_block_is_refused() -> None:
+    # It would be counted in the costs and not be built.
+    blocks = (replace(CONV, ffn="mlp", ffn_ratio=4),)
+    wrong = replace(ARCHITECTURE, stages=(replace(ARCHITECTURE.stages[0], blocks=blocks),))
+    with pytest.raises(InvalidInputError, match="has ffn 'mlp', which it does not use; expected 'none'"):
+        Architecture.from_spec(wrong.to_spec())
+
+
+def test_equal_numbers_have_one_hash() -> None:
+    whole, negative = at("stages.0.blocks.0.layer_scale", 0), at("stages.0.blocks.0.layer_scale", -0.0)
+    assert {Architecture.from_spec(spec).arch_hash for spec in (whole, negative)} == {ARCHITECTURE.arch_hash}
 
 
 def test_from_spec_gives_back_what_was_written() -> None:
