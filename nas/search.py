@@ -5,6 +5,7 @@ flight, and those are taken up again under their numbers (DESIGN 2.3, 2.7).
 """
 
 import contextlib
+import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
@@ -22,6 +23,8 @@ from nas.protocols import Evaluator, Event, Failed, Finished, Job, LatencyMeasur
 from nas.records import JSON, Latency, RungScore, TrialFacts, TrialState
 from nas.study import SearchStudy
 from nas.weights import WeightsFolder
+
+logger = logging.getLogger(__name__)
 
 MAX_RETRIES = 2
 FIRST_FAILURES = 5
@@ -249,13 +252,13 @@ class Search:
 
     def _on_failed(self, flight: _Flight, event: Failed) -> None:
         if event.retryable and flight.attempt < MAX_RETRIES:
-            self._progress.note(f"trial {flight.number}: {event.reason}; retry {flight.attempt + 1} of {MAX_RETRIES}")
+            self._note(f"trial {flight.number}: {event.reason}; retry {flight.attempt + 1} of {MAX_RETRIES}")
             flight.attempt += 1
             flight.latency, flight.over_limit, flight.reached_last = None, None, False
             flight.rungs.clear()
             self._evaluator.submit(self._job(flight))
             return
-        self._progress.note(f"trial {flight.number} failed: {event.reason}")
+        self._note(f"trial {flight.number} failed: {event.reason}")
         self._finish(flight, self._facts(flight, "FAIL", event, event.reason), None)
         self._recent.append(False)
         failures = self._recent.count(False)
@@ -296,6 +299,7 @@ class Search:
         self._proposer.finish(facts)
         self._counts[facts.state] += 1
         self._layouts[facts.trial_number] = facts.layout
+        logger.info(_log_line(facts, self._config.cost_objective))
         if front is not None:
             self._forget_weights({m.trial_number for m in before} - {m.trial_number for m in front.members})
 
@@ -312,6 +316,10 @@ class Search:
             for path in dropped.values():
                 self._weights.drop(path)
 
+    def _note(self, message: str) -> None:
+        logger.warning(message)
+        self._progress.note(message)
+
     def _show(self) -> None:
         members = self._keeper.members
         self._progress.update(
@@ -323,6 +331,13 @@ class Search:
             layouts=self._layouts,
             activities=self._evaluator.activities(),
         )
+
+
+def _log_line(facts: TrialFacts, cost_objective: str) -> str:
+    values = {"top1": facts.top1, cost_objective: facts.cost(cost_objective)}
+    known = ", ".join(f"{name} {value:.4g}" for name, value in values.items() if value is not None)
+    reason = "" if facts.reason is None else f" ({facts.reason})"
+    return f"trial {facts.trial_number} {facts.state}{reason}: {known}; {facts.duration_s:.1f} s on {facts.worker or 'no worker'}; {facts.layout}"
 
 
 def _excess_text(constraints: Mapping[str, float], limits: Mapping[str, float]) -> str:

@@ -347,3 +347,14 @@ def test_time_limit_keeps_the_state(bench: Bench) -> None:
     assert outcome.exit_code == 0
     assert "time limit" in outcome.reason
     assert bench.run(20).complete
+
+
+def test_every_outcome_is_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    def fails(job: Job) -> Failed | None:
+        return Failed(job.trial_number, "worker 0", "loss is nan", retryable=False) if job.trial_number == 3 else None
+
+    with caplog.at_level("INFO", logger="nas"):
+        bench.run(5, ScriptedEvaluator(failure=fails))
+    lines = [record.message for record in caplog.records]
+    assert any(line.startswith("trial 0 COMPLETE: top1 0.") and "latency_ms" in line for line in lines)
+    assert any(line.startswith("trial 3 FAIL (loss is nan)") for line in lines)
