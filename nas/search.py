@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import assert_never
 
 from nas.config import SearchConfig
-from nas.dashboard import drawing_attributes, latency_attribute, trial_attributes
+from nas.dashboard import drawing_attributes, latency_attribute, make_drawings_folder, trial_attributes
 from nas.errors import NasError, SearchAbortedError, StudyMismatchError
 from nas.front import FrontKeeper
 from nas.progress import Progress
@@ -34,7 +34,6 @@ RECENT = 20
 FRUITLESS_TIMINGS = 100
 """Candidates in a row that are timed and found over the latency limit, after which the limit counts as too tight."""
 POLL_S = 0.25
-HEARTBEAT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ class Search:
         keeper: FrontKeeper,
         target: JSON | None,
         progress: Progress,
-        heartbeat: Callable[[], None],
+        check_owner: Callable[[], None],
         stop_requested: Callable[[], bool],
     ) -> None:
         """Take over the parts.
@@ -93,7 +92,7 @@ class Search:
             keeper: stands at the study's latest front.
             target: fingerprint that every latency of the study must have; None when it asks for none.
             progress: what people see.
-            heartbeat: renews the lease.
+            check_owner: raises when the study belongs to another process.
             stop_requested: True once the user wants the search to stop.
         """
         self._config = config
@@ -105,11 +104,11 @@ class Search:
         self._keeper = keeper
         self._target = target
         self._progress = progress
-        self._heartbeat = heartbeat
+        self._check_owner = check_owner
         self._stop_requested = stop_requested
         self._weights = WeightsFolder(Path(config.artifacts), config.study)
         self._weights_paths = {facts.trial_number: facts.weights_path for facts in proposer.known.values() if facts.weights_path}
-        self._drawings = Path(config.artifacts) / "drawings"
+        self._drawings = make_drawings_folder(Path(config.artifacts))
         self._flights: dict[int, _Flight] = {}
         self._counts: Counter[str] = Counter(facts.state for facts in proposer.known.values())
         self._recent: deque[bool] = deque(maxlen=RECENT)
@@ -130,10 +129,10 @@ class Search:
             SearchAbortedError: if evaluations keep failing.
             NasError: if database, disk or evaluator fail.
         """
-        self._drawings.mkdir(parents=True, exist_ok=True)
         started = time.monotonic()
-        last_beat = started
         try:
+            # A kill may have come between a new front and this.
+            self._forget_weights(set(self._weights_paths) - {member.trial_number for member in self._keeper.members})
             while True:
                 if (end := self._early_end(started)) is not None:
                     return end
@@ -143,9 +142,7 @@ class Search:
                 for event in self._evaluator.events(POLL_S):
                     self._handle(event)
                 self._show()
-                if time.monotonic() - last_beat > HEARTBEAT_S:
-                    self._heartbeat()
-                    last_beat = time.monotonic()
+                self._check_owner()
         finally:
             # With a failed database the next run puts them back.
             with contextlib.suppress(NasError):
@@ -337,7 +334,8 @@ def _log_line(facts: TrialFacts, cost_objective: str) -> str:
     values = {"top1": facts.top1, cost_objective: facts.cost(cost_objective)}
     known = ", ".join(f"{name} {value:.4g}" for name, value in values.items() if value is not None)
     reason = "" if facts.reason is None else f" ({facts.reason})"
-    return f"trial {facts.trial_number} {facts.state}{reason}: {known}; {facts.duration_s:.1f} s on {facts.worker or 'no worker'}; {facts.layout}"
+    where = facts.worker or "no worker"
+    return f"trial {facts.trial_number} {facts.state}{reason}: {known}; {facts.duration_s:.1f} s on {where}; {facts.layout}"
 
 
 def _excess_text(constraints: Mapping[str, float], limits: Mapping[str, float]) -> str:
