@@ -186,12 +186,12 @@ def _field(annotation: Any, data: Any, path: str) -> Any:
     return tuple(_from_json(get_args(annotation)[0], item, f"{path}[{index}]") for index, item in enumerate(data))
 
 
-def _scalar(cls: type, data: Any, path: str) -> Any:
+def _scalar(cls: Any, data: Any, path: str) -> Any:
     if type(data) is not cls and not (cls is float and type(data) is int):
         raise InvalidInputError(f"{path} is {data!r}; expected a value of type {cls.__name__}")
     if isinstance(data, int | float) and not 0 <= data <= sys.float_info.max:
         raise InvalidInputError(f"{path} is {data!r}; expected a finite number that is not negative")
-    return data + 0.0 if cls is float else data  # one text for one value: 1 becomes 1.0, and -0.0 becomes 0.0
+    return abs(float(data)) if cls is float else data  # one text for one value: 1 becomes 1.0, and -0.0 becomes 0.0
 
 
 def _check(architecture: Architecture) -> None:
