@@ -87,7 +87,7 @@ class BetonBatches(Batches):
         while True:
             # FFCV orders epoch i by seed + i; seeds of their own per epoch keep neighbouring training seeds apart.
             order.seed = int(torch.randint(2**31, (), generator=generator)) - self._training.next_epoch
-            for images, labels in self._training:
+            for images, labels in _epoch(self._training):
                 yield self._preprocess.training(_channels_first(images), generator), self._to_device(labels)
 
     @property
@@ -96,11 +96,20 @@ class BetonBatches(Batches):
         return number
 
     def validation(self) -> Iterator[Batch]:
-        for images, labels in self._validating:
+        for images, labels in _epoch(self._validating):
             yield self._preprocess.validation(_channels_first(images)), self._to_device(labels)
 
     def _to_device(self, labels: torch.Tensor) -> torch.Tensor:
         return labels.flatten().clone().to(self._device)  # FFCV reuses the memory of its batches
+
+
+def _epoch(loader: Any) -> Iterator[Any]:
+    """The batches of one epoch. Who stops before its end, as every training does, must tell: FFCV's thread keeps the batches for ever."""
+    batches = iter(loader)
+    try:
+        yield from batches
+    finally:
+        batches.close()
 
 
 def _channels_first(images: torch.Tensor) -> torch.Tensor:
@@ -132,6 +141,7 @@ def _make_loader(file: Path, fields: tuple[str, str], source: DataSource, indice
 
 def _open_reader(text: str, file: Path) -> Any:
     """FFCV's reader of a file whose tables are whole."""
+    threads = torch.get_num_threads()
     try:
         from ffcv.reader import Reader
         from ffcv.types import FieldDescType, HeaderType
@@ -139,6 +149,8 @@ def _open_reader(text: str, file: Path) -> Any:
         raise InvalidInputError(
             f"data {text!r} needs FFCV, which cannot be imported ({error}); install the extra `ffcv` (system packages: see .ci/run)"
         ) from error
+    finally:
+        torch.set_num_threads(threads)  # the first import of FFCV sets one thread for the whole process
     try:
         size = file.stat().st_size
         header = np.fromfile(file, dtype=HeaderType, count=1)

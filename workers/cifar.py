@@ -1,7 +1,7 @@
 """`cifar10:DIR` and `cifar100:DIR`: the published python archives, unpacked."""
 
-import _codecs
 import hashlib
+import math
 import pickle  # noqa: TID251 - the format of the archives; read with an allow-list only
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -39,13 +39,21 @@ ARCHIVES: Mapping[str, _Archive] = {
     "cifar100": _Archive("cifar-100-python", ("train",), "test", "meta", b"fine_labels", b"fine_label_names", 100),
 }
 
+
+def _encode(text: str, codec: str) -> bytes:
+    """In place of _codecs.encode, with which Python 3 writes bytes in the archives' protocol 2: a name of any other codec is imported."""
+    if codec != "latin1":
+        raise pickle.UnpicklingError(f"it names the codec {codec!r}, which no published archive does")
+    return text.encode(codec)
+
+
 _RECONSTRUCT: Any = np.zeros(0).__reduce__()[0]
 _ADMITTED: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
     ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
     ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("_codecs", "encode"): _codecs.encode,  # how Python 3 writes bytes in the archives' protocol 2
+    ("_codecs", "encode"): _encode,
 }
 
 
@@ -67,13 +75,13 @@ def open_cifar(text: str, kind: str, path: str) -> DataSource:
     archive = ARCHIVES[kind]
     folder = _find_folder(text, archive, path)
     names = _read(text, folder / archive.meta).get(archive.names_key)
-    if not isinstance(names, list) or len(names) != archive.num_classes:
+    if not isinstance(names, list) or len(names) != archive.num_classes or not all(isinstance(name, bytes) for name in names):
         raise _damaged(text, folder / archive.meta, f"expected {archive.num_classes} names under {archive.names_key.decode()}")
     images, labels = _read_images(text, archive, folder, archive.train)
     _read_images(text, archive, folder, (archive.test,))
     require_classes(text, labels, [str(name, "utf-8", "replace") for name in names], at_least=2)
     train, validation = hold_out(labels, HOLD_OUT)
-    pixels = images[train].astype(np.float32) / 255
+    mean, std = _pixel_statistics(images[train])
     return DataSource(
         text=text,
         kind=kind,
@@ -81,12 +89,27 @@ def open_cifar(text: str, kind: str, path: str) -> DataSource:
         num_classes=archive.num_classes,
         in_chans=3,
         image_size=IMAGE_SIZE,
-        mean=tuple(round(float(value), 4) for value in pixels.mean(axis=(0, 2, 3), dtype=np.float64)),
-        std=tuple(round(float(value), 4) for value in pixels.std(axis=(0, 2, 3), dtype=np.float64)),
+        mean=mean,
+        std=std,
         num_train=len(train),
         num_validation=len(validation),
-        fingerprint=fingerprint([kind.encode(), hashlib.sha256(images.tobytes()).digest(), labels.tobytes(), validation.tobytes()]),
+        fingerprint=fingerprint([kind.encode(), hashlib.sha256(images.data).digest(), labels.tobytes(), validation.tobytes()]),
     )
+
+
+def _pixel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel of (num, channels, side, side) uint8 images scaled to [0, 1], to four digits.
+
+    From histograms: the pixels as floating point numbers would take gigabytes, in every worker at once.
+    """
+    values = np.arange(256) / 255
+    means, deviations = [], []
+    for channel in range(images.shape[1]):
+        counts = sum(np.bincount(image.ravel(), minlength=256) for image in np.array_split(images[:, channel], 64))
+        mean = np.average(values, weights=counts)
+        means.append(round(float(mean), 4))
+        deviations.append(round(math.sqrt(np.average((values - mean) ** 2, weights=counts)), 4))
+    return tuple(means), tuple(deviations)
 
 
 def load_cifar(source: DataSource, recipe: Recipe, device: torch.device) -> TensorBatches:

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 
@@ -85,8 +86,8 @@ class _Images(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         path, label = self.items[index]
-        with Image.open(path) as image:
-            pixels: Tensor = self._transform(image.convert("RGB"))
+        with _opened(path) as image:
+            pixels: Tensor = self._transform(_as_rgb(image))
         return pixels, label
 
     def decode_all(self) -> Batch:
@@ -177,24 +178,40 @@ def _check_images(text: str, files: Sequence[Path]) -> list[Size]:
     """Decode an even sample, then read the header of every image; returns the sizes of the sample."""
     sample = evenly(files, SAMPLE)
     with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as pool:
-        sizes = list(pool.map(lambda file: _inspect(text, file, lambda image: image.load()), sample))
+        sizes = list(pool.map(lambda file: _inspect(file, lambda image: image.load()), sample))
         deadline = time.monotonic() + CHECK_S
         checked = 0
         for start in range(0, len(files), 1024):
             if time.monotonic() > deadline:
                 logger.warning("%s: checked %d of %d images in %.0f s, the rest unseen", text, checked, len(files), CHECK_S)
                 break
-            checked += len(list(pool.map(lambda file: _inspect(text, file, lambda image: None), files[start : start + 1024])))
+            checked += len(list(pool.map(lambda file: _inspect(file, lambda image: None), files[start : start + 1024])))
     return sizes
 
 
-def _inspect(text: str, file: Path, read: Callable[[Image.Image], object]) -> Size:
+def _inspect(file: Path, read: Callable[[Image.Image], object]) -> Size:
+    with _opened(file) as image:
+        read(image)
+        return image.size
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    """An image of a number format that is understood; what goes wrong while it is read is told with its name."""
     try:
         with Image.open(file) as image:
-            read(image)
-            return image.size
+            if image.mode in ("I", "F"):
+                raise ValueError(f"its pixels are numbers of 32 bits, mode {image.mode}, whose range is unknown; expected 8 or 16 bits")
+            yield image
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InvalidInputError(f"data {text!r}: {file} is no readable image ({error}); replace or remove it") from error
+        raise InvalidInputError(f"{file} is no readable image ({error}); replace or remove it") from error
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    """8 bits and three channels. Pillow itself would cut 16 bits off at 255, which leaves a white image."""
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    return image.convert("RGB")
 
 
 def _fingerprint(root: Path, files: Sequence[Path]) -> str:

@@ -1,8 +1,16 @@
 """Data sets: what is read, what is refused and how the refusal reads. All files are real ones, written here."""
 
+import codecs
+import gc
 import pickle
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
 import warnings
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +27,7 @@ from workers.data_source import evenly, hold_out, image_size_for
 from workers.image_folder import FolderBatches
 from workers.recipe import Recipe
 
+ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 PLAIN = Recipe(rungs=(1,), batch_size=8, learning_rate=1e-3)
 AUGMENTED = Recipe(rungs=(1,), batch_size=8, learning_rate=1e-3, max_shift=3, horizontal_flip=True, min_crop_area=0.5)
@@ -133,6 +142,17 @@ def test_cifar10_normalises_the_pixels_of_the_files(tmp_path: Path) -> None:
     np.testing.assert_allclose(next(batches.validation())[0].numpy(), expected, atol=1e-4)
 
 
+def test_opening_cifar10_takes_a_few_times_the_memory_of_its_pixels(tmp_path: Path) -> None:
+    write_cifar10(tmp_path, per_batch=400)
+    tracemalloc.start()
+    try:
+        source = open_data(f"cifar10:{tmp_path}")
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 4 * source.num_train * 3 * 32 * 32
+
+
 def test_cifar100_uses_its_fine_labels(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name in ("train", "test"):
@@ -155,6 +175,13 @@ def test_the_fingerprint_sees_one_changed_byte(tmp_path: Path) -> None:
     content[b"data"][7, 7] ^= 1
     (archive / "data_batch_3").write_bytes(pickle.dumps(content, 2))
     assert open_data(f"cifar10:{tmp_path}").fingerprint != before
+
+
+class NamesCodec:
+    """Pickles like bytes of Python 3, in a codec that would be looked for among the installed modules."""
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str, str]]:
+        return codecs.encode, ("", "no_such_codec")
 
 
 class RunsCode:
@@ -186,6 +213,10 @@ def rewrite(path: Path, change: Callable[[dict[bytes, Any]], object]) -> None:
             lambda archive: (archive / "data_batch_1").write_bytes(pickle.dumps(RunsCode())),
             "it names io.open, which no published archive does",
         ),
+        (
+            lambda archive: (archive / "data_batch_1").write_bytes(pickle.dumps(NamesCodec(), 2)),
+            "it names the codec 'no_such_codec', which no published archive does",
+        ),
         (lambda archive: (archive / "data_batch_1").write_bytes(pickle.dumps([1, 2])), "expected a dictionary"),
         (
             lambda archive: rewrite(archive / "data_batch_5", lambda c: c.update({b"data": c[b"data"][:, :100]})),
@@ -194,6 +225,7 @@ def rewrite(path: Path, change: Callable[[dict[bytes, Any]], object]) -> None:
         (lambda archive: rewrite(archive / "data_batch_5", lambda c: c.update({b"labels": [0, 1]})), "expected a list of 40 labels"),
         (lambda archive: rewrite(archive / "data_batch_5", lambda c: c.update({b"labels": [10] * 40})), "expected labels from 0 to 9"),
         (lambda archive: rewrite(archive / "batches.meta", lambda c: c.clear()), "expected 10 names under label_names"),
+        (lambda archive: rewrite(archive / "batches.meta", lambda c: c.update({b"label_names": [1] * 10})), "expected 10 names under"),
         (lambda archive: (archive / "batches.meta").unlink(), "neither holds nor is the folder cifar-10-batches-py"),
     ],
 )
@@ -278,6 +310,16 @@ def test_grey_images_and_images_with_transparency_become_rgb(tmp_path: Path) -> 
     assert images.shape == (18, 3, 32, 32)
 
 
+def test_sixteen_bits_are_scaled_to_eight(tmp_path: Path) -> None:
+    root = write_folder(tmp_path)
+    ramp = np.tile(np.linspace(0, 65535, 50).astype(np.uint16), (40, 1))
+    for name in ("0.png", "2.png"):
+        Image.fromarray((ramp // 257).astype(np.uint8)).save(root / "val" / "cat" / name)
+    Image.fromarray(ramp).save(root / "val" / "cat" / "2.png")
+    images, _ = next(load_data(open_data(f"folder:{root}"), PLAIN, CPU).validation())
+    assert torch.equal(images[0], images[2])  # 0.png, 1.jpg, 2.png
+
+
 def make_unreadable(path: Path) -> None:
     path.write_bytes(b"no image at all")
 
@@ -287,6 +329,10 @@ def make_unreadable(path: Path) -> None:
     [
         (lambda root: make_unreadable(root / "val/dog/3.jpg"), "val/dog/3.jpg is no readable image"),
         (lambda root: truncate(root / "train/owl/4.png"), "train/owl/4.png is no readable image"),
+        (
+            lambda root: Image.fromarray(np.zeros((40, 50), dtype=np.float32)).save(root / "train/owl/depth.tiff"),
+            "train/owl/depth.tiff is no readable image (its pixels are numbers of 32 bits, mode F",
+        ),
         (lambda root: [path.unlink() for path in (root / "train/cat").iterdir()], "class with too few images: cat (0)"),
         (lambda root: (root / "val/fox").mkdir(), "train/ and val/ differ in their class folders (fox in one only)"),
         (lambda root: (root / "val").rename(root / "test"), "val cannot be listed (No such file or directory)"),
@@ -307,6 +353,15 @@ def test_headers_are_checked_beyond_the_decoded_sample(tmp_path: Path, monkeypat
     monkeypatch.setattr(image_folder, "SAMPLE", 2)
     with pytest.raises(InvalidInputError, match=r"val/owl/5.jpg is no readable image .* replace or remove it"):
         open_data(f"folder:{root}")
+
+
+@pytest.mark.parametrize("memory_bytes", [0, image_folder.MEMORY_BYTES])
+def test_an_image_that_is_found_damaged_later_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory_bytes: int) -> None:
+    source = open_data(f"folder:{write_folder(tmp_path)}")
+    truncate(tmp_path / "val/dog/3.jpg")  # its header stays whole, as in a large set that was not decoded wholly
+    monkeypatch.setattr(image_folder, "MEMORY_BYTES", memory_bytes)
+    with pytest.raises(InvalidInputError, match=r"val/dog/3\.jpg is no readable image"):
+        list(load_data(source, PLAIN, CPU).validation())
 
 
 def test_one_class_is_refused(tmp_path: Path) -> None:
@@ -336,9 +391,18 @@ def test_the_image_size_follows_the_median_shorter_side() -> None:
 
 
 @pytest.fixture
-def beton(tmp_path: Path) -> Path:
+def beton(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     pytest.importorskip("ffcv", reason="ffcv is not installed (extra `ffcv`)", exc_type=ImportError)
-    return write_beton(tmp_path / "my set.beton")
+    report = sys.unraisablehook
+
+    def report_others(what: Any) -> None:
+        """The finalizer of a function that Numba compiled for a loader may fail when the loader goes; nothing of ours is in it."""
+        if not (isinstance(what.object, weakref.finalize) and isinstance(what.exc_value, KeyError)):
+            report(what)
+
+    monkeypatch.setattr(sys, "unraisablehook", report_others)
+    yield write_beton(tmp_path / "my set.beton")
+    gc.collect()
 
 
 def write_beton(path: Path, *, labels: tuple[int, ...] = (0, 1, 2), per_class: int = 10) -> Path:
@@ -361,6 +425,31 @@ def test_a_beton_file_is_read(beton: Path) -> None:
     batches = load_data(source, AUGMENTED, CPU)
     check_batches(batches, channels=3, size=32, num_validation=3)
     assert sorted(labels_of(batches)) == [0, 1, 2]
+
+
+def test_trainings_that_stop_early_leave_no_thread_behind(beton: Path) -> None:
+    batches = load_data(open_data(f"beton:{beton}"), AUGMENTED, CPU)
+    before = threading.active_count()
+    for seed in range(3):
+        training = batches.train(seed)
+        next(training)
+        training.close()
+        validation = batches.validation()
+        next(validation)
+        validation.close()
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert threading.active_count() == before
+
+
+def test_importing_ffcv_leaves_the_threads_of_torch_alone(beton: Path) -> None:
+    code = (
+        "import sys, torch; torch.set_num_threads(2); from workers.data import open_data; open_data(sys.argv[1]); "
+        "assert 'ffcv' in sys.modules; print(torch.get_num_threads())"
+    )
+    shown = subprocess.run([sys.executable, "-c", code, f"beton:{beton}"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "2"
 
 
 @pytest.mark.parametrize("keep", [0, 10, 3000])
