@@ -6,38 +6,45 @@ Exit codes: 0 done, 1 failed, 2 bad arguments, 130 interrupted (the state is sav
 What a command does lives in the package that owns it; libraries that are slow to import are imported by the command that needs them.
 """
 
+import signal
+
+if __name__ == "__main__":
+    # Until main() takes over, Ctrl-C ends the process without the traceback of half an import.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import contextlib
 import importlib.metadata
 import logging
 import os
 import re
 import shlex
-import signal
-import socket
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from db.engine import engine_kwargs, parse_url, redact_url
+from db.errors import again_after_races
 from db.store import SqlStore, open_store
 from nas import report
 from nas.config import COST_OBJECTIVES, WARM_STARTS, SearchConfig
+from nas.dashboard import drawings_folder, make_drawings_folder, serve
 from nas.errors import InvalidInputError, NasError
 from nas.establish import Identity, already_done, check_study, establish
-from nas.picks import EXPECTED, pick_trial
-from nas.processes import current_process
+from nas.ownership import Ownership, owned
+from nas.picks import EXPECTED, pick_study, pick_trial
 from nas.progress import Progress
-from nas.protocols import Failed, Finished, Job, SearchSpace
-from nas.records import Lease, SearchRecord, TrialFacts
+from nas.protocols import SearchSpace
+from nas.records import SearchRecord
 from nas.sampler import SAMPLERS, make_sampler
 from nas.search import Outcome, Search
+from nas.signals import StopSignals
 from nas.study import open_optuna_storage
 from nas.weights import WeightsFolder
 
@@ -45,10 +52,8 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
     from workers.ray_pool import RayPool
-    from workers.recipe import Recipe
 
 DEFAULT_STORAGE = "sqlite:///runs/nas.db"
-LEASE_STALE_S = 60.0
 EXIT_INTERRUPTED = 130
 
 _log = logging.getLogger("nas")
@@ -95,10 +100,10 @@ def cli(context: click.Context, /, quiet: bool, **options: Any) -> None:
     for name in ("space", "budget"):
         if options[name] is None:
             raise click.UsageError(f"a search needs --{name}; for example: --space hybrid_layout --budget 200")
-    run_search(options, quiet)
+    sys.exit(run_search(options, quiet, context.obj).exit_code)
 
 
-def run_search(options: dict[str, Any], quiet: bool) -> None:
+def run_search(options: dict[str, Any], quiet: bool, signals: StopSignals) -> Outcome:
     """Validate everything, then search in the study under its lease, and say how it ended."""
     config = _search_config(options)
     # The URL may hold a password, and every process of Ray inherits the environment.
@@ -106,6 +111,7 @@ def run_search(options: dict[str, Any], quiet: bool) -> None:
 
     from search_spaces.registry import make_space
     from workers.data import open_data
+    from workers.processes import end_processes
     from workers.recipe import default_recipe
     from workers.target import LatencyTarget, default_target
 
@@ -113,21 +119,30 @@ def run_search(options: dict[str, Any], quiet: bool) -> None:
     space = make_space(config.space, config.scale, source.image_size, source.in_chans, source.num_classes)
     target = LatencyTarget.parse(config.latency_target or default_target()) if config.needs_latency else None
     study = options["study"] or f"{space.name}-{space.scale}-{source.name}"
-    config = replace(config, study=study, latency_target=None if target is None else str(target))
-    recipe = default_recipe(source)
+    config = replace(config, study=study, data=source.text, latency_target=None if target is None else str(target))
     identity = Identity(
         data=source.name,
         data_fingerprint=source.fingerprint,
         num_classes=source.num_classes,
-        recipe=recipe.to_json(),
+        recipe=default_recipe(source).to_json(),
         target=None if target is None else target.fingerprint(source.input_shape),
         code_version=_code_version(),
         config={**config.to_json(), "storage": redact_url(config.storage)},
     )
-    with _StopSignals() as signals, _open_databases(config.storage) as (store, storage), _leased(store, study, _sayer(quiet)) as lease:
+    say: Callable[[str], None] = (lambda text: None) if quiet else click.echo
+    with _open_databases(config.storage) as (store, storage), owned(store, study, end_processes, say) as ownership:
+        recorded = check_study(store, storage, config, space, identity)
         _log_to_file(_log_file(config))
-        outcome = _search(config, space, identity, recipe, store, storage, lease, signals, quiet)
-    sys.exit(outcome.exit_code)
+        make_drawings_folder(Path(config.artifacts))
+        if recorded is not None and recorded.code_version != identity.code_version:
+            say(f"note: the study was created by version {recorded.code_version}, this is {identity.code_version}")
+        if recorded is not None and (outcome := already_done(config, space, store, storage)) is not None:
+            click.echo("\n".join(_last_lines(config, store, outcome)))
+            return outcome
+        say(f"study {config.study}: starting {config.workers} workers")
+        with signals.closing(_make_pool(config, identity)) as pool:
+            ownership.note_session(lambda: (pool.session_processes, pool.session_folder))
+            return _search(config, space, identity, recorded, pool, store, storage, ownership, signals, quiet)
 
 
 def _search_config(options: dict[str, Any]) -> SearchConfig:
@@ -148,66 +163,55 @@ def _search(
     config: SearchConfig,
     space: SearchSpace,
     identity: Identity,
-    recipe: "Recipe",
+    recorded: SearchRecord | None,
+    pool: "RayPool",
     store: SqlStore,
     storage: "RDBStorage",
-    lease: Lease,
-    signals: "_StopSignals",
+    ownership: Ownership,
+    signals: StopSignals,
     quiet: bool,
 ) -> Outcome:
-    say = _sayer(quiet)
-    recorded = check_study(store, storage, config, space, identity)
-    if recorded is not None and recorded.code_version != identity.code_version:
-        say(f"note: the study was created by version {recorded.code_version}, this is {identity.code_version}")
-    if recorded is not None and (outcome := already_done(config, space, store, storage)) is not None:
-        click.echo("\n".join(_last_lines(config, store, outcome)))
-        return outcome
-    say(f"study {config.study}: starting {config.workers} workers")
-    with contextlib.closing(_make_pool(config, identity, recipe)) as pool:
-        signals.install()  # Ray takes SIGTERM for itself when it starts
-
-        def heartbeat() -> None:
-            now = replace(lease, heartbeat=datetime.now(UTC), ray_processes=pool.session_processes, ray_session=pool.session_folder)
-            store.renew_lease(config.study, now)
-
-        heartbeat()
-        parts = establish(
+    parts = establish(
+        config=config,
+        space=space,
+        identity=identity,
+        recorded=recorded,
+        evaluator=pool,
+        store=store,
+        storage=storage,
+        sampling=_sampling_guard(config),
+    )
+    with (
+        signals.deferred() as stop_requested,
+        Progress(config.study, config.budget, parts.evaluated, quiet, cost_objective=config.cost_objective) as progress,
+    ):
+        progress.plan(parts.plan)
+        search = Search(
             config=config,
             space=space,
-            identity=identity,
-            recorded=recorded,
             evaluator=pool,
             store=store,
-            storage=storage,
-            sampling=_sampling_guard(config),
+            study=parts.study,
+            proposer=parts.proposer,
+            keeper=parts.keeper,
+            target=parts.record.target,
+            progress=progress,
+            check_owner=ownership.check,
+            stop_requested=stop_requested,
         )
-        with Progress(config.study, config.budget, parts.evaluated, quiet, cost_objective=config.cost_objective) as progress:
-            progress.plan(parts.plan)
-            search = Search(
-                config=config,
-                space=space,
-                evaluator=pool,
-                store=store,
-                study=parts.study,
-                proposer=parts.proposer,
-                keeper=parts.keeper,
-                target=parts.record.target,
-                progress=progress,
-                heartbeat=heartbeat,
-                stop_requested=signals.defer(),
-            )
-            outcome = search.run()
-            progress.finish(_last_lines(config, store, outcome))
+        outcome = search.run()
+        progress.finish(_last_lines(config, store, outcome))
     return outcome
 
 
-def _make_pool(config: SearchConfig, identity: Identity, recipe: "Recipe") -> "RayPool":
+def _make_pool(config: SearchConfig, identity: Identity) -> "RayPool":
     from workers.evaluate import EvaluationConfig
     from workers.ray_pool import RayPool
+    from workers.recipe import Recipe
 
     evaluation = EvaluationConfig(
         data=config.data,
-        recipe=recipe,
+        recipe=Recipe.from_json(identity.recipe),
         data_fingerprint=identity.data_fingerprint,
         latency_target=config.latency_target,
         device="cuda:0" if config.gpus_per_worker else "cpu",
@@ -234,16 +238,22 @@ def _sampling_guard(config: SearchConfig) -> Callable[[], contextlib.AbstractCon
 
 def _last_lines(config: SearchConfig, store: SqlStore, outcome: Outcome) -> list[str]:
     """The front, where things are, and what to type next."""
-    _log.info(outcome.reason)
-    where = f"--study {shlex.quote(config.study)} --storage {shlex.quote(redact_url(config.storage))}"
-    if config.storage == DEFAULT_STORAGE:
-        where = f"--study {shlex.quote(config.study)}"
+    _log.info("%s", outcome.reason)
     search, front = store.search(config.study), store.front(config.study)
     lines = [] if search is None or front is None else ["", report.front_text(front, store.facts(config.study), search), ""]
     lines += [outcome.reason, f"database {redact_url(config.storage)}, artifacts {config.artifacts}, log {_log_file(config)}"]
     if not outcome.complete:
         lines.append("the same command continues")
-    return [*lines, f"next: launch.py pareto {where} | launch.py export {where} --pick knee --zoo zoo | launch.py dashboard"]
+    database, study = _storage_words(config.storage), f" --study {shlex.quote(config.study)}"
+    own_folder = Path(config.artifacts) != _artifacts_folder(None, config.storage)
+    artifacts = f" --artifacts {shlex.quote(config.artifacts)}" if own_folder else ""
+    steps = f"pareto{study}{database}", f"export{study}{database}{artifacts} --pick knee --zoo zoo", f"dashboard{database}{artifacts}"
+    return [*lines, "next: " + " | ".join(f"launch.py {step}" for step in steps)]
+
+
+def _storage_words(url: str) -> str:
+    """The option that names the same database in another command."""
+    return "" if url == DEFAULT_STORAGE else f" --storage {shlex.quote(redact_url(url))}"
 
 
 @cli.command()
@@ -255,7 +265,7 @@ def status(study: str | None, storage: str) -> None:
         if study is None:
             click.echo(report.studies_text([_summary(store, search) for search in store.searches()]))
             return
-        search = _find_study(store, study)
+        search = pick_study(study, store.searches())
         click.echo(report.status_text(_summary(store, search)))
         problems = store.check_fronts(search.study)
         click.echo("\n".join(problems) if problems else "front check   the recorded front equals the facts")
@@ -279,7 +289,7 @@ def pareto(
 ) -> None:
     """Show the Pareto front of a study as a table, data or a picture."""
     with _reading(storage) as store:
-        search = _find_study(store, study)
+        search = pick_study(study, store.searches())
         front, facts = store.front(search.study), list(store.facts(search.study))
     if front is None:
         raise NasError(f"study {search.study!r} has no front yet: no trial has finished; look at `launch.py status --study {search.study}`")
@@ -327,9 +337,7 @@ def spaces(space: str | None, scale: str, data: str) -> None:
 @click.option("--port", default=8080, show_default=True, help="On 127.0.0.1; 0 takes any free one.")
 def dashboard(storage: str, artifacts: str | None, port: int) -> None:
     """Show the studies of a database in the Optuna dashboard, on this machine only."""
-    from nas.dashboard import serve
-
-    drawings = _artifacts_folder(artifacts, storage) / "drawings"
+    drawings = drawings_folder(_artifacts_folder(artifacts, storage))
     with _reading(storage), _optuna_storage(storage) as optuna_storage:
         if not drawings.is_dir():
             raise InvalidInputError(f"no drawings under {drawings}; give the --artifacts of the search")
@@ -361,23 +369,25 @@ def export(
     from search_spaces.card import CardFacts
     from search_spaces.zoo import check_export, export_model
     from workers.data import open_data
+    from workers.retrain import retrain as train_again
 
     with _reading(storage) as store:
-        search = _find_study(store, study)
+        search = pick_study(study, store.searches())
         facts = {trial.trial_number: trial for trial in store.facts(search.study)}
         trial = pick_trial(pick, store.front(search.study), facts, search.objectives[1])
         name = name or re.sub(r"[^A-Za-z0-9_-]", "-", f"{search.study}-t{trial.trial_number}")
-        command = f"python launch.py export --study {shlex.quote(search.study)} --pick trial:{trial.trial_number} --retrain"
+        again = f"--study {shlex.quote(search.study)}{_storage_words(storage)} --pick trial:{trial.trial_number} --retrain"
+        command = f"python launch.py export {again}"
         check_export(zoo=zoo, name=name, spec=trial.spec, onnx=onnx, overwrite=overwrite)
-        if retrain:
-            weights = _retrain(search, trial)
-        elif trial.weights_path is None:
+        if not retrain and trial.weights_path is None:
             raise InvalidInputError(
                 f"the weights of trial {trial.trial_number} were not kept, as it is not on the front; retrain it: {command}"
             )
-        else:
-            weights = WeightsFolder(_artifacts_folder(artifacts, storage), search.study).read(trial.weights_path)
         source = open_data(search.config["data"])
+        if retrain:
+            trial, weights = train_again(search, trial, source.text)
+        else:
+            weights = WeightsFolder(_artifacts_folder(artifacts, storage), search.study).read(str(trial.weights_path))
         card = CardFacts(
             search=search,
             trial=trial,
@@ -395,36 +405,6 @@ def export(
     click.echo(f'load it: timm.create_model("local-dir:{folder}", pretrained=True) after importing hybrid_backbone from that folder')
 
 
-def _retrain(search: SearchRecord, trial: TrialFacts) -> bytes:
-    """Train a recorded trial again, with its data, recipe and seed, in this process."""
-    from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
-    from workers.recipe import Recipe
-
-    device = "cuda:0" if search.config["gpus_per_worker"] else "cpu"
-    recipe = Recipe.from_json(search.recipe)
-    context = EvaluationContext(
-        EvaluationConfig(data=search.config["data"], recipe=recipe, data_fingerprint=search.data_fingerprint, device=device)
-    )
-    for event in evaluate(Job(trial.trial_number, trial.spec, trial.seed), context):
-        if isinstance(event, Failed):
-            raise NasError(f"training trial {trial.trial_number} again failed: {event.reason}")
-        if isinstance(event, Finished) and event.weights is not None:
-            return event.weights
-    raise NasError(f"training trial {trial.trial_number} again gave no weights")
-
-
-def _find_study(store: SqlStore, study: str | None) -> SearchRecord:
-    names = [search.study for search in store.searches()]
-    if study is None and len(names) == 1:
-        study = names[0]
-    if study is None:
-        raise InvalidInputError(f"which study? the database has {', '.join(names) or 'none'}; give one with --study")
-    search = store.search(study)
-    if search is None:
-        raise InvalidInputError(f"there is no study {study!r}; the database has {', '.join(names) or 'none'}")
-    return search
-
-
 def _runs_folder(storage: str) -> Path:
     """Where a search keeps its files: beside a SQLite database, else runs/ here."""
     url = parse_url(storage)
@@ -440,8 +420,14 @@ def _log_file(config: SearchConfig) -> Path:
 
 
 def _log_to_file(file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(filename=file, level=logging.INFO, format="%(asctime)s %(levelname)s coordinator %(name)s: %(message)s", force=True)
+    logging.raiseExceptions = False  # a full disk must not print tracebacks over the display
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise InvalidInputError(f"cannot write the log file {file} ({error.strerror}); search in a folder that you may write") from error
+    log_format = "%(asctime)s %(levelname)s coordinator %(name)s: %(message)s"
+    logging.basicConfig(handlers=[handler], level=logging.INFO, format=log_format, force=True)
 
 
 @contextlib.contextmanager
@@ -452,7 +438,7 @@ def _open_databases(url: str) -> "Iterator[tuple[SqlStore, RDBStorage]]":
 
 @contextlib.contextmanager
 def _optuna_storage(url: str) -> "Iterator[RDBStorage]":
-    storage = open_optuna_storage(url, engine_kwargs(url))
+    storage = again_after_races(lambda: open_optuna_storage(url, engine_kwargs(url)), parse_url(url))
     try:
         yield storage
     finally:
@@ -463,26 +449,6 @@ def _optuna_storage(url: str) -> "Iterator[RDBStorage]":
 def _reading(url: str) -> Iterator[SqlStore]:
     with contextlib.closing(open_store(url, create=False)) as store:
         yield store
-
-
-@contextlib.contextmanager
-def _leased(store: SqlStore, study: str, say: Callable[[str], None]) -> Iterator[Lease]:
-    """Own the study; end what a dead owner's Ray session left behind on this host."""
-    from workers.processes import end_processes
-
-    lease = Lease(socket.gethostname(), current_process(), datetime.now(UTC))
-    former = store.acquire_lease(study, lease, LEASE_STALE_S)
-    try:
-        if former is not None:
-            ended = end_processes(former.ray_processes, former.ray_session) if former.host == lease.host else []
-            say(f"took over from process {former.process.pid} on {former.host}, which is gone; ended {len(ended)} processes it left behind")
-        yield lease
-    finally:
-        store.release_lease(study, lease)
-
-
-def _sayer(quiet: bool) -> Callable[[str], None]:
-    return (lambda text: None) if quiet else click.echo
 
 
 def _code_version() -> str:
@@ -499,55 +465,31 @@ def _code_version() -> str:
     return f"{version}+{commit}"
 
 
-class _StopSignals:
-    """Ctrl-C and SIGTERM: at once while parts are being set up; in the loop the first one asks it to stop at the next safe point."""
-
-    def __init__(self) -> None:
-        self._deferred = False
-        self._requested = False
-
-    def __enter__(self) -> "_StopSignals":
-        self._former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        self.install()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._former.items():
-            signal.signal(number, handler)
-
-    def install(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._handle)
-
-    def defer(self) -> Callable[[], bool]:
-        """From now on, the first signal makes the returned function answer True instead of interrupting."""
-        self._deferred = True
-        return lambda: self._requested
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._deferred and not self._requested:
-            self._requested = True
-            return
-        raise KeyboardInterrupt
-
-
 def main() -> None:
     """Run the command line; every outcome becomes an exit code and at most one line."""
-    try:
-        cli(standalone_mode=False)
-    except click.ClickException as error:
-        click.echo(f"error: {error.format_message()}", err=True)
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted; the state is saved, the same command continues", err=True)
-        sys.exit(EXIT_INTERRUPTED)
-    except NasError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
-    except Exception as error:
-        _log.exception("unexpected error")
-        click.echo(f"error: unexpected {type(error).__name__}; this is a fault of ours, the log of the study has the details", err=True)
-        sys.exit(1)
+    with StopSignals() as signals:
+        try:
+            cli(standalone_mode=False, obj=signals)
+        except click.ClickException as error:
+            click.echo(f"error: {error.format_message()}", err=True)
+            sys.exit(error.exit_code)
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("interrupted; the state is saved, the same command continues", err=True)
+            sys.exit(EXIT_INTERRUPTED)
+        except NasError as error:
+            if _log.hasHandlers():
+                _log.error("%s", error)
+            click.echo(f"error: {error}", err=True)
+            sys.exit(error.exit_code)
+        except Exception as error:
+            details = "the log of the study has the details"
+            if _log.hasHandlers():
+                _log.exception("unexpected error")
+            else:
+                details = "the lines above are the details"
+                traceback.print_exc()
+            click.echo(f"error: unexpected {type(error).__name__}; this is a fault of ours, {details}", err=True)
+            sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def run_ours(folder: Path, budget: int) -> tuple[float, float]:
                 keeper=parts.keeper,
                 target=parts.record.target,
                 progress=progress,
-                heartbeat=lambda: None,
+                check_owner=lambda: None,
                 stop_requested=lambda: False,
             ).run()
         ended = time.perf_counter()

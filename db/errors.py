@@ -1,13 +1,18 @@
 """SQLAlchemy's and the drivers' errors, translated once into ours: one line, without the password."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from sqlalchemy import URL
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from nas.errors import InvalidInputError, NasError
 
+T = TypeVar("T")
+
+_RACES, _RACE_PAUSE_S = 5, 0.2
 _UNUSABLE_FILE = {
     "file is not a database": "it is a file of another kind; name another file",
     "unable to open database file": "check that the folder exists and that you may write there",
@@ -62,3 +67,20 @@ def translated_errors(url: URL, *, opening: bool = False) -> Iterator[None]:
         raise
     except SQLAlchemyError as error:
         raise _translate(error, url, opening) from error
+
+
+def again_after_races(make: Callable[[], T], url: URL) -> T:
+    """Call what makes tables without a lock of its own, as Optuna does: two processes that open a new database at once get into each
+    other's way, and each finds the other's tables when it looks again.
+
+    Raises:
+        InvalidInputError: if the URL, the file or the folder cannot be used.
+        NasError: for every other failure of the database.
+    """
+    for _ in range(_RACES):
+        try:
+            return make()
+        except SQLAlchemyError:
+            time.sleep(_RACE_PAUSE_S)
+    with translated_errors(url):
+        return make()

@@ -153,7 +153,7 @@ fronts = Table(
     UniqueConstraint("search_id", "version"),
 )
 
-# The numbers are the snapshot's, the rows are what they rest on; db.check proves that they agree.
+# The numbers are the snapshot's, the rows are what they rest on; SqlStore.check_fronts proves that they agree.
 front_members = Table(
     "front_members",
     metadata,

@@ -72,8 +72,9 @@ class SearchConfig:
                 raise InvalidInputError(f"--{option.replace('_', '-')} is {value}; expected a positive number")
         if not 0 <= self.gpus_per_worker < float("inf"):
             raise InvalidInputError(f"--gpus-per-worker is {self.gpus_per_worker}; expected 0 or more")
-        if not self.study.strip() or len(self.study) > 200 or any(c in self.study for c in "/\\\0\n"):
-            raise InvalidInputError(f"--study is {self.study!r}; expected 1 to 200 characters without slashes or line breaks")
+        # The name becomes that of a log file and of a folder of weights.
+        if not self.study.strip(" .") or not self.study.isprintable() or set("/\\") & set(self.study) or len(self.study.encode()) > 200:
+            raise InvalidInputError(f"--study is {self.study!r}; expected 1 to 200 bytes of printable characters without slashes")
 
     @property
     def cost_objective(self) -> str:

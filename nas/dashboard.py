@@ -6,22 +6,22 @@ One coordinator owns a study (DESIGN 2.1), so the server here lets people read, 
 
 import json
 import math
-import signal
+import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from socketserver import ThreadingMixIn
-from types import FrameType
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.storages import BaseStorage
 
-from nas.errors import InvalidInputError
+from nas.errors import InvalidInputError, NasError
 from nas.records import Costs, Latency
+from nas.signals import StopSignals
 
 HOST = "127.0.0.1"
 
@@ -72,6 +72,29 @@ def constraint_attributes(values: Mapping[str, float]) -> dict[str, float | list
     return named | {"constraints": list(values.values())}
 
 
+def drawings_folder(artifacts: Path) -> Path:
+    """Where the drawings of all studies stand."""
+    return artifacts / "drawings"
+
+
+def make_drawings_folder(artifacts: Path) -> Path:
+    """The same, made if it is missing.
+
+    Raises:
+        InvalidInputError: if it cannot be made or written.
+    """
+    folder = drawings_folder(artifacts)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInputError(
+            f"cannot make the folder {folder} ({error.strerror}); give a folder that you may write as --artifacts"
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise InvalidInputError(f"cannot write into the folder {folder}; give a folder that you may write as --artifacts")
+    return folder
+
+
 def drawing_attributes(svg: str, artifact_folder: Path) -> dict[str, str]:
     """Store a drawing as an artifact and describe it in system attributes for the template of a trial.
 
@@ -80,9 +103,17 @@ def drawing_attributes(svg: str, artifact_folder: Path) -> dict[str, str]:
     Args:
         svg: an SVG document.
         artifact_folder: existing folder; the file is written into it under a new UUID.
+
+    Raises:
+        NasError: if it cannot be written (no space, no permission).
     """
     artifact_id = str(uuid.uuid4())
-    (artifact_folder / artifact_id).write_text(svg, encoding="utf-8")
+    try:
+        (artifact_folder / artifact_id).write_text(svg, encoding="utf-8")
+    except OSError as error:
+        raise NasError(
+            f"a drawing cannot be kept under {artifact_folder}: {error.strerror}; make room or give another --artifacts"
+        ) from error
     description = {"artifact_id": artifact_id, "filename": "layout.svg", "mimetype": "image/svg+xml", "encoding": None}
     return {f"artifacts:{artifact_id}": json.dumps(description)}
 
@@ -104,7 +135,7 @@ def serve(storage: BaseStorage, artifact_folder: Path, port: int, started: Calla
     with _bind(port) as server:
         address = f"{HOST}:{server.server_port}"
         server.set_app(_reading_only(wsgi(storage, artifact_store=FileSystemArtifactStore(artifact_folder)), address))
-        with _terminate_as_interrupt(), suppress(KeyboardInterrupt):
+        with StopSignals(), suppress(KeyboardInterrupt):
             started(f"http://{address}/")
             server.serve_forever(poll_interval=0.2)
 
@@ -151,15 +182,3 @@ def _forbidden(environ: dict[str, Any], start_response: Callable[..., Any]) -> I
     environ["wsgi.input"].read(min(int(environ.get("CONTENT_LENGTH") or 0), 1_000_000))
     start_response(f"{HTTPStatus.FORBIDDEN.value} {HTTPStatus.FORBIDDEN.phrase}", [("Content-Type", "application/json")])
     return [json.dumps({"reason": "This dashboard shows studies and takes notes; the search alone changes them."}).encode()]
-
-
-@contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

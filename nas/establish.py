@@ -3,7 +3,6 @@
 What a study is, is fixed at its creation (DESIGN 2.14); everything here happens under the study's lease.
 """
 
-import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -21,8 +20,8 @@ from nas.records import JSON, Costs, SearchRecord, TrialFacts
 from nas.search import Outcome
 from nas.study import SearchStudy, Storage, has_study
 
-# Free at every run; everything else of a SearchRecord stays as it was when the study was created.
-_FREE = {"study", "reference_point", "config", "code_version", "created"}
+# What stays as it was when the study was created, causes before what follows from them; the reference point is taken from the record.
+_FIXED = ("space", "data", "objectives", "space_hash", "data_fingerprint", "recipe", "target", "limits", "seed")
 _TYPICAL_SAMPLE = 25
 
 
@@ -158,14 +157,18 @@ def _record(
 
 
 def _require_equal(recorded: SearchRecord, wanted: SearchRecord) -> None:
-    for field in dataclasses.fields(SearchRecord):
-        before, now = getattr(recorded, field.name), getattr(wanted, field.name)
-        if field.name in _FREE or _plain(before) == _plain(now):
-            continue
-        if isinstance(before, Mapping) and isinstance(now, Mapping):
-            key = next(key for key in {**before, **now} if _plain(before.get(key)) != _plain(now.get(key)))
-            raise _mismatch(recorded, f"{field.name}.{key}", before.get(key), now.get(key))
-        raise _mismatch(recorded, field.name, before, now)
+    differing = [name for name in _FIXED if _plain(getattr(recorded, name)) != _plain(getattr(wanted, name))]
+    if not differing:
+        return
+    name = differing[0]
+    before, now = getattr(recorded, name), getattr(wanted, name)
+    if name == "space_hash" and recorded.config.get("scale") != wanted.config.get("scale"):
+        # The same cause, in the words of the command line.
+        raise _mismatch(recorded, "scale", recorded.config.get("scale"), wanted.config.get("scale"))
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        key = next(key for key in {**before, **now} if _plain(before.get(key)) != _plain(now.get(key)))
+        raise _mismatch(recorded, f"{name}.{key}", before.get(key), now.get(key))
+    raise _mismatch(recorded, name, before, now)
 
 
 def _mismatch(recorded: SearchRecord, name: str, before: object, now: object) -> StudyMismatchError:

@@ -1,13 +1,31 @@
-"""Which trial of a study a person means: the knee, the most accurate, the fastest, one by number, or the best within a latency."""
+"""Which study of a database a person means, and which of its trials: the knee, the most accurate, the fastest, one by number, or the best
+within a latency."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from nas.errors import InvalidInputError
 from nas.front import knee
-from nas.records import Front, TrialFacts
+from nas.records import Front, SearchRecord, TrialFacts
 
 EXPECTED = "expected knee, accuracy, latency, trial:N (a number) or latency:MS (milliseconds)"
+
+
+def pick_study(study: str | None, searches: Sequence[SearchRecord]) -> SearchRecord:
+    """The study of that name; the only one, if no name is given.
+
+    Raises:
+        InvalidInputError: if there is no such study, or none is named where there is not exactly one.
+    """
+    by_name = {search.study: search for search in searches}
+    known = ", ".join(by_name) or "none"
+    if study is None:
+        if len(by_name) != 1:
+            raise InvalidInputError(f"which study? the database has {known}; give one with --study")
+        return searches[0]
+    if study not in by_name:
+        raise InvalidInputError(f"there is no study {study!r}; the database has {known}")
+    return by_name[study]
 
 
 def pick_trial(pick: str, front: Front | None, facts: Mapping[int, TrialFacts], cost_objective: str) -> TrialFacts:

@@ -135,7 +135,7 @@ def _label(axes: Axes, front: Front, search: SearchRecord) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(_cost_label(search))
     axes.set_ylabel("validation top1")
-    axes.set_title(f"{search.study}\n{_subtitle(front, search)}", fontsize=11)
+    axes.set_title(f"{search.study}\n{_subtitle(front, search)}", fontsize=11, parse_math=False)
     axes.grid(True, which="major", color="#eceef1")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

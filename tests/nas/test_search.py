@@ -68,7 +68,7 @@ class Bench:
             progress = Progress("s", budget, parts.evaluated, quiet=True, console=Console(file=io.StringIO()))
             search = Search(
                 config=config, space=space, evaluator=evaluator, store=store, study=parts.study, proposer=parts.proposer,
-                keeper=parts.keeper, target=parts.record.target, progress=progress, heartbeat=lambda: None, stop_requested=stop,
+                keeper=parts.keeper, target=parts.record.target, progress=progress, check_owner=lambda: None, stop_requested=stop,
             )  # fmt: skip
             try:
                 return search.run()
