@@ -20,14 +20,24 @@ from torchvision.transforms import v2
 
 from nas.errors import InvalidInputError
 from workers.batches import MIN_VALIDATION_BATCH, Batch, Batches, Preprocess, TensorBatches, endless_batches
-from workers.data_source import DataSource, content_sample, evenly, fingerprint, image_size_for, plain_name, require_classes, stored_size
+from workers.data_source import (
+    HASHED_BYTES,
+    DataSource,
+    content_sample,
+    evenly,
+    fingerprint,
+    image_size_for,
+    plain_name,
+    require_classes,
+    stored_size,
+)
 from workers.recipe import Recipe
 
 logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "val")
 SAMPLE = 256
-"""Images that are decoded wholly when the data are opened; the headers of all others are read."""
+"""Images of a set above HASHED_BYTES that are decoded wholly when it is opened; of all others the headers are read."""
 CHECK_S = 120.0
 """Reading headers stops here; what was not reached is reported in the log, and fails during training if it is damaged."""
 MEMORY_BYTES = 512 * 2**20
@@ -175,8 +185,8 @@ def _image_files(folder: Path) -> list[Path]:
 
 
 def _check_images(text: str, files: Sequence[Path]) -> list[Size]:
-    """Decode an even sample, then read the header of every image; returns the sizes of the sample."""
-    sample = evenly(files, SAMPLE)
+    """Decode all images of a small set, an even sample of a large one, then read all headers; returns the sizes of those decoded."""
+    sample = files if sum(file.stat().st_size for file in files) <= HASHED_BYTES else evenly(files, SAMPLE)
     with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as pool:
         sizes = list(pool.map(lambda file: _inspect(file, lambda image: image.load()), sample))
         deadline = time.monotonic() + CHECK_S

@@ -351,7 +351,16 @@ def test_headers_are_checked_beyond_the_decoded_sample(tmp_path: Path, monkeypat
     root = write_folder(tmp_path)
     make_unreadable(root / "val/owl/5.jpg")
     monkeypatch.setattr(image_folder, "SAMPLE", 2)
+    monkeypatch.setattr(image_folder, "HASHED_BYTES", 0)
     with pytest.raises(InvalidInputError, match=r"val/owl/5.jpg is no readable image .* replace or remove it"):
+        open_data(f"folder:{root}")
+
+
+def test_a_small_set_is_decoded_wholly_when_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_folder(tmp_path)
+    truncate(root / "val/owl/5.jpg")  # only its end is missing
+    monkeypatch.setattr(image_folder, "SAMPLE", 2)
+    with pytest.raises(InvalidInputError, match=r"val/owl/5.jpg is no readable image .*truncated"):
         open_data(f"folder:{root}")
 
 
