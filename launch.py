@@ -140,7 +140,7 @@ def run_search(options: dict[str, Any], quiet: bool, signals: StopSignals) -> Ou
             click.echo("\n".join(_last_lines(config, store, outcome)))
             return outcome
         say(f"study {config.study}: starting {config.workers} workers")
-        with signals.closing(_make_pool(config, identity)) as pool:
+        with signals.closing(lambda: _make_pool(config, identity)) as pool:
             ownership.note_session(lambda: (pool.session_processes, pool.session_folder))
             return _search(config, space, identity, recorded, pool, store, storage, ownership, signals, quiet)
 

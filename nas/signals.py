@@ -21,8 +21,8 @@ C = TypeVar("C", bound=Closable)
 class StopSignals:
     """Handles the signals that ask this process to stop, as a context manager in the main thread.
 
-    A signal raises KeyboardInterrupt. Inside `deferred` the first one is only noted, for a loop that stops at its next safe point. After
-    that, and once `closing` closes what it holds, the process is ending, and signals do nothing any more.
+    A signal raises KeyboardInterrupt. While `closing` makes its thing and inside `deferred`, the first one is only noted. After `deferred`,
+    and once `closing` closes, the process is ending, and signals do nothing any more.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class StopSignals:
 
     @contextmanager
     def deferred(self) -> Iterator[Callable[[], bool]]:
-        """Inside, the first signal makes the function answer True; a second one interrupts."""
+        """For a loop that stops at its next safe point: the first signal makes the function answer True; a second one interrupts."""
         self._deferred = True
         try:
             yield lambda: self._requested
@@ -52,9 +52,20 @@ class StopSignals:
             self._ending = True
 
     @contextmanager
-    def closing(self, thing: C) -> Iterator[C]:
-        """Close `thing` at the end, undisturbed."""
+    def closing(self, make: Callable[[], C]) -> Iterator[C]:
+        """Make something, and close it at the end, undisturbed.
+
+        Libraries that start processes lose an exception that a signal raises in their midst, or what they have started; therefore a first
+        signal interrupts when `make` is done.
+        """
+        self._deferred = True
         try:
+            thing = make()
+        finally:
+            self._deferred = False
+        try:
+            if self._requested:
+                raise KeyboardInterrupt
             yield thing
         finally:
             self._ending = True
@@ -63,7 +74,6 @@ class StopSignals:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._ending:
             return
-        if self._deferred and not self._requested:
-            self._requested = True
-            return
-        raise KeyboardInterrupt
+        noted, self._requested = self._requested, True
+        if noted or not self._deferred:
+            raise KeyboardInterrupt

@@ -158,7 +158,8 @@ def _set_environment(variables: Mapping[str, str | None]) -> None:
 
 @contextmanager
 def signals_kept() -> Iterator[None]:
-    """Ray puts a handler of its own on SIGTERM; ours, which saves the study, comes back. Main thread only."""
+    """Ray's core takes SIGTERM when it starts, and leaves it without a handler when it ends; ours, which saves the study, comes back.
+    Main thread only."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

@@ -201,7 +201,8 @@ class RayPool:
             for seat in self._seats:
                 with suppress(RayError):
                     ray.kill(seat.actor)
-        ray.shutdown()
+        with signals_kept():
+            ray.shutdown()
         if self.session_folder:
             end_processes(processes, self.session_folder)
 
@@ -438,7 +439,8 @@ def _start_local(num_workers: int, gpus_per_worker: float) -> str:
                 _temp_dir=f"{folder}/ray",  # Ray opens its own folder to everybody; ours, above it, stays private
             )
     except BaseException as error:
-        ray.shutdown()
+        with signals_kept():
+            ray.shutdown()
         end_processes((), folder)
         if isinstance(error, INIT_ERRORS):
             raise EvaluatorError(f"a local Ray does not start: {_describe(error)}") from error
@@ -472,6 +474,8 @@ def _init(**arguments: Any) -> None:
     ray_worker.print_to_stdstream = _log_message
     # Ray records the command line of its driver, and ours may hold the password of a storage URL.
     ray_utils.get_entrypoint_name = lambda: "launch.py"
+    # Ray's handler would exit in the middle of its own start, and nobody would say how to go on.
+    ray_utils.set_sigterm_handler = lambda handler: None
     ray.init(log_to_driver=False, configure_logging=False, **arguments)
 
 
