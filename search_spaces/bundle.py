@@ -16,7 +16,7 @@ HEADER = '''"""The hybrid_backbone architecture for timm. Importing this module 
     import hybrid_backbone
     model = timm.create_model("local-dir:FOLDER", pretrained=True)
 
-It needs torch and timm only. It is generated from several files, whose names stand above their parts. Licence: Apache-2.0.
+It needs torch and timm only. It is generated from several files of hybrid-nas, whose names stand above their parts. Licence: Apache-2.0.
 """
 '''
 

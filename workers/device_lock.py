@@ -109,9 +109,14 @@ def _private_folder(folder: Path) -> Path:
     """Create the folder for this user alone.
 
     Raises:
-        InvalidInputError: if it belongs to somebody else, who could then hold our locks for ever.
+        InvalidInputError: if it cannot be made, or belongs to somebody else, who could then hold our locks for ever.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInputError(
+            f"the folder of device locks {folder} cannot be made ({error.strerror}); set TMPDIR to a folder of yours"
+        ) from error
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
         raise InvalidInputError(

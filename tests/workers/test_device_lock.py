@@ -144,6 +144,9 @@ def test_folder_is_private(tmp_path: Path) -> None:
     (tmp_path / "open").chmod(0o777)
     with pytest.raises(InvalidInputError, match="writable by you alone"):
         DeviceLock("cpu", tmp_path / "open")
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidInputError, match=r"file cannot be made \(File exists\); set TMPDIR"):
+        DeviceLock("cpu", tmp_path / "file")
 
 
 def test_device_identity() -> None:
