@@ -1,0 +1,25 @@
+"""What a failure on a worker means, and how it reads."""
+
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+
+
+def machine_is_to_blame(error: Exception) -> bool:
+    """Whether the same job may succeed on another worker: errors of the system, and CUDA's, which torch raises as RuntimeErrors."""
+    cuda = isinstance(error, RuntimeError) and any(library in str(error) for library in ("CUDA", "cuDNN", "CUBLAS"))
+    return cuda or isinstance(error, OSError | MemoryError)
+
+
+def describe(error: BaseException) -> str:
+    """One line for a database row and a terminal."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}"[:500] if lines else type(error).__name__
+
+
+def reason_of(error: RayError) -> str:
+    """What happened to a worker, in one line."""
+    if isinstance(error, RayTaskError):
+        return describe(error.cause)
+    if isinstance(error, GetTimeoutError):
+        return "no result in time"
+    detail = str(error).partition("Worker exit detail: ")[2].partition(" Some common causes")[0]
+    return f"the worker process died ({detail})" if detail else describe(error)
