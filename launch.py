@@ -400,7 +400,7 @@ def export(
             created=datetime.now(UTC),
         )
         folder = export_model(zoo=zoo, name=name, spec=trial.spec, weights=weights, card=card, onnx=onnx, overwrite=overwrite)
-        store.record_export(search.study, trial.trial_number, name, str(folder))
+        store.record_export(search.study, trial.trial_number, name, str(folder.resolve()))
     click.echo(f"wrote {folder}: trial {trial.trial_number}, top1 {trial.top1:.4f}, {trial.layout}")
     click.echo(f'load it: timm.create_model("local-dir:{folder}", pretrained=True) after importing hybrid_backbone from that folder')
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import optuna
 import pytest
 
 import launch
@@ -48,6 +49,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         ([*SEARCH, "--storage", "mysql://me:hunter2@host/db"], "mysql"),
         ([*SEARCH, "--storage", "postgresql+psycopg://me:hunter2@127.0.0.1:1/db"], "does not answer"),
         ([*SEARCH, "--study", "a/b"], "--study is 'a/b'"),
+        ([*SEARCH, "--study", ".."], "--study is '..'"),
+        ([*SEARCH, "--study", "a\x1b[2J"], r"--study is 'a\x1b[2J'; expected 1 to 200 bytes of printable characters"),
+        ([*SEARCH, "--study", "\u00e9" * 101], "expected 1 to 200 bytes"),
         (["status"], "there is no database"),
         (["pareto"], "there is no database"),
         (["export"], "there is no database"),
@@ -75,6 +79,35 @@ def test_image_folder_with_one_class_is_refused(run, tmp_path: Path) -> None:
     assert code == 2
     assert "1 class" in err
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_log_that_cannot_be_written_stops_before_any_worker_starts(run, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "logs").write_text("in the way")
+    code, out, err = run(*SEARCH, "--study", "s")
+    assert (code, out) == (2, "")
+    assert "cannot write the log file runs/logs/s.log" in err
+    assert err.count("\n") == 1
+
+
+def test_a_foreign_study_of_the_same_name_is_left_alone(run, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    storage = optuna.storages.RDBStorage("sqlite:///runs/nas.db")
+    optuna.create_study(study_name="s", storage=storage).optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    code, _, err = run(*SEARCH, "--study", "s")
+    assert code == 2
+    assert "an Optuna study 's' that is no search of ours; give another --study" in err
+    assert len(optuna.load_study(study_name="s", storage=storage).trials) == 1
+    storage.engine.dispose()
+
+
+def test_an_unexpected_error_shows_its_details_where_there_is_no_log(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search_spaces.registry.space_names", lambda: 1 / 0)
+    monkeypatch.setattr("launch._log.hasHandlers", lambda: False)  # pytest has some
+    code, _, err = run("spaces")
+    assert code == 1
+    assert "Traceback" in err
+    assert err.splitlines()[-1] == "error: unexpected ZeroDivisionError; this is a fault of ours, the lines above are the details"
 
 
 def test_spaces_are_listed_with_their_genes(run) -> None:

@@ -9,7 +9,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from db.engine import make_engine
+from db.engine import make_engine, parse_url
+from db.errors import again_after_races
 from db.migrate import ensure_schema
 from db.store import SqlStore, open_store
 from nas.errors import NasError
@@ -70,6 +71,18 @@ try:
 except StudyLockedError as error:
     print("lost", error, flush=True)
 sys.stdin.readline()
+"""
+
+OPEN_OPTUNA = """
+import sys
+from db.engine import engine_kwargs, parse_url
+from db.errors import again_after_races
+from nas.study import open_optuna_storage
+
+url = sys.argv[1]
+print("ready", flush=True)
+sys.stdin.readline()
+again_after_races(lambda: open_optuna_storage(url, engine_kwargs(url)), parse_url(url))
 """
 
 OPEN = """
@@ -207,3 +220,20 @@ def test_processes_that_create_one_database_at_once_all_succeed(url: str) -> Non
     with engine.begin() as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM nas_alembic_version")) == 1
     engine.dispose()
+
+
+def test_optunas_tables_are_created_by_many_at_once_too(url: str) -> None:
+    open_store(url).close()
+    for process in start_together(OPEN_OPTUNA, url):
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+
+
+def test_what_is_no_race_is_reported_after_some_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("db.errors._RACE_PAUSE_S", 0.0)
+
+    def full() -> None:
+        raise sa.exc.OperationalError("CREATE TABLE", None, Exception("database or disk is full"))
+
+    with pytest.raises(NasError, match="the disk is full"):
+        again_after_races(full, parse_url("sqlite:///nas.db"))

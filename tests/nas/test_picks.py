@@ -1,9 +1,12 @@
+import re
+
 import pytest
 
 from nas.errors import InvalidInputError
 from nas.front import FrontKeeper
-from nas.picks import pick_trial
+from nas.picks import pick_study, pick_trial
 from nas.records import Costs, Latency, RungScore, TrialFacts
+from tests.samples import search_record
 
 
 def trial(number: int, top1: float, ms: float, state: str = "COMPLETE") -> TrialFacts:
@@ -50,3 +53,22 @@ def test_picks_need_a_front() -> None:
 def test_latency_pick_needs_a_study_that_measures_it() -> None:
     with pytest.raises(InvalidInputError, match="cost is macs"):
         pick_trial("latency:3", FRONT, FACTS, "macs")
+
+
+def test_the_only_study_needs_no_name() -> None:
+    one, two = search_record(study="one"), search_record(study="two")
+    assert pick_study(None, [one]) is one
+    assert pick_study("two", [one, two]) is two
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "message"),
+    [
+        (None, ["one", "two"], "which study? the database has one, two; give one with --study"),
+        (None, [], "which study? the database has none"),
+        ("three", ["one", "two"], "there is no study 'three'; the database has one, two"),
+    ],
+)
+def test_other_names_are_refused_with_those_there_are(name: str | None, known: list[str], message: str) -> None:
+    with pytest.raises(InvalidInputError, match=re.escape(message)):
+        pick_study(name, [search_record(study=study) for study in known])

@@ -34,6 +34,11 @@ def test_axes_are_named_with_units_and_target(tmp_path: Path) -> None:
     assert {"validation top1", "front (3)", "finished (1)", "stopped early (1)", "knee", "trial 2: 0.800"} <= set(labels)
 
 
+def test_the_name_of_a_study_is_no_formula(tmp_path: Path) -> None:
+    plot_front(tmp_path / "front.svg", latest_front(), TRIALS, search_record(study=r"$\frac{1$"))
+    assert r"<!-- $\frac{1$" in (tmp_path / "front.svg").read_text()
+
+
 def test_other_costs_have_their_own_axis(tmp_path: Path) -> None:
     plot_front(tmp_path / "front.svg", latest_front("macs"), TRIALS, search_record("macs"))
     assert "<!-- macs, M -->" in (tmp_path / "front.svg").read_text()

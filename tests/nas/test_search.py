@@ -14,7 +14,7 @@ from rich.console import Console
 from db.engine import engine_kwargs
 from db.store import SqlStore, open_store
 from nas.config import SearchConfig
-from nas.errors import NasError, SearchAbortedError, StudyMismatchError
+from nas.errors import InvalidInputError, NasError, SearchAbortedError, StudyLockedError, StudyMismatchError
 from nas.establish import Identity, check_study, establish
 from nas.front import front_of
 from nas.progress import Progress
@@ -52,12 +52,13 @@ class Bench:
         space: TinySpace | None = None,
         identity: Identity = IDENTITY,
         stop: Callable[[], bool] = lambda: False,
+        check_owner: Callable[[], None] = lambda: None,
         **options: object,
     ) -> Outcome:
         config = self.config(budget, **options)
         evaluator = evaluator or ScriptedEvaluator(with_latency=config.needs_latency)
         space = space or TinySpace()
-        identity = identity if config.needs_latency else replace(identity, target=None)
+        identity = replace(identity, target=identity.target if config.needs_latency else None, config=config.to_json())
         with contextlib.closing(open_store(self.url)) as store:
             storage = open_optuna_storage(self.url, engine_kwargs(self.url))
             recorded = check_study(store, storage, config, space, identity)
@@ -68,7 +69,7 @@ class Bench:
             progress = Progress("s", budget, parts.evaluated, quiet=True, console=Console(file=io.StringIO()))
             search = Search(
                 config=config, space=space, evaluator=evaluator, store=store, study=parts.study, proposer=parts.proposer,
-                keeper=parts.keeper, target=parts.record.target, progress=progress, check_owner=lambda: None, stop_requested=stop,
+                keeper=parts.keeper, target=parts.record.target, progress=progress, check_owner=check_owner, stop_requested=stop,
             )  # fmt: skip
             try:
                 return search.run()
@@ -299,6 +300,7 @@ def test_every_rung_is_kept(bench: Bench) -> None:
     [
         ({"objectives": ("top1", "macs")}, "objectives = top1,latency_ms, and now it would be top1,macs"),
         ({"space": TinySpace(levels=5)}, "space_hash = tiny-4, and now it would be tiny-5"),
+        ({"space": TinySpace(scale="tiny", levels=5), "scale": "tiny"}, "scale = nano, and now it would be tiny"),
         ({"seed": 1}, "seed = 0, and now it would be 1"),
         ({"max_params": 9}, "limits.param_count = None, and now it would be 9.0"),
         ({"identity": replace(IDENTITY, data_fingerprint="g")}, "data_fingerprint = f, and now it would be g"),
@@ -312,6 +314,43 @@ def test_a_study_is_continued_only_as_it_was_created(bench: Bench, options: dict
         bench.run(9, **options)
     assert difference in str(caught.value)
     assert bench.facts() == before
+
+
+def test_weights_that_a_kill_kept_too_long_are_dropped_by_the_next_run(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Search, "_forget_weights", lambda *_: None)
+        bench.run(10)
+    kept = {facts.trial_number for facts in bench.facts() if facts.weights_path}
+    bench.run(11)
+    with contextlib.closing(open_store(bench.url)) as store:
+        members = {member.trial_number for member in store.front("s").members}
+    assert kept - members
+    assert {facts.trial_number for facts in bench.facts() if facts.weights_path} == members
+    assert len(list(bench.folder.glob("artifacts/weights/**/*.*"))) == len(members)
+
+
+def test_a_search_that_lost_its_study_stops(bench: Bench) -> None:
+    def lost() -> None:
+        raise StudyLockedError("another process owns it now")
+
+    with pytest.raises(StudyLockedError):
+        bench.run(5, check_owner=lost)
+    assert TrialState.RUNNING not in bench.states()
+
+
+def test_drawings_need_a_folder(bench: Bench) -> None:
+    (bench.folder / "artifacts").write_text("in the way")
+    with pytest.raises(InvalidInputError, match=r"cannot make the folder .*drawings .*--artifacts"):
+        bench.run(5)
+
+
+def test_a_drawing_that_cannot_be_kept_stops_with_a_reason(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(NasError, match=r"a drawing cannot be kept under .*: No space left on device; make room"):
+        bench.run(5)
 
 
 def test_a_latency_of_another_device_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,54 @@
+"""Training a recorded trial again."""
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import safetensors.torch
+
+from nas.errors import InvalidInputError, NasError
+from nas.protocols import Failed
+from nas.records import SearchRecord, TrialFacts
+from search_spaces.registry import make_space
+from tests.samples import search_record
+from tests.samples import trial as sample_trial
+from workers.data import open_data
+from workers.recipe import Recipe
+from workers.retrain import retrain
+
+RECIPE = Recipe(rungs=(2, 4), batch_size=32, learning_rate=5e-3)
+
+
+@pytest.fixture(scope="module")
+def search() -> SearchRecord:
+    fingerprint = open_data("digits").fingerprint
+    return replace(search_record(), recipe=RECIPE.to_json(), data_fingerprint=fingerprint, config={"gpus_per_worker": 0.0})
+
+
+@pytest.fixture(scope="module")
+def trial() -> TrialFacts:
+    space = make_space("conv_only", "nano", 32, 1, 10)
+    return replace(sample_trial(3, 0.99, 1.0), spec=space.architecture(space.sample(np.random.default_rng(0))).to_spec())
+
+
+def test_every_rung_is_trained_and_the_scores_are_those_of_the_weights(search: SearchRecord, trial: TrialFacts) -> None:
+    facts, weights = retrain(search, trial, "digits")
+    assert [(score.rung, score.steps) for score in facts.rungs] == [(0, 2), (1, 4)]
+    assert facts.top1 != trial.top1
+    assert facts.device == "cpu"
+    same = {name for name in asdict(facts) if name not in ("rungs", "device")}
+    assert {name: asdict(facts)[name] for name in same} == {name: asdict(trial)[name] for name in same}
+    assert safetensors.torch.load(weights)
+    assert retrain(search, trial, "digits")[1] == weights
+
+
+def test_a_failure_is_reported(search: SearchRecord, trial: TrialFacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = Failed(3, "local", "loss is nan at step 7", retryable=False)
+    monkeypatch.setattr("workers.retrain.evaluate", lambda job, context: iter([failed]))
+    with pytest.raises(NasError, match="training trial 3 again failed: loss is nan at step 7"):
+        retrain(search, trial, "digits")
+
+
+def test_other_data_are_refused(search: SearchRecord, trial: TrialFacts) -> None:
+    with pytest.raises(InvalidInputError, match="differ from those of the study"):
+        retrain(replace(search, data_fingerprint="0" * 64), trial, "digits")
