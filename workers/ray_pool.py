@@ -123,13 +123,22 @@ class RayPool:
         return session_processes(self.session_folder) if self.session_folder else ()
 
     def calibrate(self, slowest: JSON, typical: JSON) -> Calibration:
-        """See Evaluator; done on the first worker that is up."""
+        """See Evaluator; done on the first worker that is up.
+
+        Raises:
+            InvalidInputError: if every trial would run into its time limit.
+        """
         while not (ready := [seat for seat in self._seats if seat.ready]):
             self.events(timeout_s=1.0)
         try:
             calibration: Calibration = ray.get(ready[0].actor.calibrate.remote(slowest, typical), timeout=self._trial_timeout_s)
         except RayError as error:
             raise EvaluatorError(f"{ready[0].name} cannot evaluate this space: {reason_of(error)}") from error
+        if calibration.evaluation_s > self._trial_timeout_s:
+            raise InvalidInputError(
+                f"one evaluation takes about {calibration.evaluation_s:.0f} s here, and the time limit of a trial is "
+                f"{self._trial_timeout_s:g} s; give a larger one (--trial-timeout-s), or a smaller scale"
+            )
         return calibration
 
     def submit(self, job: Job) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from nas.errors import InvalidInputError
 from nas.protocols import Failed, Finished, Job
 from tests.contracts.evaluator_contract import EvaluatorContract, collect, run
 from tests.integration.quick_work import TIMEOUT_S, quick_job, quick_pool
@@ -91,6 +92,12 @@ def test_the_time_limit_counts_all_rungs_together(pool: RayPool) -> None:
     (*_, failed) = run(pool, quick_job(35, rung_s=0.7 * TIMEOUT_S))
     assert isinstance(failed, Failed)
     assert "no result within" in failed.reason
+
+
+def test_a_time_limit_that_no_evaluation_meets_is_refused(pool: RayPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "_trial_timeout_s", 0.9)
+    with pytest.raises(InvalidInputError, match=r"takes about 1 s here, and the time limit of a trial is 0\.9 s; give a larger one"):
+        pool.calibrate({}, {})
 
 
 def test_a_round_trip_is_short(pool: RayPool) -> None:
