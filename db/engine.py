@@ -107,13 +107,16 @@ def make_engine(url: str, *, create: bool = True) -> Engine:
 
     Args:
         url: the storage URL.
-        create: make the parent folder of a SQLite file; without it the file must exist.
+        create: make the parent folder of a SQLite file; without it the file must exist, and its journal mode stays as it is.
 
     Raises:
         InvalidInputError: if the URL cannot be used, the folder cannot be made, or there is no such file.
     """
     parsed = parse_url(url)
-    engine = sa.create_engine(parsed, json_serializer=partial(json.dumps, allow_nan=False), **engine_kwargs(url))
+    arguments = engine_kwargs(url)
+    if not create:
+        arguments["connect_args"].pop("factory", None)  # WAL mode is written into the file, and this one may be somebody else's
+    engine = sa.create_engine(parsed, json_serializer=partial(json.dumps, allow_nan=False), **arguments)
     if parsed.get_backend_name() == "sqlite":
         _prepare_file(Path(str(parsed.database)), url, create)
         event.listen(engine, "connect", _leave_transactions_to_us)

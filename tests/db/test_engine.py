@@ -76,11 +76,17 @@ def test_reading_a_missing_database_leaves_nothing_behind(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_reading_a_database_without_studies_is_refused(tmp_path: Path) -> None:
-    sqlite3.connect(tmp_path / "other.db").close()
-    (tmp_path / "other.db").touch()
-    assert "holds no study" in refusal(f"sqlite:///{tmp_path / 'other.db'}", create=False)
-    assert [path.name for path in tmp_path.iterdir()] == ["other.db"]
+@pytest.mark.parametrize("statement", ["CREATE TABLE theirs (x)", "SELECT 1"], ids=["tables", "empty"])
+def test_reading_leaves_a_foreign_file_as_it_is(tmp_path: Path, statement: str) -> None:
+    path = tmp_path / "other.db"
+    connection = sqlite3.connect(path)
+    connection.execute(statement)
+    connection.close()
+    path.touch()
+    before = path.read_bytes()
+    assert "holds no study" in refusal(f"sqlite:///{path}", create=False)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["other.db"]
 
 
 def test_the_folder_of_a_new_database_is_made(tmp_path: Path) -> None:
