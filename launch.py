@@ -13,12 +13,10 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import contextlib
-import importlib.metadata
 import logging
 import os
 import re
 import shlex
-import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -46,6 +44,7 @@ from nas.sampler import SAMPLERS, make_sampler
 from nas.search import Outcome, Search
 from nas.signals import StopSignals
 from nas.study import open_optuna_storage
+from nas.version import code_version
 from nas.weights import WeightsFolder
 
 if TYPE_CHECKING:
@@ -53,13 +52,14 @@ if TYPE_CHECKING:
 
     from workers.ray_pool import RayPool
 
+STORAGE_VARIABLE = "NAS_STORAGE"
 DEFAULT_STORAGE = "sqlite:///runs/nas.db"
 EXIT_INTERRUPTED = 130
 
 _log = logging.getLogger("nas")
 
 storage_option = click.option(
-    "--storage", envvar="NAS_STORAGE", default=DEFAULT_STORAGE, help=f"Database URL; NAS_STORAGE or {DEFAULT_STORAGE} by default."
+    "--storage", envvar=STORAGE_VARIABLE, default=DEFAULT_STORAGE, help=f"Database URL; {STORAGE_VARIABLE} or {DEFAULT_STORAGE} by default."
 )
 study_option = click.option("--study", help="Name of the study; may be left out where the database has only one.")
 artifacts_option = click.option("--artifacts", help="Folder of weights and drawings; beside the database by default.")
@@ -106,8 +106,6 @@ def cli(context: click.Context, /, quiet: bool, **options: Any) -> None:
 def run_search(options: dict[str, Any], quiet: bool, signals: StopSignals) -> Outcome:
     """Validate everything, then search in the study under its lease, and say how it ended."""
     config = _search_config(options)
-    # The URL may hold a password, and every process of Ray inherits the environment.
-    os.environ.pop("NAS_STORAGE", None)
 
     from search_spaces.registry import make_space
     from workers.data import open_data
@@ -126,7 +124,7 @@ def run_search(options: dict[str, Any], quiet: bool, signals: StopSignals) -> Ou
         num_classes=source.num_classes,
         recipe=default_recipe(source).to_json(),
         target=None if target is None else target.fingerprint(source.input_shape),
-        code_version=_code_version(),
+        code_version=code_version(),
         config={**config.to_json(), "storage": redact_url(config.storage)},
     )
     say: Callable[[str], None] = (lambda text: None) if quiet else click.echo
@@ -206,6 +204,7 @@ def _search(
 
 def _make_pool(config: SearchConfig, identity: Identity) -> "RayPool":
     from workers.evaluate import EvaluationConfig
+    from workers.processes import environment
     from workers.ray_pool import RayPool
     from workers.recipe import Recipe
 
@@ -216,15 +215,17 @@ def _make_pool(config: SearchConfig, identity: Identity) -> "RayPool":
         latency_target=config.latency_target,
         device="cuda:0" if config.gpus_per_worker else "cpu",
     )
-    return RayPool(
-        evaluation,
-        num_workers=config.workers,
-        trial_timeout_s=config.trial_timeout_s,
-        ray_address=config.ray_address,
-        gpus_per_worker=config.gpus_per_worker,
-        target=identity.target,
-        log_file=_log_file(config),
-    )
+    # The URL may hold a password, and every process of Ray inherits the environment.
+    with environment({STORAGE_VARIABLE: None}):
+        return RayPool(
+            evaluation,
+            num_workers=config.workers,
+            trial_timeout_s=config.trial_timeout_s,
+            ray_address=config.ray_address,
+            gpus_per_worker=config.gpus_per_worker,
+            target=identity.target,
+            log_file=_log_file(config),
+        )
 
 
 def _sampling_guard(config: SearchConfig) -> Callable[[], contextlib.AbstractContextManager[object]]:
@@ -253,7 +254,7 @@ def _last_lines(config: SearchConfig, store: SqlStore, outcome: Outcome) -> list
 
 def _storage_words(url: str) -> str:
     """The option that names the same database in another command."""
-    return "" if url == DEFAULT_STORAGE else f" --storage {shlex.quote(redact_url(url))}"
+    return "" if url == os.environ.get(STORAGE_VARIABLE, DEFAULT_STORAGE) else f" --storage {shlex.quote(redact_url(url))}"
 
 
 @cli.command()
@@ -449,20 +450,6 @@ def _optuna_storage(url: str) -> "Iterator[RDBStorage]":
 def _reading(url: str) -> Iterator[SqlStore]:
     with contextlib.closing(open_store(url, create=False)) as store:
         yield store
-
-
-def _code_version() -> str:
-    """Version of the package, with the commit where this is a git checkout."""
-    try:
-        version = importlib.metadata.version("hybrid-nas")
-    except importlib.metadata.PackageNotFoundError:
-        version = "uninstalled"
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        commit = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return version
-    return f"{version}+{commit}"
 
 
 def main() -> None:

@@ -230,7 +230,8 @@ def _latency_text(trial: TrialFacts) -> str:
 
 def _budget_text(summary: StudySummary) -> str:
     budget = summary.search.config.get("budget")
-    return str(summary.evaluated) if budget is None else f"{summary.evaluated} of {max(int(budget), summary.evaluated)}"
+    # The recorded budget is that of the first run; a later one may have been larger.
+    return str(summary.evaluated) if budget is None or summary.evaluated > int(budget) else f"{summary.evaluated} of {budget}"
 
 
 def _counts_text(counts: Mapping[str, int]) -> str:

@@ -20,8 +20,10 @@ SPACE = ["--space", "conv_only"]
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(600)]
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(folder: Path, *arguments: str, storage: str | None = None) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if name != "NAS_STORAGE"}
+    if storage is not None:
+        environment["NAS_STORAGE"] = storage
     command = [sys.executable, str(ROOT / "launch.py"), *arguments]
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
@@ -31,8 +33,8 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, output
 
 
-def run(folder: Path, *arguments: str) -> tuple[int, str]:
-    return finish(start(folder, *arguments))
+def run(folder: Path, *arguments: str, storage: str | None = None) -> tuple[int, str]:
+    return finish(start(folder, *arguments, storage=storage))
 
 
 def wait_until_evaluated(process: subprocess.Popen[str], count: int) -> None:
@@ -118,8 +120,14 @@ def test_same_seed_gives_the_identical_study_with_real_training(tmp_path: Path) 
 @pytest.mark.postgres
 def test_search_on_postgres_keeps_the_password_to_itself(tmp_path: Path, empty_postgres_url: str) -> None:
     password = re.search(r"://[^:]+:([^@]+)@", empty_postgres_url)
-    code, output = run(tmp_path, *SPACE, "--budget", "3", "--study", "s", "--storage", empty_postgres_url)
+    process = start(tmp_path, *SPACE, "--budget", "3", "--study", "s", storage=empty_postgres_url)
+    wait_until_evaluated(process, 1)
+    others = psutil.Process(process.pid).children(recursive=True)
+    assert others
+    assert not [other for other in others if "NAS_STORAGE" in other.environ()]
+    code, output = finish(process)
     assert code == 0, output
+    assert "launch.py export --study s --pick knee" in output
     assert [trial.state.name for trial in trials(empty_postgres_url, "s")] == ["COMPLETE"] * 3
     code, table = run(tmp_path, "pareto", "--storage", empty_postgres_url)
     assert code == 0

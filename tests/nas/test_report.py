@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -76,6 +77,11 @@ def test_status_of_a_study_that_has_not_begun() -> None:
     text = status_text(summarize(search_record("macs"), (), None))
     assert "evaluated     0 of 10" in text
     assert "front" not in text and "running" not in text and "target" not in text
+
+
+def test_a_study_that_was_extended_is_not_called_complete() -> None:
+    search = replace(search_record(), config={"budget": 4})
+    assert "evaluated     5\n" in status_text(summarize(search, TRIALS, latest_front()))
 
 
 def test_studies_are_listed_by_line() -> None:
