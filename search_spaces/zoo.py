@@ -135,7 +135,7 @@ def _read_index(zoo: Path) -> list[JSON]:
     path = zoo / INDEX
     try:
         entries: list[JSON] = json.loads(path.read_text(encoding="utf-8"))["models"]
-        return [entry for entry in entries if (zoo / entry["name"]).is_dir()]
+        return [entry for entry in entries if entry["arch_hash"] and (zoo / entry["name"]).is_dir()]
     except FileNotFoundError:
         return []
     except (ValueError, KeyError, TypeError) as error:

@@ -173,7 +173,7 @@ def test_the_index_forgets_what_a_person_has_removed(tmp_path: Path) -> None:
     assert [entry["name"] for entry in index_of(tmp_path)] == ["two"]
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"models": [1]}', '{"models": {}, "x": ', '{"other": 1}'])
+@pytest.mark.parametrize("text", ["{", "[]", '{"models": [1]}', '{"models": {}, "x": ', '{"other": 1}', '{"models": [{"name": "."}]}'])
 def test_a_file_that_is_no_index_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "index.json").write_text(text)
     with pytest.raises(InvalidInputError, match=r"index\.json is not the index of a zoo"):

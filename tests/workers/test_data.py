@@ -452,6 +452,7 @@ def test_trainings_that_stop_early_leave_no_thread_behind(beton: Path) -> None:
     assert threading.active_count() == before
 
 
+@pytest.mark.slow
 def test_importing_ffcv_leaves_the_threads_of_torch_alone(beton: Path) -> None:
     code = (
         "import sys, torch; torch.set_num_threads(2); from workers.data import open_data; open_data(sys.argv[1]); "
