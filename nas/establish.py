@@ -127,7 +127,8 @@ def establish(
     study = SearchStudy(storage, config.study, config.objectives, space.genes, config.sampler, config.seed)
     waiting = study.reconcile(facts)
     known = {trial.arch_hash: trial for trial in facts.values()}
-    starters = list(space.presets().values()) if config.warm_start == "presets" else []
+    presets = space.presets().values() if config.warm_start == "presets" else ()
+    starters = [genotype for genotype in presets if space.architecture(genotype).arch_hash not in known]
     proposer = Proposer(space, study, config.limits, known, config.seed, sampling, waiting, starters)
     keeper = FrontKeeper(config.cost_objective, record.reference_point, store.front(config.study))
     evaluated = _count_evaluated(facts)

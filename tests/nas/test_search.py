@@ -20,7 +20,7 @@ from nas.front import front_of
 from nas.progress import Progress
 from nas.protocols import Failed, Job
 from nas.search import Outcome, Search
-from nas.study import open_optuna_storage
+from nas.study import SearchStudy, open_optuna_storage
 from tests.doubles import TARGET, ScriptedEvaluator, TinySpace
 
 IDENTITY = Identity(
@@ -190,7 +190,6 @@ def test_kill_at_any_moment_repeats_at_most_what_was_in_flight(bench: Bench, mom
 
 
 def _kill_at(patch: pytest.MonkeyPatch, moment: str, number: int) -> None:
-    from nas.study import SearchStudy
 
     def kill(*args: object) -> None:
         raise Killed
@@ -378,6 +377,14 @@ def test_warm_start_begins_with_the_presets(bench: Bench) -> None:
     evaluator = ScriptedEvaluator()
     bench.run(6, evaluator)
     assert [job.spec for job in evaluator.submitted[:2]] == [{"depth": 1, "kernel": 0, "width": 1}, {"depth": 1, "kernel": 0, "width": 4}]
+
+
+def test_a_resumed_search_does_not_begin_with_the_presets_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.run(6)
+    enqueued = []
+    monkeypatch.setattr(SearchStudy, "enqueue", lambda self, genotype: enqueued.append(genotype))
+    bench.run(8)
+    assert not [preset for preset in TinySpace().presets().values() if preset in enqueued]
 
 
 def test_time_limit_keeps_the_state(bench: Bench) -> None:
