@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Self
 
 from nas.errors import InvalidInputError
@@ -118,6 +119,23 @@ DEFAULT_RECIPES: Mapping[str, str] = {
 """Kind of data -> name of its recipe."""
 
 
+NOMINAL_IMAGES: Mapping[str, int] = {"cifar": 45_000, "imagenet-proxy": 1_281_167}
+"""Training images of the set that a recipe is made for."""
+
+
 def default_recipe(data: DataSource) -> Recipe:
-    """The recipe of a search that names none."""
-    return RECIPES[DEFAULT_RECIPES[data.kind]]
+    """The recipe of a search that names none; smaller sets than the one it is made for get fewer steps."""
+    name = DEFAULT_RECIPES[data.kind]
+    return _sized(RECIPES[name], data.num_train, NOMINAL_IMAGES[name]) if name in NOMINAL_IMAGES else RECIPES[name]
+
+
+def _sized(recipe: Recipe, num_train: int, nominal: int) -> Recipe:
+    """The same number of epochs on a smaller set, but at least the steps of the nano recipe.
+
+    Small sets get smaller batches (a power of two from 16 up), so that an epoch has 32 steps where it can.
+    """
+    if num_train >= nominal:
+        return recipe
+    batch_size = min(recipe.batch_size, max(16, 2 ** int(math.log2(max(1.0, num_train / 32)))))
+    images = recipe.steps * recipe.batch_size * num_train / nominal
+    return replace(recipe, rungs=(max(RECIPES["nano"].steps, round(images / batch_size)),), batch_size=batch_size)

@@ -69,3 +69,20 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 def test_every_kind_of_data_has_a_recipe() -> None:
     assert set(DEFAULT_RECIPES) == set(KINDS)
     assert default_recipe(open_digits()) is RECIPES["nano"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "num_train", "batch_size", "steps"),
+    [
+        ("folder", 60, 16, 96),  # the floor: as many steps as the nano recipe
+        ("folder", 5_000, 128, 312),  # 8 epochs, as on ImageNet: 20,000 * 512 / 1,281,167 = 7.99
+        ("beton", 1_281_167, 512, 20_000),
+        ("folder", 14_000_000, 512, 20_000),
+        ("cifar10", 45_000, 128, 3_510),
+        ("cifar100", 4_500, 128, 351),  # 10 epochs
+    ],
+)
+def test_smaller_sets_get_the_same_epochs(kind: str, num_train: int, batch_size: int, steps: int) -> None:
+    data = replace(open_digits(), kind=kind, num_train=num_train)
+    recipe = default_recipe(data)
+    assert (recipe.batch_size, recipe.steps) == (batch_size, steps)
