@@ -74,7 +74,12 @@ artifacts_option = click.option("--artifacts", help="Folder of weights and drawi
 @click.option("--data", default="digits", show_default=True, help="digits, cifar10:DIR, cifar100:DIR, folder:DIR or beton:FILE.")
 @click.option("--scale", default="nano", show_default=True, help="nano, mobile, tiny, small or base.")
 @click.option("--objectives", default="top1,latency_ms", show_default=True, help=f"top1 and one of {', '.join(COST_OBJECTIVES)}.")
-@click.option("--latency-target", help="What latency is measured on, such as cpu:threads=1,batch=1 or cuda:0,batch=64,dtype=bf16,compile.")
+@click.option(
+    "--latency-target",
+    "latency_targets",
+    multiple=True,
+    help="What latency is measured on, such as cpu:threads=1,batch=1 or cuda:0,batch=64,dtype=bf16,compile.",
+)
 @click.option("--workers", type=int, help="Concurrent evaluations; one per GPU, else one per core, by default.")
 @click.option("--gpus-per-worker", type=float, help="Share of a GPU for each worker; 1 with GPUs, else 0, by default.")
 @click.option("--sampler", default="tpe_multivariate", show_default=True, help=f"{', '.join(SAMPLERS)}.")
@@ -149,6 +154,10 @@ def _search_config(options: dict[str, Any]) -> SearchConfig:
     make_sampler(options["sampler"], 0)
     engine_kwargs(options["storage"])
     given = {name: value for name, value in options.items() if value is not None}
+    targets = given.pop("latency_targets")
+    if len(targets) > 1:
+        raise InvalidInputError(f"--latency-target is given {len(targets)} times; a search measures one target, so give one")
+    given["latency_target"] = targets[0] if targets else None
     given.setdefault("workers", default_num_workers())
     given.setdefault("gpus_per_worker", default_gpus_per_worker(max(1, given["workers"])))
     given["objectives"] = tuple(name.strip() for name in options["objectives"].split(","))

@@ -41,6 +41,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         ([*SEARCH, "--workers", "0"], "--workers is 0"),
         ([*SEARCH, "--objectives", "top1,top5"], "--objectives is 'top1,top5'"),
         ([*SEARCH, "--latency-target", "abacus"], "the kind 'abacus' is unknown"),
+        ([*SEARCH, "--latency-target", "cpu", "--latency-target", "cpu:batch=2"], "--latency-target is given 2 times"),
         ([*SEARCH, "--max-latency-ms", "-1"], "--max-latency-ms is -1.0; expected a positive number"),
         ([*SEARCH, "--warm-start", "lukewarm"], "--warm-start is 'lukewarm'"),
         ([*SEARCH, "--data", "cifar10:nowhere"], "'nowhere'"),

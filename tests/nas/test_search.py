@@ -189,6 +189,16 @@ def test_kill_at_any_moment_repeats_at_most_what_was_in_flight(bench: Bench, mom
     assert len(jobs) <= 20 + 2 * 2
 
 
+def test_after_a_kill_nothing_is_left_running_even_when_nothing_is_evaluated(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        _kill_at(patch, "record", 4)
+        with pytest.raises(Killed):
+            bench.run(20, ScriptedEvaluator(num_workers=2))
+    assert TrialState.RUNNING in bench.states()
+    bench.run(20, max_hours=1e-9)
+    assert set(bench.states()) == {TrialState.COMPLETE, TrialState.WAITING}
+
+
 def _kill_at(patch: pytest.MonkeyPatch, moment: str, number: int) -> None:
 
     def kill(*args: object) -> None:
