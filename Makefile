@@ -21,7 +21,7 @@ search: $(RUNTIME) ## search 200 architectures on the bundled digits; the same c
 	$(BIN)/python launch.py --space hybrid_layout --budget 200 $(SEARCH_ARGS)
 
 test: $(DEVELOPMENT) ## run every test that this machine can run
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 check: $(DEVELOPMENT) ## lint, format, types, import table, then the tests
 	$(BIN)/ruff check .

@@ -38,7 +38,6 @@ WIDTH, HEIGHT = 1400, 1200
 NUM_TRIALS, REJECTED, OVER_LIMIT = 20, 7, 11
 
 pytestmark = [
-    pytest.mark.xdist_group("browser"),  # one process, because the last test puts together what the others photographed
     pytest.mark.browser,
     pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not installed (Debian package chromium)"),
 ]

@@ -17,7 +17,7 @@ from db.engine import engine_kwargs
 ROOT = Path(__file__).resolve().parents[2]
 SPACE = ["--space", "conv_only"]
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def start(folder: Path, *arguments: str, storage: str | None = None) -> subprocess.Popen[str]:

@@ -13,7 +13,7 @@ import pytest
 
 from workers.processes import SESSION_VARIABLE, end_processes, make_session_folder
 
-pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.ray
 ROOT = Path(__file__).parents[2]
 
 DRIVER = """

@@ -14,7 +14,7 @@ from tests.contracts.evaluator_contract import EvaluatorContract, collect, run
 from tests.integration.quick_work import TIMEOUT_S, quick_job, quick_pool
 from workers.ray_pool import RayPool
 
-pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.ray
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from nas.records import ProcessId
 from tests.integration.quick_work import quick_pool
 from workers.processes import SESSION_VARIABLE, end_processes
 
-pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.ray
 ROOT = Path(__file__).parents[2]
 
 
