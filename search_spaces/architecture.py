@@ -17,33 +17,23 @@ from typing import Any, get_args, get_origin
 
 from nas.errors import InvalidInputError
 from nas.records import JSON
+from search_spaces.kinds import ATTENTION, CONV, HEADS, KINDS, names
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "StemSpec.kind": ("conv", "patchify", "overlap"),
     "StemSpec.norm": ("batch", "layer"),
-    "StageSpec.downsample": ("none", "separable", "patchify", "overlap"),
+    "StageSpec.downsample": ("none", "separable", "patchify", "overlap", "mbconv"),
     "BlockSpec.kind": ("conv", "attention", "fused_serial", "fused_parallel"),
-    "BlockSpec.conv": ("", "mbconv", "dwconv"),
-    "BlockSpec.attention": ("", "key_only", "group_mix", "full"),
-    "BlockSpec.position": ("none", "cpe"),
+    "BlockSpec.conv": ("", *names(CONV)),
+    "BlockSpec.attention": ("", *names(ATTENTION)),
+    "BlockSpec.position": ("none", "cpe", "relative"),
     "BlockSpec.ffn": ("none", "mlp", "mlp_dw"),
     "Architecture.head_norm": ("batch", "layer"),
 }
 """Field -> the names it takes; what each of them is stands in docs/space.md."""
 
-_CONV_FIELDS = ("kernel", "conv_ratio")
-_ATTENTION_FIELDS = ("heads", "head_dim", "position", "ffn", "ffn_ratio")
-USED_FIELDS: Mapping[str, tuple[str, ...]] = {
-    "mbconv": (*_CONV_FIELDS, "se_ratio"),
-    "dwconv": (*_CONV_FIELDS, "layer_scale"),
-    "key_only": _ATTENTION_FIELDS,
-    "group_mix": (*_ATTENTION_FIELDS, "group_sizes", "conv_branch"),
-    "full": _ATTENTION_FIELDS,
-}
-"""Convolution or attention -> the fields of a block that it reads; all others keep their neutral value."""
-
-ATTENTION_SYMBOLS = {"key_only": "K", "group_mix": "G", "full": "F"}
-CONV_SYMBOLS = {"mbconv": "M", "dwconv": "D"}
+LATER_FIELDS = ("options",)
+"""Fields that came after architectures were recorded: a spec names them only where they are not neutral, so that hashes stay."""
 JOINTS = {"fused_serial": ">", "fused_parallel": "+"}
 
 
@@ -69,15 +59,18 @@ class BlockSpec:
     conv_branch: bool = False
     """group_mix only: one more segment that is convolved and not attended."""
     position: str = "none"
-    """cpe: a 3x3 depthwise convolution is added to the input."""
+    """cpe: a 3x3 depthwise convolution is added to the input. relative (full attention): a learned bias per head and offset, for offsets on
+    the stage's map at the architecture's image size."""
     ffn: str = "none"
-    """mlp_dw: with a 3x3 depthwise convolution between the two linear layers."""
+    """Feed-forward after the mixers. mlp_dw: with a 3x3 depthwise convolution between the two linear layers."""
     ffn_ratio: int = 0
+    options: tuple[tuple[str, str], ...] = ()
+    """Knobs of the mixer (KINDS) that are not at their first value, as (knob, value), sorted."""
 
     def symbol(self) -> str:
         """Short name for people: M3, D7, K, G1357, F, M3>K, D5+F."""
-        conv = f"{CONV_SYMBOLS[self.conv]}{self.kernel}" if self.conv else ""
-        attention = ATTENTION_SYMBOLS.get(self.attention, "") + "".join(map(str, self.group_sizes))
+        conv = f"{KINDS[self.conv].symbol}{self.kernel}" if self.conv else ""
+        attention = (KINDS[self.attention].symbol if self.attention else "") + "".join(map(str, self.group_sizes))
         return f"{conv}{JOINTS.get(self.kind, '')}{attention}"
 
 
@@ -87,7 +80,7 @@ class StageSpec:
 
     width: int
     downsample: str
-    """How the stage's input is made; none: the blocks take what the stem gives."""
+    """How the stage's input is made. none: the blocks take what the stem gives. mbconv: an MBConv block that changes width and stride."""
     stride: int
     blocks: tuple[BlockSpec, ...]
 
@@ -159,18 +152,21 @@ _FIELDS = {cls: tuple((field.name, field.type) for field in fields(cls)) for cls
 def _to_json(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_to_json(item) for item in value]
-    names = _FIELDS.get(type(value))
-    return value if names is None else {name: _to_json(getattr(value, name)) for name, _ in names}
+    if type(value) not in _FIELDS:
+        return value
+    items = ((name, getattr(value, name)) for name, _ in _FIELDS[type(value)])
+    return {name: _to_json(item) for name, item in items if item or name not in LATER_FIELDS}
 
 
 def _from_json(cls: Any, data: Any, path: str) -> Any:
     if cls not in _FIELDS:
         return _scalar(cls, data, path)
-    names = dict(_FIELDS[cls])
-    if not isinstance(data, dict) or data.keys() != names.keys():
+    types = dict(_FIELDS[cls])
+    required = types.keys() - set(LATER_FIELDS)
+    if not isinstance(data, dict) or not required <= data.keys() <= types.keys():
         given = sorted(data) if isinstance(data, dict) else repr(data)
-        raise InvalidInputError(f"{path} is {given}; expected an object with exactly the keys {sorted(names)}")
-    values = {name: _field(names[name], data[name], f"{path}.{name}") for name in names}
+        raise InvalidInputError(f"{path} is {given}; expected an object with exactly the keys {sorted(required)}")
+    values = {name: _field(types[name], data[name], f"{path}.{name}") for name in types if name in data}
     for name, value in values.items():
         known = CHOICES.get(f"{cls.__name__}.{name}")
         if known is not None and value not in known:
@@ -183,7 +179,7 @@ def _field(annotation: Any, data: Any, path: str) -> Any:
         return _from_json(annotation, data, path)
     if not isinstance(data, list | tuple):
         raise InvalidInputError(f"{path} is {data!r}; expected a list")
-    return tuple(_from_json(get_args(annotation)[0], item, f"{path}[{index}]") for index, item in enumerate(data))
+    return tuple(_field(get_args(annotation)[0], item, f"{path}[{index}]") for index, item in enumerate(data))
 
 
 def _scalar(cls: Any, data: Any, path: str) -> Any:
@@ -221,6 +217,7 @@ def _block_problem(block: BlockSpec, width: int) -> str:
     """What keeps a block from being built at this width, or "" for nothing."""
     segments = len(block.group_sizes) + block.conv_branch
     attended = width * len(block.group_sizes) / segments if segments else width
+    has_heads = block.attention != "" and HEADS[0] in KINDS[block.attention].fields
     problems = {
         f"kind {block.kind} and conv {block.conv!r}": (block.kind == "attention") != (block.conv == ""),
         f"kind {block.kind} and attention {block.attention!r}": (block.kind == "conv") != (block.attention == ""),
@@ -230,19 +227,35 @@ def _block_problem(block: BlockSpec, width: int) -> str:
         != (block.group_sizes != ()),
         f"group_sizes {list(block.group_sizes)}; expected odd kernels": any(kernel % 2 == 0 for kernel in block.group_sizes),
         f"{segments} segments for {width} channels; expected a divisor": segments > 0 and width % segments > 0,
-        f"{block.heads} heads of {block.head_dim} channels; expected {attended:g} channels in all": block.attention != ""
+        f"{block.heads} heads of {block.head_dim} channels; expected {attended:g} channels in all": has_heads
         and block.heads * block.head_dim != attended,
+        "position 'relative'; expected it with full attention only": block.position == "relative" and block.attention != "full",
         f"ffn {block.ffn!r} and ffn_ratio {block.ffn_ratio}": (block.ffn == "none") != (block.ffn_ratio == 0),
     }
-    return next((problem for problem, present in problems.items() if present), _unused_field(block))
+    found = next((problem for problem, present in problems.items() if present), "")
+    return found or _unused_field(block) or _option_problem(block)
 
 
 def _unused_field(block: BlockSpec) -> str:
     """A field with a value that changes nothing in the network, and would give it a second hash; or ""."""
-    used = {"kind", "conv", "attention", *USED_FIELDS.get(block.conv, ()), *USED_FIELDS.get(block.attention, ())}
+    used = {"kind", "conv", "attention", "ffn", "ffn_ratio", *(("position",) if block.attention else ())}
+    used |= {field for mixer in (block.conv, block.attention) if mixer for field in KINDS[mixer].fields}
     given = {field.name: getattr(block, field.name) for field in fields(block) if field.name not in used}
     idle = next((name for name, value in given.items() if value != _NEUTRAL[name]), "")
     return f"{idle} {given[idle]!r}, which it does not use; expected {_NEUTRAL[idle]!r}" if idle else ""
+
+
+def _option_problem(block: BlockSpec) -> str:
+    """An option that its mixer does not know, names twice or out of order, or that only repeats what holds anyway; or ""."""
+    if not block.options:
+        return ""
+    known = KINDS[block.attention].options or {}
+    free = {knob: values[1:] for knob, values in known.items()}
+    given = list(block.options)
+    if any(len(option) != 2 or option[1] not in free.get(option[0], ()) for option in given) or given != sorted(dict(given).items()):
+        choices = "; ".join(f"{knob} as {' or '.join(values)}" for knob, values in free.items())
+        return f"options {[list(option) for option in given]}; expected sorted pairs of {choices}"
+    return ""
 
 
 _NEUTRAL: Mapping[str, Any] = {field.name: field.default for field in fields(BlockSpec)}

@@ -16,13 +16,13 @@ from search_spaces.blocks import make_block, make_downsample, make_stem
 class HybridStage(nn.Module):
     """Downsampling and the blocks at one resolution."""
 
-    def __init__(self, stage: dict[str, Any], in_width: int, drop_path_rates: list[float]) -> None:
+    def __init__(self, stage: dict[str, Any], in_width: int, map_size: int, drop_path_rates: list[float]) -> None:
         super().__init__()
         self.grad_checkpointing = False
         width = stage["width"]
         self.downsample = make_downsample(stage["downsample"], in_width, width, stage["stride"])
         blocks = zip(stage["blocks"], drop_path_rates, strict=True)
-        self.blocks = nn.Sequential(*(make_block(width, block, rate) for block, rate in blocks))
+        self.blocks = nn.Sequential(*(make_block(width, {**block, "map_size": map_size}, rate) for block, rate in blocks))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.downsample(x)
@@ -64,12 +64,13 @@ class HybridBackbone(nn.Module):
         self.stem = make_stem(spec["stem"]["kind"], self.in_chans, width, spec["stem"]["norm"])
         depths = [len(stage["blocks"]) for stage in spec["stages"]]
         rates: Any = calculate_drop_path_rates(drop_path_rate, depths, stagewise=True)
-        self.feature_info: list[dict[str, Any]] = []
-        stages = []
+        stages, feature_info = [], []
         for index, (stage, stage_rates) in enumerate(zip(spec["stages"], rates, strict=True)):
-            stages.append(HybridStage(stage, width, stage_rates))
-            width, reduction = stage["width"], reduction * stage["stride"]
-            self.feature_info.append({"num_chs": width, "reduction": reduction, "module": f"stages.{index}"})
+            reduction *= stage["stride"]
+            stages.append(HybridStage(stage, width, spec["image_size"] // reduction, stage_rates))
+            width = stage["width"]
+            feature_info.append({"num_chs": width, "reduction": reduction, "module": f"stages.{index}"})
+        self.feature_info = feature_info
         self.stages = nn.Sequential(*stages)
         self.num_features = self.head_hidden_size = width
         batch_norm = spec["head_norm"] == "batch"
@@ -80,8 +81,9 @@ class HybridBackbone(nn.Module):
 
     @torch.jit.ignore  # type: ignore[untyped-decorator]
     def no_weight_decay(self) -> set[str]:
-        """Parameters that act as biases although they have more than one axis: the saliency gates of key-only attention."""
-        return {name for name, _ in self.named_parameters() if name.endswith(".gate")}
+        """Parameters that act as biases although they have more than one axis: gates of key-only attention, biases of positions."""
+        endings = ("mixer.gate", "mixer.bias", ".bias_table")
+        return {name for name, _ in self.named_parameters() if name.endswith(endings)}
 
     @torch.jit.ignore  # type: ignore[untyped-decorator]
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from search_spaces.kinds import KINDS
+
 PACKAGE = "search_spaces"
 ROOT = f"{PACKAGE}.entrypoint"
 MODULE_NAME = "hybrid_backbone"
@@ -28,7 +30,8 @@ def bundle_source() -> str:
     Comments and docstrings are kept, imports are gathered at the top, a file's docstring becomes a comment above its part.
     """
     order: list[str] = []
-    _visit(ROOT, order)
+    for module in (*(f"{PACKAGE}.mixers.{name}" for name in KINDS), ROOT):
+        _visit(module, order)
     trees = {module: ast.parse(_source(module)) for module in order}
     _require_distinct_names(trees)
     return "\n".join([HEADER, *_external_imports(trees), "", *(_part(module, trees[module]) for module in order)])

@@ -1,17 +1,10 @@
 """A layout as an SVG picture: one group per stage, one box per block. Imports no torch."""
 
-from collections.abc import Mapping
 from html import escape
 
 from search_spaces.architecture import Architecture, BlockSpec
+from search_spaces.kinds import KINDS
 
-COLOURS: Mapping[str, tuple[str, str]] = {
-    "mbconv": ("#7fb3d5", "MBConv"),
-    "dwconv": ("#a9cce3", "depthwise convolution"),
-    "key_only": ("#f5b041", "key-only attention"),
-    "group_mix": ("#82c785", "group-mix attention"),
-    "full": ("#e08283", "full attention"),
-}
 BOX_WIDTH, BOX_HEIGHT, GAP, MARGIN, HEADER = 58, 30, 6, 12, 44
 
 
@@ -23,7 +16,7 @@ def draw(architecture: Architecture) -> str:
     deepest = max(len(stage.blocks) for stage in architecture.stages)
     row_height = BOX_HEIGHT + 26
     width = max(360, 2 * MARGIN + 96 + deepest * (BOX_WIDTH + GAP))
-    used = [name for name in COLOURS if any(name in (b.conv, b.attention) for stage in architecture.stages for b in stage.blocks)]
+    used = [name for name in KINDS if any(name in (b.conv, b.attention) for stage in architecture.stages for b in stage.blocks)]
     height = HEADER + len(architecture.stages) * row_height + 20 * len(used) + 2 * MARGIN
     title = f"{architecture.stem.kind} stem, {architecture.image_size} px, {architecture.num_classes} classes"
     parts = [
@@ -49,7 +42,7 @@ def _box(block: BlockSpec, x: int, y: int) -> str:
     width, height = (BOX_WIDTH, BOX_HEIGHT // len(names)) if parallel else (BOX_WIDTH // len(names), BOX_HEIGHT)
     fills = "".join(
         f'<rect x="{x if parallel else x + index * width}" y="{y + index * height if parallel else y}" width="{width}" height="{height}" '
-        f'fill="{COLOURS[name][0]}"/>'
+        f'fill="{KINDS[name].colour}"/>'
         for index, name in enumerate(names)
     )
     frame = f'<rect x="{x}" y="{y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" fill="none" stroke="#444" rx="2"/>'
@@ -58,6 +51,6 @@ def _box(block: BlockSpec, x: int, y: int) -> str:
 
 
 def _legend(name: str, y: int) -> str:
-    colour, meaning = COLOURS[name]
-    swatch = f'<rect x="{MARGIN}" y="{y}" width="14" height="14" fill="{colour}" stroke="#444"/>'
-    return f'{swatch}<text x="{MARGIN + 22}" y="{y + 12}">{meaning}</text>'
+    kind = KINDS[name]
+    swatch = f'<rect x="{MARGIN}" y="{y}" width="14" height="14" fill="{kind.colour}" stroke="#444"/>'
+    return f'{swatch}<text x="{MARGIN + 22}" y="{y + 12}">{kind.label}</text>'

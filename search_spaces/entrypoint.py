@@ -28,7 +28,12 @@ def hybrid_backbone(pretrained: bool = False, **kwargs: Any) -> HybridBackbone:
             "hybrid_backbone was asked for without a spec and has no default network; "
             "name the folder of a zoo entry instead: timm.create_model('local-dir:FOLDER')"
         )
+    return build_hybrid_backbone("hybrid_backbone", pretrained, **kwargs)
+
+
+def build_hybrid_backbone(name: str, pretrained: bool, **kwargs: Any) -> HybridBackbone:
+    """The network of `kwargs["spec"]` under a name of timm's registry, with what timm's builder does around it."""
     # Feature maps come from forward_intermediates, which leaves out what lies behind the last stage asked for.
     feature_cfg = {"out_indices": tuple(range(len(kwargs["spec"]["stages"]))), "feature_cls": "getter"}
-    model: HybridBackbone = build_model_with_cfg(HybridBackbone, "hybrid_backbone", pretrained, feature_cfg=feature_cfg, **kwargs)
+    model: HybridBackbone = build_model_with_cfg(HybridBackbone, name, pretrained, feature_cfg=feature_cfg, **kwargs)
     return model

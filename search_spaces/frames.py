@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from nas.records import Genotype
 from search_spaces.architecture import BlockSpec
+from search_spaces.kinds import HEADS, KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,10 @@ def parse_kernels(group_sizes: object) -> tuple[int, ...]:
     return tuple(int(size) for size in str(group_sizes).split("-"))
 
 
+def has_heads(attention: object) -> bool:
+    return HEADS[0] in KINDS[str(attention)].fields
+
+
 def attended_width(width: int, attention: object, kernels: tuple[int, ...]) -> float:
     """Channels shared by the heads: one more segment than kernels is split off, and not attended, in group_mix."""
     return width * len(kernels) / (len(kernels) + 1) if attention == "group_mix" else width
@@ -58,7 +63,8 @@ def _block(kind: str, genes: Genotype, frame: Frame) -> BlockSpec:
     conv, ratio, kernel = str(genes["conv"]), int(genes["ratio"]), int(genes["kernel"])
     if kind == "conv":
         return BlockSpec(kind, conv=conv, kernel=kernel, conv_ratio=ratio, se_ratio=0.25 if conv == "mbconv" else 0.0)
-    attention, head_dim = str(genes["attention"]), int(genes["head_dim"])
+    attention = str(genes["attention"])
+    head_dim = int(genes["head_dim"]) if has_heads(attention) else 0
     kernels = parse_kernels(genes["group_sizes"]) if attention == "group_mix" else ()
     attended = int(attended_width(int(genes["width"]), attention, kernels))
     fused = kind != "attention"
@@ -69,11 +75,12 @@ def _block(kind: str, genes: Genotype, frame: Frame) -> BlockSpec:
         kernel=kernel if fused else 0,
         conv_ratio=ratio if expands else 0,
         attention=attention,
-        heads=attended // head_dim,
+        heads=attended // head_dim if head_dim else 0,
         head_dim=head_dim,
         group_sizes=kernels,
         conv_branch=attention == "group_mix",
         position="none" if fused else frame.position,
         ffn="none" if expands else frame.ffn,
         ffn_ratio=0 if expands else ratio,
+        options=KINDS[attention].searched,
     )

@@ -10,7 +10,7 @@ from nas.records import Costs, Gene, Genotype
 from search_spaces.architecture import Architecture, StageSpec, StemSpec
 from search_spaces.costs import costs
 from search_spaces.drawing import draw
-from search_spaces.frames import FRAMES, attended_width, block_kinds, parse_kernels, stage_blocks
+from search_spaces.frames import FRAMES, attended_width, block_kinds, has_heads, parse_kernels, stage_blocks
 from search_spaces.genotypes import (
     check_genotype,
     costliest,
@@ -21,6 +21,7 @@ from search_spaces.genotypes import (
     nearest_valid,
     sample_uniform,
 )
+from search_spaces.kinds import ATTENTION, CONV, names
 from search_spaces.published import LAYOUTS, project
 from search_spaces.registry import SpaceFactory
 from search_spaces.scales import SMALL_IMAGE, Scale, check_setting, find_scale, stage_map_sizes
@@ -64,7 +65,7 @@ class HybridLayout:
     @cached_property
     def space_hash(self) -> str:
         setting = {"image_size": self._image_size, "in_chans": self._in_chans, "num_classes": self._num_classes}
-        return hash_space(self.genes, {"space": self.name, "scale": self.scale, "version": 1, **setting})
+        return hash_space(self.genes, {"space": self.name, "scale": self.scale, "version": 2, **setting})
 
     def sample(self, rng: np.random.Generator) -> Genotype:
         return self.repair(sample_uniform(self.genes, rng))
@@ -148,9 +149,9 @@ def _genes(scale: Scale, stages: range) -> tuple[Gene, ...]:
             Gene(f"{stage}width", scale.widths[number - 1], True, "channels"),
             Gene(f"{stage}pattern", patterns, False, "where attention stands among convolutions"),
             Gene(f"{stage}period", (1, 2, 3, 4), True, "k of every_k; t of tail_t and head_t"),
-            Gene(f"{stage}attention", ("key_only", "group_mix", "full"), False, "the attention"),
+            Gene(f"{stage}attention", names(ATTENTION), False, "the attention"),
             Gene(f"{stage}group_sizes", segments, True, "aggregator kernel per attended segment of group_mix, by size"),
-            Gene(f"{stage}conv", ("mbconv", "dwconv"), False, "the convolution"),
+            Gene(f"{stage}conv", names(CONV), False, "the convolution"),
             Gene(f"{stage}kernel", (3, 5, 7), True, "kernel of the convolution"),
             Gene(f"{stage}ratio", scale.ratios, True, "expansion of convolution block and feed-forward"),
             Gene(f"{stage}head_dim", scale.head_dims, True, "channels per head"),
@@ -174,7 +175,7 @@ def _is_valid_stage(values: tuple[str | int, ...], map_size: int) -> bool:
     kernels = parse_kernels(group_sizes)
     if attention == "group_mix" and (width % (len(kernels) + 1) or max(kernels) > max(3, reach)):
         return False
-    return attended_width(width, attention, kernels) % int(head_dim) == 0
+    return not has_heads(attention) or attended_width(width, attention, kernels) % int(head_dim) == 0
 
 
 @lru_cache(maxsize=65536)

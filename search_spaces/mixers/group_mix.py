@@ -8,6 +8,8 @@ from timm.layers.norm_act import BatchNormAct2d
 from timm.layers.separable_conv import SeparableConvNormAct
 from torch import nn
 
+from search_spaces.mixers.registry import mixer
+
 
 def segment_aggregator(width: int, kernel: int) -> nn.Module:
     """BatchNorm and Hardswish of the tokens (kernel 1) or of a separable convolution of them: (3B, S, H, W) -> (3B, S, H, W).
@@ -60,6 +62,7 @@ class RelativePosition(nn.Module):
         return torch.cat([conv(parts[index]) for index, conv in enumerate(self.convs)], dim=1)
 
 
+@mixer("group_mix")
 class GroupMixAttention(nn.Module):
     """Q, K, V in equal channel segments, each aggregated; then Q (softmax_N(K)^T V) / sqrt(C / heads) + Q * CRPE(V), and a linear layer.
 

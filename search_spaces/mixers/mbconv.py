@@ -7,7 +7,10 @@ import torch
 from timm.models._efficientnet_blocks import InvertedResidual, SqueezeExcite
 from torch import nn
 
+from search_spaces.mixers.registry import mixer
 
+
+@mixer("mbconv")
 class MBConv(nn.Module):
     """1x1 to conv_ratio * width, depthwise kernel x kernel, squeeze-and-excitation, 1x1 back; BatchNorm after each, GELU after two.
 

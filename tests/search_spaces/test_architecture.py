@@ -67,6 +67,15 @@ def at(path: str, value: Any) -> dict[str, Any]:
 
 
 BLOCK = "stages.0.blocks.1"
+KEY_ONLY = BlockSpec("attention", attention="key_only", heads=8, head_dim=10, position="cpe", ffn="mlp", ffn_ratio=4)
+
+
+def key_only(*options: list[Any]) -> dict[str, Any]:
+    """The spec of ARCHITECTURE with key-only attention and these options in its second block."""
+    architecture = replace(ARCHITECTURE, stages=(replace(ARCHITECTURE.stages[0], blocks=(CONV, KEY_ONLY)), ARCHITECTURE.stages[1]))
+    spec: Any = architecture.to_spec()
+    spec["stages"][0]["blocks"][1]["options"] = [*options]
+    return spec
 
 
 @pytest.mark.parametrize(
@@ -99,6 +108,16 @@ BLOCK = "stages.0.blocks.1"
         (at("stem.width", 40), r"spec\.stages\[0\] has stride 1, 40 channels before and 80 in it, and downsample 'none'"),
         (at("stages.1.downsample", "none"), r"spec\.stages\[1\] has stride 2, 80 channels before and 160 in it, and downsample 'none'"),
         (at("stages.1.stride", 4), r"spec\.stages\[1\] has stride 4"),
+        (at(f"{BLOCK}.position", "relative"), r"has position 'relative'; expected it with full attention only"),
+        (at(f"{BLOCK}.options", [["gate", "channel"]]), r"has options .*, which it does not use"),
+        (
+            key_only(["gate", "channel", "x"]),
+            r"has options \[\['gate', 'channel', 'x'\]\]; expected sorted pairs",
+        ),
+        (key_only(["gate", "head"]), r"has options \[\['gate', 'head'\]\]; expected sorted pairs"),
+        (key_only(["colour", "red"]), r"expected sorted pairs of gate as channel; source as bottleneck; normaliser as sigmoid or l2"),
+        (key_only(["source", "bottleneck"], ["gate", "channel"]), r"expected sorted pairs"),
+        (key_only(["gate", 3]), r"options\[0\]\[1\] is 3; expected a value of type str"),
     ],
 )
 def test_a_spec_that_cannot_be_built_is_refused_with_the_reason(spec: dict[str, Any], message: str) -> None:
@@ -124,14 +143,6 @@ def test_a_field_that_a_block_does_not_use_must_be_neutral(block: int, field: st
         Architecture.from_spec(at(f"stages.0.blocks.{block}.{field}", value))
 
 
-def test_a_feed_forward_in_a_convolution_block_is_refused() -> None:
-    # It would be counted in the costs and not be built.
-    blocks = (replace(CONV, ffn="mlp", ffn_ratio=4),)
-    wrong = replace(ARCHITECTURE, stages=(replace(ARCHITECTURE.stages[0], blocks=blocks),))
-    with pytest.raises(InvalidInputError, match="has ffn 'mlp', which it does not use; expected 'none'"):
-        Architecture.from_spec(wrong.to_spec())
-
-
 def test_equal_numbers_have_one_hash() -> None:
     whole, negative = at("stages.0.blocks.0.layer_scale", 0), at("stages.0.blocks.0.layer_scale", -0.0)
     assert {Architecture.from_spec(spec).arch_hash for spec in (whole, negative)} == {ARCHITECTURE.arch_hash}
@@ -139,3 +150,10 @@ def test_equal_numbers_have_one_hash() -> None:
 
 def test_from_spec_gives_back_what_was_written() -> None:
     assert Architecture.from_spec(ARCHITECTURE.to_spec()) == ARCHITECTURE
+
+
+def test_options_are_part_of_the_architecture_and_absent_where_none_is_chosen() -> None:
+    plain, chosen = Architecture.from_spec(key_only()), Architecture.from_spec(key_only(["combine", "value"], ["gate", "channel"]))
+    assert "options" not in plain.to_spec()["stages"][0]["blocks"][1]
+    assert chosen.stages[0].blocks[1].options == (("combine", "value"), ("gate", "channel"))
+    assert Architecture.from_spec(chosen.to_spec()) == chosen and chosen.arch_hash != plain.arch_hash

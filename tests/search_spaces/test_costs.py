@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,10 @@ import torch
 from search_spaces.architecture import Architecture, BlockSpec, StageSpec, StemSpec
 from search_spaces.build import build_model
 from search_spaces.costs import costs
+from search_spaces.families import PRESETS
+from search_spaces.kinds import ATTENTION, KINDS
 from search_spaces.registry import make_space
+from search_spaces.scales import SCALES
 
 
 def attention_products(inputs: list[Any], outputs: list[Any]) -> int:
@@ -46,22 +50,15 @@ def count_parameters(architecture: Architecture) -> int:
 
 
 @pytest.mark.parametrize(
-    ("name", "scale", "image_size", "count"),
-    [
-        ("hybrid_layout", "nano", 32, 20),
-        ("hybrid_layout", "mobile", 224, 4),
-        ("hybrid_layout", "tiny", 224, 2),
-        ("hybrid_layout", "small", 224, 1),
-        ("hybrid_layout", "base", 224, 1),
-        ("conv_only", "nano", 32, 10),
-    ],
+    ("name", "scale", "image_size"),
+    [("hybrid_layout", scale, 32 if scale == "nano" else 224) for scale in SCALES] + [("conv_only", "nano", 32)],
 )
-def test_param_count_is_that_of_the_built_network(name: str, scale: str, image_size: int, count: int) -> None:
-    for architecture in random_architectures(name, scale, image_size, count):
+def test_param_count_is_that_of_the_built_network(name: str, scale: str, image_size: int) -> None:
+    for architecture in random_architectures(name, scale, image_size, 20):
         assert costs(architecture).param_count == count_parameters(architecture), architecture.layout()
 
 
-@pytest.mark.parametrize(("scale", "image_size", "count"), [("nano", 32, 6), ("mobile", 64, 2)])
+@pytest.mark.parametrize(("scale", "image_size", "count"), [("nano", 32, 12), ("mobile", 64, 4)])
 def test_macs_are_those_of_fvcore(scale: str, image_size: int, count: int) -> None:
     for architecture in random_architectures("hybrid_layout", scale, image_size, count):
         assert costs(architecture).macs == count_macs(architecture), architecture.layout()
@@ -88,6 +85,38 @@ def test_costs_of_what_only_a_spec_can_say() -> None:
     # Published figures of GroupMixFormer-T: stem 30,240, first patch embedding 7,280, four blocks 336,320.
     first = Architecture(StemSpec("conv", 80, "batch"), stages[:1], "batch", 32, 3, 0)
     assert costs(first).param_count == 30_240 + 7_280 + 336_320 + 2 * 80
+
+
+@pytest.mark.parametrize("name", ["linglo_b0", "linglo_b0_grafted", "coatnet_like", "moat_0_like", "van_b0_like"])
+def test_macs_of_presets_are_those_of_fvcore(name: str) -> None:
+    architecture = replace(PRESETS[name].architecture, image_size=64)
+    assert costs(architecture).macs == count_macs(architecture)
+    assert costs(architecture).param_count == count_parameters(architecture)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(), *(((knob, value),) for knob, values in (KINDS["key_only"].options or {}).items() for value in values[1:])],
+    ids=str,
+)
+@pytest.mark.parametrize("gate", ["head", "channel"])
+def test_costs_of_every_knob_of_key_only_attention(options: tuple[tuple[str, str], ...], gate: str) -> None:
+    chosen = tuple(sorted({**({"gate": gate} if gate != "head" else {}), **dict(options)}.items()))
+    block = BlockSpec("attention", attention="key_only", heads=2, head_dim=16, ffn="mlp_dw", ffn_ratio=2, options=chosen)
+    architecture = Architecture(StemSpec("conv", 32, "batch"), (StageSpec(32, "mbconv", 1, (block,)),), "layer", 32, 3, 10)
+    assert Architecture.from_spec(architecture.to_spec()) == architecture
+    assert costs(architecture).param_count == count_parameters(architecture)
+    assert costs(architecture).macs == count_macs(architecture)
+
+
+def test_every_attention_is_among_the_random_architectures() -> None:
+    seen = {
+        block.attention
+        for architecture in random_architectures("hybrid_layout", "nano", 32, 20)
+        for stage in architecture.stages
+        for block in stage.blocks
+    }
+    assert {name for name, kind in KINDS.items() if kind.role == ATTENTION} <= seen
 
 
 def test_costs_take_less_than_a_millisecond() -> None:

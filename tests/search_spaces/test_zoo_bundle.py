@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from search_spaces import bundle
-from search_spaces.mixers.registry import MIXERS
+from search_spaces.kinds import KINDS
+from search_spaces.mixers.registry import find_mixer
 
 
 @pytest.fixture(scope="module")
@@ -19,14 +20,14 @@ def test_nothing_of_this_project_is_imported(source: str) -> None:
             roots.add((node.module or "").split(".")[0])
         elif isinstance(node, ast.Import):
             roots |= {name.name.split(".")[0] for name in node.names}
-    assert roots <= {"torch", "timm", "math", "functools", "typing", "collections"}
+    assert roots <= {"torch", "timm", "math", "functools", "typing", "collections", "importlib"}
 
 
 def test_every_name_is_defined_once_and_before_its_use_at_import(source: str) -> None:
     tree = ast.parse(source)
     names = list(bundle._top_level_names(tree))
     assert len(names) == len(set(names))
-    assert {"HybridBackbone", "hybrid_backbone", "MIXERS", *(mixer.__name__ for mixer in MIXERS.values())} <= set(names)
+    assert {"HybridBackbone", "hybrid_backbone", "MIXERS", *(find_mixer(name).__name__ for name in KINDS)} <= set(names)
     compile(source, "hybrid_backbone.py", "exec")
 
 
