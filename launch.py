@@ -376,7 +376,7 @@ def export(
     overwrite: bool,
 ) -> None:
     """Write a trial to a model zoo that plain timm loads."""
-    from search_spaces.card import CardFacts
+    from search_spaces.card import CardFacts, FoundBySearch
     from search_spaces.zoo import check_export, export_model
     from workers.data import open_data
     from workers.retrain import retrain as train_again
@@ -399,8 +399,7 @@ def export(
         else:
             weights = WeightsFolder(_artifacts_folder(artifacts, storage), search.study).read(str(trial.weights_path))
         card = CardFacts(
-            search=search,
-            trial=trial,
+            origin=FoundBySearch(search, trial),
             mean=source.mean,
             std=source.std,
             interpolation="bilinear",
@@ -412,6 +411,32 @@ def export(
         folder = export_model(zoo=zoo, name=name, spec=trial.spec, weights=weights, card=card, onnx=onnx, overwrite=overwrite)
         store.record_export(search.study, trial.trial_number, name, str(folder.resolve()))
     click.echo(f"wrote {folder}: trial {trial.trial_number}, top1 {trial.top1:.4f}, {trial.layout}")
+    click.echo(f'load it: timm.create_model("local-dir:{folder}", pretrained=True) after importing hybrid_backbone from that folder')
+
+
+@cli.command("import-weights")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--preset", required=True, help="Which network the weights are of, for example groupmixformer_tiny.")
+@click.option("--zoo", default="zoo", show_default=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the zoo.")
+@click.option("--name", help="Of the model; the preset's by default.")
+@click.option("--onnx", is_flag=True, help="Add a checked ONNX file.")
+@click.option("--overwrite", is_flag=True, help="Replace a model of that name.")
+def import_weights(file: Path, preset: str, zoo: Path, name: str | None, onnx: bool, overwrite: bool) -> None:
+    """Put a published checkpoint of a preset, FILE, into a model zoo."""
+    from search_spaces.import_weights import import_checkpoint
+
+    words = [str(file), "--preset", preset, "--zoo", str(zoo)]
+    folder = import_checkpoint(
+        file,
+        preset,
+        zoo=zoo,
+        name=name or preset,
+        onnx=onnx,
+        overwrite=overwrite,
+        code_version=code_version(),
+        command=f"python launch.py import-weights {shlex.join(words)}",
+    )
+    click.echo(f"wrote {folder}: {preset}, every entry of {file.name} used once")
     click.echo(f'load it: timm.create_model("local-dir:{folder}", pretrained=True) after importing hybrid_backbone from that folder')
 
 

@@ -7,19 +7,41 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
 
-from nas.records import SearchRecord, TrialFacts
+from nas.records import Costs, SearchRecord, TrialFacts
 from nas.units import cost_text, duration_text
 from search_spaces.architecture import STEM_STRIDE, Architecture
+
+
+@dataclass(frozen=True, slots=True)
+class FoundBySearch:
+    """A trial whose training gave the weights."""
+
+    search: SearchRecord
+    """The study that found the architecture."""
+    trial: TrialFacts
+    """COMPLETE."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedWeights:
+    """A published checkpoint."""
+
+    preset: str
+    source: str
+    """Paper and code that the preset comes from."""
+    costs: Costs
+    file: str
+    """Name of the checkpoint, without its folder."""
+    sha256: str
+    """Of the checkpoint, 64 hex digits."""
+    code_version: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardFacts:
     """What an entry says beyond its spec and weights."""
 
-    search: SearchRecord
-    """The study that found the architecture."""
-    trial: TrialFacts
-    """COMPLETE; its training gave the weights."""
+    origin: FoundBySearch | ImportedWeights
     mean: tuple[float, ...]
     std: tuple[float, ...]
     """One per input channel: the network was trained on (image - mean) / std of images in [0, 1]."""
@@ -53,14 +75,14 @@ def card_text(name: str, architecture: Architecture, card: CardFacts, files: lis
         card: the rest.
         files: of the entry, without README.md.
     """
-    search, trial = card.search, card.trial
+    search = isinstance(card.origin, FoundBySearch)
+    weights = "come from a short training that was made to compare architectures" if search else "are the published ones"
     sections = [
         FRONT_MATTER,
-        f"# {name}\n\nAn image classifier found by architecture search: trial {trial.trial_number} of the study `{search.study}` "
-        f"in the space `{search.space}`.",
+        f"# {name}\n\n{_summary(card.origin)}",
         f"## Layout\n\n`{architecture.layout()}`\n\n![Drawing of the layout](layout.svg)\n\nArchitecture hash: `{architecture.arch_hash}`",
-        f"## Measured\n\n{_metrics(architecture, card)}",
-        f"## Use\n\n{_use(name, architecture)}",
+        f"## Measured\n\n{_metrics(architecture, card.origin)}",
+        f"## Use\n\n{_use(name, architecture, weights)}",
         f"## Input\n\n{_input(architecture, card)}",
         f"## Origin\n\n{_origin(card)}",
         f"## Again\n\n```\n{card.command}\n```",
@@ -69,27 +91,46 @@ def card_text(name: str, architecture: Architecture, card: CardFacts, files: lis
     return without_passwords("\n\n".join(sections) + "\n")
 
 
-def _metrics(architecture: Architecture, card: CardFacts) -> str:
-    search, trial = card.search, card.trial
-    last = trial.rungs[-1]
-    training = f"after {last.steps:,} optimizer steps, {duration_text(last.duration_s)} on {trial.device}"
-    how = f"validation split of `{_data_name(search.data)}` {training}; this split also guided the search: expect less on new images"
+def _summary(origin: FoundBySearch | ImportedWeights) -> str:
+    if isinstance(origin, ImportedWeights):
+        return f"The preset `{origin.preset}` with published weights: {origin.source}."
+    return (
+        f"An image classifier found by architecture search: trial {origin.trial.trial_number} of the study `{origin.search.study}` "
+        f"in the space `{origin.search.space}`."
+    )
+
+
+def _metrics(architecture: Architecture, origin: FoundBySearch | ImportedWeights) -> str:
+    costs = origin.trial.costs if isinstance(origin, FoundBySearch) else origin.costs
     rows = [
-        ("top1", f"{last.top1:.4f}", how),
-        ("parameters", cost_text("param_count", trial.costs.param_count), "counted, classifier included"),
-        ("multiply-adds", cost_text("macs", trial.costs.macs), f"of one image of {_size(architecture)}, counted as fvcore does"),
+        ("parameters", cost_text("param_count", costs.param_count), "counted, classifier included"),
+        ("multiply-adds", cost_text("macs", costs.macs), f"of one image of {_size(architecture)}, counted as fvcore does"),
     ]
-    if trial.latency is not None:
-        timing = trial.latency
-        interval = f"{cost_text('latency_ms', timing.ci_low_ms)} to {cost_text('latency_ms', timing.ci_high_ms)}"
-        settings = ", ".join(f"{key} {value}" for key, value in timing.target.items())
-        how = f"median of {timing.samples} timings, 95 % interval {interval}, alone on the device; {settings}"
-        rows.append(("latency", cost_text("latency_ms", timing.median_ms), how))
+    if isinstance(origin, FoundBySearch):
+        rows = [_top1_row(origin), *rows, *_latency_rows(origin.trial)]
     lines = ["| metric | value | how it was measured |", "|---|---|---|"]
     return "\n".join(lines + [f"| {metric} | {value} | {how} |" for metric, value, how in rows])
 
 
-def _use(name: str, architecture: Architecture) -> str:
+def _top1_row(origin: FoundBySearch) -> tuple[str, str, str]:
+    last = origin.trial.rungs[-1]
+    training = f"after {last.steps:,} optimizer steps, {duration_text(last.duration_s)} on {origin.trial.device}"
+    data = _data_name(origin.search.data)
+    how = f"validation split of `{data}` {training}; this split also guided the search: expect less on new images"
+    return "top1", f"{last.top1:.4f}", how
+
+
+def _latency_rows(trial: TrialFacts) -> list[tuple[str, str, str]]:
+    timing = trial.latency
+    if timing is None:
+        return []
+    interval = f"{cost_text('latency_ms', timing.ci_low_ms)} to {cost_text('latency_ms', timing.ci_high_ms)}"
+    settings = ", ".join(f"{key} {value}" for key, value in timing.target.items())
+    how = f"median of {timing.samples} timings, 95 % interval {interval}, alone on the device; {settings}"
+    return [("latency", cost_text("latency_ms", timing.median_ms), how)]
+
+
+def _use(name: str, architecture: Architecture, weights: str) -> str:
     return f"""The module in this folder registers the architecture with timm; nothing but torch and timm is needed.
 
 ```python
@@ -102,7 +143,7 @@ import hybrid_backbone
 model = timm.create_model("local-dir:zoo/{name}", pretrained=True).eval()
 ```
 
-These weights come from a short training that was made to compare architectures. To train one for a task of your own:
+These weights {weights}. To train one for a task of your own:
 
 ```python
 model = timm.create_model("local-dir:zoo/{name}", pretrained=False, num_classes=1000, in_chans=3)
@@ -122,7 +163,12 @@ def _input(architecture: Architecture, card: CardFacts) -> str:
 
 
 def _origin(card: CardFacts) -> str:
-    search, trial = card.search, card.trial
+    origin, exported = card.origin, f"- exported: {card.created:%Y-%m-%d %H:%M} UTC"
+    if isinstance(origin, ImportedWeights):
+        return (
+            f"- file: `{origin.file}`, SHA-256 `{origin.sha256}`\n- accuracy: not measured here\n- code: {origin.code_version}\n{exported}"
+        )
+    search, trial = origin.search, origin.trial
     return "\n".join(
         [
             f"- data: `{_data_name(search.data)}`, fingerprint `{search.data_fingerprint}`",
@@ -130,7 +176,7 @@ def _origin(card: CardFacts) -> str:
             f"- recipe: `{json.dumps(search.recipe)}`",
             f"- objectives of the study: {', '.join(search.objectives)}",
             f"- code: {search.code_version}",
-            f"- exported: {card.created:%Y-%m-%d %H:%M} UTC",
+            exported,
         ]
     )
 

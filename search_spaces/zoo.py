@@ -26,7 +26,7 @@ from nas.records import JSON
 from search_spaces.architecture import Architecture
 from search_spaces.backbone import HybridBackbone
 from search_spaces.bundle import MODULE_NAME, bundle_source
-from search_spaces.card import CardFacts, card_text, total_stride
+from search_spaces.card import CardFacts, FoundBySearch, card_text, total_stride
 from search_spaces.drawing import draw
 from search_spaces.entrypoint import ADAPTED_LAYERS
 from search_spaces.onnx_export import export_onnx, require_onnx
@@ -178,7 +178,7 @@ def _config(architecture: Architecture, card: CardFacts) -> JSON:
         **labels,
         "model_args": {"spec": architecture.to_spec()},
         "pretrained_cfg": {
-            "tag": card.search.study,
+            "tag": card.origin.search.study if isinstance(card.origin, FoundBySearch) else "published",
             "input_size": _input_size(architecture),
             "min_input_size": (architecture.in_chans, stride, stride),
             "fixed_input_size": False,
@@ -198,22 +198,23 @@ def _input_size(architecture: Architecture) -> tuple[int, int, int]:
 
 
 def _index_entry(folder: Path, architecture: Architecture, card: CardFacts) -> JSON:
-    trial = card.trial
-    objective = card.search.objectives[1]
-    return {
-        "name": folder.name,
-        "arch_hash": architecture.arch_hash,
-        "layout": architecture.layout(),
-        "top1": trial.top1,
-        "cost": {objective: trial.cost(objective)},
-        "param_count": trial.costs.param_count,
-        "macs": trial.costs.macs,
-        "data": card.search.data.partition(":")[0],
-        "study": card.search.study,
-        "trial": trial.trial_number,
-        "created": card.created.isoformat(timespec="seconds"),
-        "sha256": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())},
-    }
+    origin = card.origin
+    entry: JSON = {"name": folder.name, "arch_hash": architecture.arch_hash, "layout": architecture.layout()}
+    if isinstance(origin, FoundBySearch):
+        trial, objective, costs = origin.trial, origin.search.objectives[1], origin.trial.costs
+        entry |= {
+            "top1": trial.top1,
+            "cost": {objective: trial.cost(objective)},
+            "data": origin.search.data.partition(":")[0],
+            "study": origin.search.study,
+            "trial": trial.trial_number,
+        }
+    else:
+        costs = origin.costs
+        entry |= {"preset": origin.preset, "checkpoint_sha256": origin.sha256}
+    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+    created = card.created.isoformat(timespec="seconds")
+    return entry | {"param_count": costs.param_count, "macs": costs.macs, "created": created, "sha256": files}
 
 
 def _index_text(zoo: Path, entries: list[JSON]) -> str:

@@ -9,7 +9,7 @@ import torch
 from nas.records import JSON, Costs, Latency, RungScore, SearchRecord, TrialFacts
 from search_spaces.architecture import Architecture
 from search_spaces.backbone import HybridBackbone
-from search_spaces.card import CardFacts
+from search_spaces.card import CardFacts, FoundBySearch
 from search_spaces.hybrid_layout import HybridLayout
 
 CREATED = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
@@ -68,8 +68,7 @@ def card_of(architecture: Architecture) -> CardFacts:
         device="cpu",
     )
     return CardFacts(
-        search=search,
-        trial=trial,
+        origin=FoundBySearch(search, trial),
         mean=(0.2,) * architecture.in_chans,
         std=(0.3,) * architecture.in_chans,
         interpolation="bilinear",

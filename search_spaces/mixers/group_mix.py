@@ -1,30 +1,40 @@
-"""Group-mix attention (GMA): heads attend over tokens that were aggregated by convolutions of several sizes."""
+"""Group-mix attention (GMA): heads attend over tokens that were aggregated by convolutions of several sizes.
+
+Everything stays in token order, (B, H, W, channels), which the convolutions read as channels_last maps: no tensor is transposed. S is the
+width of a segment; "3S" are its Q, K and V side by side.
+"""
 
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from timm.layers.norm import LayerNorm
-from timm.layers.norm_act import BatchNormAct2d
-from timm.layers.separable_conv import SeparableConvNormAct
 from torch import nn
 
 from search_spaces.mixers.registry import mixer
 
 
-def segment_aggregator(width: int, kernel: int) -> nn.Module:
-    """BatchNorm and Hardswish of the tokens (kernel 1) or of a separable convolution of them: (3B, S, H, W) -> (3B, S, H, W).
+class SegmentAggregator(nn.Module):
+    """Separable kernel x kernel convolution of one segment's Q, K and V with shared weights: (B, H, W, 3S) -> (B, H, W, 3S)."""
 
-    Q, K and V lie on the batch axis, so they share weights and batch statistics.
-    """
-    if kernel == 1:
-        return BatchNormAct2d(width, act_layer=nn.Hardswish)
-    return SeparableConvNormAct(width, width, kernel, act_layer=nn.Hardswish)
+    def __init__(self, width: int, kernel: int) -> None:
+        super().__init__()
+        self.width, self.padding = width, kernel // 2
+        self.conv_dw = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width, bias=False)
+        self.conv_pw = nn.Conv2d(width, width, 1, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        kernels = self.conv_dw.weight
+        repeated = torch.cat([kernels, kernels, kernels])  # repeating kilobytes of weights spares stacking Q, K and V on the batch axis
+        maps = F.conv2d(x.permute(0, 3, 1, 2), repeated, padding=self.padding, groups=3 * self.width)
+        tokens = maps.permute(0, 2, 3, 1).reshape(-1, self.width)
+        return F.linear(tokens, self.conv_pw.weight.flatten(1)).view(x.shape)
 
 
 class SegmentConv(nn.Module):
-    """The segment that is not attended: its Q, K and V, concatenated, through a 3x3 separable convolution, LayerNorm and Hardswish.
+    """The segment that is not attended: its Q, K and V through one 3x3 separable convolution, LayerNorm and Hardswish.
 
-    (B, 3S, H, W) -> (B, H, W, S).
+    (B, H, W, 3S) -> (B, H, W, S).
     """
 
     def __init__(self, width: int) -> None:
@@ -32,17 +42,16 @@ class SegmentConv(nn.Module):
         self.conv_dw = nn.Conv2d(3 * width, 3 * width, 3, padding=1, groups=3 * width, bias=False)
         self.conv_pw = nn.Conv2d(3 * width, width, 1, bias=False)
         self.norm = LayerNorm(width, eps=1e-5)
-        self.act = nn.Hardswish()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.act(self.norm(self.conv_pw(self.conv_dw(x)).permute(0, 2, 3, 1)))
-        return out
+        tokens = self.conv_dw(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return F.hardswish(self.norm(F.linear(tokens, self.conv_pw.weight.flatten(1))))
 
 
 class RelativePosition(nn.Module):
     """Convolutional relative position encoding: depthwise 3x3, 5x5 and 7x7, each on its share of the heads.
 
-    (B, T, H, W) -> (B, T, H, W). Of 8 heads 2, 3 and 3; in general floor(3 heads / 8) for each of the larger two.
+    (B, H, W, T) -> (B, H, W, T). Of 8 heads 2, 3 and 3; in general floor(3 heads / 8) for each of the larger two.
     Source: CoaT (arXiv 2104.06399), as used in GroupMixFormer.
     """
 
@@ -58,8 +67,8 @@ class RelativePosition(nn.Module):
         )
 
     def forward(self, v: torch.Tensor) -> torch.Tensor:
-        parts = torch.split(v, self.widths, dim=1)
-        return torch.cat([conv(parts[index]) for index, conv in enumerate(self.convs)], dim=1)
+        parts = torch.split(v.permute(0, 3, 1, 2), self.widths, dim=1)
+        return torch.cat([conv(parts[index]) for index, conv in enumerate(self.convs)], dim=1).permute(0, 2, 3, 1)
 
 
 @mixer("group_mix")
@@ -70,6 +79,9 @@ class GroupMixAttention(nn.Module):
     segment that is convolved only. Heads share the attended channels T equally: head_dim = T / heads. Cost linear in N = H * W:
     2 N T head_dim multiply-adds beside convolutions and linear layers. The published module is (1, 3, 5, 7) with the branch and 8 heads.
 
+    Rows of `qkv` are ordered by segment, then by Q, K, V, then by channel (published: Q, K, V, then segment), so that each segment's three
+    streams come out of one matrix product side by side. `norm` holds the published BatchNorms of the segments one behind the other.
+
     Source: GroupMixFormer (arXiv 2311.15157) and its released code, from which the details come: BatchNorm and Hardswish on the token
     segment too, statistics joint over Q, K and V, and a scale of C / heads although a head has T / heads channels.
     """
@@ -79,26 +91,46 @@ class GroupMixAttention(nn.Module):
         kernels, branch = block["group_sizes"], block["conv_branch"]
         self.heads, self.head_dim = block["heads"], block["head_dim"]
         self.segment = width // (len(kernels) + branch)
-        self.attended = self.heads * self.head_dim
         self.scale = (width / self.heads) ** -0.5
         self.qkv = nn.Linear(width, 3 * width)
-        self.aggregators = nn.ModuleList(segment_aggregator(self.segment, kernel) for kernel in kernels)
+        self.aggregators = nn.ModuleList(nn.Identity() if kernel == 1 else SegmentAggregator(self.segment, kernel) for kernel in kernels)
+        self.norm = nn.BatchNorm2d(self.segment * len(kernels))
         self.branch = SegmentConv(self.segment) if branch else None
         self.position = RelativePosition(self.heads, self.head_dim)
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        B, H, W, C = x.shape
-        qkv = self.qkv(x).view(B, H, W, 3, C).permute(3, 0, 4, 1, 2).reshape(3 * B, C, H, W)
-        segments = torch.split(qkv, self.segment, dim=1)
-        mixed = torch.cat([aggregator(segments[index]) for index, aggregator in enumerate(self.aggregators)], dim=1)
-        q, k, v = mixed.view(3, B, self.heads, self.head_dim, H * W).unbind(0)
-        position = self.position(mixed[2 * B :]).view(B, self.heads, self.head_dim, H * W)
-        context = k.softmax(dim=3) @ v.transpose(2, 3)
-        attended = self.scale * (context.transpose(2, 3) @ q) + q * position
-        ensemble = attended.reshape(B, self.attended, H, W).permute(0, 2, 3, 1)
+        weights, biases = self.qkv.weight.split(3 * self.segment), self.qkv.bias.split(3 * self.segment)  # type: ignore[no-untyped-call]
+        ensemble = self.attend(self.aggregate(x, weights, biases))
         if self.branch is not None:
-            skipped = segments[-1].reshape(3, B, self.segment, H, W).transpose(0, 1).reshape(B, 3 * self.segment, H, W)
-            ensemble = torch.cat([ensemble, self.branch(skipped)], dim=3)
+            ensemble = torch.cat([ensemble, self.branch(F.linear(x, weights[-1], biases[-1]))], dim=3)
         out: torch.Tensor = self.proj(ensemble)
         return out
+
+    def aggregate(self, x: torch.Tensor, weights: list[torch.Tensor], biases: list[torch.Tensor]) -> torch.Tensor:
+        """(B, H, W, C) -> the attended segments' Q, K and V, (B, H, W, 3, T), normalised.
+
+        One matrix product per segment leaves each in memory of its own, which the convolutions would otherwise copy.
+        """
+        B, H, W, _ = x.shape
+        segments = []
+        for index, aggregator in enumerate(self.aggregators):
+            segments.append(aggregator(F.linear(x, weights[index], biases[index])).view(B, H * W, 3, self.segment))
+        mixed = torch.cat(segments, dim=3).permute(0, 3, 1, 2)  # Q, K and V along a position axis: their batch statistics are joint
+        mixed = F.hardswish(self.norm(mixed), inplace=not self.training)
+        return mixed.permute(0, 2, 3, 1).view(B, H, W, 3, -1)
+
+    def attend(self, mixed: torch.Tensor) -> torch.Tensor:
+        """Q, K and V, (B, H, W, 3, T) -> attention and position term, (B, H, W, T)."""
+        B, H, W, _, T = mixed.shape
+        q, k, v = mixed.view(B, H * W, 3, T).unbind(2)
+        context = self.by_head(k.softmax(dim=1)).transpose(1, 2) @ self.by_head(v)
+        attended = self.by_head(q) @ (self.scale * context)
+        tokens = attended.view(B, self.heads, H * W, self.head_dim).transpose(1, 2).reshape(B, H, W, T)
+        position = self.position(mixed[:, :, :, 2])
+        return torch.addcmul(tokens, mixed[:, :, :, 0], position)
+
+    def by_head(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, N, heads * head_dim) -> (B * heads, N, head_dim)."""
+        B, N, _ = x.shape
+        return x.view(B, N, self.heads, self.head_dim).transpose(1, 2).reshape(B * self.heads, N, self.head_dim)

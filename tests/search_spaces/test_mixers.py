@@ -1,7 +1,6 @@
 """The mixers against their formulas, written plainly."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -10,30 +9,11 @@ from timm.models.davit import ChannelAttentionV2
 from torch import nn
 
 from search_spaces.architecture import BlockSpec
-from search_spaces.blocks import AttentionBlock
 from search_spaces.kinds import KINDS
 from search_spaces.mixers import registry
 from search_spaces.mixers.full import FullAttention
-from search_spaces.mixers.group_mix import GroupMixAttention
 from search_spaces.mixers.key_only import KeyOnlyAttention
 from search_spaces.mixers.registry import find_mixer
-
-
-def group_mix_block(
-    width: int, heads: int, group_sizes: tuple[int, ...] = (1, 3, 5, 7), branch: bool = True, ratio: int = 4
-) -> dict[str, Any]:
-    attended = width * len(group_sizes) // (len(group_sizes) + branch)
-    return {
-        "kind": "attention",
-        "attention": "group_mix",
-        "heads": heads,
-        "head_dim": attended // heads,
-        "group_sizes": group_sizes,
-        "conv_branch": branch,
-        "position": "cpe",
-        "ffn": "mlp",
-        "ffn_ratio": ratio,
-    }
 
 
 def tokens(width: int, height: int = 6, side: int = 5) -> torch.Tensor:
@@ -55,72 +35,6 @@ def test_every_mixer_is_one_file_and_one_entry() -> None:
     files = {path.stem for path in Path(registry.__file__).parent.glob("*.py")} - {"__init__", "registry"}
     assert files == set(KINDS)
     assert all(find_mixer(name).__module__ == f"search_spaces.mixers.{name}" for name in KINDS)
-
-
-@pytest.mark.parametrize(
-    ("width", "ratio", "published"),
-    [(80, 4, 84_080), (160, 4, 324_832), (320, 4, 1_276_352), (200, 4, 503_960), (240, 4, 722_256), (40, 4, 22_456)],
-)
-def test_group_mix_blocks_have_the_published_parameter_count(width: int, ratio: int, published: int) -> None:
-    block = AttentionBlock(width, group_mix_block(width, 8, ratio=ratio), 0.0)
-    assert sum(parameter.numel() for parameter in block.parameters()) == published
-
-
-def oracle_group_mix(module: GroupMixAttention, x: torch.Tensor, kernels: tuple[int, ...], branch: bool) -> torch.Tensor:
-    """Queries, keys and values apart, one loop per segment and head, channels first; no step shared with the module's forward."""
-    batch, height, side, width = x.shape
-    segment, dim = width // (len(kernels) + branch), module.head_dim
-    projected = F.linear(x, module.qkv.weight, module.qkv.bias).permute(0, 3, 1, 2)
-    mixed, skipped = [], []
-    for stream in projected.chunk(3, dim=1):
-        parts = stream.split(segment, dim=1)
-        mixed.append(torch.cat([aggregate(parts[i]) for i, aggregate in enumerate(module.aggregators)], dim=1))
-        skipped.append(parts[-1])
-    queries, keys, values = (part.flatten(2) for part in mixed)
-    large = 3 * module.heads // 8
-    sizes = [3] * (module.heads - 2 * large) + [5] * large + [7] * large
-    heads = []
-    positional = dict(zip(sorted(set(sizes)), module.position.convs, strict=True))
-    for head, size in enumerate(sizes):
-        own = slice(head * dim, (head + 1) * dim)
-        first = sizes.index(size) * dim
-        conv = positional[size]
-        local = slice(own.start - first, own.stop - first)
-        encoded = F.conv2d(mixed[2][:, own], conv.weight[local], conv.bias[local], padding=size // 2, groups=dim).flatten(2)
-        weights = keys[:, own].exp() / keys[:, own].exp().sum(dim=2, keepdim=True)
-        context = torch.einsum("bkn,bvn->bkv", weights, values[:, own])
-        attended = torch.einsum("bkn,bkv->bvn", queries[:, own], context) / (width / module.heads) ** 0.5
-        heads.append(attended + queries[:, own] * encoded)
-    out = torch.cat(heads, dim=1).view(batch, -1, height, side).permute(0, 2, 3, 1)
-    if branch:
-        assert module.branch is not None
-        out = torch.cat([out, module.branch(torch.cat(skipped, dim=1))], dim=3)
-    return F.linear(out, module.proj.weight, module.proj.bias)
-
-
-@pytest.mark.parametrize(
-    ("width", "heads", "kernels", "branch"),
-    [
-        (80, 8, (1, 3, 5, 7), True),
-        (24, 2, (1, 3), True),
-        (32, 1, (3, 5, 7), True),
-        (48, 5, (1, 3, 5, 7, 9), True),
-        (24, 4, (1, 5, 7), False),
-    ],
-)
-def test_group_mix_is_its_formula(width: int, heads: int, kernels: tuple[int, ...], branch: bool) -> None:
-    module = randomise(GroupMixAttention(width, group_mix_block(width, heads, kernels, branch)))
-    assert isinstance(module, GroupMixAttention)
-    torch.testing.assert_close(module(tokens(width)), oracle_group_mix(module, tokens(width), kernels, branch), rtol=1e-4, atol=1e-4)
-
-
-def test_group_mix_takes_batch_statistics_over_queries_keys_and_values_together() -> None:
-    module = GroupMixAttention(40, group_mix_block(40, 4)).train()
-    x = tokens(40)
-    module(x)
-    projected = F.linear(x, module.qkv.weight, module.qkv.bias)
-    joint = torch.cat([stream[..., :8] for stream in projected.chunk(3, dim=3)])
-    torch.testing.assert_close(module.aggregators[0].running_mean, 0.1 * joint.mean(dim=(0, 1, 2)))
 
 
 def test_full_attention_is_softmax_of_all_pairs() -> None:
@@ -221,8 +135,8 @@ def test_channel_group_attention_is_timms_of_davit() -> None:
 @pytest.mark.parametrize("name", ["key_only", "group_mix", "channel_group", "lka"])
 def test_memory_of_linear_attention_grows_linearly(name: str) -> None:
     """What the backward pass keeps: four times the positions, four times the elements. A table of pairs would make it sixteen."""
-    block = group_mix_block(40, 4)
-    module = find_mixer(name)(40, block if name == "group_mix" else {**block, "head_dim": 10})
+    segments = {"group_sizes": (1, 3, 5, 7), "conv_branch": True}
+    module = find_mixer(name)(40, {"heads": 4, "head_dim": 8 if name == "group_mix" else 10, **segments})
 
     def kept(side: int) -> int:
         sizes: dict[int, int] = {}
