@@ -67,11 +67,21 @@ def convert_groupmixformer(state_dict: Mapping[str, Any]) -> Weights:
     """
     published = _unwrapped(state_dict)
     architecture = _groupmixformer_of(published)
+    weights = convert_groupmixformer_entries(published)
+    require_match(weights, architecture, "GroupMixFormer")
+    return weights
+
+
+def convert_groupmixformer_entries(published: Weights) -> Weights:
+    """Some entries of a published GroupMixFormer, a block for example, under our names; whether they are complete is not looked at.
+
+    Raises:
+        InvalidInputError: naming the entries that no GroupMixFormer has.
+    """
     weights = _renamed(published, GROUPMIXFORMER_NAMES)
     for name in [name for name in weights if re.search(r"mixer\.qkv\.", name)]:
         weights[name] = _by_segment(weights[name])
     _join_norms(weights)
-    require_match(weights, architecture, "GroupMixFormer")
     return weights
 
 

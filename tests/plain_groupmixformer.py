@@ -1,22 +1,12 @@
 """GroupMixFormer as its paper and tables print it, with the published parameter names, and nothing in common with search_spaces/.
 
-Plain on purpose: tokens and maps are converted back and forth, Q, K and V are stacked on the batch axis, products are einsums.
+Plain on purpose: tokens and maps are converted back and forth. The attention is that of benchmarks/plain_mixers.py.
 """
 
 import torch
 from torch import nn
 
-HEADS = 8
-
-
-class Separable(nn.Module):
-    def __init__(self, width: int, out: int, kernel: int, stride: int = 1) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(width, width, kernel, stride, kernel // 2, groups=width, bias=False)
-        self.pointwise_conv = nn.Conv2d(width, out, 1, bias=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.pointwise_conv(self.conv1(x))
+from benchmarks.plain_mixers import PlainGroupMix, PlainSeparableConv
 
 
 class ConvStem(nn.Module):
@@ -33,74 +23,11 @@ class ConvStem(nn.Module):
 class PatchEmbed(nn.Module):
     def __init__(self, width: int, out: int, stride: int) -> None:
         super().__init__()
-        self.proj, self.norm, self.act = Separable(width, out, 3, stride), nn.BatchNorm2d(out), nn.Hardswish()
+        self.proj, self.norm, self.act = PlainSeparableConv(width, out, 3), nn.BatchNorm2d(out), nn.Hardswish()
+        self.proj.conv1.stride = (stride, stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.act(self.norm(self.proj(x)))
-
-
-class NonAttention(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv, self.norm, self.act = Separable(3 * width, width, 3), nn.LayerNorm(width), nn.Hardswish()
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.act(self.norm(self.conv(x).flatten(2).transpose(1, 2)))
-
-
-class Aggregator(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.segment = width // 5
-        for number in range(4):
-            setattr(self, f"norm{number}", nn.BatchNorm2d(self.segment))
-        self.agg1, self.agg2, self.agg3 = (Separable(self.segment, self.segment, kernel) for kernel in (3, 5, 7))
-        self.agg0 = NonAttention(self.segment)
-        self.act = nn.Hardswish()
-
-    def forward(self, qkv: torch.Tensor, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """(3B, N, C) -> Q, K, V of the attended segments (3, B, heads, N, d) and the fifth segment (B, N, C / 5)."""
-        count, tokens, width = qkv.shape
-        segments = qkv.transpose(1, 2).reshape(count, width, *size).split(self.segment, dim=1)
-        mixed = [self.act(self.norm0(segments[0]))]
-        for number, aggregate in ((1, self.agg1), (2, self.agg2), (3, self.agg3)):
-            mixed.append(self.act(getattr(self, f"norm{number}")(aggregate(segments[number]))))
-        batch, attended = count // 3, 4 * self.segment
-        heads = torch.cat(mixed, dim=1).reshape(3, batch, attended, tokens).reshape(3, batch, HEADS, attended // HEADS, tokens)
-        fifth = torch.cat(segments[4].split(batch), dim=1)
-        return heads.transpose(3, 4), self.agg0(fifth)
-
-
-class RelativeEncoding(nn.Module):
-    def __init__(self, head_dim: int) -> None:
-        super().__init__()
-        self.shares = [heads * head_dim for heads in (2, 3, 3)]
-        self.conv_list = nn.ModuleList(
-            nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width) for width, kernel in zip(self.shares, (3, 5, 7), strict=True)
-        )
-
-    def forward(self, q: torch.Tensor, v: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        batch, heads, tokens, head_dim = v.shape
-        image = v.transpose(2, 3).reshape(batch, heads * head_dim, *size)
-        encoded = torch.cat([conv(part) for conv, part in zip(self.conv_list, image.split(self.shares, dim=1), strict=True)], dim=1)
-        return q * encoded.reshape(batch, heads, head_dim, tokens).transpose(2, 3)
-
-
-class GroupMixAttention(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.aggregator, self.crpe = Aggregator(width), RelativeEncoding(width // 10)
-        self.scale = (width // HEADS) ** -0.5
-
-    def forward(self, x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        batch, tokens, width = x.shape
-        qkv = self.qkv(x).reshape(batch, tokens, 3, width).permute(2, 0, 1, 3).reshape(3 * batch, tokens, width)
-        (q, k, v), fifth = self.aggregator(qkv, size)
-        context = torch.einsum("bhnk,bhnv->bhkv", k.softmax(dim=2), v)
-        attended = self.scale * torch.einsum("bhnk,bhkv->bhnv", q, context) + self.crpe(q, v, size)
-        joined = attended.transpose(1, 2).reshape(batch, tokens, -1)
-        return self.proj(torch.cat([joined, fifth], dim=2))
 
 
 class Block(nn.Module):
@@ -108,13 +35,13 @@ class Block(nn.Module):
         super().__init__()
         self.cpe = nn.ModuleDict({"proj": nn.Conv2d(width, width, 3, padding=1, groups=width)})
         self.norm1, self.norm2 = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
-        self.att = GroupMixAttention(width)
+        self.att = PlainGroupMix(width)
         self.mlp = nn.ModuleDict({"fc1": nn.Linear(width, ratio * width), "fc2": nn.Linear(ratio * width, width)})
 
     def forward(self, x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         image = x.transpose(1, 2).reshape(x.shape[0], x.shape[2], *size)
         x = x + self.cpe["proj"](image).flatten(2).transpose(1, 2)
-        x = x + self.att(self.norm1(x), size)
+        x = x + self.att(self.norm1(x).view(x.shape[0], *size, -1)).flatten(1, 2)
         return x + self.mlp["fc2"](nn.functional.gelu(self.mlp["fc1"](self.norm2(x))))
 
 
