@@ -40,7 +40,7 @@ from nas.picks import EXPECTED, pick_study, pick_trial
 from nas.progress import Progress
 from nas.protocols import SearchSpace
 from nas.records import SearchRecord
-from nas.sampler import SAMPLERS, make_sampler
+from nas.sampler import SAMPLERS, check_sampler
 from nas.search import Outcome, Search
 from nas.signals import StopSignals
 from nas.study import open_optuna_storage
@@ -151,7 +151,7 @@ def run_search(options: dict[str, Any], quiet: bool, signals: StopSignals) -> Ou
 def _search_config(options: dict[str, Any]) -> SearchConfig:
     from workers.ray_pool import default_gpus_per_worker, default_num_workers
 
-    make_sampler(options["sampler"], 0)
+    check_sampler(options["sampler"])
     engine_kwargs(options["storage"])
     given = {name: value for name, value in options.items() if value is not None}
     targets = given.pop("latency_targets")

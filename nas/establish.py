@@ -4,6 +4,7 @@ What a study is, is fixed at its creation (DESIGN 2.14); everything here happens
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ import numpy as np
 from nas.config import SearchConfig
 from nas.errors import InvalidInputError, StudyMismatchError
 from nas.front import FrontKeeper
-from nas.proposals import Proposer
+from nas.proposals import Proposer, excesses
 from nas.protocols import Evaluator, SearchSpace, Store
-from nas.records import JSON, Costs, SearchRecord, TrialFacts
+from nas.records import JSON, Costs, Genotype, SearchRecord, TrialFacts
+from nas.sampler import Knowledge
 from nas.search import Outcome
 from nas.study import SearchStudy, Storage, has_study
 
@@ -55,6 +57,26 @@ class Established:
     """What the search will do and cost, for people."""
 
 
+def knowledge_of(space: SearchSpace, config: SearchConfig, reference_point: tuple[float, float] | None = None) -> Knowledge:
+    """What the sampler may know: canonical forms, and costs and limits that need no measurement."""
+    objective, limits = config.cost_objective, config.limits
+
+    def costs(genotype: Genotype) -> Costs:
+        return space.costs(space.architecture(space.repair(genotype)))
+
+    def feasible(genotype: Genotype) -> bool:
+        return all(excess <= 0 for excess in excesses(costs(genotype), limits).values())
+
+    return Knowledge(
+        genes=space.genes,
+        identity=lambda genotype: space.architecture(space.repair(genotype)).arch_hash,
+        cost=None if objective == "latency_ms" else lambda genotype: float(getattr(costs(genotype), objective)),
+        feasible=feasible if {"param_count", "macs"} & set(limits) else lambda genotype: True,
+        max_cost=limits.get(objective, math.inf),
+        reference_point=reference_point,
+    )
+
+
 def check_study(store: Store, storage: Storage | None, config: SearchConfig, space: SearchSpace, identity: Identity) -> SearchRecord | None:
     """Compare the recorded study of that name with what is wanted now.
 
@@ -86,7 +108,7 @@ def already_done(config: SearchConfig, space: SearchSpace, store: Store, storage
     evaluated = _count_evaluated(facts)
     if evaluated < config.budget:
         return None
-    SearchStudy(storage, config.study, config.objectives, space.genes, config.sampler, config.seed).reconcile(facts)
+    SearchStudy(storage, config.study, config.objectives, knowledge_of(space, config), config.sampler, config.seed).reconcile(facts)
     return Outcome(f"budget reached already: {evaluated} architectures are evaluated, --budget is {config.budget}", complete=True)
 
 
@@ -124,7 +146,8 @@ def establish(
     else:
         record = recorded
         evaluation_s = _mean_duration(facts) or evaluator.calibrate(space.slowest().to_spec(), _typical_spec(space)).evaluation_s
-    study = SearchStudy(storage, config.study, config.objectives, space.genes, config.sampler, config.seed)
+    knowledge = knowledge_of(space, config, record.reference_point)
+    study = SearchStudy(storage, config.study, config.objectives, knowledge, config.sampler, config.seed)
     waiting = study.reconcile(facts)
     known = {trial.arch_hash: trial for trial in facts.values()}
     presets = space.presets().values() if config.warm_start == "presets" else ()

@@ -37,6 +37,12 @@ class Candidate:
         return all(value <= 0 for value in self.constraints.values())
 
 
+def excesses(costs: Costs, limits: Mapping[str, float]) -> dict[str, float]:
+    """Limit name -> value / limit - 1, for the limits that are known before timing."""
+    known = {"param_count": costs.param_count, "macs": costs.macs}
+    return {name: known[name] / limit - 1 for name, limit in limits.items() if name in known}
+
+
 @dataclass(slots=True)
 class Proposer:
     """Turns asks into candidates; answers repeats from the record."""
@@ -95,8 +101,7 @@ class Proposer:
 
     def constraints(self, costs: Costs) -> dict[str, float]:
         """Excess over the limits that are known before timing, relative; feasible when <= 0."""
-        known = {"param_count": costs.param_count, "macs": costs.macs}
-        return {name: known[name] / limit - 1 for name, limit in self.limits.items() if name in known}
+        return excesses(costs, self.limits)
 
     def count_architectures(self) -> int | None:
         """Number of distinct architectures of the space, for one small enough to be enumerated; else None."""

@@ -1,27 +1,138 @@
 """Samplers by name. They see an in-memory study; the recorded one never asks them anything."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
 
+from nas.ehvi import EhviSearcher, Observations, Row
 from nas.errors import InvalidInputError
+from nas.records import Gene, Genotype
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What a sampler may know of a space before anything is trained."""
+
+    genes: tuple[Gene, ...]
+    identity: Callable[[Genotype], str]
+    """The same for genotypes of the same architecture."""
+    cost: Callable[[Genotype], float] | None
+    """The cost objective before training; None when it must be measured."""
+    feasible: Callable[[Genotype], bool]
+    """Within the hard limits that are known before training."""
+    max_cost: float = math.inf
+    """Hard limit on the cost objective."""
+    reference_point: tuple[float, float] | None = None
+    """(top1, cost) of the study; None lets the sampler choose one."""
+
+
+class EhviSampler(BaseSampler):
+    """Expected hypervolume improvement at known or modelled cost; see nas/ehvi.py. For studies of (top1 maximised, cost minimised)."""
+
+    def __init__(self, seed: int, knowledge: Knowledge) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._knowledge = knowledge
+        genes = knowledge.genes
+        self._levels = [{value: level for level, value in enumerate(gene.values)} for gene in genes]
+        cost = knowledge.cost
+        log_cost = None if cost is None else lambda row: math.log(cost(self._genotype(row)))
+        reference = knowledge.reference_point
+        self._searcher = EhviSearcher(
+            [len(gene.values) for gene in genes],
+            [gene.ordered for gene in genes],
+            log_cost,
+            math.log(knowledge.max_cost),
+            None if reference is None else (reference[0], math.log(reference[1])),
+        )
+        self._identities: dict[Row, str] = {}
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Nothing: the distributions come with the ask."""
+        return {}
+
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Decide on all genes at once, from the finished and the running trials."""
+        if trial.system_attrs.get("fixed_params"):
+            self._proposed: Genotype = {}
+            return
+        trials = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number and other.params]
+        self._proposed = self._genotype(self._propose(trials))
+
+    def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
+        """The gene's value in the proposal; for a gene that an enqueued genotype leaves open, any value."""
+        if param_name in self._proposed:
+            return self._proposed[param_name]
+        values = next(gene.values for gene in self._knowledge.genes if gene.name == param_name)
+        return values[int(self._rng.integers(len(values)))]
+
+    def _propose(self, trials: Sequence[FrozenTrial]) -> Row:
+        outcomes: dict[str, tuple[Row, FrozenTrial]] = {}
+        for trial in trials:
+            row = self._row(trial.params)
+            outcomes.setdefault(self._identity(row), (row, trial))
+        complete = [(row, trial.values) for row, trial in outcomes.values() if trial.state == TrialState.COMPLETE]
+        running = [row for row, trial in outcomes.values() if trial.state == TrialState.RUNNING]
+        num_genes = len(self._levels)
+        seen = Observations(
+            np.array([row for row, _ in complete], dtype=int).reshape(-1, num_genes),
+            np.array([values[0] for _, values in complete]),
+            np.log([values[1] for _, values in complete]),
+        )
+
+        def excluded(row: Row) -> bool:
+            return self._identity(row) in outcomes or not self._knowledge.feasible(self._genotype(row))
+
+        return self._searcher.propose(seen, np.array(running, dtype=int).reshape(-1, num_genes), excluded, self._rng)
+
+    def _genotype(self, row: Row) -> Genotype:
+        return {gene.name: gene.values[level] for gene, level in zip(self._knowledge.genes, row, strict=True)}
+
+    def _row(self, genotype: Mapping[str, Any]) -> Row:
+        return tuple(levels[genotype[gene.name]] for gene, levels in zip(self._knowledge.genes, self._levels, strict=True))
+
+    def _identity(self, row: Row) -> str:
+        if row not in self._identities:
+            self._identities[row] = self._knowledge.identity(self._genotype(row))
+        return self._identities[row]
+
 
 # NSGA-II's default population of 50 makes a quarter of a 200-trial budget random; 20 is what a small budget bears.
-SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
-    "random": lambda seed: RandomSampler(seed=seed),
-    "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=20),
-    "tpe": lambda seed: TPESampler(seed=seed, multivariate=False),
-    "tpe_multivariate": lambda seed: TPESampler(seed=seed, multivariate=True),
-    "gp": lambda seed: GPSampler(seed=seed),
+SAMPLERS: dict[str, Callable[[int, Knowledge], BaseSampler]] = {
+    "random": lambda seed, _: RandomSampler(seed=seed),
+    "nsga2": lambda seed, _: NSGAIISampler(seed=seed, population_size=20),
+    "tpe": lambda seed, _: TPESampler(seed=seed, multivariate=False),
+    "tpe_multivariate": lambda seed, _: TPESampler(seed=seed, multivariate=True),
+    "gp": lambda seed, _: GPSampler(seed=seed),
+    "ehvi": EhviSampler,
 }
 
 
-def make_sampler(name: str, seed: int) -> BaseSampler:
-    """Make the sampler `name`, seeded.
+def check_sampler(name: str) -> None:
+    """Refuse an unknown name.
 
     Raises:
         InvalidInputError: if there is no such sampler; the message lists the known ones.
     """
     if name not in SAMPLERS:
         raise InvalidInputError(f"unknown sampler {name!r}; expected one of {', '.join(SAMPLERS)}")
-    return SAMPLERS[name](seed)
+
+
+def make_sampler(name: str, seed: int, knowledge: Knowledge) -> BaseSampler:
+    """Make the sampler `name`, seeded.
+
+    Raises:
+        InvalidInputError: if there is no such sampler; the message lists the known ones.
+    """
+    check_sampler(name)
+    return SAMPLERS[name](seed, knowledge)

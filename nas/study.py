@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from nas.dashboard import constraint_attributes
 from nas.errors import NasError
 from nas.records import Gene, Genotype, Objectives, TrialFacts
-from nas.sampler import make_sampler
+from nas.sampler import Knowledge, make_sampler
 
 Storage = BaseStorage
 """What keeps the recorded study."""
@@ -61,6 +61,11 @@ def open_optuna_storage(url: str, engine_kwargs: Mapping[str, object]) -> RDBSto
         return RDBStorage(url, engine_kwargs=dict(engine_kwargs))
 
 
+def memory_storage() -> Storage:
+    """A storage that ends with the process, for simulations."""
+    return optuna.storages.InMemoryStorage()
+
+
 @contextlib.contextmanager
 def _storage_errors() -> Iterator[None]:
     try:
@@ -85,7 +90,7 @@ def _distribution(gene: Gene) -> BaseDistribution:
 class SearchStudy:
     """One study, owned by one coordinator. Not safe for threads."""
 
-    def __init__(self, storage: BaseStorage, name: str, objectives: Objectives, genes: Sequence[Gene], sampler: str, seed: int) -> None:
+    def __init__(self, storage: BaseStorage, name: str, objectives: Objectives, knowledge: Knowledge, sampler: str, seed: int) -> None:
         """Create the recorded study, or continue the one of that name.
 
         Raises:
@@ -96,7 +101,7 @@ class SearchStudy:
         # With Optuna's cache in front, the number of a new trial costs no query.
         self._storage = optuna.storages.get_storage(storage)
         self._objectives = objectives
-        self._distributions = distributions_of(genes)
+        self._distributions = distributions_of(knowledge.genes)
         with _storage_errors():
             recorded = optuna.create_study(study_name=name, storage=self._storage, directions=DIRECTIONS, load_if_exists=True)
             if recorded.metric_names is None:
@@ -110,7 +115,7 @@ class SearchStudy:
         self.genotypes: dict[int, Genotype] = {trial.number: dict(trial.params) for trial in past}
         """Valid genotype of every recorded trial, by number."""
         # A resumed sampler must not repeat the random numbers of the first run.
-        self._memory = optuna.create_study(directions=DIRECTIONS, sampler=make_sampler(sampler, seed + len(past)))
+        self._memory = optuna.create_study(directions=DIRECTIONS, sampler=make_sampler(sampler, seed + len(past), knowledge))
         self._asked: dict[int, Asked] = {}
 
     def reconcile(self, facts: Mapping[int, TrialFacts]) -> list[Waiting]:

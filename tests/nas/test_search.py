@@ -129,7 +129,7 @@ def test_weights_are_kept_for_front_members_only(bench: Bench) -> None:
     assert (bench.folder / "artifacts" / kept[number]).read_bytes() == b"weights of %d" % number
 
 
-@pytest.mark.parametrize("sampler", ["random", "nsga2", "tpe", "tpe_multivariate"])
+@pytest.mark.parametrize("sampler", ["random", "nsga2", "tpe", "tpe_multivariate", "ehvi"])
 def test_same_seed_gives_the_identical_study(tmp_path: Path, sampler: str) -> None:
     studies = []
     for name in ("a", "b"):

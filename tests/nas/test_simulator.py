@@ -1,0 +1,98 @@
+"""Searches on recorded problems: exactness under failures, and what the samplers find."""
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.simulator import run_problem
+from nas.errors import InvalidInputError
+from nas.front import front_of, hypervolume
+from nas.problems import open_problem
+from nas.simulator import Simulation, simulate
+
+NOWHERE = Path("nowhere")
+DATA = Path(os.environ.get("NAS_TABULAR", "shared/tabular"))
+
+
+def share(simulation: Simulation, known: bool = True) -> float:
+    problem = open_problem("synthetic", NOWHERE, known)
+    return hypervolume(simulation.points, problem.reference_point) / problem.front_hypervolume
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_ehvi_finds_the_known_front_of_the_synthetic_problem(known: bool) -> None:
+    problem = open_problem("synthetic", NOWHERE, known)
+    ours, chance = (share(simulate(problem, sampler, 0, 60), known) for sampler in ("ehvi", "random"))
+    assert ours > 0.97
+    assert ours > chance + 0.1
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+def test_nothing_is_trained_twice_and_the_budget_is_exact_under_failures(workers: int) -> None:
+    simulation = simulate(open_problem("synthetic", NOWHERE, True), "ehvi", 1, 60, workers=workers, failure_rate=0.2)
+    states = [facts.state for facts in simulation.facts]
+    assert states.count("COMPLETE") == len(simulation.trained) == len(set(simulation.trained)) == 60
+    assert states.count("FAIL") > 0
+    assert len({facts.arch_hash for facts in simulation.facts}) == len(simulation.facts)
+    complete = {facts.trial_number for facts in simulation.facts if facts.state == "COMPLETE"}
+    assert {member.trial_number for member in front_of(simulation.facts, "macs", (0.0, 1e18))} <= complete
+
+
+def test_eight_workers_train_at_once_and_see_what_is_pending() -> None:
+    problem = open_problem("synthetic", NOWHERE, True)
+    serial, parallel = (simulate(problem, "ehvi", 0, 60, workers=workers) for workers in (1, 8))
+    assert parallel.clock_s < serial.clock_s / 6
+    assert share(parallel) > share(serial) - 0.03
+
+
+def test_the_same_seed_trains_the_same_rows() -> None:
+    problem = open_problem("synthetic", NOWHERE, False)
+    first, second = (simulate(problem, "ehvi", 4, 30, workers=3).trained for _ in range(2))
+    assert first == second
+
+
+def test_without_replay_repeats_are_trained_again() -> None:
+    problem = open_problem("synthetic", NOWHERE, True)
+    assert len(set(simulate(problem, "tpe", 0, 80, replay=False).trained)) < 80
+    assert len(set(simulate(problem, "tpe", 0, 80).trained)) == 80
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_run_problem_trains_each_once_and_asks_for_costs_as_it_may(known: bool) -> None:
+    calls: list[tuple[int, ...]] = []
+
+    def train(levels: tuple[int, ...]) -> float:
+        calls.append(levels)
+        return 50 + 10.0 * levels[0] + 5 * levels[1] - levels[2]
+
+    def cost(levels: tuple[int, ...]) -> float | None:
+        return math.exp(levels[0] + 0.1 * levels[2]) if known or levels in calls else None
+
+    points = run_problem([("a", 4, "int"), ("b", 3, "cat"), ("c", 5, "int"), ("d", 1, "cat")], train, cost, 0, 25)
+    assert len(points) == len(calls) == len(set(calls)) == 25
+    assert points == [(50 + 10.0 * a + 5 * b - c, math.exp(a + 0.1 * c)) for a, b, c, _ in calls]
+
+
+def test_a_small_space_is_exhausted_without_error() -> None:
+    points = run_problem([("a", 3, "int"), ("b", 4, "cat")], lambda row: 60.0 + row[0] + row[1], lambda row: 1.0 + row[0], 0, 50)
+    assert len(points) == 12
+
+
+def test_unknown_problems_and_missing_data_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="unknown problem 'micro'; expected one of macro"):
+        open_problem("micro", NOWHERE, True)
+    with pytest.raises(InvalidInputError, match=r"the data of problem 'macro' cannot be read in nowhere: .*; give their folder as --data"):
+        open_problem("macro", NOWHERE, True)
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the recorded results are absent; NAS_TABULAR names their folder")
+@pytest.mark.parametrize("name", ["macro", "accel_vck190", "accel_a100"])
+def test_recorded_results_give_the_published_level_of_random_search(name: str) -> None:
+    problem = open_problem(name, DATA, True)
+    simulation = simulate(problem, "random", 0, 50)
+    reached = hypervolume(simulation.points, problem.reference_point) / problem.front_hypervolume
+    assert 0.25 < reached < 0.8
+    assert np.isfinite(simulation.points).all()

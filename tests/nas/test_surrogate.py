@@ -1,0 +1,83 @@
+"""The Gaussian process against closed forms and scikit-learn's."""
+
+import numpy as np
+import pytest
+from scipy.optimize import check_grad
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import PairwiseKernel
+
+from nas.surrogate import JITTER, GaussianProcess, GeneEncoder
+
+LEVELS, ORDERED = [3, 2, 4, 3], [False, False, True, True]
+
+
+@pytest.fixture
+def data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(5)
+    rows = rng.integers(0, LEVELS, (40, 4))
+    return rows, rng.normal(size=40), rows @ [1.0, -2.0, 0.5, 0.3] + rows[:, 0] * rows[:, 2] + 0.1 * rng.normal(size=40)
+
+
+def test_similarity_is_equality_or_closeness() -> None:
+    encoder = GeneEncoder.of([3, 5], [False, True])
+    rows = np.array([[0, 0], [0, 2], [1, 4]])
+    encoded = encoder.encode(rows)
+    gene = encoder.gene_of_column
+    similarity = [encoded[:, gene == g] @ encoded[:, gene == g].T for g in (0, 1)]
+    assert similarity[0] == pytest.approx(np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1]]))
+    assert similarity[1] == pytest.approx(np.array([[1, 0.5, 0], [0.5, 1, 0.5], [0, 0.5, 1]]))
+
+
+def test_gradient_is_that_of_the_loss(data: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    rows, feature, target = data
+    process = GaussianProcess(GeneEncoder.of(LEVELS, ORDERED))
+    process.fit(rows, feature, target, 0)
+    scaled = (target - target.mean()) / target.std()
+    theta = process.theta + np.random.default_rng(1).normal(scale=0.5, size=process.theta.shape)
+    error = check_grad(lambda t: process.loss(t, scaled)[0], lambda t: process.loss(t, scaled)[1], theta)
+    assert error < 1e-3
+
+
+def test_predictions_equal_those_of_scikit_learn_with_the_same_kernel(data: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    rows, feature, target = data
+    process = GaussianProcess(GeneEncoder.of(LEVELS, ORDERED))
+    process.fit(rows, feature, target, 10)
+    genes, values = len(LEVELS), np.exp(process.theta)
+    main, rates, (product, by_feature, length, noise) = values[:genes], values[genes : 2 * genes], values[2 * genes :]
+
+    def kernel(a: np.ndarray, b: np.ndarray, **_: object) -> float:
+        apart = np.abs(a[:4] - b[:4])
+        similar = np.where(ORDERED, 1 - apart / (np.array(LEVELS) - 1), apart == 0)
+        near = by_feature * np.exp(-0.5 * ((a[4] - b[4]) / length) ** 2)
+        return float(1 + main @ similar + product * np.exp(rates @ (similar - 1)) + near)
+
+    scaled = np.column_stack([rows, (feature - feature.mean()) / feature.std()])
+    peer = GaussianProcessRegressor(PairwiseKernel(metric=kernel), alpha=noise + JITTER, optimizer=None, normalize_y=True)
+    peer.fit(scaled, target)
+    mean, sd = peer.predict(scaled[:15] + 0, return_std=True)
+    ours_mean, ours_sd = process.predict(rows[:15], feature[:15])
+    assert ours_mean == pytest.approx(mean, rel=1e-6)
+    assert ours_sd == pytest.approx(sd, rel=1e-4)
+
+
+def test_fitting_raises_the_likelihood_and_predicts_what_it_has_not_seen() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, LEVELS, (60, 4))
+    target = rows @ [1.0, -2.0, 0.5, 0.3] + rows[:, 0] * rows[:, 2]
+    process = GaussianProcess(GeneEncoder.of(LEVELS, ORDERED))
+    process.fit(rows[:40], np.zeros(40), target[:40], 0)
+    scaled = (target[:40] - target[:40].mean()) / target[:40].std()
+    before = process.loss(process.theta, scaled)[0]
+    process.fit(rows[:40], np.zeros(40), target[:40], 30)
+    assert process.loss(process.theta, scaled)[0] < before
+    mean, _ = process.predict(rows[40:], np.zeros(20))
+    assert np.corrcoef(mean, target[40:])[0, 1] > 0.97
+
+
+def test_a_constant_target_is_no_error() -> None:
+    process = GaussianProcess(GeneEncoder.of(LEVELS, ORDERED))
+    rows = np.random.default_rng(0).integers(0, LEVELS, (12, 4))
+    process.fit(rows, np.zeros(12), np.full(12, 0.5), 5)
+    mean, sd = process.predict(rows, np.zeros(12))
+    assert mean == pytest.approx(np.full(12, 0.5))
+    assert np.isfinite(sd).all()
