@@ -89,10 +89,9 @@ def test_unknown_problems_and_missing_data_are_refused() -> None:
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the recorded results are absent; NAS_TABULAR names their folder")
-@pytest.mark.parametrize("name", ["macro", "accel_vck190", "accel_a100"])
-def test_recorded_results_give_the_published_level_of_random_search(name: str) -> None:
+@pytest.mark.parametrize(("name", "published"), [("macro", 0.69), ("accel_vck190", 0.43)])
+def test_random_search_on_recorded_results_reaches_the_published_median(name: str, published: float) -> None:
     problem = open_problem(name, DATA, True)
-    simulation = simulate(problem, "random", 0, 50)
-    reached = hypervolume(simulation.points, problem.reference_point) / problem.front_hypervolume
-    assert 0.25 < reached < 0.8
-    assert np.isfinite(simulation.points).all()
+    runs = [simulate(problem, "random", seed, 50) for seed in range(40)]
+    reached = [hypervolume(run.points, problem.reference_point) / problem.front_hypervolume for run in runs]
+    assert np.median(reached) == pytest.approx(published, abs=0.03)
