@@ -113,7 +113,7 @@ class RecordedSpace:
 
     def costs(self, architecture: Architecture) -> Costs:
         known = self.problem.known_cost
-        return Costs(0, 0 if known is None else round(known(tuple(architecture.to_spec()["levels"])) / COST_UNIT))
+        return Costs(0, 0 if known is None else max(1, round(known(tuple(architecture.to_spec()["levels"])) / COST_UNIT)))
 
     def presets(self) -> Mapping[str, Genotype]:
         return {}
