@@ -101,9 +101,11 @@ class GroupMixAttention(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         weights, biases = self.qkv.weight.split(3 * self.segment), self.qkv.bias.split(3 * self.segment)  # type: ignore[no-untyped-call]
-        ensemble = self.attend(self.aggregate(x, weights, biases))
-        if self.branch is not None:
-            ensemble = torch.cat([ensemble, self.branch(F.linear(x, weights[-1], biases[-1]))], dim=3)
+        if self.branch is None:
+            ensemble = self.attend(self.aggregate(x, weights, biases))
+        else:
+            skipped = self.branch(F.linear(x, weights[-1], biases[-1]))  # first, while the cache holds x
+            ensemble = torch.cat([self.attend(self.aggregate(x, weights, biases)), skipped], dim=3)
         out: torch.Tensor = self.proj(ensemble)
         return out
 
@@ -123,14 +125,9 @@ class GroupMixAttention(nn.Module):
     def attend(self, mixed: torch.Tensor) -> torch.Tensor:
         """Q, K and V, (B, H, W, 3, T) -> attention and position term, (B, H, W, T)."""
         B, H, W, _, T = mixed.shape
-        q, k, v = mixed.view(B, H * W, 3, T).unbind(2)
-        context = self.by_head(k.softmax(dim=1)).transpose(1, 2) @ self.by_head(v)
-        attended = self.by_head(q) @ (self.scale * context)
-        tokens = attended.view(B, self.heads, H * W, self.head_dim).transpose(1, 2).reshape(B, H, W, T)
-        position = self.position(mixed[:, :, :, 2])
-        return torch.addcmul(tokens, mixed[:, :, :, 0], position)
-
-    def by_head(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, N, heads * head_dim) -> (B * heads, N, head_dim)."""
-        B, N, _ = x.shape
-        return x.view(B, N, self.heads, self.head_dim).transpose(1, 2).reshape(B * self.heads, N, self.head_dim)
+        q, k, v = mixed.view(B, H * W, 3, self.heads, self.head_dim).unbind(2)
+        context = k.softmax(dim=1).permute(0, 2, 3, 1) @ v.transpose(1, 2)
+        attended = (q.transpose(1, 2) @ context).transpose(1, 2)
+        local = q * self.position(mixed[:, :, :, 2]).view(B, H * W, self.heads, self.head_dim)
+        # The first summand's layout is the sum's: heads return to token order without a copy.
+        return torch.add(local, attended, alpha=self.scale).view(B, H, W, T)
