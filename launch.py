@@ -425,7 +425,8 @@ def import_weights(file: Path, preset: str, zoo: Path, name: str | None, onnx: b
     """Put a published checkpoint of a preset, FILE, into a model zoo."""
     from search_spaces.import_weights import import_checkpoint
 
-    words = [str(file), "--preset", preset, "--zoo", str(zoo)]
+    # The card says what to type and not where things lie on this machine.
+    words = [file.name, "--preset", preset, *(["--name", name] if name else []), *(["--onnx"] if onnx else [])]
     folder = import_checkpoint(
         file,
         preset,

@@ -165,7 +165,9 @@ def _from_json(cls: Any, data: Any, path: str) -> Any:
     required = types.keys() - set(LATER_FIELDS)
     if not isinstance(data, dict) or not required <= data.keys() <= types.keys():
         given = sorted(data) if isinstance(data, dict) else repr(data)
-        raise InvalidInputError(f"{path} is {given}; expected an object with exactly the keys {sorted(required)}")
+        also = sorted(types.keys() - required)
+        rest = f", and {', '.join(also)} or not" if also else ""
+        raise InvalidInputError(f"{path} is {given}; expected an object with exactly the keys {sorted(required)}{rest}")
     values = {name: _field(types[name], data[name], f"{path}.{name}") for name in types if name in data}
     for name, value in values.items():
         known = CHOICES.get(f"{cls.__name__}.{name}")

@@ -72,11 +72,12 @@ class HybridBackbone(nn.Module):
             feature_info.append({"num_chs": width, "reduction": reduction, "module": f"stages.{index}"})
         self.feature_info = feature_info
         self.stages = nn.Sequential(*stages)
-        self.num_features = self.head_hidden_size = width
+        self.num_features = width
         batch_norm = spec["head_norm"] == "batch"
         self.norm: nn.Module = nn.BatchNorm2d(width) if batch_norm else nn.Identity()
         make_head: Any = ClassifierHead if batch_norm else NormMlpClassifierHead
         self.head = make_head(width, self.num_classes, pool_type=global_pool, drop_rate=drop_rate)
+        self.head_hidden_size: int = self.head.num_features
         self.apply(_init_weights)
 
     @torch.jit.ignore  # type: ignore[untyped-decorator]

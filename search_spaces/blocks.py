@@ -113,7 +113,8 @@ class StridedMBConv(nn.Module):
         super().__init__()
         self.pool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
         self.shortcut = nn.Conv2d(in_width, width, 1)
-        ratio = 4 * width / in_width
+        # timm rounds the product down before it makes it divisible by 8; half a channel keeps a quotient from falling below its integer.
+        ratio = (4 * width + 0.5) / in_width
         self.bottleneck = InvertedResidual(in_width, width, stride=stride, exp_ratio=ratio, noskip=True, act_layer=nn.GELU)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -31,7 +31,7 @@ GROUPMIXFORMER_NAMES: Sequence[tuple[str, str]] = (
     (rf"{_BLOCK}\.(norm[12])\.", r"stages.\1.blocks.\2.\3."),
     (rf"{_BLOCK}\.mlp\.", r"stages.\1.blocks.\2.ffn."),
     (rf"{_BLOCK}\.att\.(qkv|proj)\.", rf"{_MIXER}.\3."),
-    (rf"{_BLOCK}\.att\.aggregator\.norm(\d)\.", rf"{_MIXER}.norm.\3."),
+    (rf"{_BLOCK}\.att\.aggregator\.norm([0-3])\.", rf"{_MIXER}.norm.\3."),
     (rf"{_BLOCK}\.att\.aggregator\.agg0\.conv\.conv1\.", rf"{_MIXER}.branch.conv_dw."),
     (rf"{_BLOCK}\.att\.aggregator\.agg0\.conv\.pointwise_conv\.", rf"{_MIXER}.branch.conv_pw."),
     (rf"{_BLOCK}\.att\.aggregator\.agg0\.norm\.", rf"{_MIXER}.branch.norm."),
@@ -120,7 +120,7 @@ def _unwrapped(state_dict: Mapping[str, Any]) -> Weights:
     for key in ("model", "state_dict"):
         if isinstance(state_dict.get(key), Mapping):
             state_dict = state_dict[key]
-    strangers = [name for name, value in state_dict.items() if not isinstance(value, torch.Tensor)]
+    strangers = [name for name, value in state_dict.items() if not isinstance(value, torch.Tensor) or not isinstance(name, str)]
     if strangers or not state_dict:
         raise InvalidInputError(
             f"the checkpoint has no tensors under {sorted(map(str, strangers))[:5] or 'any name'}; expected a state_dict, bare or under "
@@ -168,13 +168,13 @@ def _groupmixformer_of(published: Weights) -> Architecture:
 
 def _with_ends(architecture: Architecture, published: Weights, first: str, last: str) -> Architecture:
     """The architecture with the input channels and classes that the checkpoint has."""
-    _rows(published, first)
+    _rows(published, first, dim=4)
     return replace(architecture, in_chans=published[first].shape[1], num_classes=_rows(published, last))
 
 
-def _rows(published: Weights, name: str) -> int:
-    if name not in published or published[name].dim() == 0:
-        raise InvalidInputError(f"the checkpoint has no tensor {name}; expected the published names and shapes")
+def _rows(published: Weights, name: str, dim: int = 1) -> int:
+    if name not in published or published[name].dim() < dim:
+        raise InvalidInputError(f"the checkpoint has no tensor {name} of {dim} or more axes; expected the published names and shapes")
     return int(published[name].shape[0])
 
 
@@ -186,19 +186,30 @@ def _count(published: Weights, pattern: str) -> int:
 
 def _by_segment(rows: torch.Tensor) -> torch.Tensor:
     """(3 C, ...) ordered by stream, segment, channel -> ordered by segment, stream, channel."""
-    if rows.shape[0] % (3 * SEGMENTS):
+    if rows.dim() == 0 or rows.shape[0] % (3 * SEGMENTS):
         return rows  # of another shape than any network's; require_match says so
     ordered = rows.view(3, SEGMENTS, rows.shape[0] // (3 * SEGMENTS), *rows.shape[1:]).transpose(0, 1)
     return ordered.reshape(rows.shape)
 
 
 def _join_norms(weights: Weights) -> None:
-    """Put the BatchNorms of segments 0 to 3, mixer.norm.N.FIELD, one behind the other into mixer.norm.FIELD."""
-    parts: dict[str, dict[int, torch.Tensor]] = {}
+    """Put the BatchNorms of segments 0 to 3, mixer.norm.N.FIELD, one behind the other into mixer.norm.FIELD.
+
+    Raises:
+        InvalidInputError: if one of the four is missing or has another shape than its neighbours.
+    """
+    parts: dict[str, list[torch.Tensor | None]] = {}
     for name in [name for name in weights if re.search(r"mixer\.norm\.\d\.", name)]:
-        joined, number, field = re.fullmatch(r"(.*\.mixer\.norm\.)(\d)\.(\w+)", name).groups()  # type: ignore[union-attr]
-        parts.setdefault(joined + field, {})[int(number)] = weights.pop(name)
+        joined, number, field = re.fullmatch(r"(.*\.mixer\.norm\.)(\d)\.(.+)", name).groups()  # type: ignore[union-attr]
+        parts.setdefault(joined + field, [None] * (SEGMENTS - 1))[int(number)] = weights.pop(name)
     for name, segments in parts.items():
-        tensors = [segments[number] for number in sorted(segments)]
+        shapes = [None if tensor is None else tuple(tensor.shape) for tensor in segments]
+        if None in shapes or len(set(shapes)) > 1:
+            where = re.sub(r"stages\.(\d+)\.blocks\.(\d+)\.mixer", r"groupmixformer_backbone.\1.gma_stage.\2.att.aggregator", name)
+            raise InvalidInputError(
+                f"the checkpoint has {where.replace('.norm.', '.norm0 to norm3.')} with the shapes {shapes} (None: missing); expected four "
+                "of one shape, as published"
+            )
+        tensors = [tensor for tensor in segments if tensor is not None]
         # One counter stands for four that are always equal.
         weights[name] = tensors[0] if tensors[0].dim() == 0 else torch.cat(tensors)

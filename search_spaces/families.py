@@ -17,8 +17,6 @@ class Preset:
     """A network under a published name."""
 
     architecture: Architecture
-    drop_path_rate: float
-    """Of its published training; 0.0 where none is known."""
     source: str
     published_params: int | None
     """Trainable parameters as published, or counted from the authors' code; None where no figure can be relied on."""
@@ -163,34 +161,31 @@ _GRAFTED = "grafted twin of LinGlo, the layout that LinGlo (arXiv 2207.00188) ar
 _CONVNEXT = "ConvNeXt (arXiv 2201.03545) as in timm"
 
 PRESETS: Mapping[str, Preset] = {
-    "groupmixformer_mobile": Preset(groupmixformer((40, 80, 160, 160), (3, 3, 12, 4), (4, 4, 4, 4)), 0.1, _GROUPMIXFORMER, 5_733_120, 0.0),
-    "groupmixformer_tiny": Preset(groupmixformer((80, 160, 200, 240), (4, 4, 12, 4), (4, 4, 4, 4)), 0.1, _GROUPMIXFORMER, 10_949_152, 0.0),
-    "groupmixformer_small": Preset(groupmixformer((80, 160, 320, 320), (2, 4, 12, 4), (4, 4, 4, 4)), 0.2, _GROUPMIXFORMER, 22_421_320, 0.0),
-    "groupmixformer_base": Preset(groupmixformer((200, 240, 320, 480), (8, 8, 12, 8), (2, 2, 4, 4)), 0.5, _GROUPMIXFORMER, 45_827_272, 0.0),
-    "groupmixformer_large": Preset(
-        groupmixformer((240, 320, 360, 480), (8, 10, 30, 10), (4, 4, 2, 2)), 0.1, _GROUPMIXFORMER, 71_833_648, 0.0
-    ),
-    "linglo_b0": Preset(linglo((32, 64, 160, 256), (2, 2, 2, 2)), 0.0, _LINGLO, 3_400_000, 0.02),
-    "linglo_b1": Preset(linglo((64, 128, 320, 512), (2, 2, 2, 2)), 0.0, _LINGLO, 13_100_000, 0.02),
-    "linglo_b2": Preset(linglo((64, 128, 320, 512), (3, 4, 8, 3)), 0.0, _LINGLO, 25_400_000, 0.02),
-    "linglo_b0_grafted": Preset(linglo((32, 64, 160, 256), (2, 2, 2, 2), grafted=True), 0.0, _GRAFTED, 3_400_000, 0.02),
-    "linglo_b1_grafted": Preset(linglo((64, 128, 320, 512), (2, 2, 2, 2), grafted=True), 0.0, _GRAFTED, 13_100_000, 0.02),
-    "linglo_b2_grafted": Preset(linglo((64, 128, 320, 512), (3, 4, 8, 3), grafted=True), 0.0, _GRAFTED, 25_400_000, 0.02),
-    "convnext_tiny": Preset(convnext((96, 192, 384, 768), (3, 3, 9, 3)), 0.1, _CONVNEXT, 28_589_128, 0.0),
-    "convnext_small": Preset(convnext((96, 192, 384, 768), (3, 3, 27, 3)), 0.4, _CONVNEXT, 50_223_688, 0.0),
-    "convnext_base": Preset(convnext((128, 256, 512, 1024), (3, 3, 27, 3)), 0.5, _CONVNEXT, 88_591_464, 0.0),
-    "coatnet_like": Preset(coatnet(64, (96, 192, 384, 768), (2, 3, 5, 2)), 0.0, "CoAtNet-0 (arXiv 2106.04803)", 25_036_820, 0.05),
-    "moat_0_like": Preset(moat(64, (96, 192, 384, 768), (2, 3, 7, 2)), 0.0, "MOAT-0 (arXiv 2210.01820)", 27_846_892, 0.05),
+    "groupmixformer_mobile": Preset(groupmixformer((40, 80, 160, 160), (3, 3, 12, 4), (4, 4, 4, 4)), _GROUPMIXFORMER, 5_733_120, 0.0),
+    "groupmixformer_tiny": Preset(groupmixformer((80, 160, 200, 240), (4, 4, 12, 4), (4, 4, 4, 4)), _GROUPMIXFORMER, 10_949_152, 0.0),
+    "groupmixformer_small": Preset(groupmixformer((80, 160, 320, 320), (2, 4, 12, 4), (4, 4, 4, 4)), _GROUPMIXFORMER, 22_421_320, 0.0),
+    "groupmixformer_base": Preset(groupmixformer((200, 240, 320, 480), (8, 8, 12, 8), (2, 2, 4, 4)), _GROUPMIXFORMER, 45_827_272, 0.0),
+    "groupmixformer_large": Preset(groupmixformer((240, 320, 360, 480), (8, 10, 30, 10), (4, 4, 2, 2)), _GROUPMIXFORMER, 71_833_648, 0.0),
+    "linglo_b0": Preset(linglo((32, 64, 160, 256), (2, 2, 2, 2)), _LINGLO, 3_400_000, 0.02),
+    "linglo_b1": Preset(linglo((64, 128, 320, 512), (2, 2, 2, 2)), _LINGLO, 13_100_000, 0.02),
+    "linglo_b2": Preset(linglo((64, 128, 320, 512), (3, 4, 8, 3)), _LINGLO, 25_400_000, 0.02),
+    "linglo_b0_grafted": Preset(linglo((32, 64, 160, 256), (2, 2, 2, 2), grafted=True), _GRAFTED, 3_400_000, 0.02),
+    "linglo_b1_grafted": Preset(linglo((64, 128, 320, 512), (2, 2, 2, 2), grafted=True), _GRAFTED, 13_100_000, 0.02),
+    "linglo_b2_grafted": Preset(linglo((64, 128, 320, 512), (3, 4, 8, 3), grafted=True), _GRAFTED, 25_400_000, 0.02),
+    "convnext_tiny": Preset(convnext((96, 192, 384, 768), (3, 3, 9, 3)), _CONVNEXT, 28_589_128, 0.0),
+    "convnext_small": Preset(convnext((96, 192, 384, 768), (3, 3, 27, 3)), _CONVNEXT, 50_223_688, 0.0),
+    "convnext_base": Preset(convnext((128, 256, 512, 1024), (3, 3, 27, 3)), _CONVNEXT, 88_591_464, 0.0),
+    "coatnet_like": Preset(coatnet(64, (96, 192, 384, 768), (2, 3, 5, 2)), "CoAtNet-0 (arXiv 2106.04803)", 25_036_820, 0.05),
+    "moat_0_like": Preset(moat(64, (96, 192, 384, 768), (2, 3, 7, 2)), "MOAT-0 (arXiv 2210.01820)", 27_846_892, 0.05),
     "ascan_like": Preset(
         ascan(64, (64, 128, 320, 512), (2, 3, 3, 1), (0, 0, 3, 3)),
-        0.0,
         "the rule of AsCAN (arXiv 2411.04967)",
         None,
         0.0,
     ),
-    "van_b0_like": Preset(van((32, 64, 160, 256), (3, 3, 5, 2)), 0.0, "VAN-B0 (arXiv 2202.09741)", 4_105_800, 0.02),
+    "van_b0_like": Preset(van((32, 64, 160, 256), (3, 3, 5, 2)), "VAN-B0 (arXiv 2202.09741)", 4_105_800, 0.02),
 }
-"""Name -> network. Drop-path rates are those of the published training configurations where they are known."""
+"""Name -> network."""
 
 
 def find_preset(name: str) -> Preset:

@@ -45,6 +45,7 @@ def import_checkpoint(
             the name; the zoo is as before.
         NasError: if the zoo cannot be written.
     """
+    preset = preset.removeprefix("hybrid_")  # so timm's registry names those that timm has too
     found = find_preset(preset)
     convert = next((converter for family, converter in CONVERTERS.items() if preset.startswith(family)), None)
     if convert is None:
@@ -53,6 +54,7 @@ def import_checkpoint(
     check_export(zoo=zoo, name=name, spec=spec, onnx=onnx, overwrite=overwrite)
     weights = convert(read_checkpoint(file))
     require_match(weights, found.architecture, preset)
+    stored = safetensors.torch.save({key: value.detach().contiguous() for key, value in weights.items()})
     card = CardFacts(
         origin=ImportedWeights(
             preset=preset,
@@ -70,7 +72,7 @@ def import_checkpoint(
         command=command,
         created=datetime.now(UTC),
     )
-    return export_model(zoo=zoo, name=name, spec=spec, weights=safetensors.torch.save(weights), card=card, onnx=onnx, overwrite=overwrite)
+    return export_model(zoo=zoo, name=name, spec=spec, weights=stored, card=card, onnx=onnx, overwrite=overwrite)
 
 
 def read_checkpoint(file: Path) -> Mapping[str, Any]:
@@ -85,7 +87,12 @@ def read_checkpoint(file: Path) -> Mapping[str, Any]:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise InvalidInputError(f"{file} cannot be read ({error.strerror or error}); give the path of a published checkpoint") from error
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError) as error:
+    except pickle.UnpicklingError as error:
+        raise InvalidInputError(
+            f"{file} holds objects besides tensors and plain values, perhaps a training configuration, which could run code; save its "
+            "state_dict alone again and give that"
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, ValueError, LookupError) as error:
         reason = str(error).splitlines()[0]
         raise InvalidInputError(f"{file} is no checkpoint of tensors ({reason}); give a .pth with a state_dict, or safetensors") from error
     if not isinstance(content, Mapping):

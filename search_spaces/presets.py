@@ -52,4 +52,4 @@ def _entrypoint(model_name: str, preset: Preset) -> Callable[..., HybridBackbone
 
 
 for _name, _preset in PRESETS.items():
-    register_model(_entrypoint(MODEL_NAMES[_name], _preset))
+    globals()[MODEL_NAMES[_name]] = register_model(_entrypoint(MODEL_NAMES[_name], _preset))

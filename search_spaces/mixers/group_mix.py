@@ -27,7 +27,7 @@ class SegmentAggregator(nn.Module):
         kernels = self.conv_dw.weight
         repeated = torch.cat([kernels, kernels, kernels])  # repeating kilobytes of weights spares stacking Q, K and V on the batch axis
         maps = F.conv2d(x.permute(0, 3, 1, 2), repeated, padding=self.padding, groups=3 * self.width)
-        tokens = maps.permute(0, 2, 3, 1).reshape(-1, self.width)
+        tokens = maps.permute(0, 2, 3, 1).reshape(3 * x.shape[0] * x.shape[1] * x.shape[2], self.width)
         return F.linear(tokens, self.conv_pw.weight.flatten(1)).view(x.shape)
 
 
@@ -120,7 +120,7 @@ class GroupMixAttention(nn.Module):
             segments.append(aggregator(F.linear(x, weights[index], biases[index])).view(B, H * W, 3, self.segment))
         mixed = torch.cat(segments, dim=3).permute(0, 3, 1, 2)  # Q, K and V along a position axis: their batch statistics are joint
         mixed = F.hardswish(self.norm(mixed), inplace=not self.training)
-        return mixed.permute(0, 2, 3, 1).view(B, H, W, 3, -1)
+        return mixed.permute(0, 2, 3, 1).view(B, H, W, 3, self.heads * self.head_dim)
 
     def attend(self, mixed: torch.Tensor) -> torch.Tensor:
         """Q, K and V, (B, H, W, 3, T) -> attention and position term, (B, H, W, T)."""

@@ -15,7 +15,8 @@ class KeyOnlyAttention(nn.Module):
 
     (B, H, W, C) -> (B, H, W, C). O(N C^2) for N = H * W positions: no pair of positions is ever compared, so no N x N tensor exists.
 
-    Knobs of the block's spec (`options`; the first value holds where none is named):
+    Knobs of the block's spec (`options`; the first value holds where none is named, which is how architectures were recorded before there
+    were knobs; searches use the values that measured best, `searched` in kinds.py):
 
     - gate: `head`, one weight per position and head, e = K_head . g / sqrt(head_dim); `channel`, one per channel, e = K * g.
     - source of the gate: `linear`, the learned vector g; `bottleneck`, two linear layers on K with max(8, C / 8) channels between.

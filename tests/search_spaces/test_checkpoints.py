@@ -52,9 +52,14 @@ def test_published_tiny_fills_every_parameter_of_the_preset() -> None:
     published = published_tiny()
     model = create("groupmixformer_tiny")
     model.load_state_dict(convert_groupmixformer(published), strict=True)
-    assert sum(value.numel() for value in published.values() if value.dim()) == sum(
-        value.numel() for value in model.state_dict().values() if value.dim()
-    )
+    values = [value.flatten() for value in published.values() if value.dim()]
+    ours = [value.flatten() for value in model.state_dict().values() if value.dim()]
+    torch.testing.assert_close(torch.cat(ours).sort().values, torch.cat(values).sort().values)
+    for name in published:
+        with pytest.raises(InvalidInputError):
+            convert_groupmixformer({key: value for key, value in published.items() if key != name})
+        if name.startswith("groupmixformer_backbone.0.gma_stage.1"):
+            break  # one whole block, stem and embeddings are enough
 
 
 @pytest.mark.parametrize("size", ["tiny", "mobile", "large"])
@@ -120,7 +125,19 @@ BLOCK = "groupmixformer_backbone.2.gma_stage.11"
             r"has 1 entries that its network does not have: dist_token; give the published file",
         ),
         (without(f"{BLOCK}.norm1.bias"), r"not a GroupMixFormer of this size: missing stages\.2\.blocks\.11\.norm1\.bias \(200,\)"),
-        (without(f"{BLOCK}.att.aggregator.norm3.weight"), r"mixer\.norm\.weight is \(120,\) instead of \(160,\)"),
+        (
+            without(f"{BLOCK}.att.aggregator.norm3.weight"),
+            r"11\.att\.aggregator\.norm0 to norm3\.weight with the shapes .*None\]",
+        ),
+        (without(f"{BLOCK}.att.aggregator.norm2.num_batches_tracked"), r"norm0 to norm3\.num_batches_tracked .*None"),
+        (
+            {**published_tiny(), f"{BLOCK}.att.aggregator.norm7.weight": torch.zeros(0)},
+            r"entries that its network does not have: .*norm7",
+        ),
+        ({**published_tiny(), f"{BLOCK}.att.aggregator.norm0.num_batches_tracked": torch.zeros(3)}, r"norm3\.num_batches_tracked with"),
+        ({**published_tiny(), f"{BLOCK}.att.qkv.weight": torch.tensor(1.0)}, r"qkv\.weight is \(\) instead of \(600, 200\)"),
+        ({**published_tiny(), "conv_stem.proj1.weight": torch.zeros(3)}, r"no tensor conv_stem\.proj1\.weight of 4 or more axes"),
+        ({3: torch.zeros(3)}, r"has no tensors under \['3'\]"),
         ({**published_tiny(), f"{BLOCK}.mlp.fc2.bias": torch.zeros(3)}, r"ffn\.fc2\.bias is \(3,\) instead of \(200,\)"),
         ({**published_tiny(), f"{BLOCK}.att.qkv.bias": torch.zeros(7)}, r"qkv\.bias is \(7,\) instead of \(600,\)"),
         (without("head.weight"), r"the checkpoint has no tensor head\.weight"),

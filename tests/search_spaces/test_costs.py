@@ -109,6 +109,13 @@ def test_costs_of_every_knob_of_key_only_attention(options: tuple[tuple[str, str
     assert costs(architecture).macs == count_macs(architecture)
 
 
+@pytest.mark.parametrize(("stem", "width"), [(7, 61), (11, 15), (64, 96)])
+def test_costs_of_a_strided_mbconv_of_any_widths(stem: int, width: int) -> None:
+    stage = StageSpec(width, "mbconv", 1, (BlockSpec("conv", conv="dwconv", kernel=3),))
+    architecture = Architecture(StemSpec("patchify", stem, "batch"), (stage,), "layer", 32, 3, 10)
+    assert costs(architecture).param_count == count_parameters(architecture)
+
+
 def test_every_attention_is_among_the_random_architectures() -> None:
     seen = {
         block.attention

@@ -19,7 +19,7 @@ from tests.plain_groupmixformer import PlainGroupMixFormer
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file as the authors of GroupMixFormer publish it, of the mobile size."""
     torch.manual_seed(0)
-    model = PlainGroupMixFormer((40, 80, 160, 160), (3, 3, 12, 4), (4, 4, 4, 4), 1000)
+    model = PlainGroupMixFormer((40, 80, 160, 160), (3, 3, 12, 4), (4, 4, 4, 4), 1000).to(memory_format=torch.channels_last)
     file = tmp_path_factory.mktemp("published") / "mobile.pth"
     torch.save({"model": model.state_dict(), "epoch": 298}, file)
     return file
@@ -50,6 +50,7 @@ def test_the_command_writes_a_model_with_the_published_weights(
     assert config["pretrained_cfg"]["tag"] == "published" and config["pretrained_cfg"]["crop_pct"] == 0.875
     card = (folder / "README.md").read_text()
     assert "The preset `groupmixformer_mobile` with published weights" in card and "accuracy: not measured here" in card
+    assert "python launch.py import-weights mobile.pth --preset groupmixformer_mobile\n" in card and str(tmp_path) not in card
     entry = json.loads((zoo / "index.json").read_text())["models"][0]
     assert entry["preset"] == "groupmixformer_mobile" and entry["param_count"] == 5_733_120
 
@@ -60,6 +61,15 @@ def test_weights_of_another_size_are_refused_and_nothing_is_written(
     assert call(monkeypatch, str(published), "--preset", "groupmixformer_tiny", "--zoo", str(tmp_path / "zoo")) == 2
     assert "the checkpoint is not a groupmixformer_tiny of this size" in capsys.readouterr().err
     assert not (tmp_path / "zoo").exists()
+
+
+def test_timms_name_of_a_preset_is_understood(tmp_path: Path) -> None:
+    file = tmp_path / "convnext.safetensors"
+    safetensors.torch.save_file(create("convnext_tiny").state_dict(), file)
+    folder = import_checkpoint(
+        file, "hybrid_convnext_tiny", zoo=tmp_path / "zoo", name="c", onnx=False, overwrite=False, code_version="0", command=""
+    )
+    create("hybrid_convnext_tiny").load_state_dict(safetensors.torch.load_file(folder / "model.safetensors"))
 
 
 def test_a_name_in_use_is_refused_before_the_file_is_read(published: Path, tmp_path: Path) -> None:
@@ -102,7 +112,7 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path: Path) -> None:
     for file, message in (
         (tmp_path / "missing.pth", r"missing\.pth cannot be read"),
         (text, r"text\.pth is no checkpoint of tensors"),
-        (code, r"code\.pth is no checkpoint of tensors"),
+        (code, r"code\.pth holds objects besides tensors and plain values"),
         (listed, r"list\.pth holds a list; expected a state_dict"),
         (tensors, r"broken\.safetensors is no checkpoint of tensors"),
     ):

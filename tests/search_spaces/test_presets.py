@@ -9,6 +9,7 @@ import torch
 from timm.models import FeatureInfo
 from timm.optim import create_optimizer_v2
 
+import search_spaces.presets
 from nas.errors import InvalidInputError
 from search_spaces.architecture import Architecture
 from search_spaces.costs import costs
@@ -167,9 +168,32 @@ def test_every_parameter_has_a_layer_and_biases_no_decay(name: str) -> None:
     assert all(any(re.match(pattern, parameter) for pattern in patterns) for parameter, _ in model.named_parameters())
     groups = create_optimizer_v2(model, opt="adamw", weight_decay=0.05, layer_decay=0.8).param_groups
     assert len({group["lr_scale"] for group in groups}) > len(model.stages)
-    assert model.no_weight_decay() == {
-        parameter for parameter, _ in model.named_parameters() if parameter.endswith((".gate", ".bias_table", "mixer.bias"))
-    }
+    assert model.no_weight_decay() <= {parameter for parameter, _ in model.named_parameters()}
+
+
+@pytest.mark.parametrize(("name", "kind"), [("linglo_b0", "mixer.gate"), ("coatnet_like", "bias.bias_table")])
+def test_gates_and_position_biases_are_not_decayed(name: str, kind: str) -> None:
+    model = create(name)
+    named = {parameter: value for parameter, value in model.named_parameters() if parameter.endswith(kind)}
+    assert named and model.no_weight_decay() == named.keys()
+    groups = create_optimizer_v2(model, opt="adamw", weight_decay=0.05).param_groups
+    free = {id(value) for group in groups if group["weight_decay"] == 0 for value in group["params"]}
+    assert all(id(value) in free for value in named.values())
+
+
+def test_an_entrypoint_can_be_imported_by_its_name() -> None:
+    assert search_spaces.presets.groupmixformer_tiny is timm.model_entrypoint("groupmixformer_tiny")
+
+
+def test_pooling_that_doubles_the_vector_is_told() -> None:
+    model = create("groupmixformer_mobile", global_pool="catavgmax").eval()  # timm's head with a norm behind the pooling refuses it
+    assert model(images(32)).shape == (1, 1000)
+    assert model.forward_head(model.forward_features(images(32)), pre_logits=True).shape == (1, model.head_hidden_size)
+
+
+@pytest.mark.parametrize("name", ONE_PER_FAMILY)
+def test_an_empty_batch_gives_no_logits(name: str) -> None:
+    assert create(name).eval()(images(64, 0)).shape == (0, 1000)
 
 
 @pytest.mark.parametrize("name", ONE_PER_FAMILY)
