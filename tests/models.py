@@ -30,3 +30,14 @@ def create(name: str, **arguments: Any) -> nn.Module:
 def images(size: int = 64, batch: int = 1) -> torch.Tensor:
     """(batch, 3, size, size), the same every time."""
     return torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def randomise(module: nn.Module) -> nn.Module:
+    """Weights and statistics that leave no term of a formula at zero; the module, in inference mode."""
+    generator = torch.Generator().manual_seed(1)
+    for parameter in module.parameters():
+        parameter.data = 0.3 * torch.randn(parameter.shape, generator=generator)
+    for buffer in module.buffers():
+        if buffer.is_floating_point():
+            buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
+    return module.eval()

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from benchmarks.plain_mixers import PlainGroupMix
 from search_spaces.blocks import AttentionBlock
 from search_spaces.checkpoints import convert_groupmixformer_entries
 from search_spaces.mixers.group_mix import GroupMixAttention
+from tests.models import randomise
 
 GOLDEN = Path(__file__).parent / "data" / "gma_block_golden.npz"
 PUBLISHED_BLOCK = "groupmixformer_backbone.0.gma_stage.0."
@@ -36,16 +36,6 @@ def make_block(width: int, heads: int = 8, kernels: tuple[int, ...] = (1, 3, 5, 
 
 def tokens(width: int, height: int = 6, side: int = 5) -> torch.Tensor:
     return torch.randn(2, height, side, width, generator=torch.Generator().manual_seed(0))
-
-
-def randomise(module: nn.Module) -> None:
-    """Weights and statistics that leave no term of a formula at zero."""
-    generator = torch.Generator().manual_seed(1)
-    for parameter in module.parameters():
-        parameter.data = 0.3 * torch.randn(parameter.shape, generator=generator)
-    for buffer in module.buffers():
-        if buffer.is_floating_point():
-            buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
 
 
 def converted(entries: dict[str, torch.Tensor], part: str = "") -> dict[str, torch.Tensor]:

@@ -6,7 +6,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from timm.models.davit import ChannelAttentionV2
-from torch import nn
 
 from search_spaces.architecture import BlockSpec
 from search_spaces.kinds import KINDS
@@ -14,21 +13,11 @@ from search_spaces.mixers import registry
 from search_spaces.mixers.full import FullAttention
 from search_spaces.mixers.key_only import KeyOnlyAttention
 from search_spaces.mixers.registry import find_mixer
+from tests.models import randomise
 
 
 def tokens(width: int, height: int = 6, side: int = 5) -> torch.Tensor:
     return torch.randn(2, height, side, width, generator=torch.Generator().manual_seed(0))
-
-
-def randomise(module: nn.Module) -> nn.Module:
-    """Weights and statistics that leave no term of a formula at zero."""
-    generator = torch.Generator().manual_seed(1)
-    for parameter in module.parameters():
-        parameter.data = 0.3 * torch.randn(parameter.shape, generator=generator)
-    for buffer in module.buffers():
-        if buffer.is_floating_point():
-            buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
-    return module.eval()
 
 
 def test_every_mixer_is_one_file_and_one_entry() -> None:
