@@ -35,6 +35,7 @@ from nas.config import COST_OBJECTIVES, WARM_STARTS, SearchConfig
 from nas.dashboard import drawings_folder, make_drawings_folder, serve
 from nas.errors import InvalidInputError, NasError
 from nas.establish import Identity, already_done, check_study, establish
+from nas.history import history_csv, history_json, history_of, history_text
 from nas.ownership import Ownership, owned
 from nas.picks import EXPECTED, pick_study, pick_trial
 from nas.progress import Progress
@@ -88,6 +89,7 @@ artifacts_option = click.option("--artifacts", help="Folder of weights and drawi
 @click.option("--max-params", type=int, help="Reject larger candidates before training.")
 @click.option("--max-macs", type=int, help="Reject costlier candidates before training.")
 @click.option("--max-hours", type=float, help="Stop after this time; the same command continues.")
+@click.option("--patience", type=int, help="Stop when this many evaluations in a row added nothing to the hypervolume.")
 @click.option("--trial-timeout-s", default=3600.0, show_default=True, help="Replace a worker that makes no progress for this long.")
 @click.option(
     "--warm-start", default="presets", show_default=True, help=f"{' or '.join(WARM_STARTS)}: begin with published layouts or not."
@@ -139,7 +141,7 @@ def run_search(options: dict[str, Any], quiet: bool, signals: StopSignals) -> Ou
         make_drawings_folder(Path(config.artifacts))
         if recorded is not None and recorded.code_version != identity.code_version:
             say(f"note: the study was created by version {recorded.code_version}, this is {identity.code_version}")
-        if recorded is not None and (outcome := already_done(config, space, store, storage)) is not None:
+        if recorded is not None and (outcome := already_done(config, space, recorded, store, storage)) is not None:
             click.echo("\n".join(_last_lines(config, store, outcome)))
             return outcome
         say(f"study {config.study}: starting {config.workers} workers")
@@ -290,32 +292,46 @@ def _summary(store: SqlStore, search: SearchRecord) -> report.StudySummary:
 @cli.command()
 @study_option
 @storage_option
-@click.option("--json", "json_file", is_flag=False, flag_value="-", help="Give the front as JSON, to a file or without one to the output.")
-@click.option("--csv", "csv_file", is_flag=False, flag_value="-", help="Give the front as CSV, to a file or without one to the output.")
-@click.option("--plot", "plot_file", type=click.Path(dir_okay=False, path_type=Path), help="Draw the front: .png, .svg or .pdf.")
-@click.option("--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the front as one interactive page.")
+@click.option("--history", is_flag=True, help="Give how the hypervolume grew, instead of the front.")
+@click.option("--json", "json_file", is_flag=False, flag_value="-", help="Give it as JSON, to a file or without one to the output.")
+@click.option("--csv", "csv_file", is_flag=False, flag_value="-", help="Give it as CSV, to a file or without one to the output.")
+@click.option("--plot", "plot_file", type=click.Path(dir_okay=False, path_type=Path), help="Draw it: .png, .svg or .pdf.")
+@click.option("--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="Write it as one interactive page.")
 def pareto(
-    study: str | None, storage: str, json_file: str | None, csv_file: str | None, plot_file: Path | None, html_file: Path | None
+    study: str | None,
+    storage: str,
+    history: bool,
+    json_file: str | None,
+    csv_file: str | None,
+    plot_file: Path | None,
+    html_file: Path | None,
 ) -> None:
-    """Show the Pareto front of a study as a table, data or a picture."""
+    """Show the Pareto front of a study, or its history, as a table, data or a picture."""
     with _reading(storage) as store:
         search = pick_study(study, store.searches())
         front, facts = store.front(search.study), list(store.facts(search.study))
     if front is None:
         raise NasError(f"study {search.study!r} has no front yet: no trial has finished; look at `launch.py status --study {search.study}`")
+    past = history_of(facts, search.objectives[1], search.reference_point)
     if json_file is not None:
-        _give(json_file, report.front_json(front, facts, search), ".json")
+        _give(json_file, history_json(past, search) if history else report.front_json(front, facts, search), ".json")
     if csv_file is not None:
-        _give(csv_file, report.front_csv(front, facts), ".csv")
+        _give(csv_file, history_csv(past) if history else report.front_csv(front, facts), ".csv")
     if plot_file is not None or html_file is not None:
-        from nas.plots import html_front, plot_front
+        from nas import plots
 
-        for file, draw in ((plot_file, plot_front), (html_file, html_front)):
+        for file, draw_front, draw_history in (
+            (plot_file, plots.plot_front, plots.plot_history),
+            (html_file, plots.html_front, plots.html_history),
+        ):
+            if file is not None and history:
+                draw_history(file, past, search)
+            elif file is not None:
+                draw_front(file, front, facts, search)
             if file is not None:
-                draw(file, front, facts, search)
                 click.echo(f"wrote {file}", err=True)
     if not (json_file or csv_file or plot_file or html_file):
-        click.echo(report.front_text(front, facts, search))
+        click.echo(history_text(past, search) if history else report.front_text(front, facts, search))
 
 
 def _give(file: str, text: str, suffix: str) -> None:

@@ -47,6 +47,8 @@ class SearchConfig:
     """Hard limit on multiply-adds of one image."""
     max_hours: float | None = None
     """Stop after this wall time; the same command continues."""
+    patience: int | None = None
+    """Stop when this many evaluated architectures in a row, earlier runs included, added nothing to the hypervolume."""
     trial_timeout_s: float = 3600.0
     """A job without progress for this long has its worker replaced."""
     warm_start: str = "presets"
@@ -57,6 +59,8 @@ class SearchConfig:
     def __post_init__(self) -> None:
         if self.budget < 1:
             raise InvalidInputError(f"--budget is {self.budget}; expected the number of architectures to evaluate, at least 1")
+        if self.patience is not None and self.patience < 1:
+            raise InvalidInputError(f"--patience is {self.patience}; expected a number of evaluations without growth, at least 1")
         if self.workers < 1:
             raise InvalidInputError(f"--workers is {self.workers}; expected at least 1")
         if len(self.objectives) != 2 or self.objectives[0] != "top1" or self.objectives[1] not in COST_OBJECTIVES:

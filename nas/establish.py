@@ -15,11 +15,12 @@ import numpy as np
 from nas.config import SearchConfig
 from nas.errors import InvalidInputError, StudyMismatchError
 from nas.front import FrontKeeper
+from nas.history import history_of
 from nas.proposals import Proposer, excesses
 from nas.protocols import Evaluator, SearchSpace, Store
 from nas.records import JSON, Costs, Genotype, SearchRecord, TrialFacts
 from nas.sampler import Knowledge
-from nas.search import Outcome
+from nas.search import Outcome, out_of_patience
 from nas.study import SearchStudy, Storage, has_study
 
 # What stays as it was when the study was created, causes before what follows from them; the reference point is taken from the record.
@@ -98,18 +99,21 @@ def check_study(store: Store, storage: Storage | None, config: SearchConfig, spa
     return recorded
 
 
-def already_done(config: SearchConfig, space: SearchSpace, store: Store, storage: Storage) -> Outcome | None:
-    """Bring a study in order whose budget is reached, without starting any worker; None when there is something to do.
+def already_done(config: SearchConfig, space: SearchSpace, recorded: SearchRecord, store: Store, storage: Storage) -> Outcome | None:
+    """Bring a study in order whose budget is reached or whose patience is out, without any worker; None when there is something to do.
 
     Raises:
         NasError: if the database fails.
     """
     facts = {trial.trial_number: trial for trial in store.facts(config.study)}
     evaluated = _count_evaluated(facts)
-    if evaluated < config.budget:
+    outcome = out_of_patience(config.patience, history_of(facts.values(), config.cost_objective, recorded.reference_point).stalled)
+    if evaluated >= config.budget:
+        outcome = Outcome(f"budget reached already: {evaluated} architectures are evaluated, --budget is {config.budget}", complete=True)
+    if outcome is None:
         return None
     SearchStudy(storage, config.study, config.objectives, knowledge_of(space, config), config.sampler, config.seed).reconcile(facts)
-    return Outcome(f"budget reached already: {evaluated} architectures are evaluated, --budget is {config.budget}", complete=True)
+    return outcome
 
 
 def establish(
@@ -153,7 +157,8 @@ def establish(
     presets = space.presets().values() if config.warm_start == "presets" else ()
     starters = [genotype for genotype in presets if space.architecture(genotype).arch_hash not in known]
     proposer = Proposer(space, study, config.limits, known, config.seed, sampling, waiting, starters)
-    keeper = FrontKeeper(config.cost_objective, record.reference_point, store.front(config.study))
+    stalled = history_of(facts.values(), config.cost_objective, record.reference_point).stalled
+    keeper = FrontKeeper(config.cost_objective, record.reference_point, store.front(config.study), stalled)
     evaluated = _count_evaluated(facts)
     plan = _plan(config, space, evaluator, record, evaluated, len(waiting), evaluation_s)
     return Established(record, study, proposer, keeper, evaluated, plan)

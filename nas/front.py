@@ -84,18 +84,21 @@ def knee(members: Sequence[FrontMember]) -> FrontMember:
 class FrontKeeper:
     """The current front of a study, updated trial by trial: O(log n) to look up, O(n) to insert, n = members."""
 
-    def __init__(self, cost_objective: str, reference_point: tuple[float, float], latest: Front | None = None) -> None:
+    def __init__(self, cost_objective: str, reference_point: tuple[float, float], latest: Front | None = None, stalled: int = 0) -> None:
         """Continue from the latest recorded front, or start empty.
 
         Args:
             cost_objective: latency_ms, macs or param_count.
             reference_point: (top1, cost) of the study.
             latest: the newest snapshot of the study.
+            stalled: evaluated trials since the hypervolume last grew, of earlier runs.
         """
         self._cost_objective = cost_objective
         self._reference_point = reference_point
         self._version = 0 if latest is None else latest.version
         self._members: list[FrontMember] = [] if latest is None else list(latest.members)
+        self.stalled = stalled
+        """COMPLETE and PRUNED trials since the hypervolume last grew."""
 
     @property
     def members(self) -> tuple[FrontMember, ...]:
@@ -115,6 +118,14 @@ class FrontKeeper:
         Returns:
             The new snapshot when the trial joined the front, else None.
         """
+        before = self.hypervolume
+        front = self._joined(facts)
+        if facts.state in ("COMPLETE", "PRUNED"):
+            grown = front is not None and front.hypervolume > before
+            self.stalled = 0 if grown else self.stalled + 1
+        return front
+
+    def _joined(self, facts: TrialFacts) -> Front | None:
         cost = facts.cost(self._cost_objective)
         if facts.state != "COMPLETE" or facts.top1 is None or cost is None:
             return None

@@ -1,12 +1,9 @@
-"""Pictures of a front: a still one through matplotlib, an interactive one as a single HTML file."""
+"""Pictures of a front and of its history: a still one through matplotlib, an interactive one as a single HTML file."""
 
 import dataclasses
-import html
 import io
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
@@ -15,9 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullFormatter
 
 from nas.front import knee
+from nas.history import History
+from nas.pages import write_page
 from nas.records import JSON, Front, SearchRecord, TrialFacts
 from nas.report import write_file
-from nas.units import cost_axis, cost_in_unit, cost_text
+from nas.units import cost_axis, cost_in_unit, cost_text, duration_text
 
 PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 _GREEN, _GREY, _LIGHT, _RED = "#1b7f5c", "#8a8f98", "#d3d6db", "#c0392b"
@@ -61,6 +60,10 @@ def plot_front(path: Path, front: Front, facts: Iterable[TrialFacts], search: Se
             axes.scatter([p.cost for p in chosen], [p.top1 for p in chosen], s=16, color=colour, linewidths=0, label=label)
     _draw_front(axes, [point for point in points if point.group == "front"])
     _label(axes, front, search)
+    _save(path, figure)
+
+
+def _save(path: Path, figure: Figure) -> None:
     image = io.BytesIO()
     figure.savefig(image, format=path.suffix.lower().lstrip(".") if path.suffix.lower() in PICTURE_SUFFIXES else "png", dpi=150)
     write_file(path, image.getvalue(), PICTURE_SUFFIXES)
@@ -78,10 +81,63 @@ def html_front(path: Path, front: Front, facts: Iterable[TrialFacts], search: Se
         "costAxis": _cost_label(search),
         "points": [dataclasses.asdict(point) for point in _points(front, facts, search)],
     }
-    head, tail = (files("nas") / "front_template.html").read_text(encoding="utf-8").split("__DATA__")
-    # A layout or a study name must not be able to end the script element.
-    data = json.dumps(page, allow_nan=False).replace("<", "\\u003c")
-    write_file(path, head.replace("__TITLE__", html.escape(search.study)) + data + tail, (".html",))
+    write_page(path, "front_template.html", search.study, page)
+
+
+def plot_history(path: Path, history: History, search: SearchRecord) -> None:
+    """Draw the hypervolume as a step function, against the trainings and against the device time.
+
+    Args:
+        path: where to; .png, .svg or .pdf, an existing file is replaced.
+        history: what to draw.
+        search: the study.
+
+    Raises:
+        InvalidInputError: if the file cannot be written as asked.
+    """
+    figure = Figure(figsize=(11, 4.8), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, panel in zip(panels, _history_panels(history), strict=True):
+        axes.plot(panel["x"], panel["y"], color=_GREEN, linewidth=1.5, drawstyle="steps-post")
+        axes.set_xlabel(panel["label"])
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
+        axes.grid(True, color="#eceef1")
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("hypervolume")
+    figure.suptitle(f"{search.study}\n{_history_subtitle(history, search)}", fontsize=11, parse_math=False)
+    _save(path, figure)
+
+
+def html_history(path: Path, history: History, search: SearchRecord) -> None:
+    """Write the same picture, and the growths as a table, as one HTML file that needs no network.
+
+    Arguments and errors are those of `plot_history`; the name ends in .html.
+    """
+    page: JSON = {
+        "title": search.study,
+        "subtitle": _history_subtitle(history, search),
+        "panels": _history_panels(history),
+        "growths": [{**dataclasses.asdict(step), "device": duration_text(step.device_s)} for step in history.growths],
+    }
+    write_page(path, "history_template.html", search.study, page)
+
+
+def _history_panels(history: History) -> list[JSON]:
+    """Corners of the two curves: from nothing, over every growth, to now."""
+    volumes = [step.hypervolume for step in history.growths]
+    y = [0.0, *volumes, volumes[-1] if volumes else 0.0]
+    unit, seconds = next(((u, s) for u, s in (("h", 3600.0), ("min", 60.0)) if history.device_s >= 2 * s), ("s", 1.0))
+    device = [step.device_s / seconds for step in history.growths]
+    return [
+        {"label": "architectures evaluated", "x": [0, *(step.evaluated for step in history.growths), history.evaluated], "y": y},
+        {"label": f"device time, {unit}", "x": [0.0, *device, history.device_s / seconds], "y": y},
+    ]
+
+
+def _history_subtitle(history: History, search: SearchRecord) -> str:
+    spent = f"{history.evaluated} evaluated in {duration_text(history.device_s)} of device time"
+    return f"{search.space} on {search.data}: {spent}, no growth in the last {history.stalled}"
 
 
 def _points(front: Front, facts: Iterable[TrialFacts], search: SearchRecord) -> list[_Point]:

@@ -255,7 +255,7 @@ class Store(Protocol):
         ...
 
     def facts(self, study: str) -> Iterator[TrialFacts]:
-        """All recorded trials of a study, by trial number."""
+        """All recorded trials of a study, in the order in which they ended (were recorded)."""
         ...
 
     def front(self, study: str, version: int | None = None) -> Front | None:

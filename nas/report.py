@@ -15,6 +15,7 @@ from nas.errors import InvalidInputError
 from nas.front import knee
 from nas.protocols import SearchSpace
 from nas.records import JSON, Front, Lease, SearchRecord, TrialFacts
+from nas.tables import text_table
 from nas.units import cost_text, count_text, duration_text
 
 
@@ -32,7 +33,7 @@ def front_text(front: Front, facts: Iterable[TrialFacts], search: SearchRecord) 
         mark = "knee" if trial.trial_number == knee_number else ""
         costs = (_latency_text(trial), cost_text("param_count", trial.costs.param_count), cost_text("macs", trial.costs.macs))
         rows.append((str(trial.trial_number), f"{trial.top1:.4f}", *costs, mark, trial.layout))
-    return head + "\n" + _table(("trial", "top1", "latency (95 % interval)", "params", "macs", "", "layout"), rows, right=5)
+    return head + "\n" + text_table(("trial", "top1", "latency (95 % interval)", "params", "macs", "", "layout"), rows, right=5)
 
 
 def front_json(front: Front, facts: Iterable[TrialFacts], search: SearchRecord) -> str:
@@ -118,7 +119,7 @@ def studies_text(summaries: Sequence[StudySummary]) -> str:
         points, volume = (str(len(front.members)), f"{front.hypervolume:.4f}") if front else ("0", "")
         state = "running" if summary.owner else "idle"
         rows.append((_budget_text(summary), best, points, volume, state, _utc(search.created), ",".join(search.objectives), search.study))
-    return _table(("evaluated", "best top1", "front", "hypervolume", "state", "created", "objectives", "study"), rows, right=4)
+    return text_table(("evaluated", "best top1", "front", "hypervolume", "state", "created", "objectives", "study"), rows, right=4)
 
 
 def status_text(summary: StudySummary) -> str:
@@ -152,7 +153,7 @@ def space_text(space: SearchSpace) -> str:
     genotypes = math.prod(len(gene.values) for gene in space.genes)
     head = f"{space.name}, scale {space.scale}: {len(space.genes)} genes, {count_text(genotypes)} genotypes"
     rows = [(gene.name, " ".join(str(value) for value in gene.values), gene.meaning) for gene in space.genes]
-    return head + "\n" + _table(("gene", "values", "meaning"), rows, right=0)
+    return head + "\n" + text_table(("gene", "values", "meaning"), rows, right=0)
 
 
 def write_file(path: Path, content: str | bytes, suffixes: Sequence[str]) -> None:
@@ -249,17 +250,3 @@ def _pairs_text(settings: JSON) -> str:
 
 def _utc(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]], right: int) -> str:
-    """Columns two spaces apart; the first `right` of them right-aligned, the last one unpadded."""
-    lines = [tuple(header), *(tuple(row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header) - 1)]
-    texts = []
-    for line in lines:
-        cells = [
-            cell.rjust(width) if column < right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=False))
-        ]
-        texts.append("  ".join([*cells, line[-1]]).rstrip())
-    return "\n".join(texts)

@@ -43,9 +43,17 @@ class Outcome:
     reason: str
     """One line for people."""
     complete: bool
-    """True when nothing is left to do: the budget is reached or the space is exhausted."""
+    """True when nothing is left to do: the budget is reached, the space is exhausted or patience is out."""
     exit_code: int = 0
     """Of the command: 1 when the limits let nothing through, 130 when the user stopped it."""
+
+
+def out_of_patience(patience: int | None, stalled: int) -> Outcome | None:
+    """How a search ends when `stalled` evaluations in a row added nothing to the hypervolume; None when it goes on."""
+    if patience is None or stalled < patience:
+        return None
+    reason = f"patience is out: the hypervolume has not grown in the last {stalled} evaluations, --patience is {patience}"
+    return Outcome(f"{reason}; a larger --patience, or none, continues", complete=True)
 
 
 @dataclass(slots=True)
@@ -121,7 +129,7 @@ class Search:
         return self._counts["COMPLETE"] + self._counts["PRUNED"]
 
     def run(self) -> Outcome:
-        """Search until the budget is reached, the space is exhausted, the time is over, or the user stops it.
+        """Search until the budget is reached, the space is exhausted, patience or time is over, or the user stops it.
 
         On the way out, whatever the reason, no trial is left RUNNING.
 
@@ -158,6 +166,8 @@ class Search:
         return None
 
     def _end(self, exhausted: bool) -> Outcome:
+        if self.evaluated < self._config.budget and (end := out_of_patience(self._config.patience, self._keeper.stalled)) is not None:
+            return end
         if not exhausted:
             return Outcome(f"budget reached: {self.evaluated} of {self._config.budget} architectures evaluated", complete=True)
         rejected, failed = self._counts["REJECTED"], self._counts["FAIL"]
@@ -171,7 +181,12 @@ class Search:
 
     def _fill(self) -> bool:
         """Keep every worker busy, within the budget. False when nothing new can be found."""
-        while len(self._flights) < self._evaluator.num_workers and self.evaluated + len(self._flights) < self._config.budget:
+        # Out of patience, what is in flight may still make the front grow; then the search goes on.
+        while (
+            len(self._flights) < self._evaluator.num_workers
+            and self.evaluated + len(self._flights) < self._config.budget
+            and out_of_patience(self._config.patience, self._keeper.stalled) is None
+        ):
             if self._fruitless_timings >= FRUITLESS_TIMINGS:
                 return False
             parents = [self._study.genotypes[member.trial_number] for member in self._keeper.members]

@@ -38,6 +38,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         (["--space", "hybrid_layout", "--budget", "many"], "'many' is not a valid integer"),
         ([*SEARCH, "--scale", "huge"], "unknown scale 'huge'"),
         ([*SEARCH, "--sampler", "best"], "unknown sampler 'best'"),
+        ([*SEARCH, "--patience", "0"], "--patience is 0; expected a number of evaluations without growth, at least 1"),
         ([*SEARCH, "--workers", "0"], "--workers is 0"),
         ([*SEARCH, "--objectives", "top1,top5"], "--objectives is 'top1,top5'"),
         ([*SEARCH, "--latency-target", "abacus"], "the kind 'abacus' is unknown"),

@@ -138,11 +138,11 @@ class StoreContract:
             store.record("study", facts, None)
         assert list(store.facts("study")) == trials
 
-    def test_facts_come_by_trial_number(self, store: Store) -> None:
+    def test_facts_come_in_the_order_in_which_trials_ended(self, store: Store) -> None:
         store.create_search(search_record())
         for number in (11, 2, 30, 1):
             store.record("study", complete_trial(number), None)
-        assert [facts.trial_number for facts in store.facts("study")] == [1, 2, 11, 30]
+        assert [facts.trial_number for facts in store.facts("study")] == [11, 2, 30, 1]
 
     def test_what_a_crashed_worker_printed_is_recorded_readably(self, store: Store) -> None:
         store.create_search(search_record())

@@ -4,6 +4,8 @@ import contextlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import optuna
@@ -15,13 +17,14 @@ from db.engine import engine_kwargs
 from db.store import SqlStore, open_store
 from nas.config import SearchConfig
 from nas.errors import InvalidInputError, NasError, SearchAbortedError, StudyLockedError, StudyMismatchError
-from nas.establish import Identity, check_study, establish
+from nas.establish import Identity, already_done, check_study, establish
 from nas.front import front_of
+from nas.history import History, history_of
 from nas.progress import Progress
 from nas.protocols import Failed, Job
 from nas.search import Outcome, Search
 from nas.study import SearchStudy, open_optuna_storage
-from tests.doubles import TARGET, ScriptedEvaluator, TinySpace
+from tests.doubles import TARGET, ScriptedEvaluator, TinySpace, tiny_top1
 
 IDENTITY = Identity(
     data="toy", data_fingerprint="f", num_classes=10, recipe={"name": "toy"}, target=TARGET, code_version="test", config={"budget": 1}
@@ -81,6 +84,22 @@ class Bench:
 
     def states(self) -> list[TrialState]:
         return [trial.state for trial in self.trials()]
+
+    def already_done(self, budget: int, **options: object) -> Outcome | None:
+        with contextlib.closing(open_store(self.url)) as store:
+            storage = open_optuna_storage(self.url, engine_kwargs(self.url))
+            recorded = store.search("s")
+            assert recorded is not None
+            try:
+                return already_done(self.config(budget, **options), TinySpace(), recorded, store, storage)
+            finally:
+                storage.engine.dispose()
+
+    def history(self) -> History:
+        with contextlib.closing(open_store(self.url)) as store:
+            recorded = store.search("s")
+            assert recorded is not None
+            return history_of(store.facts("s"), recorded.objectives[1], recorded.reference_point)
 
     def facts(self) -> list:
         with contextlib.closing(open_store(self.url)) as store:
@@ -403,6 +422,76 @@ def test_time_limit_keeps_the_state(bench: Bench) -> None:
     assert outcome.exit_code == 0
     assert "time limit" in outcome.reason
     assert bench.run(20).complete
+
+
+def test_patience_ends_the_search_after_so_many_evaluations_without_growth(bench: Bench) -> None:
+    outcome = bench.run(60, patience=6)
+    assert outcome.complete and outcome.exit_code == 0
+    assert "not grown in the last 6 evaluations, --patience is 6; a larger --patience, or none, continues" in outcome.reason
+    history = bench.history()
+    assert history.stalled == 6
+    assert history.evaluated == history.growths[-1].evaluated + 6 < 60
+    gaps = [after.evaluated - before.evaluated for before, after in pairwise(history.growths)]
+    assert max(gaps) <= 6
+
+
+def test_patience_counts_on_after_an_interruption(tmp_path: Path) -> None:
+    numbers = []
+    for name, cut in (("whole", 99), ("cut", 3)):
+        (tmp_path / name).mkdir()
+        bench = Bench(tmp_path / name)
+        for _ in range(20):
+            evaluator = ScriptedEvaluator()
+            stop = partial(lambda evaluator, cut: len(evaluator.submitted) > cut, evaluator, cut)
+            if bench.run(60, evaluator, stop=stop, patience=6, warm_start="none", sampler="random").complete:
+                break
+        assert bench.history().stalled == 6
+        numbers.append(bench.history().evaluated)
+        assert TrialState.RUNNING not in bench.states()
+    assert min(numbers) > 6
+
+
+def test_out_of_patience_what_is_in_flight_is_recorded_and_nothing_new_begins(bench: Bench) -> None:
+    evaluator = ScriptedEvaluator(num_workers=3)
+    bench.run(60, evaluator, patience=5)
+    assert bench.states() == [TrialState.COMPLETE] * len(evaluator.submitted)
+    assert 5 <= bench.history().stalled <= 5 + 2
+
+
+def test_growth_while_the_last_ones_end_gives_new_patience(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OneByOne(ScriptedEvaluator):
+        def events(self, timeout_s: float) -> list:
+            return [self._ready.popleft()] if self._ready else []
+
+    # The first preset is worse than guessing, so patience is out while the second one is in flight.
+    monkeypatch.setattr("tests.doubles.tiny_top1", lambda spec: 0.05 if spec["width"] == 1 else tiny_top1(spec))
+    evaluator = OneByOne(num_workers=2)
+    bench.run(60, evaluator, patience=1)
+    assert bench.history().growths[0].evaluated == 2
+    assert len(evaluator.submitted) == bench.history().evaluated > 2
+    assert bench.history().stalled >= 1
+
+
+def test_a_study_out_of_patience_needs_no_worker(bench: Bench) -> None:
+    bench.run(60, patience=6)
+    evaluated = bench.history().evaluated
+    for budget, patience, reason in ((60, 6, "patience is out"), (evaluated, 6, "budget reached already"), (60, 7, None), (60, None, None)):
+        outcome = bench.already_done(budget, patience=patience)
+        assert outcome is None if reason is None else outcome is not None and outcome.complete and outcome.reason.startswith(reason)
+    assert "patience is out" in bench.run(60, again := ScriptedEvaluator(), patience=6).reason
+    assert again.submitted == []
+    bench.run(evaluated + 2)
+    assert bench.history().evaluated == evaluated + 2
+
+
+def test_history_is_that_of_the_recorded_fronts(bench: Bench) -> None:
+    evaluator = ScriptedEvaluator(num_workers=3)
+    bench.run(30, evaluator, stop=lambda: len(evaluator.submitted) > 12)
+    bench.run(30, ScriptedEvaluator(num_workers=3))
+    with contextlib.closing(open_store(bench.url)) as store:
+        volumes = [front.hypervolume for front in store.fronts("s")]
+    grown = [volume for before, volume in pairwise([0.0, *volumes]) if volume > before]
+    assert [step.hypervolume for step in bench.history().growths] == grown
 
 
 def test_every_outcome_is_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
