@@ -88,6 +88,10 @@ artifacts_option = click.option("--artifacts", help="Folder of weights and drawi
 @click.option("--max-latency-ms", type=float, help="Reject slower candidates before training.")
 @click.option("--max-params", type=int, help="Reject larger candidates before training.")
 @click.option("--max-macs", type=int, help="Reject costlier candidates before training.")
+@click.option(
+    "--rungs", default=1, show_default=True, help="Scores in each training; at all but the last, the worse candidates are stopped."
+)
+@click.option("--keep", default=0.5, show_default=True, help="Share of the candidates that goes on from each rung.")
 @click.option("--max-hours", type=float, help="Stop after this time; the same command continues.")
 @click.option("--patience", type=int, help="Stop when this many evaluations in a row added nothing to the hypervolume.")
 @click.option("--trial-timeout-s", default=3600.0, show_default=True, help="Replace a worker that makes no progress for this long.")
@@ -129,7 +133,7 @@ def run_search(options: dict[str, Any], quiet: bool, signals: StopSignals) -> Ou
         data=source.name,
         data_fingerprint=source.fingerprint,
         num_classes=source.num_classes,
-        recipe=default_recipe(source).to_json(),
+        recipe=default_recipe(source).with_rungs(config.rungs, config.keep).to_json(),
         target=None if target is None else target.fingerprint(source.input_shape),
         code_version=code_version(),
         config={**config.to_json(), "storage": redact_url(config.storage)},

@@ -13,9 +13,10 @@ import numpy as np
 
 from nas.front import hypervolume
 from nas.problems import PROBLEMS, open_problem
+from nas.recorded import Levels, RecordedProblem
 from nas.records import Gene
 from nas.sampler import SAMPLERS
-from nas.simulator import Levels, RecordedProblem, Simulation, simulate
+from nas.simulator import Simulation, simulate
 
 CHECKPOINTS = (25, 50, 100, 200)
 

@@ -47,6 +47,10 @@ class SearchConfig:
     """Hard limit on multiply-adds of one image."""
     max_hours: float | None = None
     """Stop after this wall time; the same command continues."""
+    rungs: int = 1
+    """How often a training is scored; at each score but the last it may be stopped."""
+    keep: float = 0.5
+    """Share of the architectures that goes on from each rung; with more than one rung, also the ratio of steps between rungs."""
     patience: int | None = None
     """Stop when this many evaluated architectures in a row, earlier runs included, added nothing to the hypervolume."""
     trial_timeout_s: float = 3600.0
@@ -61,6 +65,10 @@ class SearchConfig:
             raise InvalidInputError(f"--budget is {self.budget}; expected the number of architectures to evaluate, at least 1")
         if self.patience is not None and self.patience < 1:
             raise InvalidInputError(f"--patience is {self.patience}; expected a number of evaluations without growth, at least 1")
+        if self.rungs < 1:
+            raise InvalidInputError(f"--rungs is {self.rungs}; expected how often a training is scored, at least 1")
+        if not 0 < self.keep < 1:
+            raise InvalidInputError(f"--keep is {self.keep:g}; expected the share that goes on from each rung, between 0 and 1")
         if self.workers < 1:
             raise InvalidInputError(f"--workers is {self.workers}; expected at least 1")
         if len(self.objectives) != 2 or self.objectives[0] != "top1" or self.objectives[1] not in COST_OBJECTIVES:

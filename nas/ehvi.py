@@ -7,7 +7,7 @@ Nothing here knows Optuna: rows are level indices, one per gene.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
@@ -21,7 +21,7 @@ POPULATION = 500
 NUM_RANDOM, NUM_CHILDREN = 200, 600
 NUM_CLIMBS, MAX_CLIMB = 6, 20
 """How many of the best candidates are improved gene by gene, and for how many steps at most."""
-EXPLORATION = 2.0
+EXPLORATION = 1.0
 """Factor on the predicted standard deviation: the surrogate learns from the front's neighbourhood and is too sure of it."""
 MAX_ROWS = 400
 """Observations that the surrogate learns from; of more, those nearest to the front and a random quarter."""
@@ -38,6 +38,17 @@ class Observations:
     """(num_trained, num_genes) int, distinct."""
     top1_N: np.ndarray
     log_cost_N: np.ndarray
+    sd_N: np.ndarray
+    """Of top1's own error: 0 for a finished training, above it for the extrapolation of a stopped one."""
+
+    def __getitem__(self, chosen: np.ndarray) -> "Observations":
+        return Observations(self.rows_ND[chosen], self.top1_N[chosen], self.log_cost_N[chosen], self.sd_N[chosen])
+
+    def front(self) -> np.ndarray:
+        """Indices of the members; only finished trainings can be one (DESIGN 2.11)."""
+        finished = np.flatnonzero(self.sd_N == 0)
+        members: np.ndarray = finished[front_rows(self.top1_N[finished], self.log_cost_N[finished])]
+        return members
 
 
 class EhviSearcher:
@@ -78,13 +89,13 @@ class EhviSearcher:
         Returns:
             A row that is not excluded, unless nearly every row is.
         """
-        if len(seen.rows_ND) < RANDOM_TRAININGS:
+        if np.count_nonzero(seen.sd_N == 0) < RANDOM_TRAININGS:
             return _first_allowed(random_rows(POPULATION, self._num_levels, rng), excluded)
         chosen = seen if len(seen.rows_ND) <= MAX_ROWS else _informative(seen, rng)
         self._fit(chosen, len(seen.rows_ND))
         reference_point = self._reference_point(rng)
         known = self._with_pending(chosen, pending_ND)
-        members = front_rows(known.top1_N, known.log_cost_N)
+        members = known.front()
         front = known.top1_N[members], known.log_cost_N[members]
 
         def score(rows_ND: np.ndarray) -> np.ndarray:
@@ -120,7 +131,7 @@ class EhviSearcher:
         iterations = FIT_ITERATIONS if grown else 0
         if grown:
             self._fitted_rows = num_trained
-        self._top1.fit(seen.rows_ND, seen.log_cost_N, seen.top1_N, iterations)
+        self._top1.fit(seen.rows_ND, seen.log_cost_N, seen.top1_N, iterations, seen.sd_N)
         if self._log_cost is None:
             self._cost.fit(seen.rows_ND, np.zeros(len(seen.rows_ND)), seen.log_cost_N, iterations)
 
@@ -151,19 +162,19 @@ class EhviSearcher:
             return seen
         log_cost = self._log_costs(pending_ND)
         mean, _ = self._top1.predict(pending_ND, log_cost)
-        rows, costs = np.vstack([seen.rows_ND, pending_ND]), np.concatenate([seen.log_cost_N, log_cost])
-        believed = Observations(rows, np.concatenate([seen.top1_N, mean]), costs)
-        self._top1.fit(believed.rows_ND, believed.log_cost_N, believed.top1_N, 0)
+        pending = Observations(pending_ND, mean, log_cost, np.zeros(len(mean)))
+        believed = Observations(*map(np.concatenate, zip(astuple(seen), astuple(pending), strict=True)))
+        self._top1.fit(believed.rows_ND, believed.log_cost_N, believed.top1_N, 0, believed.sd_N)
         return believed
 
 
 def _informative(seen: Observations, rng: np.random.Generator) -> Observations:
-    members = front_rows(seen.top1_N, seen.log_cost_N)
+    members = seen.front()
     position = np.searchsorted(seen.log_cost_N[members], seen.log_cost_N, side="right") - 1
     order = np.argsort(seen.top1_N[members][position] - seen.top1_N, kind="stable")
     near = order[: MAX_ROWS * 3 // 4]
     keep = np.concatenate([near, rng.choice(order[len(near) :], MAX_ROWS - len(near), replace=False)])
-    return Observations(seen.rows_ND[keep], seen.top1_N[keep], seen.log_cost_N[keep])
+    return seen[keep]
 
 
 def _first_allowed(rows_ND: np.ndarray, excluded: Callable[[Row], bool]) -> Row:

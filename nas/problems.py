@@ -10,8 +10,8 @@ import numpy as np
 
 from nas.errors import InvalidInputError
 from nas.front import hypervolume
+from nas.recorded import Levels, RecordedProblem
 from nas.records import Gene
-from nas.simulator import Levels, RecordedProblem
 
 ACCEL_COSTS = {"accel_vck190": "log_lat_vck190", "accel_a100": "log_ms_per_img_a100"}
 PROBLEMS = ("macro", *ACCEL_COSTS, "synthetic")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from nas.errors import InvalidInputError
 from nas.front import knee
+from nas.ledger import RungSpending, spending_of, spending_text
 from nas.protocols import SearchSpace
 from nas.records import JSON, Front, Lease, SearchRecord, TrialFacts
 from nas.tables import text_table
@@ -78,6 +79,8 @@ class StudySummary:
     """How often each reason of a FAIL or REJECTED occurred."""
     device_s: Mapping[str, float]
     """Worker seconds by state of the trial they went to."""
+    spending: Sequence[RungSpending]
+    """What the trainings took, by rung."""
     front: Front | None
     owner: Lease | None
     """Who coordinates the study now."""
@@ -100,12 +103,14 @@ def summarize(search: SearchRecord, facts: Iterable[TrialFacts], front: Front | 
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     device_s: dict[str, float] = {}
-    for trial in facts:
+    trials = list(facts)
+    for trial in trials:
         counts[trial.state] += 1
         device_s[trial.state] = device_s.get(trial.state, 0.0) + trial.duration_s
         if trial.reason:
             reasons[f"{trial.state}: {trial.reason}"] += 1
-    return StudySummary(search, counts, reasons, device_s, front, owner)
+    spending = spending_of(trials, int(search.recipe["batch_size"]))
+    return StudySummary(search, counts, reasons, device_s, spending, front, owner)
 
 
 def studies_text(summaries: Sequence[StudySummary]) -> str:
@@ -145,6 +150,8 @@ def status_text(summary: StudySummary) -> str:
         owner = summary.owner
         lines.append(f"running       process {owner.process.pid} on {owner.host}, last heard of at {_utc(owner.heartbeat)}")
     lines += [f"reason        {count} x {reason}" for reason, count in Counter(summary.reasons).most_common()]
+    if summary.spending:
+        lines += ["", spending_text(summary.spending), ""]
     return "\n".join(lines)
 
 

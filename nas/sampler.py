@@ -11,9 +11,16 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.curves import extrapolate
 from nas.ehvi import EhviSearcher, Observations, Row
 from nas.errors import InvalidInputError
 from nas.records import Gene, Genotype
+from nas.threads import one_thread
+
+CURVE, COST = "curve", "cost"
+"""User attributes of the sampler's trials: top1 at each rung that was reached, and the cost objective."""
+MIN_SD = 1e-6
+"""Of an extrapolated top1, so that it is never taken for a finished training's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +88,28 @@ class EhviSampler(BaseSampler):
         for trial in trials:
             row = self._row(trial.params)
             outcomes.setdefault(self._identity(row), (row, trial))
-        complete = [(row, trial.values) for row, trial in outcomes.values() if trial.state == TrialState.COMPLETE]
         running = [row for row, trial in outcomes.values() if trial.state == TrialState.RUNNING]
-        num_genes = len(self._levels)
-        seen = Observations(
-            np.array([row for row, _ in complete], dtype=int).reshape(-1, num_genes),
-            np.array([values[0] for _, values in complete]),
-            np.log([values[1] for _, values in complete]),
-        )
 
         def excluded(row: Row) -> bool:
             return self._identity(row) in outcomes or not self._knowledge.feasible(self._genotype(row))
 
-        return self._searcher.propose(seen, np.array(running, dtype=int).reshape(-1, num_genes), excluded, self._rng)
+        with one_thread():
+            return self._searcher.propose(self._observations(list(outcomes.values())), self._rows(running), excluded, self._rng)
+
+    def _observations(self, outcomes: Sequence[tuple[Row, FrozenTrial]]) -> Observations:
+        """What finished trainings gave and what stopped ones are expected to have given."""
+        complete = [(row, trial) for row, trial in outcomes if trial.state == TrialState.COMPLETE]
+        stopped = [(row, trial) for row, trial in outcomes if trial.state == TrialState.PRUNED and CURVE in trial.user_attrs]
+        curves = [trial.user_attrs[CURVE] for _, trial in complete if CURVE in trial.user_attrs]
+        mean, sd = extrapolate(curves, [trial.user_attrs[CURVE] for _, trial in stopped])
+        top1 = np.concatenate([[trial.values[0] for _, trial in complete], mean])
+        cost = [trial.values[1] for _, trial in complete] + [trial.user_attrs[COST] for _, trial in stopped]
+        rows = self._rows([row for row, _ in (*complete, *stopped)])
+        seen = Observations(rows, top1, np.log(cost), np.concatenate([np.zeros(len(complete)), np.maximum(sd, MIN_SD)]))
+        return seen[np.isfinite(top1)]
+
+    def _rows(self, rows: Sequence[Row]) -> np.ndarray:
+        return np.array(rows, dtype=int).reshape(-1, len(self._levels))
 
     def _genotype(self, row: Row) -> Genotype:
         return {gene.name: gene.values[level] for gene, level in zip(self._knowledge.genes, row, strict=True)}

@@ -21,6 +21,7 @@ from nas.progress import Progress
 from nas.proposals import Candidate, Proposer
 from nas.protocols import Evaluator, Event, Failed, Finished, Job, LatencyMeasured, RungReached, SearchSpace, Store
 from nas.records import JSON, Latency, RungScore, TrialFacts, TrialState
+from nas.rungs import ParetoHalving
 from nas.study import SearchStudy
 from nas.weights import WeightsFolder
 
@@ -116,6 +117,7 @@ class Search:
         self._stop_requested = stop_requested
         self._weights = WeightsFolder(Path(config.artifacts), config.study)
         self._weights_paths = {facts.trial_number: facts.weights_path for facts in proposer.known.values() if facts.weights_path}
+        self._halving = ParetoHalving(config.keep, config.cost_objective, proposer.known.values())
         self._drawings = make_drawings_folder(Path(config.artifacts))
         self._flights: dict[int, _Flight] = {}
         self._counts: Counter[str] = Counter(facts.state for facts in proposer.known.values())
@@ -227,10 +229,7 @@ class Search:
             case LatencyMeasured():
                 self._on_latency(flight, event)
             case RungReached():
-                flight.rungs.append(event.score)
-                flight.reached_last = event.last
-                if not event.last:
-                    self._evaluator.answer(flight.number, proceed=True)
+                self._on_rung(flight, event)
             case Finished():
                 self._on_finished(flight, event)
             case Failed():
@@ -250,6 +249,14 @@ class Search:
             if excess > 0:
                 flight.over_limit = f"latency_ms is {event.latency.median_ms:.4g}, over the limit of {limit:g}"
         self._evaluator.answer(flight.number, proceed=flight.over_limit is None)
+
+    def _on_rung(self, flight: _Flight, event: RungReached) -> None:
+        flight.rungs.append(event.score)
+        flight.reached_last = event.last
+        if not event.last:
+            cost = self._facts(flight, "PRUNED").cost(self._config.cost_objective)
+            assert cost is not None, "what is trained has its cost"
+            self._evaluator.answer(flight.number, self._halving.proceeds(flight.number, event.score.rung, event.score.top1, cost))
 
     def _on_finished(self, flight: _Flight, event: Finished) -> None:
         if flight.over_limit is not None:

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from nas.dashboard import constraint_attributes
 from nas.errors import NasError
 from nas.records import Gene, Genotype, Objectives, TrialFacts
-from nas.sampler import Knowledge, make_sampler
+from nas.sampler import COST, CURVE, Knowledge, make_sampler
 
 Storage = BaseStorage
 """What keeps the recorded study."""
@@ -225,6 +225,8 @@ class SearchStudy:
     def replay(self, asked: Asked, facts: TrialFacts) -> None:
         """Answer the sampler with a recorded outcome, at no cost."""
         values = self._values(facts)
+        for key, value in self._curve(facts).items():
+            asked.trial.set_user_attr(key, value)
         self._memory.tell(asked.trial, values, state=_STATES[facts.state])
 
     def drop(self, number: int) -> None:
@@ -249,6 +251,11 @@ class SearchStudy:
         assert top1 is not None and cost is not None, "a COMPLETE trial has both values"
         return [top1, cost]
 
+    def _curve(self, facts: TrialFacts) -> dict[str, Any]:
+        """What a sampler may learn from a training, also from one that was stopped; Optuna gives such a trial no values."""
+        cost = facts.cost(self._objectives[1])
+        return {CURVE: [score.top1 for score in facts.rungs], COST: cost} if facts.rungs and cost is not None else {}
+
     def _as_finished(self, trial: FrozenTrial, facts: TrialFacts) -> FrozenTrial:
         constraints = {name: value for name, value in trial.constraints.items() if not name.isdigit()}
         return create_trial(
@@ -256,6 +263,7 @@ class SearchStudy:
             values=self._values(facts),
             params=trial.params,
             distributions=trial.distributions,
+            user_attrs=self._curve(facts),
             constraints=constraints,
         )
 

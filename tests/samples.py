@@ -54,7 +54,7 @@ def search_record(cost_objective: str = "latency_ms", study: str = "sample") -> 
         reference_point=REFERENCE_POINT,
         data="digits",
         data_fingerprint="cd" * 32,
-        recipe={},
+        recipe={"batch_size": 64},
         target=TARGET if cost_objective == "latency_ms" else None,
         limits={"latency_ms": 20.0},
         seed=7,

@@ -11,10 +11,12 @@ from nas.errors import InvalidInputError
 from nas.records import JSON
 from workers.data_source import DataSource
 
+SCHEDULES = "one_cycle", "cycle_per_rung", "inverse_sqrt"
+
 
 @dataclass(kw_only=True, frozen=True, slots=True)
 class Recipe:
-    """AdamW with a warm-up, then a half cosine down to zero (one cycle), on cross-entropy; gradient norms are clipped.
+    """AdamW with a warm-up, then a half cosine down to zero, on cross-entropy; gradient norms are clipped.
 
     Raises:
         InvalidInputError: for a value out of its range; the message names the field.
@@ -28,6 +30,9 @@ class Recipe:
     """Peak, reached at the end of the warm-up."""
     warmup: float = 0.3
     """Share of the steps over which the learning rate rises linearly."""
+    schedule: str = "one_cycle"
+    """one_cycle: after the warm-up half a cosine, to zero at the last step. cycle_per_rung: such a cycle from each rung to the next, so
+    that every rung is scored at rest."""
     weight_decay: float = 0.05
     """Decoupled; on matrices and kernels only, not on norms and biases."""
     betas: tuple[float, float] = (0.9, 0.999)
@@ -51,6 +56,7 @@ class Recipe:
             "batch_size": self.batch_size >= 1,
             "learning_rate": 0 < self.learning_rate < 100,
             "warmup": 0 <= self.warmup < 1,
+            "schedule": self.schedule in SCHEDULES,
             "weight_decay": 0 <= self.weight_decay < 100,
             "betas": len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas),
             "label_smoothing": 0 <= self.label_smoothing < 1,
@@ -76,7 +82,22 @@ class Recipe:
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def to_json(self) -> JSON:
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        """A schedule is written where it is not the first one, so that recorded recipes keep their hash."""
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {name: value for name, value in values.items() if (name, value) != ("schedule", SCHEDULES[0])}
+
+    def with_rungs(self, num_rungs: int, keep: float) -> Self:
+        """The same training, scored `num_rungs` times: at its end, after `keep` of its steps, and so on.
+
+        Raises:
+            InvalidInputError: if the training has too few steps for that.
+        """
+        rungs = tuple(round(self.steps * keep**place) for place in reversed(range(num_rungs)))
+        if rungs[0] < 1 or len(set(rungs)) < num_rungs:
+            raise InvalidInputError(
+                f"--rungs is {num_rungs} and --keep {keep:g}, but a training has only {self.steps} steps; give fewer rungs"
+            )
+        return replace(self, rungs=rungs)
 
     @classmethod
     def from_json(cls, values: JSON) -> Self:

@@ -29,7 +29,7 @@ def search_record(study: str = "study", created: datetime = NOW) -> SearchRecord
         reference_point=REFERENCE,
         data="digits",
         data_fingerprint="d" * 64,
-        recipe={"epochs": 2, "lr": 2e-3, "rungs": [128]},
+        recipe={"epochs": 2, "batch_size": 64, "lr": 2e-3, "rungs": [128]},
         target=TARGET,
         limits={"latency_ms": 12.5, "param_count": 3_000_000},
         seed=7,

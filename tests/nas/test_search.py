@@ -318,9 +318,19 @@ def test_latency_limit_that_nothing_meets_ends_the_search(bench: Bench) -> None:
     assert len(evaluator.submitted) <= 101
 
 
-def test_every_rung_is_kept(bench: Bench) -> None:
-    bench.run(5, ScriptedEvaluator(num_rungs=3))
-    assert [[score.rung for score in facts.rungs] for facts in bench.facts()] == [[0, 1, 2]] * 5
+def test_every_rung_is_kept_and_the_worse_half_is_stopped(bench: Bench) -> None:
+    evaluator = ScriptedEvaluator(num_rungs=3)
+    bench.run(20, evaluator)
+    curves = {facts.trial_number: [score.rung for score in facts.rungs] for facts in bench.facts()}
+    complete = {facts.trial_number for facts in bench.facts() if facts.state == "COMPLETE"}
+    stopped = {facts.trial_number for facts in bench.facts() if facts.state == "PRUNED"}
+    assert len(complete) + len(stopped) == 20 and complete and stopped
+    assert all(curves[number] == [0, 1, 2] for number in complete)
+    assert all(curves[number] in ([0], [0, 1]) for number in stopped)
+    assert {number for number, proceed in evaluator.answers if not proceed} == stopped
+    with contextlib.closing(open_store(bench.url)) as store:
+        front = store.front("s")
+    assert front is not None and {member.trial_number for member in front.members} <= complete
 
 
 @pytest.mark.parametrize(

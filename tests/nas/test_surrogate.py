@@ -43,13 +43,14 @@ def test_predictions_equal_those_of_scikit_learn_with_the_same_kernel(data: tupl
     process = GaussianProcess(GeneEncoder.of(LEVELS, ORDERED))
     process.fit(rows, feature, target, 10)
     genes, values = len(LEVELS), np.exp(process.theta)
-    main, rates, (product, by_feature, length, noise) = values[:genes], values[genes : 2 * genes], values[2 * genes :]
+    main, rates, (pairs, product, by_feature, length, noise) = values[:genes], values[genes : 2 * genes], values[2 * genes :]
 
     def kernel(a: np.ndarray, b: np.ndarray, **_: object) -> float:
         apart = np.abs(a[:4] - b[:4])
         similar = np.where(ORDERED, 1 - apart / (np.array(LEVELS) - 1), apart == 0)
         near = by_feature * np.exp(-0.5 * ((a[4] - b[4]) / length) ** 2)
-        return float(1 + main @ similar + product * np.exp(rates @ (similar - 1)) + near)
+        effects = main @ similar
+        return float(1 + effects + pairs * effects**2 + product * np.exp(rates @ (similar - 1)) + near)
 
     scaled = np.column_stack([rows, (feature - feature.mean()) / feature.std()])
     peer = GaussianProcessRegressor(PairwiseKernel(metric=kernel), alpha=noise + JITTER, optimizer=None, normalize_y=True)
@@ -72,6 +73,15 @@ def test_fitting_raises_the_likelihood_and_predicts_what_it_has_not_seen() -> No
     assert process.loss(process.theta, scaled)[0] < before
     mean, _ = process.predict(rows[40:], np.zeros(20))
     assert np.corrcoef(mean, target[40:])[0, 1] > 0.97
+
+
+def test_a_known_error_of_a_target_makes_it_count_less() -> None:
+    rows, target = np.array([[0, 0, 0, 0], [0, 0, 0, 0], [2, 1, 1, 1]]), np.array([0.0, 1.0, 0.5])
+    process = GaussianProcess(GeneEncoder.of(LEVELS, ORDERED))
+    process.fit(rows, np.zeros(3), target, 0, np.array([0.0, 10.0, 0.0]))
+    assert process.predict(rows[:1], np.zeros(1))[0][0] == pytest.approx(0.0, abs=0.01)
+    process.fit(rows, np.zeros(3), target, 0, np.array([10.0, 0.0, 0.0]))
+    assert process.predict(rows[:1], np.zeros(1))[0][0] == pytest.approx(1.0, abs=0.01)
 
 
 def test_a_constant_target_is_no_error() -> None:

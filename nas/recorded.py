@@ -1,0 +1,204 @@
+"""Recorded results as a search space and an evaluator: results are looked up, and nobody waits for the clock.
+
+Asynchronous workers, rungs, failures and lost workers are simulated on a virtual clock.
+"""
+
+import hashlib
+import heapq
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nas.protocols import Architecture, Calibration, Event, Failed, Finished, Job, LatencyMeasured, RungReached
+from nas.records import JSON, Costs, Gene, Genotype, Latency, RungScore
+
+TARGET: JSON = {"kind": "recorded"}
+COST_UNIT = 1e-6
+"""Costs known before training travel as counts (nas.records.Costs); one count is this much."""
+RETRYABLE = 0.5
+"""Share of the simulated failures that are a worker's death and are tried again; the others are the architecture's own."""
+
+EARLY_LOSS, EARLY_NOISE = 0.3, 0.03
+"""How much lower the score at the very beginning of a training would be, and how uncertain, as shares of the last one."""
+
+Levels = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class RecordedProblem:
+    """Genes with recorded results."""
+
+    name: str
+    genes: tuple[Gene, ...]
+    """Their values are the level indices 0, 1, ..."""
+    accuracy_percent: Callable[[Levels], float]
+    cost: Callable[[Levels], float]
+    """> 0; what a training reveals."""
+    known_cost: Callable[[Levels], float] | None
+    """The same before training; None when only training tells."""
+    reference_point: tuple[float, float] = (0.0, 1e9)
+    """(accuracy in percent, cost)."""
+    front_hypervolume: float = 1.0
+    """Of the true front over (accuracy in percent, ln cost)."""
+
+
+@dataclass(frozen=True)
+class RecordedArchitecture:
+    """A row of the record."""
+
+    levels: Levels
+    salt: int = 0
+    """Differs between repeats where repeats count as new."""
+
+    @property
+    def arch_hash(self) -> str:
+        return hashlib.sha256(json.dumps([self.levels, self.salt]).encode()).hexdigest()
+
+    def to_spec(self) -> JSON:
+        return {"levels": list(self.levels)}
+
+    def layout(self) -> str:
+        return "".join(map(str, self.levels))
+
+
+@dataclass
+class RecordedSpace:
+    """A SearchSpace over a recorded problem; every genotype is valid."""
+
+    problem: RecordedProblem
+    replay: bool = True
+    """False trains repeats again, as a plain Optuna loop does."""
+    name: str = "recorded"
+    scale: str = "recorded"
+    _repeats: int = 0
+
+    @property
+    def genes(self) -> tuple[Gene, ...]:
+        return self.problem.genes
+
+    @property
+    def num_genotypes(self) -> int:
+        return int(np.prod([float(len(gene.values)) for gene in self.genes]))
+
+    @property
+    def space_hash(self) -> str:
+        return self.problem.name
+
+    def sample(self, rng: np.random.Generator) -> Genotype:
+        return {gene.name: int(rng.integers(len(gene.values))) for gene in self.genes}
+
+    def mutate(self, genotype: Genotype, rng: np.random.Generator) -> Genotype:
+        free = [gene for gene in self.genes if len(gene.values) > 1]
+        gene = free[int(rng.integers(len(free)))]
+        others = [value for value in gene.values if value != genotype[gene.name]]
+        return {**genotype, gene.name: others[int(rng.integers(len(others)))]}
+
+    def repair(self, genotype: Genotype) -> Genotype:
+        return genotype
+
+    def architecture(self, genotype: Genotype) -> RecordedArchitecture:
+        self._repeats += not self.replay
+        return RecordedArchitecture(tuple(int(genotype[gene.name]) for gene in self.genes), self._repeats)
+
+    def costs(self, architecture: Architecture) -> Costs:
+        known = self.problem.known_cost
+        return Costs(0, 0 if known is None else max(1, round(known(tuple(architecture.to_spec()["levels"])) / COST_UNIT)))
+
+    def presets(self) -> Mapping[str, Genotype]:
+        return {}
+
+    def largest(self) -> RecordedArchitecture:
+        return RecordedArchitecture(tuple(len(gene.values) - 1 for gene in self.genes))
+
+    def slowest(self) -> RecordedArchitecture:
+        return self.largest()
+
+    def draw(self, architecture: Architecture) -> str:
+        return '<svg xmlns="http://www.w3.org/2000/svg"/>'
+
+
+@dataclass
+class RecordedEvaluator:
+    """Looks results up. Jobs end in the order of a virtual clock; how long one takes is random, and so is whether it fails."""
+
+    problem: RecordedProblem
+    num_workers: int
+    seed: int
+    failure_rate: float = 0.0
+    num_rungs: int = 1
+    keep: float = 0.5
+    """Ratio of the lengths of training between rungs."""
+    clock_s: float = 0.0
+    """Virtual; one whole training takes 0.5 to 1.5 of it."""
+    busy_s: float = 0.0
+    """Virtual, of all workers."""
+    trained: list[Levels] = field(default_factory=list)
+    """In the order in which whole trainings ended with a score."""
+    _running: list[tuple[float, int, Job, int]] = field(default_factory=list)
+    """End, trial, job and rung of the parts of trainings under way."""
+    _waiting: dict[int, tuple[Job, int]] = field(default_factory=dict)
+    """Jobs that wait for an answer, and the rung that follows."""
+    _ready: list[Event] = field(default_factory=list)
+
+    def calibrate(self, slowest: JSON, typical: JSON) -> Calibration:
+        return Calibration(None, 1.0)
+
+    def submit(self, job: Job) -> None:
+        if self.problem.known_cost is None:
+            self._waiting[job.trial_number] = job, 0
+            cost = self.problem.cost(tuple(job.spec["levels"]))
+            self._ready.append(LatencyMeasured(job.trial_number, "simulated", Latency(TARGET, {}, cost, cost, cost, cost, 1)))
+        else:
+            self._train(job, 0)
+
+    def answer(self, trial_number: int, proceed: bool) -> None:
+        job, rung = self._waiting.pop(trial_number)
+        if proceed:
+            self._train(job, rung)
+        else:
+            self._ready.append(Finished(trial_number, "simulated", "recorded", None))
+
+    def _train(self, job: Job, rung: int) -> None:
+        share = self._share(rung) - (self._share(rung - 1) if rung else 0.0)
+        duration_s = share * (0.5 + self._rng(job, 0).random())
+        self.busy_s += duration_s
+        heapq.heappush(self._running, (self.clock_s + duration_s, job.trial_number, job, rung))
+
+    def _share(self, rung: int) -> float:
+        """Of the whole training that is over at this rung."""
+        return float(self.keep ** (self.num_rungs - 1 - rung))
+
+    def _rng(self, job: Job, purpose: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, job.trial_number, job.attempt, purpose))
+
+    def events(self, timeout_s: float) -> Sequence[Event]:
+        if not self._ready and self._running:
+            self.clock_s, _, job, rung = heapq.heappop(self._running)
+            self._ready.extend(self._result(job, rung))
+        events, self._ready = self._ready, []
+        return events
+
+    def _result(self, job: Job, rung: int) -> list[Event]:
+        """Failures strike anywhere in a training; what was trained until then is lost."""
+        number, rng = job.trial_number, self._rng(job, 1 + rung)
+        if rng.random() < 1 - (1 - self.failure_rate) ** (1 / self.num_rungs):
+            return [Failed(number, "simulated", "simulated failure", retryable=bool(rng.random() < RETRYABLE))]
+        levels: Levels = tuple(job.spec["levels"])
+        last, left = rung == self.num_rungs - 1, 1 - self._share(rung)
+        top1 = self.problem.accuracy_percent(levels) / 100
+        # Before the end a score is lower and says less; nothing of that is recorded.
+        top1 *= 1 - left * (EARLY_LOSS + EARLY_NOISE * rng.standard_normal())
+        event = RungReached(number, "simulated", RungScore(rung=rung, steps=rung + 1, top1=top1, loss=0.0, duration_s=0.0), last)
+        if not last:
+            self._waiting[number] = job, rung + 1
+            return [event]
+        self.trained.append(levels)
+        return [event, Finished(number, "simulated", "recorded", None)]
+
+    def activities(self) -> Mapping[str, str]:
+        return {}
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,101 @@
+"""Halving by Pareto rank: who goes on, and what a restart remembers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nas.front import non_dominated_mask
+from nas.problems import open_problem
+from nas.records import Costs, RungScore, TrialFacts, TrialState
+from nas.rungs import ParetoHalving, crowding_distance, non_dominated_ranks, pareto_order
+from nas.simulator import simulate
+
+
+def facts(number: int, state: TrialState, curve: list[float], macs: int) -> TrialFacts:
+    rungs = tuple(RungScore(rung=rung, steps=rung + 1, top1=top1, loss=0.0, duration_s=0.0) for rung, top1 in enumerate(curve))
+    return TrialFacts(number, f"{number:064x}", {}, "", Costs(1, macs), 0, state, rungs=rungs)
+
+
+def test_the_first_goes_on_and_then_the_better_half_by_rank() -> None:
+    halving = ParetoHalving(0.5, "macs")
+    assert halving.proceeds(0, 0, 0.5, 100.0)
+    assert not halving.proceeds(1, 0, 0.4, 200.0)
+    assert halving.proceeds(2, 0, 0.6, 100.0)
+    # Nobody is better at this cost, so its low top1 does not matter.
+    assert halving.proceeds(3, 0, 0.2, 10.0)
+    assert not halving.proceeds(4, 0, 0.1, 20.0)
+
+
+def test_every_rung_has_its_own_ranking() -> None:
+    halving = ParetoHalving(0.5, "macs")
+    for number in range(4):
+        halving.proceeds(number, 0, 0.9, 10.0)
+    assert halving.proceeds(4, 1, 0.1, 100.0)
+
+
+def test_about_the_share_goes_on_whatever_the_order() -> None:
+    rng = np.random.default_rng(0)
+    halving = ParetoHalving(0.25, "macs")
+    going = [halving.proceeds(number, 0, float(top1), float(cost)) for number, (top1, cost) in enumerate(rng.random((400, 2)) + 0.1)]
+    assert 0.2 < np.mean(going) < 0.35
+
+
+def test_a_restart_remembers_stopped_and_finished_trials() -> None:
+    past = [
+        facts(0, "COMPLETE", [0.5, 0.8], 100),
+        facts(6, "COMPLETE", [0.6, 0.8], 100),
+        facts(1, "PRUNED", [0.4], 200),
+        facts(2, "FAIL", [0.9], 1),
+        facts(3, "REJECTED", [], 1),
+    ]
+    halving = ParetoHalving(0.5, "macs", past)
+    assert not halving.proceeds(4, 0, 0.45, 100.0)
+    assert halving.proceeds(5, 0, 0.55, 100.0)
+
+
+def test_a_repeated_score_of_a_retried_trial_counts_once() -> None:
+    halving = ParetoHalving(0.5, "macs")
+    halving.proceeds(0, 0, 0.9, 100.0)
+    for _ in range(5):
+        assert not halving.proceeds(1, 0, 0.5, 100.0)
+
+
+def test_the_order_takes_front_after_front() -> None:
+    points = np.random.default_rng(1).random((60, 2)) + 0.1
+    order, loss = pareto_order(points), np.column_stack([-points[:, 0], points[:, 1]])
+    assert sorted(order) == list(range(60))
+    while len(order):
+        size = int(non_dominated_mask(loss[order]).sum())
+        assert non_dominated_mask(loss[order])[:size].all()
+        order = order[size:]
+
+
+def test_ranks_equal_those_of_peeling_fronts_off_with_ties() -> None:
+    points = np.random.default_rng(2).integers(1, 8, (80, 2)).astype(float)
+    expected, left = np.zeros(80, dtype=int), np.arange(80)
+    for rank in range(80):
+        best = non_dominated_mask(np.column_stack([-points[left, 0], points[left, 1]])) if len(left) else np.array([], dtype=bool)
+        expected[left[best]] = rank
+        left = left[~best]
+    assert non_dominated_ranks(points).tolist() == expected.tolist()
+
+
+def test_crowding_is_the_gap_to_the_neighbours() -> None:
+    loss = np.array([[0.0, 4.0], [1.0, 2.0], [4.0, 0.0]])
+    assert crowding_distance(loss).tolist() == [np.inf, 2.0, np.inf]
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+def test_a_search_with_rungs_failures_and_duplicates_is_exact(workers: int) -> None:
+    problem = open_problem("synthetic", Path("nowhere"), True)
+    run = simulate(problem, "ehvi", 3, 120, workers=workers, failure_rate=0.2, duplicates=0.1, rungs=3)
+    states = [trial.state for trial in run.facts]
+    assert states.count("COMPLETE") + states.count("PRUNED") == 120
+    assert states.count("PRUNED") > 40 and states.count("FAIL") > 5 and run.replays >= 5
+    assert len({trial.arch_hash for trial in run.facts}) == len(run.facts)
+    assert len(set(run.trained)) == len(run.trained) == states.count("COMPLETE")
+    complete = {trial.trial_number for trial in run.facts if trial.state == "COMPLETE"}
+    assert {member.trial_number for member in run.front} <= complete
+    assert all(len(trial.rungs) == 3 for trial in run.facts if trial.state == "COMPLETE")
+    assert all(1 <= len(trial.rungs) < 3 for trial in run.facts if trial.state == "PRUNED")
