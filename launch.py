@@ -40,11 +40,11 @@ from nas.ownership import Ownership, owned
 from nas.picks import EXPECTED, pick_study, pick_trial
 from nas.progress import Progress
 from nas.protocols import SearchSpace
-from nas.records import SearchRecord
+from nas.records import SearchRecord, TrialFacts
 from nas.sampler import SAMPLERS, check_sampler
 from nas.search import Outcome, Search
 from nas.signals import StopSignals
-from nas.study import open_optuna_storage
+from nas.study import open_optuna_storage, recorded_genotypes
 from nas.version import code_version
 from nas.weights import WeightsFolder
 
@@ -336,6 +336,41 @@ def pareto(
                 click.echo(f"wrote {file}", err=True)
     if not (json_file or csv_file or plot_file or html_file):
         click.echo(history_text(past, search) if history else report.front_text(front, facts, search))
+
+
+@cli.command()
+@study_option
+@storage_option
+@click.option("--trial", type=int, help="Also predict what changing one gene of this trial does.")
+@click.option("--json", "json_file", is_flag=False, flag_value="-", help="Give it as JSON, to a file or without one to the output.")
+@click.option("--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="Write it as one page.")
+def explain(study: str | None, storage: str, trial: int | None, json_file: str | None, html_file: Path | None) -> None:
+    """Say which genes drive a study's top1 and cost, and how its front came about."""
+    from nas import explain_report
+    from nas.explain import explain as explain_study
+
+    with _reading(storage) as store, _optuna_storage(storage) as optuna_storage:
+        search = pick_study(study, store.searches())
+        front, facts = store.front(search.study), list(store.facts(search.study))
+        genotypes = recorded_genotypes(optuna_storage, search.study)
+    if not facts:
+        raise NasError(f"study {search.study!r} has no trials yet; look at `launch.py status --study {search.study}`")
+    explanation = explain_study(_space_of(search, facts[0]), search, facts, front, genotypes, trial)
+    if json_file is not None:
+        _give(json_file, explain_report.explanation_json(explanation), ".json")
+    if html_file is not None:
+        explain_report.html_explanation(html_file, explanation)
+        click.echo(f"wrote {html_file}", err=True)
+    if json_file is None and html_file is None:
+        click.echo(explain_report.explanation_text(explanation))
+
+
+def _space_of(search: SearchRecord, trial: TrialFacts) -> SearchSpace:
+    """The space that a study searched; images and classes are taken from a trial, so that the data need not be here."""
+    from search_spaces.registry import make_space
+
+    image_size, in_chans, num_classes = (int(trial.spec[name]) for name in ("image_size", "in_chans", "num_classes"))
+    return make_space(search.space, str(search.config["scale"]), image_size, in_chans, num_classes)
 
 
 def _give(file: str, text: str, suffix: str) -> None:

@@ -18,7 +18,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from nas.dashboard import constraint_attributes
-from nas.errors import NasError
+from nas.errors import InvalidInputError, NasError
 from nas.records import Gene, Genotype, Objectives, TrialFacts
 from nas.sampler import COST, CURVE, Knowledge, make_sampler
 
@@ -270,6 +270,20 @@ class SearchStudy:
 
 def _constraint_attributes(constraints: Mapping[str, float]) -> dict[str, Any]:
     return constraint_attributes(constraints) if constraints else {}
+
+
+def recorded_genotypes(storage: BaseStorage, name: str) -> dict[int, Genotype]:
+    """Valid genotype of every trial of a study, by number; reads only.
+
+    Raises:
+        InvalidInputError: if Optuna has no study of that name.
+        NasError: if the database fails.
+    """
+    with _storage_errors():
+        if not has_study(storage, name):
+            raise InvalidInputError(f"Optuna has no study {name!r} in this database: it was deleted, and the genotypes with it")
+        trials = storage.get_all_trials(storage.get_study_id_from_name(name), deepcopy=False)
+    return {trial.number: dict(trial.params) for trial in trials}
 
 
 def has_study(storage: BaseStorage, name: str) -> bool:
