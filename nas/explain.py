@@ -1,16 +1,9 @@
 """What the results of a study say about its genes: which of them move top1 and the cost, how the members of the front came about, and
-what changing one gene of one trial is expected to do.
-
-Shares are Sobol indices of the surrogate's mean over random architectures: every gene uniform and independent before repair, which is
-part of the function. Because a gene has few values, all of them are tried at each random point, and both indices are plain averages.
-
-Source of the indices: Homma & Saltelli, "Importance measures in global sensitivity analysis of nonlinear models", Reliability
-Engineering & System Safety 52, 1996 (equations 5 and 12).
-"""
+what changing one gene of one trial is expected to do."""
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +11,7 @@ from scipy import stats
 
 from nas.errors import InvalidInputError, NasError
 from nas.gene_model import GeneModel
+from nas.influence import GeneReport, gene_reports, levels_of
 from nas.lineage import Ancestor, lineages
 from nas.protocols import SearchSpace
 from nas.records import Front, Genotype, SearchRecord, TrialFacts, Value
@@ -30,12 +24,6 @@ POOR_R2 = 0.3
 MAX_TRIALS = 800
 """The surrogates learn from no more trials than this, a random choice: their time grows with the cube."""
 FOLDS = 5
-POINTS = 256
-"""Random architectures at which every value of every gene is tried."""
-VARIANCE_POINTS = 2048
-
-Function = Callable[[np.ndarray], np.ndarray]
-"""Rows of levels (num_rows, num_genes) -> (num_rows, num_targets)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,37 +36,6 @@ class Quality:
     """1 - squared error / variance; None for a constant target."""
     rank_correlation: float | None
     """Spearman's; None when target or predictions are constant."""
-
-
-@dataclass(frozen=True, slots=True)
-class Influence:
-    """Of one gene on one target."""
-
-    alone: float
-    """First-order index: the share of the variance that this gene explains by itself."""
-    total: float
-    """Total index: the share that would remain if all others were known; interactions included."""
-    effects: tuple[float, ...]
-    """Mean change by each value against the mean of all, in the order of the values: of top1, or of ln cost."""
-
-
-@dataclass(frozen=True, slots=True)
-class GeneReport:
-    """One gene, its values and what they do."""
-
-    gene: str
-    ordered: bool
-    values: tuple[Value, ...]
-    top1: Influence
-    cost: Influence
-
-    @property
-    def best_for_top1(self) -> Value:
-        return self.values[int(np.argmax(self.top1.effects))]
-
-    @property
-    def cheapest(self) -> Value:
-        return self.values[int(np.argmin(self.cost.effects))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,17 +165,6 @@ def _warnings(quality: Sequence[Quality]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def levels_of(space: SearchSpace, genotypes: Sequence[Genotype]) -> np.ndarray:
-    """Rows of levels, (num_genotypes, num_genes) int: the position of each value among the values of its gene."""
-    positions = [(gene.name, {value: level for level, value in enumerate(gene.values)}) for gene in space.genes]
-    return np.array([[levels[genotype[name]] for name, levels in positions] for genotype in genotypes], dtype=int)
-
-
-def genotype_of(space: SearchSpace, row: np.ndarray) -> Genotype:
-    """The genotype at a row of levels."""
-    return {gene.name: gene.values[level] for gene, level in zip(space.genes, row, strict=True)}
-
-
 def held_out(space: SearchSpace, rows: np.ndarray, target: np.ndarray, name: str) -> Quality:
     """Predict each trial from those of the other folds; the folds are random."""
     predicted = np.empty(len(rows))
@@ -230,29 +176,6 @@ def held_out(space: SearchSpace, rows: np.ndarray, target: np.ndarray, name: str
     r2 = 1 - ((predicted - target) ** 2).sum() / ((target - target.mean()) ** 2).sum()
     rank = None if np.ptp(predicted) == 0 else float(stats.spearmanr(predicted, target).statistic)
     return Quality(name, len(rows), float(r2), rank)
-
-
-def gene_reports(space: SearchSpace, function: Function) -> tuple[GeneReport, ...]:
-    """Influence of every gene on the two columns of `function`, by falling influence on the first."""
-    rng = np.random.default_rng(0)
-    sizes = [len(gene.values) for gene in space.genes]
-
-    def at(raw: np.ndarray) -> np.ndarray:
-        return function(levels_of(space, [space.repair(genotype_of(space, row)) for row in raw]))
-
-    variance = at(rng.integers(sizes, size=(VARIANCE_POINTS, len(sizes)))).var(axis=0)
-    share = np.divide(1.0, variance, out=np.zeros_like(variance), where=variance > 1e-18)
-    points = rng.integers(sizes, size=(POINTS, len(sizes)))
-    reports = []
-    for place, gene in enumerate(space.genes):
-        tried = np.repeat(points[:, None, :], sizes[place], axis=1)
-        tried[:, :, place] = np.arange(sizes[place])
-        values = at(tried.reshape(-1, len(sizes))).reshape(POINTS, sizes[place], -1)
-        effects = values.mean(axis=0) - values.mean(axis=(0, 1))
-        alone, total = effects.var(axis=0) * share, values.var(axis=1).mean(axis=0) * share
-        top1, cost = (Influence(float(alone[t]), float(total[t]), tuple(effects[:, t].tolist())) for t in (0, 1))
-        reports.append(GeneReport(gene.name, gene.ordered, gene.values, top1, cost))
-    return tuple(sorted(reports, key=lambda report: (-report.top1.total, -report.cost.total, report.gene)))
 
 
 def changes_of(space: SearchSpace, genotype: Genotype, top1: GeneModel, log_cost: GeneModel, objective: str) -> tuple[Change, ...]:

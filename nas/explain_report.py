@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from nas.explain import Change, Explanation, GeneReport, Quality
+from nas.explain import Change, Explanation, Quality
+from nas.influence import GeneReport
 from nas.lineage import Ancestor
 from nas.pages import write_page
 from nas.records import JSON

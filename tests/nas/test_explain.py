@@ -14,10 +14,11 @@ from sklearn.gaussian_process.kernels import PairwiseKernel
 
 from nas import explain as module
 from nas.errors import InvalidInputError, NasError
-from nas.explain import Explanation, changes_of, explain, gene_reports, held_out, levels_of
+from nas.explain import Explanation, changes_of, explain, held_out
 from nas.explain_report import explanation_json, explanation_text, html_explanation
 from nas.front import FrontKeeper
 from nas.gene_model import GeneModel
+from nas.influence import gene_reports, levels_of
 from nas.lineage import lineages
 from nas.records import FrontMember, Gene, Genotype, TrialFacts
 from nas.surrogate import JITTER
@@ -95,7 +96,7 @@ def test_spread_of_a_difference_is_that_of_the_joint_posterior() -> None:
     ours_mean, ours_sd = model.differences(rows[4], others)
     assert ours_mean == pytest.approx(mean[1:] - mean[0], abs=1e-6)
     expected = covariance[0, 0] + np.diag(covariance)[1:] - 2 * covariance[0, 1:]
-    assert ours_sd == pytest.approx(np.sqrt(np.maximum(expected, 0)), rel=1e-3, abs=1e-4)
+    assert ours_sd == pytest.approx(np.sqrt(np.maximum(expected, 0)), rel=1e-5)
 
 
 def test_lineage_goes_back_to_the_nearest_earlier_relative() -> None:
