@@ -21,7 +21,7 @@ MIN_TRIALS = 10
 FEW_TRIALS = 20
 """Below this, and below a held-out R2 of POOR_R2, the explanation carries a warning."""
 POOR_R2 = 0.3
-MAX_TRIALS = 800
+MAX_TRIALS = 300
 """The surrogates learn from no more trials than this, a random choice: their time grows with the cube."""
 FOLDS = 5
 
