@@ -18,6 +18,7 @@ import os
 import re
 import shlex
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
 STORAGE_VARIABLE = "NAS_STORAGE"
 DEFAULT_STORAGE = "sqlite:///runs/nas.db"
 EXIT_INTERRUPTED = 130
+LINE_S = 10.0
+"""Between two lines of a command that counts, where there is no terminal."""
 
 _log = logging.getLogger("nas")
 
@@ -494,6 +497,46 @@ def import_weights(file: Path, preset: str, zoo: Path, name: str | None, onnx: b
     )
     click.echo(f"wrote {folder}: {preset}, every entry of {file.name} used once")
     click.echo(f'load it: timm.create_model("local-dir:{folder}", pretrained=True) after importing hybrid_backbone from that folder')
+
+
+@cli.command()
+@click.argument("source")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--max-size", default=256, show_default=True, help="Longest side of an image in the file, pixels; larger ones are reduced.")
+@click.option("--workers", type=int, help="Processes that decode and encode; one per core by default.")
+@click.option("--force", is_flag=True, help="Replace FILE if there is one.")
+def pack(source: str, file: Path, max_size: int, workers: int | None, force: bool) -> None:
+    """Write the images of SOURCE (folder:DIR, cifar10:DIR or cifar100:DIR) to FILE.beton, for --data beton:FILE.beton."""
+    from workers.pack import pack_images
+
+    try:
+        with _counting("packing") as show:
+            packed = pack_images(source, file, max_size=max_size, workers=workers, force=force, show=show)
+    except KeyboardInterrupt:
+        click.echo(f"interrupted; {file} was not written, the same command begins again", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    images = f"{packed.num_train:,} images for training and {packed.num_validation:,} for validation in {len(packed.class_names)} classes"
+    click.echo(f"wrote {file} and {file}.json: {images}, {packed.file_bytes / 1e6:,.1f} MB, verified")
+    click.echo(f"use it: --data {shlex.quote(f'beton:{file}')}")
+
+
+@contextlib.contextmanager
+def _counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Takes the number of images done and of all: a bar on a terminal, elsewhere a line now and then. Output cannot fail the work."""
+    shown_at, bar = time.monotonic(), None
+    with contextlib.ExitStack() as stack:
+
+        def show(done: int, total: int) -> None:
+            nonlocal shown_at, bar
+            with contextlib.suppress(OSError):
+                if sys.stderr.isatty():
+                    bar = bar or stack.enter_context(click.progressbar(length=total, label=what, file=sys.stderr))
+                    bar.update(done - bar.pos)
+                elif time.monotonic() - shown_at >= LINE_S:
+                    shown_at = time.monotonic()
+                    click.echo(f"{what}: {done:,} of {total:,} images", err=True)
+
+        yield show
 
 
 def _runs_folder(storage: str) -> Path:

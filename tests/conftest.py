@@ -1,8 +1,11 @@
 """Fixtures for every test: a seeded generator, and databases that exist for one test or one session."""
 
+import gc
+import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -18,6 +21,22 @@ pytest.register_assert_rewrite("tests.contracts.store_contract", "tests.contract
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def ffcv(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """FFCV, or the test is skipped."""
+    pytest.importorskip("ffcv", reason="ffcv is not installed (extra `ffcv`)", exc_type=ImportError)
+    report = sys.unraisablehook
+
+    def report_others(what: Any) -> None:
+        """The finalizer of a function that Numba compiled for a loader may fail when the loader goes; nothing of ours is in it."""
+        if not (isinstance(what.object, weakref.finalize) and isinstance(what.exc_value, KeyError)):
+            report(what)
+
+    monkeypatch.setattr(sys, "unraisablehook", report_others)
+    yield
+    gc.collect()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`beton:FILE`: an FFCV file with one image field and one label field.
+"""`beton:FILE`: an FFCV file with one image field and one label field, from `launch.py pack` or written elsewhere.
 
 FFCV is an extra: it compiles against system libraries when it is installed, and its loaders when they are first used (seconds).
 """
@@ -13,6 +13,8 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from nas.errors import InvalidInputError
 from workers.batches import MIN_VALIDATION_BATCH, Batch, Batches, Preprocess
+from workers.beton_sidecar import Sidecar, check_contents, read_sidecar
+from workers.beton_writer import import_ffcv
 from workers.data_source import (
     CHUNK_BYTES,
     HASHED_BYTES,
@@ -28,26 +30,25 @@ from workers.data_source import (
 from workers.recipe import Recipe
 
 HOLD_OUT = 0.1
-"""Share of the images of every class that is held out for validation."""
+"""Share of the images of every class that is held out for validation from a file without a sidecar."""
 BATCHES_AHEAD = 1
 """Decoded in advance by threads that no lock holds; kept small, so that they are soon idle when a timing begins."""
 
 
 def open_beton(text: str, path: str) -> DataSource:
-    """Read the file's tables and check them against its size.
+    """Hold the file against its sidecar where there is one, read its tables and check them against its size.
 
     Raises:
-        InvalidInputError: if FFCV is not installed, or the file is missing, truncated, has other fields or useless classes.
+        InvalidInputError: if FFCV is not installed, or the file is missing, truncated, altered, has other fields or useless classes.
     """
     file = Path(path).expanduser()
-    reader = _open_reader(text, file)
-    image_field, _ = _field_names(text, reader)
-    labels = _labels(text, reader)
-    images = reader.metadata[f"f{reader.field_names.index(image_field)}"]
-    if not len(images) or min(images["width"].min(), images["height"].min()) < 1 or images["data_ptr"].max() >= file.stat().st_size:
-        raise _damaged(text, file, "its table of images points outside of the file")
-    require_classes(text, labels, [f"label {label}" for label in range(labels.max() + 1)], at_least=2)
-    train, validation = hold_out(labels, HOLD_OUT)
+    import_ffcv(f"data {text!r}")
+    sidecar = read_sidecar(text, file)
+    if sidecar is not None:
+        check_contents(text, file, sidecar)
+    reader = open_reader(text, file)
+    images, labels = image_table(text, reader), label_table(text, reader)
+    train, validation = _split(text, file, labels, sidecar)
     sizes = evenly(list(zip(images["width"].tolist(), images["height"].tolist(), strict=True)), 4096)
     return DataSource(
         text=text,
@@ -64,11 +65,23 @@ def open_beton(text: str, path: str) -> DataSource:
     )
 
 
+def _split(text: str, file: Path, labels: np.ndarray, sidecar: Sidecar | None) -> tuple[np.ndarray, np.ndarray]:
+    """Indices for training and for validation: as packed, else a hold-out."""
+    names = [f"label {label}" for label in range(labels.max() + 1)] if sidecar is None else sidecar.class_names
+    if sidecar is not None and (labels.max() >= len(names) or len(labels) != sidecar.num_train + sidecar.num_validation):
+        raise _damaged(text, file, "it holds other images than its sidecar says")
+    require_classes(text, labels, names, at_least=2)
+    if sidecar is None:
+        return hold_out(labels, HOLD_OUT)
+    return np.arange(sidecar.num_train), np.arange(sidecar.num_train, len(labels))
+
+
 def load_beton(source: DataSource, recipe: Recipe, device: torch.device) -> Batches:
     """Loaders over the file; compiling them takes seconds."""
     file = Path(source.text.partition(":")[2]).expanduser()
-    reader = _open_reader(source.text, file)
-    train, validation = hold_out(_labels(source.text, reader), HOLD_OUT)
+    import_ffcv(f"data {source.text!r}")
+    reader = open_reader(source.text, file)
+    train, validation = _split(source.text, file, label_table(source.text, reader), read_sidecar(source.text, file))
     fields = _field_names(source.text, reader)
     training = _make_loader(file, fields, source, train, min(recipe.batch_size, len(train)), shuffle=True)
     validating = _make_loader(file, fields, source, validation, max(MIN_VALIDATION_BATCH, recipe.batch_size), shuffle=False)
@@ -139,18 +152,15 @@ def _make_loader(file: Path, fields: tuple[str, str], source: DataSource, indice
     )
 
 
-def _open_reader(text: str, file: Path) -> Any:
-    """FFCV's reader of a file whose tables are whole."""
-    threads = torch.get_num_threads()
-    try:
-        from ffcv.reader import Reader
-        from ffcv.types import FieldDescType, HeaderType
-    except ImportError as error:
-        raise InvalidInputError(
-            f"data {text!r} needs FFCV, which cannot be imported ({error}); install the extra `ffcv` (system packages: see .ci/run)"
-        ) from error
-    finally:
-        torch.set_num_threads(threads)  # the first import of FFCV sets one thread for the whole process
+def open_reader(text: str, file: Path) -> Any:
+    """FFCV's reader of a file whose tables are whole.
+
+    Raises:
+        InvalidInputError: if the file is missing, truncated or not FFCV's.
+    """
+    from ffcv.reader import Reader
+    from ffcv.types import FieldDescType, HeaderType
+
     try:
         size = file.stat().st_size
         header = np.fromfile(file, dtype=HeaderType, count=1)
@@ -176,8 +186,30 @@ def _field_names(text: str, reader: Any) -> tuple[str, str]:
     return kinds[RGBImageField][0], kinds[IntField][0]
 
 
-def _labels(text: str, reader: Any) -> np.ndarray:
-    """(num_images,) int64."""
+def image_table(text: str, reader: Any) -> np.ndarray:
+    """(num_images,) records of mode, width, height and data_ptr, each with an allocation that lies within the file.
+
+    Raises:
+        InvalidInputError: if the fields are others, or an image lies where the file has none.
+    """
+    images: np.ndarray = reader.metadata[f"f{reader.field_names.index(_field_names(text, reader)[0])}"]
+    file, allocated = Path(reader.file_name), reader.alloc_table
+    # One allocation per image, in any order; a table that was cut off is shorter, and FFCV would then read elsewhere.
+    if not np.isin(images["data_ptr"], allocated["ptr"]).all():
+        raise _damaged(text, file, f"its last table is cut off: it holds {len(allocated)} of {len(images)} entries")
+    if not len(images) or min(images["width"].min(), images["height"].min()) < 1:
+        raise _damaged(text, file, "its table of images holds images without a pixel")
+    if (allocated["ptr"] + allocated["size"] > reader.header["alloc_table_ptr"]).any():
+        raise _damaged(text, file, "its table of images points outside of the file")
+    return images
+
+
+def label_table(text: str, reader: Any) -> np.ndarray:
+    """(num_images,) int64, counted from 0.
+
+    Raises:
+        InvalidInputError: if the fields or the labels are others, or there is no image.
+    """
     labels: np.ndarray = reader.metadata[f"f{reader.field_names.index(_field_names(text, reader)[1])}"].astype(np.int64)
     if not len(labels) or labels.min() < 0 or labels.max() >= len(labels):
         raise InvalidInputError(

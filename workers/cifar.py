@@ -13,7 +13,7 @@ import torch
 
 from nas.errors import InvalidInputError
 from workers.batches import TensorBatches
-from workers.data_source import DataSource, fingerprint, hold_out, require_classes
+from workers.data_source import DataSource, LabelledImages, fingerprint, hold_out, require_classes
 from workers.recipe import Recipe
 
 IMAGE_SIZE = 32
@@ -74,12 +74,10 @@ def open_cifar(text: str, kind: str, path: str) -> DataSource:
     """
     archive = ARCHIVES[kind]
     folder = _find_folder(text, archive, path)
-    names = _read(text, folder / archive.meta).get(archive.names_key)
-    if not isinstance(names, list) or len(names) != archive.num_classes or not all(isinstance(name, bytes) for name in names):
-        raise _damaged(text, folder / archive.meta, f"expected {archive.num_classes} names under {archive.names_key.decode()}")
+    names = _class_names(text, archive, folder)
     images, labels = _read_images(text, archive, folder, archive.train)
     _read_images(text, archive, folder, (archive.test,))
-    require_classes(text, labels, [str(name, "utf-8", "replace") for name in names], at_least=2)
+    require_classes(text, labels, names, at_least=2)
     train, validation = hold_out(labels, HOLD_OUT)
     mean, std = _pixel_statistics(images[train])
     return DataSource(
@@ -119,6 +117,35 @@ def load_cifar(source: DataSource, recipe: Recipe, device: torch.device) -> Tens
     images, labels = (torch.from_numpy(part) for part in _read_images(source.text, archive, folder, archive.train))
     train, validation = (torch.from_numpy(part) for part in hold_out(labels.numpy(), HOLD_OUT))
     return TensorBatches((images[train], labels[train]), (images[validation], labels[validation]), source, recipe, device)
+
+
+def cifar_images(text: str, kind: str, path: str) -> LabelledImages:
+    """The training images without the hold-out, then the hold-out; never the test images.
+
+    Raises:
+        InvalidInputError: if a file is missing, truncated, not a published archive, or a class has too few images.
+    """
+    archive = ARCHIVES[kind]
+    folder = _find_folder(text, archive, path)
+    names = _class_names(text, archive, folder)
+    images, labels = _read_images(text, archive, folder, archive.train)
+    require_classes(text, labels, names, at_least=2)
+    train, validation = hold_out(labels, HOLD_OUT)
+    order = np.concatenate([train, validation])
+    return LabelledImages(
+        class_names=tuple(names),
+        labels=labels[order],
+        num_train=len(train),
+        name_of=lambda index: f"training image {order[index]} of {folder}",
+        read=lambda index: np.ascontiguousarray(images[order[index]].transpose(1, 2, 0)),
+    )
+
+
+def _class_names(text: str, archive: _Archive, folder: Path) -> list[str]:
+    names = _read(text, folder / archive.meta).get(archive.names_key)
+    if not isinstance(names, list) or len(names) != archive.num_classes or not all(isinstance(name, bytes) for name in names):
+        raise _damaged(text, folder / archive.meta, f"expected {archive.num_classes} names under {archive.names_key.decode()}")
+    return [str(name, "utf-8", "replace") for name in names]
 
 
 def _find_folder(text: str, archive: _Archive, path: str) -> Path:

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median_low
@@ -47,6 +47,21 @@ class DataSource:
     def input_shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of one image."""
         return self.in_chans, self.image_size, self.image_size
+
+
+@dataclass(kw_only=True, frozen=True, slots=True)
+class LabelledImages:
+    """All images of a data set one by one, as they are: for copying them into another form."""
+
+    class_names: tuple[str, ...]
+    """In the order of the labels."""
+    labels: np.ndarray
+    """(num_images,) int64, of the training images first, then of the validation images."""
+    num_train: int
+    name_of: Callable[[int], str]
+    """Index of an image -> what its owner calls it."""
+    read: Callable[[int], np.ndarray]
+    """Index of an image -> (height, width, 3) uint8. Raises InvalidInputError, with the image's name, if it cannot be read."""
 
 
 def fingerprint(parts: Iterable[bytes]) -> str:

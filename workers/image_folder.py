@@ -23,6 +23,7 @@ from workers.batches import MIN_VALIDATION_BATCH, Batch, Batches, Preprocess, Te
 from workers.data_source import (
     HASHED_BYTES,
     DataSource,
+    LabelledImages,
     content_sample,
     evenly,
     fingerprint,
@@ -82,6 +83,28 @@ def load_folder(source: DataSource, recipe: Recipe, device: torch.device) -> Bat
     if (len(train) + len(validation)) * 3 * side**2 > MEMORY_BYTES:
         return FolderBatches(train, validation, source, recipe, device)
     return TensorBatches(train.decode_all(), validation.decode_all(), source, recipe, device)
+
+
+def folder_images(text: str, path: str) -> LabelledImages:
+    """The images as their files hold them.
+
+    Raises:
+        InvalidInputError: if a folder is missing, the splits differ in their classes or a class is empty.
+    """
+    names, listing = _list(text, Path(path).expanduser())
+    items = [item for split in SPLITS for item in listing[split]]
+
+    def read(index: int) -> np.ndarray:
+        with _opened(items[index][0]) as image:
+            return np.asarray(_as_rgb(image))
+
+    return LabelledImages(
+        class_names=tuple(names),
+        labels=np.array([label for _, label in items], dtype=np.int64),
+        num_train=len(listing["train"]),
+        name_of=lambda index: str(items[index][0]),
+        read=read,
+    )
 
 
 class _Images(Dataset[tuple[Tensor, int]]):

@@ -1,7 +1,6 @@
 """Data sets: what is read, what is refused and how the refusal reads. All files are real ones, written here."""
 
 import codecs
-import gc
 import pickle
 import subprocess
 import sys
@@ -9,8 +8,7 @@ import threading
 import time
 import tracemalloc
 import warnings
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -400,18 +398,8 @@ def test_the_image_size_follows_the_median_shorter_side() -> None:
 
 
 @pytest.fixture
-def beton(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    pytest.importorskip("ffcv", reason="ffcv is not installed (extra `ffcv`)", exc_type=ImportError)
-    report = sys.unraisablehook
-
-    def report_others(what: Any) -> None:
-        """The finalizer of a function that Numba compiled for a loader may fail when the loader goes; nothing of ours is in it."""
-        if not (isinstance(what.object, weakref.finalize) and isinstance(what.exc_value, KeyError)):
-            report(what)
-
-    monkeypatch.setattr(sys, "unraisablehook", report_others)
-    yield write_beton(tmp_path / "my set.beton")
-    gc.collect()
+def beton(tmp_path: Path, ffcv: None) -> Path:
+    return write_beton(tmp_path / "my set.beton")
 
 
 def write_beton(path: Path, *, labels: tuple[int, ...] = (0, 1, 2), per_class: int = 10) -> Path:
@@ -466,6 +454,12 @@ def test_importing_ffcv_leaves_the_threads_of_torch_alone(beton: Path) -> None:
 def test_a_truncated_beton_file_is_refused(beton: Path, keep: int) -> None:
     beton.write_bytes(beton.read_bytes()[:keep])
     with pytest.raises(InvalidInputError, match="is damaged or not written by FFCV: its header does not fit its size"):
+        open_data(f"beton:{beton}")
+
+
+def test_a_beton_file_without_the_end_of_its_last_table_is_refused(beton: Path) -> None:
+    beton.write_bytes(beton.read_bytes()[:-48])
+    with pytest.raises(InvalidInputError, match="its last table is cut off: it holds 28 of 30 entries"):
         open_data(f"beton:{beton}")
 
 
