@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample, pad
+from torch.nn.functional import grid_sample, pad
 
 from workers.data_source import DataSource
 from workers.recipe import Recipe
@@ -65,7 +65,7 @@ class Preprocess:
         return images[..., margin : margin + self._size, margin : margin + self._size]
 
     def _normalise(self, images: Tensor) -> Tensor:
-        return (images.float() - self._offset) / self._scale
+        return (images.float() - self._offset).div_(self._scale)
 
 
 class TensorBatches(Batches):
@@ -136,11 +136,13 @@ def random_resized_crop(images: Tensor, size: int, min_area: float, generator: t
     Returns:
         (num, channels, size, size) float.
     """
-    num, channels = images.shape[:2]
+    num = len(images)
     area = min_area + (1 - min_area) * torch.rand(num, generator=generator)
     aspect = torch.exp(math.log(4 / 3) * (2 * torch.rand(num, generator=generator) - 1))
     extent = torch.stack([(area * aspect).sqrt(), (area / aspect).sqrt()], dim=1).clamp(max=1.0)
     centre = (1 - extent) * (2 * torch.rand(num, 2, generator=generator) - 1)
-    theta = torch.cat([torch.diag_embed(extent), centre[:, :, None]], dim=2).to(images.device)
-    grid = affine_grid(theta, [num, channels, size, size], align_corners=False)
+    # What affine_grid computes, which takes four times as long as the resizing itself: an upright rectangle needs no matrix per point.
+    points = extent[:, :, None] * ((2 * torch.arange(size) + 1) / size - 1) + centre[:, :, None]
+    columns, rows = points.to(images.device).unbind(1)
+    grid = torch.stack([columns[:, None, :].expand(num, size, size), rows[:, :, None].expand(num, size, size)], dim=-1)
     return grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)

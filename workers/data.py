@@ -31,7 +31,7 @@ EXPECTED = "digits, cifar10:DIR, cifar100:DIR, folder:DIR or beton:FILE"
 
 
 def open_data(text: str) -> DataSource:
-    """Find a data set, check that all of it can be used, and describe it. Writes nothing but the note that a large packed file is what it was.
+    """Find a data set, check that all of it can be used, and describe it. Writes nothing, but a note beside a large packed file.
 
     Raises:
         InvalidInputError: if the text is not understood, or the data are missing, damaged or useless (one class, an empty class).

@@ -530,6 +530,19 @@ def test_a_crop_of_the_whole_image_is_the_image() -> None:
     assert float(crops.max()) <= 1
 
 
+def test_a_crop_is_the_affine_map_that_it_stands_for() -> None:
+    images = torch.rand(8, 3, 20, 20)
+    cropped = random_resized_crop(images, 16, 0.3, torch.Generator().manual_seed(5))
+    generator = torch.Generator().manual_seed(5)
+    area, aspect = 0.3 + 0.7 * torch.rand(8, generator=generator), (4 / 3) ** (2 * torch.rand(8, generator=generator) - 1)
+    extent = torch.stack([(area * aspect).sqrt(), (area / aspect).sqrt()], dim=1).clamp(max=1.0)
+    centre = (1 - extent) * (2 * torch.rand(8, 2, generator=generator) - 1)
+    theta = torch.cat([torch.diag_embed(extent), centre[:, :, None]], dim=2)
+    grid = torch.nn.functional.affine_grid(theta, [8, 3, 16, 16], align_corners=False)
+    expected = torch.nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    torch.testing.assert_close(cropped, expected, atol=1e-4, rtol=0)
+
+
 def test_a_hold_out_is_disjoint_complete_and_has_every_class() -> None:
     labels = np.array([0] * 100 + [1] * 10 + [2] * 2)
     train, validation = hold_out(labels, 0.1)
