@@ -136,7 +136,7 @@ def run_search(options: dict[str, Any], quiet: bool, signals: StopSignals) -> Ou
         data=source.name,
         data_fingerprint=source.fingerprint,
         num_classes=source.num_classes,
-        recipe=default_recipe(source).with_rungs(config.rungs, config.keep).to_json(),
+        recipe=default_recipe(source).with_rungs(config.rungs).to_json(),
         target=None if target is None else target.fingerprint(source.input_shape),
         code_version=code_version(),
         config={**config.to_json(), "storage": redact_url(config.storage)},

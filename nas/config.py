@@ -50,7 +50,7 @@ class SearchConfig:
     rungs: int = 1
     """How often a training is scored; at each score but the last it may be stopped."""
     keep: float = 0.5
-    """Share of the architectures that goes on from each rung; with more than one rung, also the ratio of steps between rungs."""
+    """Share of the architectures that goes on from each rung."""
     patience: int | None = None
     """Stop when this many evaluated architectures in a row, earlier runs included, added nothing to the hypervolume."""
     trial_timeout_s: float = 3600.0

@@ -128,8 +128,6 @@ class RecordedEvaluator:
     seed: int
     failure_rate: float = 0.0
     num_rungs: int = 1
-    keep: float = 0.5
-    """Ratio of the lengths of training between rungs."""
     clock_s: float = 0.0
     """Virtual; one whole training takes 0.5 to 1.5 of it."""
     busy_s: float = 0.0
@@ -168,7 +166,7 @@ class RecordedEvaluator:
 
     def _share(self, rung: int) -> float:
         """Of the whole training that is over at this rung."""
-        return float(self.keep ** (self.num_rungs - 1 - rung))
+        return 0.5 ** (self.num_rungs - 1 - rung)
 
     def _rng(self, job: Job, purpose: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, job.trial_number, job.attempt, purpose))

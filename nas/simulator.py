@@ -5,9 +5,8 @@ What differs between two samplers here is what they propose.
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -17,9 +16,10 @@ from nas.establish import knowledge_of
 from nas.front import FrontKeeper
 from nas.progress import Progress
 from nas.proposals import Proposer
+from nas.protocols import Evaluator, SearchSpace
 from nas.recorded import TARGET, Levels, RecordedEvaluator, RecordedProblem, RecordedSpace
-from nas.records import Front, FrontMember, Lease, SearchRecord, TrialFacts
-from nas.search import Search
+from nas.records import JSON, Front, FrontMember, Lease, SearchRecord, TrialFacts
+from nas.search import Outcome, Search
 from nas.study import SearchStudy, memory_storage
 
 
@@ -110,32 +110,66 @@ def simulate(
         SearchAbortedError: if too many evaluations fail.
     """
     objective = "latency_ms" if problem.known_cost is None else "macs"
-    ask_s: list[float] = []
-    rng = np.random.default_rng((seed, 1))
+    evaluator = RecordedEvaluator(problem, workers, seed, failure_rate, rungs)
+    config = SearchConfig(
+        space="recorded", budget=budget, study=problem.name, storage="memory", artifacts="",
+        objectives=("top1", objective), sampler=sampler, seed=seed, workers=workers, rungs=rungs,
+    )  # fmt: skip
+    target = TARGET if problem.known_cost is None else None
+    search = InMemorySearch(config, RecordedSpace(problem, replay), evaluator, (0.0, 1e18), target, duplicates)
+    search.run()
+    points = tuple((problem.accuracy_percent(levels), problem.cost(levels)) for levels in evaluator.trained)
+    return Simulation(
+        tuple(search.store.recorded), search.keeper.members, tuple(evaluator.trained), points, tuple(search.ask_s),
+        evaluator.clock_s, evaluator.busy_s,
+    )  # fmt: skip
+
+
+class InMemorySearch:
+    """A search by the loop of nas/search.py that leaves nothing behind."""
+
+    def __init__(
+        self,
+        config: SearchConfig,
+        space: SearchSpace,
+        evaluator: Evaluator,
+        reference_point: tuple[float, float],
+        target: JSON | None = None,
+        duplicates: float = 0.0,
+    ) -> None:
+        """Take over the parts.
+
+        Args:
+            config: its storage and artifacts are not used.
+            reference_point: (top1, cost) of the hypervolume.
+            target: fingerprint that every latency must have; None when there are none.
+            duplicates: share of the asks that repeat an earlier genotype.
+        """
+        self.store, self.keeper = MemoryStore(), FrontKeeper(config.cost_objective, reference_point)
+        self.ask_s: list[float] = []
+        """Time of each call of the sampler, real clock."""
+        self._config, self._space, self._evaluator, self._target, self._duplicates = config, space, evaluator, target, duplicates
+        self._rng = np.random.default_rng((config.seed, 1))
+        self._study = SearchStudy(
+            memory_storage(), config.study, config.objectives, knowledge_of(space, config), config.sampler, config.seed
+        )  # fmt: skip
+
+    def run(self, stop_requested: Callable[[], bool] = lambda: False) -> Outcome:
+        """Search until the budget is reached, nothing is left, or a stop is requested."""
+        config = self._config
+        with TemporaryDirectory() as folder:
+            return Search(
+                config=replace(config, artifacts=folder), space=self._space, evaluator=self._evaluator, store=self.store, study=self._study,
+                proposer=Proposer(self._space, self._study, config.limits, {}, config.seed, self._timed), keeper=self.keeper,
+                target=self._target, progress=Progress(config.study, config.budget, 0, quiet=True),
+                check_owner=lambda: None, stop_requested=stop_requested,
+            ).run()  # fmt: skip
 
     @contextlib.contextmanager
-    def timed() -> Iterator[None]:
-        if study.genotypes and rng.random() < duplicates:
-            study.enqueue(study.genotypes[int(rng.choice(list(study.genotypes)))])
+    def _timed(self) -> Iterator[None]:
+        genotypes = self._study.genotypes
+        if genotypes and self._rng.random() < self._duplicates:
+            self._study.enqueue(genotypes[int(self._rng.choice(list(genotypes)))])
         started = time.perf_counter()
         yield
-        ask_s.append(time.perf_counter() - started)
-
-    evaluator, store = RecordedEvaluator(problem, workers, seed, failure_rate, rungs), MemoryStore()
-    space = RecordedSpace(problem, replay)
-    target = TARGET if problem.known_cost is None else None
-    with TemporaryDirectory() as folder:
-        config = SearchConfig(
-            space="recorded", budget=budget, study=problem.name, storage="memory", artifacts=str(Path(folder)),
-            objectives=("top1", objective), sampler=sampler, seed=seed, workers=workers, rungs=rungs,
-        )  # fmt: skip
-        study = SearchStudy(memory_storage(), config.study, config.objectives, knowledge_of(space, config), sampler, seed)
-        progress = Progress(config.study, budget, 0, quiet=True)
-        Search(
-            config=config, space=space, evaluator=evaluator, store=store, study=study,
-            proposer=Proposer(space, study, {}, {}, seed, timed), keeper=FrontKeeper(objective, (0.0, 1e18)),
-            target=target, progress=progress, check_owner=lambda: None, stop_requested=lambda: False,
-        ).run()  # fmt: skip
-    points = tuple((problem.accuracy_percent(levels), problem.cost(levels)) for levels in evaluator.trained)
-    front = () if store.latest is None else store.latest.members
-    return Simulation(tuple(store.recorded), front, tuple(evaluator.trained), points, tuple(ask_s), evaluator.clock_s, evaluator.busy_s)
+        self.ask_s.append(time.perf_counter() - started)

@@ -1,6 +1,6 @@
 """A Gaussian process over genes, small and fast: the surrogate of the `ehvi` sampler.
 
-The kernel is a sum: a constant, one term per gene (main effects), their square (pairs), the product over all genes, and a term over a
+The kernel is a sum: a constant, one term per gene (main effects), the product over all genes (interactions), and a term over a
 cheap numeric feature such as ln cost. Each gene's similarity S_g is 1 for equal values and falls to 0; it is an inner product of encoded
 rows, so that every kernel matrix and every gradient is a matrix product. Hyperparameters maximise marginal likelihood times a log-normal
 prior.
@@ -63,8 +63,6 @@ class _Hyper:
     """(num_genes,) variance of each gene's own effect."""
     rates: np.ndarray
     """(num_genes,) how fast the product falls with 1 - S_g."""
-    pairs: float
-    """Factor on the square of the main effects' kernel: effects of pairs of genes."""
     product: float
     feature: float
     length: float
@@ -73,14 +71,13 @@ class _Hyper:
 
     @classmethod
     def of(cls, theta: np.ndarray) -> "_Hyper":
-        positive, genes = np.exp(theta), (len(theta) - 5) // 2
+        positive, genes = np.exp(theta), (len(theta) - 4) // 2
         return cls(positive[:genes], positive[genes : 2 * genes], *map(float, positive[2 * genes :]))
 
     @property
     def variance(self) -> float:
         """Of the prior at any point, noise left out; the 1 is the constant's."""
-        main = float(self.main.sum())
-        return 1 + main + self.pairs * main**2 + self.product + self.feature
+        return 1 + float(self.main.sum()) + self.product + self.feature
 
 
 class GaussianProcess:
@@ -90,10 +87,10 @@ class GaussianProcess:
         genes = len(encoder.tables)
         self._encoder = encoder
         self._starts, self._gene = encoder.starts, encoder.gene_of_column
-        self._prior_mean = np.log(np.concatenate([np.full(genes, 0.5 / genes), np.full(genes, 2 / genes), [1.0, 0.5, 0.5, 1.0, 0.0067]]))
-        self._prior_sd = np.concatenate([np.full(genes, 2.5), np.full(genes, 2.0), [1.0, 1.0, 1.0, 0.7, 1.5]])
+        self._prior_mean = np.log(np.concatenate([np.full(genes, 0.5 / genes), np.full(genes, 2 / genes), [0.5, 0.5, 1.0, 0.0067]]))
+        self._prior_sd = np.concatenate([np.full(genes, 2.5), np.full(genes, 2.0), [1.0, 1.0, 0.7, 1.5]])
         self.theta = self._prior_mean.copy()
-        """(2 num_genes + 5,) ln of the hyperparameters: main, rates, pairs, product, feature, length, noise."""
+        """(2 num_genes + 4,) ln of the hyperparameters: main, rates, product, feature, length, noise."""
 
     def fit(
         self, levels_ND: np.ndarray, feature_N: np.ndarray, target_N: np.ndarray, max_iterations: int, sd_N: np.ndarray | float = 0.0
@@ -140,7 +137,7 @@ class GaussianProcess:
 
     def _kernel(self, hyper: _Hyper, rows: np.ndarray, feature: np.ndarray) -> np.ndarray:
         main, product, by_feature = self._kernels(hyper, rows, feature)
-        kernel: np.ndarray = main * (1 + hyper.pairs * main) + product + by_feature + 1.0
+        kernel: np.ndarray = main + product + by_feature + 1.0
         return kernel
 
     def _kernels(self, hyper: _Hyper, rows: np.ndarray, feature: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -157,7 +154,7 @@ class GaussianProcess:
         """
         hyper = _Hyper.of(theta)
         main, product, feature = self._kernels(hyper, self._rows, self._feature)
-        kernel = main * (1 + hyper.pairs * main) + product + feature + 1.0
+        kernel = main + product + feature + 1.0
         kernel[np.diag_indices_from(kernel)] += hyper.noise + self._error + JITTER
         factor = linalg.cholesky(kernel, lower=True, check_finite=False)
         weights = linalg.cho_solve((factor, True), target, check_finite=False)
@@ -170,10 +167,9 @@ class GaussianProcess:
         distance = (self._feature[:, None] - self._feature) / hyper.length
         gradient = np.concatenate(
             [
-                hyper.main * self._per_gene(slope * (1 + 2 * hyper.pairs * main)),
+                hyper.main * self._per_gene(slope),
                 hyper.rates * (self._per_gene(by_product) - by_product.sum()),
                 [
-                    hyper.pairs * (slope * main * main).sum(),
                     by_product.sum(),
                     by_feature.sum(),
                     (by_feature * distance**2).sum(),

@@ -11,7 +11,9 @@ from nas.errors import InvalidInputError
 from nas.records import JSON
 from workers.data_source import DataSource
 
-SCHEDULES = "one_cycle", "cycle_per_rung", "inverse_sqrt"
+SCHEDULES = "one_cycle", "inverse_sqrt"
+RUNG_SCHEDULE = "inverse_sqrt"
+COOLDOWN = 0.3
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)
@@ -31,8 +33,8 @@ class Recipe:
     warmup: float = 0.3
     """Share of the steps over which the learning rate rises linearly."""
     schedule: str = "one_cycle"
-    """one_cycle: after the warm-up half a cosine, to zero at the last step. cycle_per_rung: such a cycle from each rung to the next, so
-    that every rung is scored at rest."""
+    """After the warm-up: one_cycle, half a cosine to zero at the last step; inverse_sqrt, with the inverse square root of the step, times a
+    line to zero over the last COOLDOWN of the steps."""
     weight_decay: float = 0.05
     """Decoupled; on matrices and kernels only, not on norms and biases."""
     betas: tuple[float, float] = (0.9, 0.999)
@@ -86,18 +88,20 @@ class Recipe:
         values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
         return {name: value for name, value in values.items() if (name, value) != ("schedule", SCHEDULES[0])}
 
-    def with_rungs(self, num_rungs: int, keep: float) -> Self:
-        """The same training, scored `num_rungs` times: at its end, after `keep` of its steps, and so on.
+    def with_rungs(self, num_rungs: int) -> Self:
+        """The same training, scored `num_rungs` times: at its end, half-way, after a quarter, and so on.
+
+        With more than one rung it takes the schedule whose early scores told most (docs/search.md).
 
         Raises:
             InvalidInputError: if the training has too few steps for that.
         """
-        rungs = tuple(round(self.steps * keep**place) for place in reversed(range(num_rungs)))
+        rungs = tuple(self.steps // 2**place for place in reversed(range(num_rungs)))
         if rungs[0] < 1 or len(set(rungs)) < num_rungs:
             raise InvalidInputError(
-                f"--rungs is {num_rungs} and --keep {keep:g}, but a training has only {self.steps} steps; give fewer rungs"
+                f"--rungs is {num_rungs}, but a training of {self.steps} steps cannot be halved that often; give fewer rungs"
             )
-        return replace(self, rungs=rungs)
+        return replace(self, rungs=rungs, schedule=RUNG_SCHEDULE if num_rungs > 1 else self.schedule)
 
     @classmethod
     def from_json(cls, values: JSON) -> Self:

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from nas.records import RungScore
 from workers.batches import Batches
-from workers.recipe import Recipe
+from workers.recipe import COOLDOWN, Recipe
 
 SLICE_S = 0.05
 """How long a slice of training holds the device lock before it gives way; one step at least."""
@@ -24,25 +24,15 @@ class NonFiniteLossError(ArithmeticError):
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """Of the 0-based step: linear from zero to the peak over the warm-up, then half a cosine; zero after the last step of the cycle."""
-    begin, end = _cycle(recipe, step)
-    warmup_steps = round(recipe.warmup * (end - begin))
-    step -= begin
+    """Of the 0-based step: linear from zero to the peak over the warm-up, then by the schedule; zero after the last step."""
+    warmup_steps = round(recipe.warmup * recipe.steps)
     if step < warmup_steps:
         return recipe.learning_rate * (step + 1) / warmup_steps
     if recipe.schedule == "inverse_sqrt":
-        left = end - begin
-        return recipe.learning_rate * math.sqrt(max(1, warmup_steps) / max(1, step)) * min(1.0, (left - step) / (0.3 * left))
-    progress = (step - warmup_steps) / max(1, end - begin - warmup_steps)
+        fall = math.sqrt(max(1, warmup_steps) / max(1, step))
+        return recipe.learning_rate * fall * min(1.0, (recipe.steps - step) / (COOLDOWN * recipe.steps))
+    progress = (step - warmup_steps) / max(1, recipe.steps - warmup_steps)
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def _cycle(recipe: Recipe, step: int) -> tuple[int, int]:
-    """First step of the cycle that `step` belongs to, and the one after its last."""
-    if recipe.schedule != "cycle_per_rung":
-        return 0, recipe.steps
-    begin = max((rung for rung in (0, *recipe.rungs) if rung <= step), default=0)
-    return begin, next(rung for rung in recipe.rungs if rung > step)
 
 
 class Trainer:

@@ -43,14 +43,13 @@ def test_predictions_equal_those_of_scikit_learn_with_the_same_kernel(data: tupl
     process = GaussianProcess(GeneEncoder.of(LEVELS, ORDERED))
     process.fit(rows, feature, target, 10)
     genes, values = len(LEVELS), np.exp(process.theta)
-    main, rates, (pairs, product, by_feature, length, noise) = values[:genes], values[genes : 2 * genes], values[2 * genes :]
+    main, rates, (product, by_feature, length, noise) = values[:genes], values[genes : 2 * genes], values[2 * genes :]
 
     def kernel(a: np.ndarray, b: np.ndarray, **_: object) -> float:
         apart = np.abs(a[:4] - b[:4])
         similar = np.where(ORDERED, 1 - apart / (np.array(LEVELS) - 1), apart == 0)
         near = by_feature * np.exp(-0.5 * ((a[4] - b[4]) / length) ** 2)
-        effects = main @ similar
-        return float(1 + effects + pairs * effects**2 + product * np.exp(rates @ (similar - 1)) + near)
+        return float(1 + main @ similar + product * np.exp(rates @ (similar - 1)) + near)
 
     scaled = np.column_stack([rows, (feature - feature.mean()) / feature.std()])
     peer = GaussianProcessRegressor(PairwiseKernel(metric=kernel), alpha=noise + JITTER, optimizer=None, normalize_y=True)

@@ -20,7 +20,7 @@ def test_json_keeps_everything(name: str) -> None:
 
 
 def test_every_field_enters_the_hash() -> None:
-    changed: dict[str, Any] = {"rungs": (10, 31), "betas": (0.8, 0.99), "horizontal_flip": True, "max_shift": 1, "batch_size": 9}
+    changed: dict[str, Any] = {"rungs": (10, 31), "betas": (0.8, 0.99), "horizontal_flip": True, "max_shift": 1, "batch_size": 9, "schedule": "inverse_sqrt"}
     hashes = [replace(RECIPE, **{f.name: changed.get(f.name, 0.123)}).hash for f in fields(Recipe)]
     assert len({RECIPE.hash, *hashes}) == len(hashes) + 1
 
@@ -86,3 +86,11 @@ def test_smaller_sets_get_the_same_epochs(kind: str, num_train: int, batch_size:
     data = replace(open_digits(), kind=kind, num_train=num_train)
     recipe = default_recipe(data)
     assert (recipe.batch_size, recipe.steps) == (batch_size, steps)
+
+
+def test_rungs_halve_the_training_and_change_its_schedule() -> None:
+    assert RECIPES["nano"].with_rungs(1) == RECIPES["nano"]
+    halved = RECIPES["nano"].with_rungs(3)
+    assert (halved.rungs, halved.schedule) == ((24, 48, 96), "inverse_sqrt")
+    with pytest.raises(InvalidInputError, match="--rungs is 9, but a training of 96 steps cannot be halved that often"):
+        RECIPES["nano"].with_rungs(9)

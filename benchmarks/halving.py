@@ -1,0 +1,132 @@
+"""What stopping the worse half saves: a search with rungs against one without, real trainings on digits.
+
+    python -m benchmarks.halving --seed 0 --seed 1 --seed 2
+
+For each seed the search without rungs trains its whole budget. The search with rungs, by the same recipe, ends when it reaches the same
+hypervolume, or after as many device-seconds. Device-seconds are processor time of training and validation, which other load on the machine
+hardly changes. The cost objective is macs, so nothing is timed.
+"""
+
+import argparse
+import math
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nas.config import SearchConfig
+from nas.protocols import Calibration, Event, Finished, Job
+from nas.records import JSON
+from nas.simulator import InMemorySearch
+from search_spaces.registry import make_space
+from workers.data import open_data
+from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
+from workers.recipe import RUNG_SCHEDULE, Recipe, default_recipe
+
+
+class SerialEvaluator:
+    """Evaluates one job after the other in this process."""
+
+    num_workers = 1
+
+    def __init__(self, data: str, recipe: Recipe) -> None:
+        self._context = EvaluationContext(
+            EvaluationConfig(data=data, recipe=recipe, lock_folder=tempfile.mkdtemp(prefix="halving-locks-"))
+        )  # fmt: skip
+        self._job: Generator[Event, bool, None] | None = None
+        self._answer: bool | None = None
+        self.device_s = 0.0
+        """Processor time so far."""
+
+    def calibrate(self, slowest: JSON, typical: JSON) -> Calibration:
+        return Calibration(None, 0.0)
+
+    def submit(self, job: Job) -> None:
+        self._job, self._answer = evaluate(job, self._context), None
+
+    def answer(self, trial_number: int, proceed: bool) -> None:
+        self._answer = proceed
+
+    def events(self, timeout_s: float) -> Sequence[Event]:
+        assert self._job is not None, "a job was submitted"
+        started, answer = time.process_time(), self._answer
+        self._answer = None
+        event = next(self._job) if answer is None else self._job.send(answer)
+        self.device_s += time.process_time() - started
+        return [replace(event, weights=None) if isinstance(event, Finished) else event]
+
+    def activities(self) -> Mapping[str, str]:
+        return {}
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One search."""
+
+    hypervolume: float
+    device_s: float
+    evaluated: int
+    complete: int
+
+
+def search(data: str, sampler: str, seed: int, budget: int, rungs: int, keep: float, until: tuple[float, float]) -> Result:
+    """Search until the budget is used or `until`, a (hypervolume, device-seconds), is reached in either part."""
+    source = open_data(data)
+    space = make_space("hybrid_layout", "nano", source.image_size, source.in_chans, source.num_classes)
+    recipe = replace(default_recipe(source).with_rungs(rungs), schedule=RUNG_SCHEDULE)
+    config = SearchConfig(
+        space=space.name, budget=budget, study="halving", storage="", artifacts="", data=data, objectives=("top1", "macs"),
+        sampler=sampler, seed=seed, rungs=rungs, keep=keep,
+    )  # fmt: skip
+    evaluator = SerialEvaluator(data, recipe)
+    reference = 1 / source.num_classes, float(space.costs(space.largest()).macs)
+    run = InMemorySearch(config, space, evaluator, reference)
+    run.run(lambda: run.keeper.hypervolume >= until[0] or evaluator.device_s >= until[1])
+    states = [facts.state for facts in run.store.recorded]
+    return Result(run.keeper.hypervolume, evaluator.device_s, len(states), states.count("COMPLETE"))
+
+
+def compare(data: str, sampler: str, seed: int, budget: int, rungs: int, keep: float) -> tuple[Result, Result]:
+    """Without rungs, then with."""
+    full = search(data, sampler, seed, budget, 1, keep, (math.inf, math.inf))
+    return full, search(data, sampler, seed, 10 * budget, rungs, keep, (full.hypervolume, full.device_s))
+
+
+def main() -> None:
+    """Print one line per seed and the median ratio."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seed", type=int, action="append", required=True)
+    parser.add_argument("--sampler", default="ehvi")
+    parser.add_argument("--budget", type=int, default=200, help="full trainings of the search without rungs")
+    parser.add_argument("--rungs", type=int, default=2)
+    parser.add_argument("--keep", type=float, default=0.5)
+    parser.add_argument("--data", default="digits")
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    print(f"{options.data}, {options.sampler}, {options.budget} full trainings against {options.rungs} rungs that keep {options.keep:g}")
+    ratios = []
+    with ProcessPoolExecutor(options.processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        jobs = [
+            pool.submit(compare, options.data, options.sampler, seed, options.budget, options.rungs, options.keep) for seed in options.seed
+        ]
+        for seed, job in zip(options.seed, jobs, strict=True):
+            full, halved = job.result()
+            reached = halved.hypervolume >= full.hypervolume
+            ratios.append(halved.device_s / full.device_s if reached else math.inf)
+            print(
+                f"seed {seed}: full {full.hypervolume:.4f} after {full.device_s:.0f} s; with rungs {halved.hypervolume:.4f} after "
+                f"{halved.device_s:.0f} s ({halved.evaluated} architectures, {halved.complete} trained to the end); ratio {ratios[-1]:.2f}",
+                flush=True,
+            )
+    print(f"median ratio of device-seconds {np.median(ratios):.2f}")
+
+
+if __name__ == "__main__":
+    main()
