@@ -20,7 +20,14 @@ def test_json_keeps_everything(name: str) -> None:
 
 
 def test_every_field_enters_the_hash() -> None:
-    changed: dict[str, Any] = {"rungs": (10, 31), "betas": (0.8, 0.99), "horizontal_flip": True, "max_shift": 1, "batch_size": 9, "schedule": "inverse_sqrt"}
+    changed: dict[str, Any] = {
+        "rungs": (10, 31),
+        "betas": (0.8, 0.99),
+        "horizontal_flip": True,
+        "max_shift": 1,
+        "batch_size": 9,
+        "schedule": "inverse_sqrt",
+    }
     hashes = [replace(RECIPE, **{f.name: changed.get(f.name, 0.123)}).hash for f in fields(Recipe)]
     assert len({RECIPE.hash, *hashes}) == len(hashes) + 1
 
