@@ -94,7 +94,7 @@ artifacts_option = click.option("--artifacts", help="Folder of weights and drawi
 @click.option(
     "--rungs", default=1, show_default=True, help="Scores in each training; at all but the last, the worse candidates are stopped."
 )
-@click.option("--keep", default=0.5, show_default=True, help="Share of the candidates that goes on from each rung.")
+@click.option("--keep", default=0.5, show_default=True, help="With more than one rung, share of the candidates that goes on from each.")
 @click.option("--max-hours", type=float, help="Stop after this time; the same command continues.")
 @click.option("--patience", type=int, help="Stop when this many evaluations in a row added nothing to the hypervolume.")
 @click.option("--trial-timeout-s", default=3600.0, show_default=True, help="Replace a worker that makes no progress for this long.")

@@ -8,7 +8,6 @@ Kendall's tau between its score and that of a full one-cycle training with anoth
 
 import argparse
 import multiprocessing
-import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -72,7 +71,6 @@ def main() -> None:
             scores = np.array([future.result() for future in futures])
             taus = [f"{steps}: {kendalltau(column, judge).statistic:.2f}" for steps, column in zip(rungs, scores.T, strict=True)]
             print(f"{name:<15} mean top1 at the end {scores[:, -1].mean():.3f}, tau after {', '.join(taus)}", flush=True)
-            print(scores.mean(axis=0), file=sys.stderr)
 
 
 if __name__ == "__main__":

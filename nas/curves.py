@@ -25,7 +25,8 @@ def extrapolate(finished: Sequence[Sequence[float]], stopped: Sequence[Sequence[
 
     Source: prediction from simple linear regression, Draper & Smith, "Applied Regression Analysis", 3rd ed. 1998, section 1.4.
     """
-    curves = np.array([curve for curve in finished if len(curve) == max(map(len, finished))], dtype=float)
+    num_rungs = max(map(len, finished), default=0)
+    curves = np.array([curve for curve in finished if len(curve) == num_rungs], dtype=float)
     if len(curves) < MIN_PAIRS:
         unknown = np.full(len(stopped), np.nan)
         return unknown, unknown

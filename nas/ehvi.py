@@ -12,6 +12,7 @@ from dataclasses import astuple, dataclass
 import numpy as np
 
 from nas.acquisition import expected_improvement, front_rows, neighbours, offspring, random_rows
+from nas.levels import Row
 from nas.surrogate import GaussianProcess, GeneEncoder
 
 RANDOM_TRAININGS = 10
@@ -21,13 +22,9 @@ POPULATION = 500
 NUM_RANDOM, NUM_CHILDREN = 200, 600
 NUM_CLIMBS, MAX_CLIMB = 6, 20
 """How many of the best candidates are improved gene by gene, and for how many steps at most."""
-EXPLORATION = 1.0
-"""Factor on the predicted standard deviation: the surrogate learns from the front's neighbourhood and is too sure of it."""
 MAX_ROWS = 400
 """Observations that the surrogate learns from; of more, those nearest to the front and a random quarter."""
 FIT_ITERATIONS = 15
-
-Row = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +98,7 @@ class EhviSearcher:
         def score(rows_ND: np.ndarray) -> np.ndarray:
             log_cost = self._log_costs(rows_ND)
             mean, sd = self._top1.predict(rows_ND, log_cost)
-            return expected_improvement(mean, EXPLORATION * sd, log_cost, front, reference_point)
+            return expected_improvement(mean, sd, log_cost, front, reference_point)
 
         children = offspring(known.rows_ND[members], NUM_CHILDREN, self._num_levels, rng)
         candidates = np.unique(np.vstack([random_rows(NUM_RANDOM, self._num_levels, rng), children]), axis=0)

@@ -18,7 +18,7 @@ from nas.front import FrontKeeper
 from nas.history import history_of
 from nas.proposals import Proposer, excesses
 from nas.protocols import Evaluator, SearchSpace, Store
-from nas.records import JSON, Costs, Genotype, SearchRecord, TrialFacts
+from nas.records import JSON, Costs, Genotype, SearchRecord, TrialFacts, cost_of
 from nas.sampler import Knowledge
 from nas.search import Outcome, out_of_patience
 from nas.study import SearchStudy, Storage, has_study
@@ -143,7 +143,8 @@ def establish(
         latency = calibration.reference_latency
         cost = config.limits.get(config.cost_objective)
         if cost is None:
-            cost = _cost_of(config.cost_objective, space.costs(space.largest()), None if latency is None else latency.median_ms)
+            cost = cost_of(config.cost_objective, space.costs(space.largest()), latency)
+            assert cost is not None, "a study with the objective latency_ms has a latency target"
         record = _record(config, space, identity, (1 / identity.num_classes, cost), None if latency is None else latency.target)
         store.create_search(record)
         evaluation_s = calibration.evaluation_s
@@ -213,13 +214,6 @@ def _plain(value: object) -> object:
 
 def _shown(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _cost_of(objective: str, costs: Costs, latency_ms: float | None) -> float:
-    if objective == "latency_ms":
-        assert latency_ms is not None, "a study with the objective latency_ms has a latency target"
-        return latency_ms
-    return float(getattr(costs, objective))
 
 
 def _typical_spec(space: SearchSpace) -> JSON:

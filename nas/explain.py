@@ -11,10 +11,12 @@ from scipy import stats
 
 from nas.errors import InvalidInputError, NasError
 from nas.gene_model import GeneModel
-from nas.influence import GeneReport, gene_reports, levels_of
+from nas.influence import GeneReport, gene_reports
+from nas.levels import GeneLevels
 from nas.lineage import Ancestor, lineages
 from nas.protocols import SearchSpace
 from nas.records import Front, Genotype, SearchRecord, TrialFacts, Value
+from nas.threads import one_thread
 
 MIN_TRIALS = 10
 """Finished trials below which nothing is explained."""
@@ -104,14 +106,16 @@ def explain(
     """
     complete = _complete(space, search, facts, trial_number)
     objective = search.objectives[1]
-    rows = levels_of(space, [genotypes[trial.trial_number] for trial in complete])
+    rows = GeneLevels(space.genes).rows([genotypes[trial.trial_number] for trial in complete])
     top1 = np.array([trial.top1 for trial in complete], dtype=float)
     log_cost = np.log([float(trial.cost(objective) or math.nan) for trial in complete])
     origin = next((place for place, trial in enumerate(complete) if trial.trial_number == trial_number), None)
     chosen = _chosen(len(complete), origin)
-    models = [GeneModel(space.genes).fit(rows[chosen], target[chosen]) for target in (top1, log_cost)]
-    quality = (held_out(space, rows[chosen], top1[chosen], "top1"), held_out(space, rows[chosen], log_cost[chosen], objective))
-    changes = () if origin is None else changes_of(space, genotypes[complete[origin].trial_number], models[0], models[1], objective)
+    with one_thread():
+        models = [GeneModel(space.genes).fit(rows[chosen], target[chosen]) for target in (top1, log_cost)]
+        quality = (held_out(space, rows[chosen], top1[chosen], "top1"), held_out(space, rows[chosen], log_cost[chosen], objective))
+        changes = () if origin is None else changes_of(space, genotypes[complete[origin].trial_number], models[0], models[1], objective)
+        genes = gene_reports(space, lambda rows: np.column_stack([model.predict(rows)[0] for model in models]))
     return Explanation(
         study=search.study,
         cost_objective=objective,
@@ -120,7 +124,7 @@ def explain(
         learned_from=len(chosen),
         quality=quality,
         warnings=_warnings(quality),
-        genes=gene_reports(space, lambda rows: np.column_stack([model.predict(rows)[0] for model in models])),
+        genes=genes,
         lineages=lineages(space.genes, complete, rows, objective, () if front is None else front.members),
         trial_number=trial_number,
         changes=changes,
@@ -194,7 +198,7 @@ def changes_of(space: SearchSpace, genotype: Genotype, top1: GeneModel, log_cost
             inert.append(Change(gene.name, genotype[gene.name], value, why))
     if not effective:
         return tuple(inert)
-    rows = levels_of(space, [genotype, *(valid for _, _, valid in effective)])
+    rows = GeneLevels(space.genes).rows([genotype, *(valid for _, _, valid in effective)])
     mean, sd = top1.differences(rows[0], rows[1:])
     ratios = np.exp(log_cost.predict(rows[1:])[0] - log_cost.predict(rows[:1])[0])
     if objective != "latency_ms":

@@ -4,16 +4,17 @@ Shares are Sobol indices over random architectures: every gene uniform and indep
 Because a gene has few values, all of them are tried at each random point, and both indices are plain averages.
 
 Source: Homma & Saltelli, "Importance measures in global sensitivity analysis of nonlinear models", Reliability Engineering & System
-Safety 52, 1996 (equations 5 and 12).
+Safety 52, 1996.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from nas.levels import GeneLevels
 from nas.protocols import SearchSpace
-from nas.records import Genotype, Value
+from nas.records import Value
 
 POINTS = 256
 """Random architectures at which every value of every gene is tried."""
@@ -54,24 +55,13 @@ class GeneReport:
         return self.values[int(np.argmin(self.cost.effects))]
 
 
-def levels_of(space: SearchSpace, genotypes: Sequence[Genotype]) -> np.ndarray:
-    """Rows of levels, (num_genotypes, num_genes) int: the position of each value among the values of its gene."""
-    positions = [(gene.name, {value: level for level, value in enumerate(gene.values)}) for gene in space.genes]
-    return np.array([[levels[genotype[name]] for name, levels in positions] for genotype in genotypes], dtype=int)
-
-
-def genotype_of(space: SearchSpace, row: np.ndarray) -> Genotype:
-    """The genotype at a row of levels."""
-    return {gene.name: gene.values[level] for gene, level in zip(space.genes, row, strict=True)}
-
-
 def gene_reports(space: SearchSpace, function: Function) -> tuple[GeneReport, ...]:
     """Influence of every gene on the two columns of `function`, by falling influence on the first."""
     rng = np.random.default_rng(0)
-    sizes = [len(gene.values) for gene in space.genes]
+    sizes, levels = [len(gene.values) for gene in space.genes], GeneLevels(space.genes)
 
     def at(raw: np.ndarray) -> np.ndarray:
-        return function(levels_of(space, [space.repair(genotype_of(space, row)) for row in raw]))
+        return function(levels.rows([space.repair(levels.genotype(row)) for row in raw]))
 
     variance = at(rng.integers(sizes, size=(VARIANCE_POINTS, len(sizes)))).var(axis=0)
     share = np.divide(1.0, variance, out=np.zeros_like(variance), where=variance > 1e-18)

@@ -14,7 +14,7 @@ def write_page(path: Path, template: str, title: str, page: JSON) -> None:
 
     Args:
         path: where to; it ends in .html, an existing file is replaced.
-        template: name of a file of this package with __TITLE__, __STYLE__, __DATA__ and, where it draws, __SCRIPT__.
+        template: name of a file of this package with __HEAD__, __DATA__ and, where it draws, __SCRIPT__.
         title: of the page, any text.
         page: what the template's script reads, finite numbers only.
 
@@ -23,7 +23,7 @@ def write_page(path: Path, template: str, title: str, page: JSON) -> None:
     """
     folder = files("nas")
     head, tail = (folder / template).read_text(encoding="utf-8").split("__DATA__")
-    for word, file in (("__STYLE__", "page.css"), ("__SCRIPT__", "page.js")):
+    for word, file in (("__HEAD__", "page_head.html"), ("__STYLE__", "page.css"), ("__SCRIPT__", "page.js")):
         shared = (folder / file).read_text(encoding="utf-8")
         head, tail = head.replace(word, shared), tail.replace(word, shared)
     # A layout or a study name must not be able to end the script element.

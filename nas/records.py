@@ -89,6 +89,13 @@ class RungScore:
         _require_finite(self)
 
 
+def cost_of(objective: str, costs: Costs, latency: Latency | None) -> float | None:
+    """The value of a cost objective (latency_ms, macs or param_count); None when the latency was not measured."""
+    if objective == "latency_ms":
+        return None if latency is None else latency.median_ms
+    return float(getattr(costs, objective))
+
+
 TrialState = Literal["COMPLETE", "PRUNED", "REJECTED", "FAIL"]
 """COMPLETE: finished the last rung. PRUNED: stopped at a rung. REJECTED: over a hard limit, not trained (Optuna shows it as PRUNED with
 a constraint above zero). FAIL: no score, with a reason. COMPLETE and PRUNED count towards the budget."""
@@ -125,9 +132,7 @@ class TrialFacts:
 
     def cost(self, objective: str) -> float | None:
         """The value of a cost objective (latency_ms, macs or param_count); None when it was not measured."""
-        if objective == "latency_ms":
-            return None if self.latency is None else self.latency.median_ms
-        return float(getattr(self.costs, objective))
+        return cost_of(objective, self.costs, self.latency)
 
 
 @dataclass(frozen=True, slots=True)

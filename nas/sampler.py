@@ -12,8 +12,9 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.curves import extrapolate
-from nas.ehvi import EhviSearcher, Observations, Row
+from nas.ehvi import EhviSearcher, Observations
 from nas.errors import InvalidInputError
+from nas.levels import GeneLevels, Row
 from nas.records import Gene, Genotype
 from nas.threads import one_thread
 
@@ -47,9 +48,9 @@ class EhviSampler(BaseSampler):
         self._rng = np.random.default_rng(seed)
         self._knowledge = knowledge
         genes = knowledge.genes
-        self._levels = [{value: level for level, value in enumerate(gene.values)} for gene in genes]
+        self._levels = GeneLevels(genes)
         cost = knowledge.cost
-        log_cost = None if cost is None else lambda row: math.log(cost(self._genotype(row)))
+        log_cost = None if cost is None else lambda row: math.log(cost(self._levels.genotype(row)))
         reference = knowledge.reference_point
         self._searcher = EhviSearcher(
             [len(gene.values) for gene in genes],
@@ -74,7 +75,7 @@ class EhviSampler(BaseSampler):
             self._proposed: Genotype = {}
             return
         trials = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number and other.params]
-        self._proposed = self._genotype(self._propose(trials))
+        self._proposed = self._levels.genotype(self._propose(trials))
 
     def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
         """The gene's value in the proposal; for a gene that an enqueued genotype leaves open, any value."""
@@ -86,15 +87,15 @@ class EhviSampler(BaseSampler):
     def _propose(self, trials: Sequence[FrozenTrial]) -> Row:
         outcomes: dict[str, tuple[Row, FrozenTrial]] = {}
         for trial in trials:
-            row = self._row(trial.params)
+            row = self._levels.row(trial.params)
             outcomes.setdefault(self._identity(row), (row, trial))
         running = [row for row, trial in outcomes.values() if trial.state == TrialState.RUNNING]
 
         def excluded(row: Row) -> bool:
-            return self._identity(row) in outcomes or not self._knowledge.feasible(self._genotype(row))
+            return self._identity(row) in outcomes or not self._knowledge.feasible(self._levels.genotype(row))
 
         with one_thread():
-            return self._searcher.propose(self._observations(list(outcomes.values())), self._rows(running), excluded, self._rng)
+            return self._searcher.propose(self._observations(list(outcomes.values())), self._levels.matrix(running), excluded, self._rng)
 
     def _observations(self, outcomes: Sequence[tuple[Row, FrozenTrial]]) -> Observations:
         """What finished trainings gave and what stopped ones are expected to have given."""
@@ -104,22 +105,13 @@ class EhviSampler(BaseSampler):
         mean, sd = extrapolate(curves, [trial.user_attrs[CURVE] for _, trial in stopped])
         top1 = np.concatenate([[trial.values[0] for _, trial in complete], mean])
         cost = [trial.values[1] for _, trial in complete] + [trial.user_attrs[COST] for _, trial in stopped]
-        rows = self._rows([row for row, _ in (*complete, *stopped)])
+        rows = self._levels.matrix([row for row, _ in (*complete, *stopped)])
         seen = Observations(rows, top1, np.log(cost), np.concatenate([np.zeros(len(complete)), np.maximum(sd, MIN_SD)]))
         return seen[np.isfinite(top1)]
 
-    def _rows(self, rows: Sequence[Row]) -> np.ndarray:
-        return np.array(rows, dtype=int).reshape(-1, len(self._levels))
-
-    def _genotype(self, row: Row) -> Genotype:
-        return {gene.name: gene.values[level] for gene, level in zip(self._knowledge.genes, row, strict=True)}
-
-    def _row(self, genotype: Mapping[str, Any]) -> Row:
-        return tuple(levels[genotype[gene.name]] for gene, levels in zip(self._knowledge.genes, self._levels, strict=True))
-
     def _identity(self, row: Row) -> str:
         if row not in self._identities:
-            self._identities[row] = self._knowledge.identity(self._genotype(row))
+            self._identities[row] = self._knowledge.identity(self._levels.genotype(row))
         return self._identities[row]
 
 

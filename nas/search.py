@@ -20,7 +20,7 @@ from nas.front import FrontKeeper
 from nas.progress import Progress
 from nas.proposals import Candidate, Proposer
 from nas.protocols import Evaluator, Event, Failed, Finished, Job, LatencyMeasured, RungReached, SearchSpace, Store
-from nas.records import JSON, Latency, RungScore, TrialFacts, TrialState
+from nas.records import JSON, Latency, RungScore, TrialFacts, TrialState, cost_of
 from nas.rungs import ParetoHalving
 from nas.study import SearchStudy
 from nas.weights import WeightsFolder
@@ -254,7 +254,7 @@ class Search:
         flight.rungs.append(event.score)
         flight.reached_last = event.last
         if not event.last:
-            cost = self._facts(flight, "PRUNED").cost(self._config.cost_objective)
+            cost = cost_of(self._config.cost_objective, flight.candidate.costs, flight.latency)
             assert cost is not None, "what is trained has its cost"
             self._evaluator.answer(flight.number, self._halving.proceeds(flight.number, event.score.rung, event.score.top1, cost))
 

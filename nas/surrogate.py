@@ -130,6 +130,15 @@ class GaussianProcess:
         mean, scale = self._target_scale
         return mean + scale * (cross @ self._weights), scale * np.sqrt(variance)
 
+    def covariance(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> np.ndarray:
+        """Of the noise-free target at the rows, (num_rows, num_rows), in its unit squared; its diagonal is the variance of `predict`."""
+        hyper, rows, feature = _Hyper.of(self.theta), self._encoder.encode(levels_ND), self._scaled(feature_N)
+        cross = self._kernel(hyper, rows, feature)
+        half = linalg.solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
+        main, product, by_feature = _kernels(hyper, self._gene, (rows, feature), (rows, feature))
+        covariance: np.ndarray = self._target_scale[1] ** 2 * (main + product + by_feature + 1.0 - half.T @ half)
+        return covariance
+
     def _scaled(self, feature_N: np.ndarray) -> np.ndarray:
         mean, scale = self._feature_scale
         scaled: np.ndarray = (feature_N - mean) / scale
@@ -141,11 +150,7 @@ class GaussianProcess:
         return kernel
 
     def _kernels(self, hyper: _Hyper, rows: np.ndarray, feature: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Main effects, product and feature terms, each (num_rows, num_fitted_rows)."""
-        main = (rows * hyper.main[self._gene]) @ self._rows.T
-        product = hyper.product * np.exp((rows * hyper.rates[self._gene]) @ self._rows.T - hyper.rates.sum())
-        distance = (feature[:, None] - self._feature) / hyper.length
-        return main, product, hyper.feature * np.exp(-0.5 * distance * distance)
+        return _kernels(hyper, self._gene, (rows, feature), (self._rows, self._feature))
 
     def loss(self, theta: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
         """Negative ln of marginal likelihood times prior (constants left out) and its gradient, for the rows of the last fit.
@@ -169,12 +174,7 @@ class GaussianProcess:
             [
                 hyper.main * self._per_gene(slope),
                 hyper.rates * (self._per_gene(by_product) - by_product.sum()),
-                [
-                    by_product.sum(),
-                    by_feature.sum(),
-                    (by_feature * distance**2).sum(),
-                    hyper.noise * np.trace(slope),
-                ],
+                [by_product.sum(), by_feature.sum(), (by_feature * distance**2).sum(), hyper.noise * np.trace(slope)],
             ]
         )
         return float(value), gradient + deviation / self._prior_sd
@@ -183,3 +183,13 @@ class GaussianProcess:
         """(num_genes,): the sum over all pairs of rows of matrix times S_g."""
         sums: np.ndarray = np.add.reduceat(np.einsum("ij,ij->j", self._rows, matrix @ self._rows), self._starts)
         return sums
+
+
+def _kernels(
+    hyper: _Hyper, gene_of_column: np.ndarray, ours: tuple[np.ndarray, np.ndarray], theirs: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Main effects, product and feature terms, each (num_ours, num_theirs), of (encoded rows, feature)."""
+    main = (ours[0] * hyper.main[gene_of_column]) @ theirs[0].T
+    product = hyper.product * np.exp((ours[0] * hyper.rates[gene_of_column]) @ theirs[0].T - hyper.rates.sum())
+    distance = (ours[1][:, None] - theirs[1]) / hyper.length
+    return main, product, hyper.feature * np.exp(-0.5 * distance * distance)

@@ -1,9 +1,10 @@
 """Fixtures for every test: a seeded generator, and databases that exist for one test or one session."""
 
 import gc
+import shutil
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ import pytest
 from db.store import SqlStore, open_store
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
     from tests.postgres_server import PostgresServer
 
 pytest.register_assert_rewrite("tests.contracts.store_contract", "tests.contracts.evaluator_contract", "tests.contracts.space_contract")
@@ -77,3 +80,41 @@ def postgres_url(postgres_server: "PostgresServer") -> str:
 def empty_postgres_url(postgres_server: "PostgresServer") -> str:
     """A new database without tables."""
     return postgres_server.new_database()
+
+
+@pytest.fixture
+def page() -> "Iterator[Page]":
+    """A page that must not complain and must not ask for anything but files."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("needs chromium")
+    from playwright.sync_api import sync_playwright
+
+    problems: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda message: problems.append(message.text))
+        page.on("request", lambda request: problems.append(request.url) if not request.url.startswith("file:") else None)
+        yield page
+        browser.close()
+    assert problems == []
+
+
+@pytest.fixture
+def run_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command line; gives exit code, output and errors."""
+    import launch
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["launch.py", *arguments])
+        code = 0
+        try:
+            launch.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        output = capsys.readouterr()
+        return code, output.out, output.err
+
+    return call

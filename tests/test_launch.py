@@ -1,32 +1,22 @@
 """The command line without a search: what bad input and read commands give."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
 import pytest
 
-import launch
-
 SEARCH = ["--space", "hybrid_layout", "--budget", "5"]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def run(
+    run_command: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str, str]]:
     """Run a command line in an empty folder; gives exit code, output and errors."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("NAS_STORAGE", raising=False)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["launch.py", *arguments])
-        code = 0
-        try:
-            launch.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        output = capsys.readouterr()
-        return code, output.out, output.err
-
-    return call
+    return run_command
 
 
 @pytest.mark.parametrize(

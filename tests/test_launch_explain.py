@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-import launch
 from db.engine import engine_kwargs
 from db.store import open_store
 from db.tables import searches
@@ -61,40 +60,23 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     return url
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Run a command line; gives exit code, output and errors."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["launch.py", *arguments])
-        code = 0
-        try:
-            launch.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        output = capsys.readouterr()
-        return code, output.out, output.err
-
-    return call
-
-
-def test_explanation_finds_the_genes_that_matter(run, url: str) -> None:
-    code, out, err = run("explain", "--storage", url, "--study", "s", "--trial", "4")
+def test_explanation_finds_the_genes_that_matter(run_command, url: str) -> None:
+    code, out, err = run_command("explain", "--storage", url, "--study", "s", "--trial", "4")
     assert (code, err) == (0, "")
     assert "rests on 27 finished trials; left out: 3 FAIL" in out
     assert re.search(r"^depth +8\d%|^depth +9\d%", out, re.MULTILINE)
     assert "one gene of trial 4 changed" in out and "lineage:" in out
 
 
-def test_json_and_page_are_files(run, url: str, tmp_path: Path) -> None:
-    code, out, err = run("explain", "--storage", url, "--json", str(tmp_path / "e.json"), "--html", str(tmp_path / "e.html"))
+def test_json_and_page_are_files(run_command, url: str, tmp_path: Path) -> None:
+    code, out, err = run_command("explain", "--storage", url, "--json", str(tmp_path / "e.json"), "--html", str(tmp_path / "e.html"))
     assert (code, out) == (0, "")
     assert err.splitlines() == [f"wrote {tmp_path}/e.json", f"wrote {tmp_path}/e.html"]
     data = json.loads((tmp_path / "e.json").read_text())
     assert [gene["gene"] for gene in data["genes"]][:2] == ["depth", "stem"]
     assert {gene["gene"]: gene["best_for_top1"] for gene in data["genes"]}["stem"] == "conv"
     assert data["changes"] == [] and data["quality"][0]["r2"] > 0.8
-    code, out, _ = run("explain", "--storage", url, "--json")
+    code, out, _ = run_command("explain", "--storage", url, "--json")
     assert json.loads(out) == data
 
 
@@ -107,39 +89,39 @@ def test_json_and_page_are_files(run, url: str, tmp_path: Path) -> None:
         (["--html", "e.txt"], 2, "expected a file name that ends in .html"),
     ],
 )
-def test_bad_input_is_one_line(run, url: str, arguments: list[str], code: int, message: str) -> None:
-    found, out, err = run("explain", "--storage", url, *arguments)
+def test_bad_input_is_one_line(run_command, url: str, arguments: list[str], code: int, message: str) -> None:
+    found, out, err = run_command("explain", "--storage", url, *arguments)
     assert (found, out, err.count("\n")) == (code, "", 1)
     assert message in err
 
 
-def test_studies_that_cannot_be_explained_say_why(run, tmp_path: Path) -> None:
+def test_studies_that_cannot_be_explained_say_why(run_command, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/nas.db"
     with contextlib.closing(open_store(url)) as store:
         store.create_search(search_record("macs", study="s"))
-    code, _, err = run("explain", "--storage", url)
+    code, _, err = run_command("explain", "--storage", url)
     assert code == 2 and "Optuna has no study 's' in this database" in err
     (tmp_path / "nas.db").unlink()
     record_study(url, 5)
-    code, _, err = run("explain", "--storage", url)
+    code, _, err = run_command("explain", "--storage", url)
     assert code == 1 and "has 5 finished trials; an explanation needs 10: search on" in err
     with contextlib.closing(open_store(url)) as store, store._writing() as connection:
         connection.execute(sa.update(searches).values(space_hash="f" * 64))
-    code, _, err = run("explain", "--storage", url)
+    code, _, err = run_command("explain", "--storage", url)
     assert code == 2 and "its genes mean something else; explain it with version 0.1.0" in err
 
 
-def test_history_comes_in_every_form(run, url: str, tmp_path: Path) -> None:
-    code, out, _ = run("pareto", "--history", "--storage", url)
+def test_history_comes_in_every_form(run_command, url: str, tmp_path: Path) -> None:
+    code, out, _ = run_command("pareto", "--history", "--storage", url)
     assert code == 0
     assert out.splitlines()[-1].startswith("27 evaluated in 2 min 00 s of device time; no growth in the last ")
-    code, out, _ = run("pareto", "--history", "--storage", url, "--csv")
+    code, out, _ = run_command("pareto", "--history", "--storage", url, "--csv")
     rows = list(csv.DictReader(io.StringIO(out)))
-    code, out, err = run(
+    code, out, err = run_command(
         "pareto", "--history", "--storage", url, "--json", "--plot", str(tmp_path / "h.png"), "--html", str(tmp_path / "h.html")
     )
     assert code == 0
     assert [step["hypervolume"] for step in json.loads(out)["growths"]] == [float(row["hypervolume"]) for row in rows]
     assert err.splitlines() == [f"wrote {tmp_path}/h.png", f"wrote {tmp_path}/h.html"]
     assert (tmp_path / "h.png").read_bytes().startswith(b"\x89PNG") and "architectures evaluated" in (tmp_path / "h.html").read_text()
-    assert run("pareto", "--storage", url)[1].splitlines()[0].startswith("s: ")
+    assert run_command("pareto", "--storage", url)[1].splitlines()[0].startswith("s: ")

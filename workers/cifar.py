@@ -74,10 +74,8 @@ def open_cifar(text: str, kind: str, path: str) -> DataSource:
     """
     archive = ARCHIVES[kind]
     folder = _find_folder(text, archive, path)
-    names = _class_names(text, archive, folder)
-    images, labels = _read_images(text, archive, folder, archive.train)
+    _, images, labels = _training_images(text, archive, folder)
     _read_images(text, archive, folder, (archive.test,))
-    require_classes(text, labels, names, at_least=2)
     train, validation = hold_out(labels, HOLD_OUT)
     mean, std = _pixel_statistics(images[train])
     return DataSource(
@@ -127,9 +125,7 @@ def cifar_images(text: str, kind: str, path: str) -> LabelledImages:
     """
     archive = ARCHIVES[kind]
     folder = _find_folder(text, archive, path)
-    names = _class_names(text, archive, folder)
-    images, labels = _read_images(text, archive, folder, archive.train)
-    require_classes(text, labels, names, at_least=2)
+    names, images, labels = _training_images(text, archive, folder)
     train, validation = hold_out(labels, HOLD_OUT)
     order = np.concatenate([train, validation])
     return LabelledImages(
@@ -141,11 +137,15 @@ def cifar_images(text: str, kind: str, path: str) -> LabelledImages:
     )
 
 
-def _class_names(text: str, archive: _Archive, folder: Path) -> list[str]:
-    names = _read(text, folder / archive.meta).get(archive.names_key)
-    if not isinstance(names, list) or len(names) != archive.num_classes or not all(isinstance(name, bytes) for name in names):
+def _training_images(text: str, archive: _Archive, folder: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Class names, images and labels of the training batches, of every class enough."""
+    found = _read(text, folder / archive.meta).get(archive.names_key)
+    if not isinstance(found, list) or len(found) != archive.num_classes or not all(isinstance(name, bytes) for name in found):
         raise _damaged(text, folder / archive.meta, f"expected {archive.num_classes} names under {archive.names_key.decode()}")
-    return [str(name, "utf-8", "replace") for name in names]
+    names = [str(name, "utf-8", "replace") for name in found]
+    images, labels = _read_images(text, archive, folder, archive.train)
+    require_classes(text, labels, names, at_least=2)
+    return names, images, labels
 
 
 def _find_folder(text: str, archive: _Archive, path: str) -> Path:

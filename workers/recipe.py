@@ -13,7 +13,9 @@ from workers.data_source import DataSource
 
 SCHEDULES = "one_cycle", "inverse_sqrt"
 RUNG_SCHEDULE = "inverse_sqrt"
+"""Of trainings with more than one rung; `benchmarks/rungs.py` chose it."""
 COOLDOWN = 0.3
+"""Share of the steps at the end over which inverse_sqrt goes to zero."""
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)

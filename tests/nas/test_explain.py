@@ -18,7 +18,8 @@ from nas.explain import Explanation, changes_of, explain, held_out
 from nas.explain_report import explanation_json, explanation_text, html_explanation
 from nas.front import FrontKeeper
 from nas.gene_model import GeneModel
-from nas.influence import gene_reports, levels_of
+from nas.influence import gene_reports
+from nas.levels import GeneLevels
 from nas.lineage import lineages
 from nas.records import FrontMember, Gene, Genotype, TrialFacts
 from nas.surrogate import JITTER
@@ -155,7 +156,7 @@ def test_a_study_is_explained(study: tuple[list[TrialFacts], dict[int, Genotype]
 
 def test_changes_without_effect_say_why(study: tuple[list[TrialFacts], dict[int, Genotype], Explanation]) -> None:
     _, genotypes, _ = study
-    rows, target = levels_of(SPACE, list(genotypes.values())), np.arange(30.0)
+    rows, target = GeneLevels(SPACE.genes).rows(list(genotypes.values())), np.arange(30.0)
     shallow = next(genotype for genotype in genotypes.values() if genotype["depth"] == 1 and genotype["width"] == 3)
     model = GeneModel(GENES).fit(rows, target)
     changes = {(change.gene, change.after): change for change in changes_of(Capped(), shallow, model, model, "latency_ms")}

@@ -1,7 +1,5 @@
 """The pages in a browser, without network."""
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,26 +32,6 @@ EXPLANATION = Explanation(
     trial_number=3,
     changes=(Change("depth", 2, 1, None, ("width 3",), -0.02, 0.01, -5.0), Change("kernel", 3, 5, "switched off by another gene")),
 )
-
-
-@pytest.fixture
-def page() -> "Iterator[Page]":
-    """A page that must not complain and must not ask for anything but files."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("needs chromium")
-    from playwright.sync_api import sync_playwright
-
-    problems: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page()
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda message: problems.append(message.text))
-        page.on("request", lambda request: problems.append(request.url) if not request.url.startswith("file:") else None)
-        yield page
-        browser.close()
-    assert problems == []
 
 
 def test_history_marks_the_line_of_a_dot(page: "Page", tmp_path: Path) -> None:

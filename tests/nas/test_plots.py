@@ -1,12 +1,12 @@
 """Pictures of fronts."""
 
 import re
-import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -16,6 +16,9 @@ from nas.errors import InvalidInputError
 from nas.plots import html_front, plot_front
 from nas.records import Front
 from tests.samples import REFERENCE_POINT, TRIALS, latest_front, search_record
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 GREEN = (27, 127, 92)
 
@@ -82,26 +85,12 @@ def test_html_is_one_file_without_network(tmp_path: Path) -> None:
 
 
 @pytest.mark.browser
-def test_html_shows_a_layout_on_pointing(tmp_path: Path) -> None:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("needs chromium")
-    from playwright.sync_api import sync_playwright
-
+def test_html_shows_a_layout_on_pointing(page: "Page", tmp_path: Path) -> None:
     html_front(tmp_path / "front.html", latest_front(), TRIALS, search_record())
-    problems: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page()
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda message: problems.append(message.text))
-        page.on("request", lambda request: problems.append(request.url) if not request.url.startswith("file:") else None)
-        page.goto((tmp_path / "front.html").as_uri())
-        assert page.locator("circle").count() == 5
-        page.locator("circle.knee").hover()
-        assert "trial 2 (knee): top1 0.8000, latency, ms 4" in page.locator("#detail").inner_text()
-        assert "layout <2>" in page.locator("#detail").inner_text()
-        page.locator("tbody tr").nth(2).click()
-        assert "layout <3>" in page.locator("#detail").inner_text()
-        browser.close()
-    assert problems == []
+    page.goto((tmp_path / "front.html").as_uri())
+    assert page.locator("circle").count() == 5
+    page.locator("circle.knee").hover()
+    assert "trial 2 (knee): top1 0.8000, latency, ms 4" in page.locator("#detail").inner_text()
+    assert "layout <2>" in page.locator("#detail").inner_text()
+    page.locator("tbody tr").nth(2).click()
+    assert "layout <3>" in page.locator("#detail").inner_text()

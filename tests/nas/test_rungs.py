@@ -3,16 +3,21 @@
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
+from optuna.distributions import IntDistribution
+from optuna.trial import TrialState
 
+from nas import records
 from nas.front import non_dominated_mask
 from nas.problems import open_problem
-from nas.records import Costs, RungScore, TrialFacts, TrialState
+from nas.records import Costs, Gene, RungScore, TrialFacts
 from nas.rungs import ParetoHalving, crowding_distance, non_dominated_ranks, pareto_order
+from nas.sampler import COST, CURVE, SAMPLERS, EhviSampler, Knowledge
 from nas.simulator import simulate
 
 
-def facts(number: int, state: TrialState, curve: list[float], macs: int) -> TrialFacts:
+def facts(number: int, state: records.TrialState, curve: list[float], macs: int) -> TrialFacts:
     rungs = tuple(RungScore(rung=rung, steps=rung + 1, top1=top1, loss=0.0, duration_s=0.0) for rung, top1 in enumerate(curve))
     return TrialFacts(number, f"{number:064x}", {}, "", Costs(1, macs), 0, state, rungs=rungs)
 
@@ -84,6 +89,38 @@ def test_ranks_equal_those_of_peeling_fronts_off_with_ties() -> None:
 def test_crowding_is_the_gap_to_the_neighbours() -> None:
     loss = np.array([[0.0, 4.0], [1.0, 2.0], [4.0, 0.0]])
     assert crowding_distance(loss).tolist() == [np.inf, 2.0, np.inf]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_bears_stopped_trainings(sampler: str) -> None:
+    run = simulate(open_problem("synthetic", Path("nowhere"), True), sampler, 0, 30, workers=2, rungs=2)
+    states = [trial.state for trial in run.facts]
+    assert states.count("COMPLETE") + states.count("PRUNED") == 30 and states.count("PRUNED") > 5
+
+
+def test_the_sampler_learns_from_stopped_trainings() -> None:
+    genes = (Gene("a", (0, 1, 2, 3), True, ""), Gene("b", (0, 1, 2, 3), True, ""))
+    knowledge = Knowledge(genes, lambda genotype: str(genotype), None, lambda genotype: True)
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=EhviSampler(0, knowledge))
+    distributions = {gene.name: IntDistribution(0, 3) for gene in genes}
+
+    def tell(a: int, b: int, curve: list[float], state: TrialState) -> None:
+        study.enqueue_trial({"a": a, "b": b})
+        trial = study.ask(distributions)
+        trial.set_user_attr(CURVE, curve)
+        trial.set_user_attr(COST, 1.0 + a)
+        study.tell(trial, [curve[-1], 1.0 + a] if state == TrialState.COMPLETE else None, state=state)
+
+    for a, b in [(0, 0), (0, 1), (1, 1), (2, 2), (3, 0)]:
+        tell(a, b, [0.1 * (a + b), 0.2 + 0.1 * (a + b)], TrialState.COMPLETE)
+    tell(3, 3, [0.05], TrialState.PRUNED)
+    sampler = study.sampler
+    assert isinstance(sampler, EhviSampler)
+    trials = [((int(trial.params["a"]), int(trial.params["b"])), trial) for trial in study.get_trials()]
+    seen = sampler._observations(trials)
+    assert seen.rows_ND[-1].tolist() == [3, 3] and seen.sd_N[-1] > 0 and len(seen.sd_N) == 6
+    assert seen.top1_N[-1] == pytest.approx(0.25)
+    assert 5 not in seen.front()
 
 
 @pytest.mark.parametrize("workers", [1, 8])

@@ -65,11 +65,14 @@ def test_weights_of_another_size_are_refused_and_nothing_is_written(
 
 def test_timms_name_of_a_preset_is_understood(tmp_path: Path) -> None:
     file = tmp_path / "convnext.safetensors"
-    safetensors.torch.save_file(create("convnext_tiny").state_dict(), file)
+    published = create("convnext_tiny")
+    safetensors.torch.save_file(published.state_dict(), file)
     folder = import_checkpoint(
         file, "hybrid_convnext_tiny", zoo=tmp_path / "zoo", name="c", onnx=False, overwrite=False, code_version="0", command=""
     )
-    create("hybrid_convnext_tiny").load_state_dict(safetensors.torch.load_file(folder / "model.safetensors"))
+    ours = create("hybrid_convnext_tiny")
+    ours.load_state_dict(safetensors.torch.load_file(folder / "model.safetensors"))
+    assert torch.equal(ours.head.fc.weight, published.head.fc.weight)
 
 
 def test_a_name_in_use_is_refused_before_the_file_is_read(published: Path, tmp_path: Path) -> None:

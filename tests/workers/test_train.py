@@ -21,6 +21,16 @@ CPU = torch.device("cpu")
 RECIPE = Recipe(rungs=(20, 60), batch_size=64, learning_rate=5e-3, warmup=0.2)
 
 
+def test_inverse_square_root_falls_without_a_jump_and_cools_down_to_zero() -> None:
+    recipe = Recipe(rungs=(50, 100), batch_size=1, learning_rate=0.5, warmup=0.2, schedule="inverse_sqrt")
+    rates = [learning_rate(recipe, step) for step in range(101)]
+    assert rates[19] == rates[20] == 0.5
+    assert rates[45] == pytest.approx(0.5 * (20 / 45) ** 0.5)
+    assert rates[85] == pytest.approx(0.5 * (20 / 85) ** 0.5 * 15 / 30)
+    assert rates[100] == 0
+    assert all(later <= earlier for earlier, later in pairwise(rates[20:]))
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
