@@ -76,11 +76,12 @@ class Result:
     complete: int
 
 
-def search(data: str, sampler: str, seed: int, budget: int, rungs: int, keep: float, until: tuple[float, float]) -> Result:
+def search(data: str, sampler: str, seed: int, budget: int, times: int, rungs: int, keep: float, until: tuple[float, float]) -> Result:
     """Search until the budget is used or `until`, a (hypervolume, device-seconds), is reached in either part."""
     source = open_data(data)
     space = make_space("hybrid_layout", "nano", source.image_size, source.in_chans, source.num_classes)
-    recipe = replace(default_recipe(source).with_rungs(rungs), schedule=RUNG_SCHEDULE)
+    short = default_recipe(source)
+    recipe = replace(replace(short, rungs=(times * short.steps,)).with_rungs(rungs), schedule=RUNG_SCHEDULE)
     config = SearchConfig(
         space=space.name, budget=budget, study="halving", storage="", artifacts="", data=data, objectives=("top1", "macs"),
         sampler=sampler, seed=seed, rungs=rungs, keep=keep,
@@ -93,10 +94,11 @@ def search(data: str, sampler: str, seed: int, budget: int, rungs: int, keep: fl
     return Result(run.keeper.hypervolume, evaluator.device_s, len(states), states.count("COMPLETE"))
 
 
-def compare(data: str, sampler: str, seed: int, budget: int, rungs: int, keep: float) -> tuple[Result, Result]:
+def compare(data: str, sampler: str, seed: int, budget: int, times: int, rungs: int, keep: float) -> tuple[Result, Result]:
     """Without rungs, then with."""
-    full = search(data, sampler, seed, budget, 1, keep, (math.inf, math.inf))
-    return full, search(data, sampler, seed, 10 * budget, rungs, keep, (full.hypervolume, full.device_s))
+    full = search(data, sampler, seed, budget, times, 1, keep, (math.inf, math.inf))
+    print(f"seed {seed}: full {full.hypervolume:.4f} after {full.device_s:.0f} s", flush=True)
+    return full, search(data, sampler, seed, 10 * budget, times, rungs, keep, (full.hypervolume, full.device_s))
 
 
 def main() -> None:
@@ -105,16 +107,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, action="append", required=True)
     parser.add_argument("--sampler", default="ehvi")
     parser.add_argument("--budget", type=int, default=200, help="full trainings of the search without rungs")
-    parser.add_argument("--rungs", type=int, default=2)
+    parser.add_argument("--times", type=int, default=2, help="trainings this many times as long as the default recipe's")
+    parser.add_argument("--rungs", type=int, default=3)
     parser.add_argument("--keep", type=float, default=0.5)
     parser.add_argument("--data", default="digits")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
-    print(f"{options.data}, {options.sampler}, {options.budget} full trainings against {options.rungs} rungs that keep {options.keep:g}")
+    print(f"{options.data}, {options.sampler}, trainings {options.times} times as long as the default, {options.budget} of them against "
+          f"{options.rungs} rungs that keep {options.keep:g}")  # fmt: skip
     ratios = []
     with ProcessPoolExecutor(options.processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         jobs = [
-            pool.submit(compare, options.data, options.sampler, seed, options.budget, options.rungs, options.keep) for seed in options.seed
+            pool.submit(compare, options.data, options.sampler, seed, options.budget, options.times, options.rungs, options.keep)
+            for seed in options.seed
         ]
         for seed, job in zip(options.seed, jobs, strict=True):
             full, halved = job.result()
