@@ -76,10 +76,11 @@ def offspring(parents_ND: np.ndarray, num_rows: int, num_levels: np.ndarray, rng
     return children
 
 
-def neighbours(row_D: np.ndarray, num_levels: Sequence[int] | np.ndarray) -> np.ndarray:
-    """(num_neighbours, num_genes): every row that differs from this one in exactly one gene."""
-    genes = np.repeat(np.arange(len(row_D)), np.asarray(num_levels) - 1)
-    levels = np.concatenate([np.delete(np.arange(count), row_D[gene]) for gene, count in enumerate(num_levels)])
-    rows = np.tile(row_D, (len(genes), 1))
-    rows[np.arange(len(genes)), genes] = levels
-    return rows
+def neighbours(rows_ND: np.ndarray, num_levels: np.ndarray) -> np.ndarray:
+    """(num_rows, num_neighbours, num_genes): for each row, every row that differs from it in exactly one gene."""
+    genes = np.repeat(np.arange(len(num_levels)), num_levels - 1)
+    shifts = np.concatenate([np.arange(1, count) for count in num_levels])
+    around = np.repeat(rows_ND[:, None], len(genes), axis=1)
+    each = np.arange(len(genes))
+    around[:, each, genes] = (around[:, each, genes] + shifts) % num_levels[genes]
+    return around

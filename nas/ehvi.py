@@ -6,7 +6,8 @@ expected growth.
 Nothing here knows Optuna: rows are level indices, one per gene.
 """
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 
 import numpy as np
@@ -16,11 +17,13 @@ from nas.levels import Row
 from nas.surrogate import GaussianProcess, GeneEncoder
 
 RANDOM_TRAININGS = 10
-"""Trainings before the surrogate decides."""
+"""Trainings that are begun before the surrogate decides."""
+MIN_FINISHED = 3
+"""Of them that are finished by then; parallel workers would otherwise add more random ones while the first are under way."""
 POPULATION = 500
 """Random architectures whose predicted median top1 and 0.99 quantile of cost are the reference point."""
-NUM_RANDOM, NUM_CHILDREN = 200, 600
-NUM_CLIMBS, MAX_CLIMB = 6, 20
+NUM_RANDOM, NUM_CHILDREN = 100, 400
+NUM_CLIMBS, MAX_CLIMB = 3, 20
 """How many of the best candidates are improved gene by gene, and for how many steps at most."""
 MAX_ROWS = 400
 """Observations that the surrogate learns from; of more, those nearest to the front and a random quarter."""
@@ -58,6 +61,7 @@ class EhviSearcher:
         log_cost: Callable[[Row], float] | None,
         max_log_cost: float = np.inf,
         reference_point: tuple[float, float] | None = None,
+        canonical: Callable[[np.ndarray], np.ndarray] = np.copy,
     ) -> None:
         """Begin with no knowledge.
 
@@ -67,27 +71,40 @@ class EhviSearcher:
             log_cost: ln cost of a row before it is trained; None when only training tells.
             max_log_cost: hard limit; what lies above adds nothing.
             reference_point: (top1, ln cost); None takes the predicted median top1 and 0.99 quantile of cost of random rows.
+            canonical: (num_rows, num_genes) -> the same architectures with genes of no influence at their first level.
         """
         self._num_levels = np.asarray(num_levels)
         encoder = GeneEncoder.of(num_levels, ordered)
         self._top1, self._cost = GaussianProcess(encoder), GaussianProcess(encoder)
         self._log_cost, self._max_log_cost, self._given_reference = log_cost, max_log_cost, reference_point
+        self._canonical = canonical
         self._costs: dict[Row, float] = {}
         self._fitted_rows = 0
 
-    def propose(self, seen: Observations, pending_ND: np.ndarray, excluded: Callable[[Row], bool], rng: np.random.Generator) -> Row:
+    def propose(
+        self,
+        seen: Observations,
+        pending_ND: np.ndarray,
+        repair: Callable[[Row], Row],
+        excluded: Callable[[Row], bool],
+        rng: np.random.Generator,
+    ) -> Row:
         """The next row to train.
 
         Args:
             seen: what was trained.
             pending_ND: (num_pending, num_genes) rows in training; they count as if they gave what is predicted.
-            excluded: whether a row must not be proposed (trained, failed, in training, over a limit).
+            repair: the nearest valid row.
+            excluded: whether a row must not be proposed (invalid, trained, failed, in training, over a limit).
 
         Returns:
             A row that is not excluded, unless nearly every row is.
         """
-        if np.count_nonzero(seen.sd_N == 0) < RANDOM_TRAININGS:
-            return _first_allowed(random_rows(POPULATION, self._num_levels, rng), excluded)
+        finished = np.count_nonzero(seen.sd_N == 0)
+        if finished < MIN_FINISHED or finished + len(pending_ND) < RANDOM_TRAININGS:
+            rows = (repair(_row(row)) for row in random_rows(POPULATION, self._num_levels, rng))
+            first = next(rows)
+            return next((row for row in itertools.chain([first], rows) if not excluded(row)), first)
         chosen = seen if len(seen.rows_ND) <= MAX_ROWS else _informative(seen, rng)
         self._fit(chosen, len(seen.rows_ND))
         reference_point = self._reference_point(rng)
@@ -101,26 +118,32 @@ class EhviSearcher:
             return expected_improvement(mean, sd, log_cost, front, reference_point)
 
         children = offspring(known.rows_ND[members], NUM_CHILDREN, self._num_levels, rng)
-        candidates = np.unique(np.vstack([random_rows(NUM_RANDOM, self._num_levels, rng), children]), axis=0)
+        rows = np.vstack([random_rows(NUM_RANDOM, self._num_levels, rng), children])
+        candidates = np.unique(self._canonical(rows), axis=0)
         return self._climbed(candidates, score, excluded)
 
     def _climbed(self, candidates: np.ndarray, score: Callable[[np.ndarray], np.ndarray], excluded: Callable[[Row], bool]) -> Row:
-        scores = score(candidates)
-        order = np.argsort(-scores, kind="stable")
-        best: tuple[float, Row] | None = None
-        starts = [candidates[i] for i in order if not excluded(tuple(candidates[i].tolist()))][:NUM_CLIMBS]
-        for start in starts:
-            row, value = start, float(score(start[None])[0])
-            for _ in range(MAX_CLIMB):
-                around = neighbours(row, self._num_levels)
-                values = score(around)
-                step = next((i for i in np.argsort(-values, kind="stable") if not excluded(tuple(around[i].tolist()))), None)
-                if step is None or values[step] <= value:
-                    break
-                row, value = around[step], float(values[step])
-            if best is None or value > best[0]:
-                best = value, tuple(row.tolist())
-        return best[1] if best is not None else tuple(candidates[0].tolist())
+        """The best end of climbs from the best candidates. All climbs take a step at a time together, so that `score` sees many rows."""
+        values = score(candidates)
+        starts = list(itertools.islice(_allowed(candidates, values, excluded), NUM_CLIMBS))
+        if not starts:
+            return _row(candidates[0])
+        climbs = {_row(candidates[i]): float(values[i]) for i in starts}
+        best, climbing = dict(climbs), climbs
+        for _ in range(MAX_CLIMB):
+            around = neighbours(np.array(list(climbing)), self._num_levels)
+            rows_ND = self._canonical(around.reshape(-1, around.shape[-1]))
+            around, values = rows_ND.reshape(around.shape), score(rows_ND).reshape(around.shape[:2])
+            steps: dict[Row, float] = {}
+            for value, rows, row_values in zip(climbing.values(), around, values, strict=True):
+                step = next(_allowed(rows, row_values, excluded), None)
+                if step is not None and row_values[step] > value:
+                    steps[_row(rows[step])] = float(row_values[step])
+            climbing = {row: value for row, value in steps.items() if row not in best}
+            best |= climbing
+            if not climbing:
+                break
+        return max(best, key=best.__getitem__)
 
     def _fit(self, seen: Observations, num_trained: int) -> None:
         """Refit the hyperparameters whenever the record has grown by a fiftieth; condition on every row each time."""
@@ -145,7 +168,7 @@ class EhviSearcher:
         """The typical random architecture's top1, and about the largest cost: the part of the plane where a front is of use."""
         if self._given_reference is not None:
             return self._given_reference[0], min(self._given_reference[1], self._max_log_cost)
-        population = random_rows(POPULATION, self._num_levels, rng)
+        population = self._canonical(random_rows(POPULATION, self._num_levels, rng))
         log_cost = self._log_costs(population)
         mean, _ = self._top1.predict(population, log_cost)
         return float(np.median(mean)), min(float(np.quantile(log_cost, 0.99)), self._max_log_cost)
@@ -174,6 +197,10 @@ def _informative(seen: Observations, rng: np.random.Generator) -> Observations:
     return seen[keep]
 
 
-def _first_allowed(rows_ND: np.ndarray, excluded: Callable[[Row], bool]) -> Row:
-    rows = [tuple(row) for row in rows_ND.tolist()]
-    return next((row for row in rows if not excluded(row)), rows[0])
+def _allowed(rows_ND: np.ndarray, values_N: np.ndarray, excluded: Callable[[Row], bool]) -> Iterator[int]:
+    """Indices of the rows that are not excluded, by falling value."""
+    return (int(i) for i in np.argsort(-values_N, kind="stable") if not excluded(_row(rows_ND[i])))
+
+
+def _row(row_D: np.ndarray) -> Row:
+    return tuple(row_D.tolist())

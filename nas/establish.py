@@ -70,7 +70,8 @@ def knowledge_of(space: SearchSpace, config: SearchConfig, reference_point: tupl
 
     return Knowledge(
         genes=space.genes,
-        identity=lambda genotype: space.architecture(space.repair(genotype)).arch_hash,
+        repair=space.repair,
+        identity=lambda genotype: space.architecture(genotype).arch_hash,
         cost=None if objective == "latency_ms" else lambda genotype: float(getattr(costs(genotype), objective)),
         feasible=feasible if {"param_count", "macs"} & set(limits) else lambda genotype: True,
         max_cost=limits.get(objective, math.inf),

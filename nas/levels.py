@@ -15,6 +15,13 @@ class GeneLevels:
     def __init__(self, genes: Sequence[Gene]) -> None:
         self._genes = genes
         self._levels = [{value: level for level, value in enumerate(gene.values)} for gene in genes]
+        column = {gene.name: position for position, gene in enumerate(genes)}
+        self._conditions = [
+            [(column[name], np.isin(np.arange(len(genes[column[name]].values)), [self._levels[column[name]][value] for value in values]))
+             for name, values in gene.only_if]
+            for gene in genes
+        ]  # fmt: skip
+        """Per gene: (column of another gene, (num_levels,) bool whether that level switches this gene on)."""
 
     def row(self, genotype: Mapping[str, Value]) -> Row:
         return tuple(levels[genotype[gene.name]] for gene, levels in zip(self._genes, self._levels, strict=True))
@@ -29,3 +36,11 @@ class GeneLevels:
 
     def genotype(self, row: Sequence[int] | np.ndarray) -> Genotype:
         return {gene.name: gene.values[level] for gene, level in zip(self._genes, row, strict=True)}
+
+    def canonical(self, rows_ND: np.ndarray) -> np.ndarray:
+        """(num_rows, num_genes): the same architectures, with every gene that has no influence at its first level."""
+        canonical = rows_ND.copy()
+        for gene, conditions in enumerate(self._conditions):
+            for other, switches_on in conditions:
+                canonical[~switches_on[rows_ND[:, other]], gene] = 0
+        return canonical

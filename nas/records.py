@@ -37,6 +37,8 @@ class Gene:
     """True when neighbouring values are similar (depth, width, kernel)."""
     meaning: str
     """One line for `launch.py spaces`."""
+    only_if: tuple[tuple[str, tuple[Value, ...]], ...] = ()
+    """(other gene, values): this gene has no influence unless each other gene has one of its values."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,10 @@ class Knowledge:
     """What a sampler may know of a space before anything is trained."""
 
     genes: tuple[Gene, ...]
+    repair: Callable[[Genotype], Genotype]
+    """The nearest valid genotype."""
     identity: Callable[[Genotype], str]
-    """The same for genotypes of the same architecture."""
+    """Of a valid genotype: the same for all of the same architecture."""
     cost: Callable[[Genotype], float] | None
     """The cost objective before training; None when it must be measured."""
     feasible: Callable[[Genotype], bool]
@@ -58,8 +60,9 @@ class EhviSampler(BaseSampler):
             log_cost,
             math.log(knowledge.max_cost),
             None if reference is None else (reference[0], math.log(reference[1])),
+            self._levels.canonical,
         )
-        self._identities: dict[Row, str] = {}
+        self._repaired: dict[Row, tuple[Row, str]] = {}
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Nothing: the distributions come with the ask."""
@@ -87,15 +90,18 @@ class EhviSampler(BaseSampler):
     def _propose(self, trials: Sequence[FrozenTrial]) -> Row:
         outcomes: dict[str, tuple[Row, FrozenTrial]] = {}
         for trial in trials:
-            row = self._levels.row(trial.params)
-            outcomes.setdefault(self._identity(row), (row, trial))
+            row, identity = self._repair(self._levels.row(trial.params))
+            outcomes.setdefault(identity, (row, trial))
         running = [row for row, trial in outcomes.values() if trial.state == TrialState.RUNNING]
 
         def excluded(row: Row) -> bool:
-            return self._identity(row) in outcomes or not self._knowledge.feasible(self._levels.genotype(row))
+            repaired, identity = self._repair(row)
+            # What is not valid would become another architecture than the surrogate judged.
+            return repaired != row or identity in outcomes or not self._knowledge.feasible(self._levels.genotype(row))
 
         with one_thread():
-            return self._searcher.propose(self._observations(list(outcomes.values())), self._levels.matrix(running), excluded, self._rng)
+            seen, pending = self._observations(list(outcomes.values())), self._levels.matrix(running)
+            return self._searcher.propose(seen, pending, lambda row: self._repair(row)[0], excluded, self._rng)
 
     def _observations(self, outcomes: Sequence[tuple[Row, FrozenTrial]]) -> Observations:
         """What finished trainings gave and what stopped ones are expected to have given."""
@@ -109,10 +115,13 @@ class EhviSampler(BaseSampler):
         seen = Observations(rows, top1, np.log(cost), np.concatenate([np.zeros(len(complete)), np.maximum(sd, MIN_SD)]))
         return seen[np.isfinite(top1)]
 
-    def _identity(self, row: Row) -> str:
-        if row not in self._identities:
-            self._identities[row] = self._knowledge.identity(self._levels.genotype(row))
-        return self._identities[row]
+    def _repair(self, row: Row) -> tuple[Row, str]:
+        """Canonical row of the nearest valid genotype, and its identity."""
+        if row not in self._repaired:
+            genotype = self._knowledge.repair(self._levels.genotype(row))
+            canonical = self._levels.canonical(self._levels.rows([genotype]))[0]
+            self._repaired[row] = tuple(canonical.tolist()), self._knowledge.identity(genotype)
+        return self._repaired[row]
 
 
 # NSGA-II's default population of 50 makes a quarter of a 200-trial budget random; 20 is what a small budget bears.

@@ -139,23 +139,34 @@ class HybridLayout:
 
 
 def _genes(scale: Scale, stages: range) -> tuple[Gene, ...]:
+    patterns = ("conv", "attention", "alternate", "every_k", "tail_t", "head_t", "fused_serial", "fused_parallel")
+    segments = ("1-3", "1-3-5", "1-3-7", "1-5-7", "3-5-7", "1-3-5-7", "1-3-5-7-9")
+    attentions = names(ATTENTION)
     genes = [Gene("stem", ("conv", "patchify", "overlap"), False, "stem and the frame that goes with it: downsampling, norms, positions")]
     for number in stages:
         stage = f"stage{number}_"
-        patterns = ("conv", "attention", "alternate", "every_k", "tail_t", "head_t", "fused_serial", "fused_parallel")
-        segments = ("1-3", "1-3-5", "1-3-7", "1-5-7", "3-5-7", "1-3-5-7", "1-3-5-7-9")
+        pattern, attention = f"{stage}pattern", f"{stage}attention"
+        counts = (pattern, ("every_k", "tail_t", "head_t"))
+        convolves = (pattern, tuple(name for name in patterns if name != "attention"))
+        attends = (pattern, tuple(name for name in patterns if name != "conv"))
         genes += [
             Gene(f"{stage}depth", scale.depths[number - 1], True, "number of blocks"),
             Gene(f"{stage}width", scale.widths[number - 1], True, "channels"),
-            Gene(f"{stage}pattern", patterns, False, "where attention stands among convolutions"),
-            Gene(f"{stage}period", (1, 2, 3, 4), True, "k of every_k; t of tail_t and head_t"),
-            Gene(f"{stage}attention", names(ATTENTION), False, "the attention"),
-            Gene(f"{stage}group_sizes", segments, True, "aggregator kernel per attended segment of group_mix, by size"),
-            Gene(f"{stage}conv", names(CONV), False, "the convolution"),
-            Gene(f"{stage}kernel", (3, 5, 7), True, "kernel of the convolution"),
+            Gene(pattern, patterns, False, "where attention stands among convolutions"),
+            Gene(f"{stage}period", (1, 2, 3, 4), True, "k of every_k; t of tail_t and head_t", (counts,)),
+            Gene(attention, attentions, False, "the attention", (attends,)),
+            Gene(
+                f"{stage}group_sizes", segments, True, "aggregator kernel per attended segment of group_mix, by size",
+                (attends, (attention, ("group_mix",))),
+            ),
+            Gene(f"{stage}conv", names(CONV), False, "the convolution", (convolves,)),
+            Gene(f"{stage}kernel", (3, 5, 7), True, "kernel of the convolution", (convolves,)),
             Gene(f"{stage}ratio", scale.ratios, True, "expansion of convolution block and feed-forward"),
-            Gene(f"{stage}head_dim", scale.head_dims, True, "channels per head"),
-        ]
+            Gene(
+                f"{stage}head_dim", scale.head_dims, True, "channels per head",
+                (attends, (attention, tuple(name for name in attentions if has_heads(name)))),
+            ),
+        ]  # fmt: skip
     return tuple(genes)
 
 

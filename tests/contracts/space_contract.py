@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nas.errors import InvalidInputError
+from nas.levels import GeneLevels
 from nas.protocols import SearchSpace
 from nas.records import Genotype
 from search_spaces.architecture import Architecture
@@ -43,6 +44,18 @@ class SpaceContract:
             assert {type(value) for value in gene.values} <= {str, int}, gene
             assert gene.meaning
         assert space.num_genotypes == np.prod([len(gene.values) for gene in space.genes], dtype=object)
+
+    def test_a_gene_has_influence_only_where_it_says_so(self, space: SearchSpace) -> None:
+        by_name = {gene.name: gene for gene in space.genes}
+        assert {name for gene in space.genes for name, _ in gene.only_if} <= set(by_name)
+        levels = GeneLevels(space.genes)
+        for genotype in raw_genotypes(space, 10 * SAMPLES):
+            valid = space.repair(genotype)
+            row = levels.canonical(levels.rows([valid]))
+            canonical = levels.genotype(row[0].tolist())
+            assert space.repair(canonical) == canonical
+            assert space.architecture(canonical).arch_hash == space.architecture(valid).arch_hash, changed_genes(valid, canonical)
+            assert np.array_equal(levels.canonical(row), row)
 
     def test_samples_are_valid_and_have_the_genes_in_order(self, space: SearchSpace) -> None:
         rng = np.random.default_rng(0)

@@ -100,7 +100,7 @@ def test_every_sampler_bears_stopped_trainings(sampler: str) -> None:
 
 def test_the_sampler_learns_from_stopped_trainings() -> None:
     genes = (Gene("a", (0, 1, 2, 3), True, ""), Gene("b", (0, 1, 2, 3), True, ""))
-    knowledge = Knowledge(genes, lambda genotype: str(genotype), None, lambda genotype: True)
+    knowledge = Knowledge(genes, dict, lambda genotype: str(genotype), None, lambda genotype: True)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=EhviSampler(0, knowledge))
     distributions = {gene.name: IntDistribution(0, 3) for gene in genes}
 
