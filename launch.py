@@ -39,6 +39,7 @@ from nas.establish import Identity, already_done, check_study, establish
 from nas.history import history_csv, history_json, history_of, history_text
 from nas.ownership import Ownership, owned
 from nas.picks import EXPECTED, pick_study, pick_trial
+from nas.problems import PROBLEMS, open_problem
 from nas.progress import Progress
 from nas.protocols import SearchSpace
 from nas.records import SearchRecord, TrialFacts
@@ -339,6 +340,43 @@ def pareto(
                 click.echo(f"wrote {file}", err=True)
     if not (json_file or csv_file or plot_file or html_file):
         click.echo(history_text(past, search) if history else report.front_text(front, facts, search))
+
+
+@cli.command("bench")
+@click.option("--problem", required=True, help=f"{', '.join(PROBLEMS)}; synthetic needs no data.")
+@click.option(
+    "--data", "folder", default="tabular", show_default=True, type=click.Path(file_okay=False, path_type=Path), help="Its folder."
+)
+@click.option("--sampler", "samplers", multiple=True, help=f"{', '.join(SAMPLERS)}; repeat it, all by default.")
+@click.option("--cost", default="known", show_default=True, help="known before training, or modelled from what was trained.")
+@click.option("--seeds", default=20, show_default=True, help="Searches of each sampler.")
+@click.option("--budget", default=200, show_default=True, help="Distinct architectures in each.")
+@click.option("--workers", default=1, show_default=True, help="Simulated workers, asynchronous.")
+@click.option("--failures", default=0.0, show_default=True, help="Share of the evaluations that fail, half of them with their worker.")
+@click.option("--rungs", default=1, show_default=True, help="Scores in each training; at all but the last, the worse half is stopped.")
+@click.option("--no-replay", is_flag=True, help="Train repeats again, instead of answering them from the record.")
+@click.option("--json", "json_file", is_flag=False, flag_value="-", help="Give it as JSON, to a file or without one to the output.")
+def bench_samplers(
+    problem: str, folder: Path, samplers: tuple[str, ...], cost: str, failures: float, no_replay: bool, json_file: str | None, **counts: int
+) -> None:
+    """Compare samplers on recorded results, with simulated workers; a search uses the same loop."""
+    from nas.bench import Conditions, bench, bench_json, bench_text
+
+    if cost not in ("known", "modelled"):
+        raise InvalidInputError(f"--cost is {cost!r}; expected known or modelled")
+    conditions = Conditions(failure_rate=failures, replay=not no_replay, **counts)
+    chosen = list(dict.fromkeys(samplers or SAMPLERS))
+    for sampler in chosen:
+        check_sampler(sampler)
+    recorded = open_problem(problem, folder, cost == "known")
+    results = []
+    for number, sampler in enumerate(chosen, 1):
+        results.append(bench(recorded, sampler, conditions))
+        click.echo(f"{sampler}: done, {number} of {len(chosen)}", err=True)
+    if json_file is not None:
+        _give(json_file, bench_json(results, conditions), ".json")
+    else:
+        click.echo(bench_text(results, conditions))
 
 
 @cli.command()

@@ -1,7 +1,5 @@
 """What a training is expected to add to the front, and which candidates are looked at."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from scipy.special import ndtr
 

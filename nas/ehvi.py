@@ -102,9 +102,8 @@ class EhviSearcher:
         """
         finished = np.count_nonzero(seen.sd_N == 0)
         if finished < MIN_FINISHED or finished + len(pending_ND) < RANDOM_TRAININGS:
-            rows = (repair(_row(row)) for row in random_rows(POPULATION, self._num_levels, rng))
-            first = next(rows)
-            return next((row for row in itertools.chain([first], rows) if not excluded(row)), first)
+            sampled = random_rows(POPULATION, self._num_levels, rng)
+            return next((row for row in map(repair, map(_row, sampled)) if not excluded(row)), repair(_row(sampled[0])))
         chosen = seen if len(seen.rows_ND) <= MAX_ROWS else _informative(seen, rng)
         self._fit(chosen, len(seen.rows_ND))
         reference_point = self._reference_point(rng)

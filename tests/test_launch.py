@@ -1,5 +1,6 @@
 """The command line without a search: what bad input and read commands give."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,6 +50,11 @@ def run(
         (["export"], "there is no database"),
         (["dashboard"], "there is no database"),
         (["spaces", "--scale", "huge"], "unknown scale 'huge'"),
+        (["bench", "--problem", "micro"], "unknown problem 'micro'"),
+        (["bench", "--problem", "macro", "--data", "nowhere"], "the data of problem 'macro' cannot be read in nowhere"),
+        (["bench", "--problem", "synthetic", "--sampler", "best"], "unknown sampler 'best'"),
+        (["bench", "--problem", "synthetic", "--cost", "guessed"], "--cost is 'guessed'; expected known or modelled"),
+        (["bench", "--problem", "synthetic", "--failures", "0.9"], "--failures is 0.9; expected a share from 0 to 0.4"),
         (["no-such-command"], "No such command"),
     ],
 )
@@ -115,3 +121,13 @@ def test_help_without_arguments(run) -> None:
     code, out, _ = run()
     assert code == 0
     assert "--space" in out and "pareto" in out
+
+
+def test_samplers_are_compared_on_a_problem_that_needs_no_data(run) -> None:
+    arguments = ["bench", "--problem", "synthetic", "--seeds", "2", "--budget", "30", "--sampler", "random", "--sampler", "ehvi"]
+    code, out, _ = run(*arguments)
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["sampler", "random", "ehvi"]
+    code, out, _ = run(*arguments, "--workers", "4", "--json")
+    values = json.loads(out)
+    assert (code, values["workers"], [result["distinct"] for result in values["results"]]) == (0, 4, [30.0, 30.0])
