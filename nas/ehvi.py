@@ -9,6 +9,7 @@ Nothing here knows Optuna: rows are level indices, one per gene.
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -51,6 +52,16 @@ class Observations:
         return members
 
 
+class Surrogate(Protocol):
+    """Regression over rows and one numeric feature, with uncertainty; see GaussianProcess for shapes and meaning."""
+
+    def fit(
+        self, levels_ND: np.ndarray, feature_N: np.ndarray, target_N: np.ndarray, max_iterations: int, sd_N: np.ndarray | float = 0.0
+    ) -> None: ...
+
+    def predict(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
+
+
 class EhviSearcher:
     """Holds the surrogates between asks. Deterministic given its random generator."""
 
@@ -62,6 +73,7 @@ class EhviSearcher:
         max_log_cost: float = np.inf,
         reference_point: tuple[float, float] | None = None,
         canonical: Callable[[np.ndarray], np.ndarray] = np.copy,
+        surrogate: Callable[[GeneEncoder], Surrogate] = GaussianProcess,
     ) -> None:
         """Begin with no knowledge.
 
@@ -72,10 +84,11 @@ class EhviSearcher:
             max_log_cost: hard limit; what lies above adds nothing.
             reference_point: (top1, ln cost); None takes the predicted median top1 and 0.99 quantile of cost of random rows.
             canonical: (num_rows, num_genes) -> the same architectures with genes of no influence at their first level.
+            surrogate: makes an unfitted model.
         """
         self._num_levels = np.asarray(num_levels)
         encoder = GeneEncoder.of(num_levels, ordered)
-        self._top1, self._cost = GaussianProcess(encoder), GaussianProcess(encoder)
+        self._top1, self._cost = surrogate(encoder), surrogate(encoder)
         self._log_cost, self._max_log_cost, self._given_reference = log_cost, max_log_cost, reference_point
         self._canonical = canonical
         self._costs: dict[Row, float] = {}

@@ -12,10 +12,11 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.curves import extrapolate
-from nas.ehvi import EhviSearcher, Observations
+from nas.ehvi import EhviSearcher, Observations, Surrogate
 from nas.errors import InvalidInputError
 from nas.levels import GeneLevels, Row
 from nas.records import Gene, Genotype
+from nas.surrogate import GaussianProcess, GeneEncoder
 from nas.threads import one_thread
 
 CURVE, COST = "curve", "cost"
@@ -46,7 +47,7 @@ class Knowledge:
 class EhviSampler(BaseSampler):
     """Expected hypervolume improvement at known or modelled cost; see nas/ehvi.py. For studies of (top1 maximised, cost minimised)."""
 
-    def __init__(self, seed: int, knowledge: Knowledge) -> None:
+    def __init__(self, seed: int, knowledge: Knowledge, surrogate: Callable[[GeneEncoder], Surrogate] = GaussianProcess) -> None:
         self._rng = np.random.default_rng(seed)
         self._knowledge = knowledge
         genes = knowledge.genes
@@ -61,6 +62,7 @@ class EhviSampler(BaseSampler):
             math.log(knowledge.max_cost),
             None if reference is None else (reference[0], math.log(reference[1])),
             self._levels.canonical,
+            surrogate,
         )
         self._repaired: dict[Row, tuple[Row, str]] = {}
 
