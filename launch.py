@@ -32,7 +32,7 @@ from db.engine import engine_kwargs, parse_url, redact_url
 from db.errors import again_after_races
 from db.store import SqlStore, open_store
 from nas import report
-from nas.config import COST_OBJECTIVES, WARM_STARTS, SearchConfig
+from nas.config import COST_OBJECTIVES, SearchConfig
 from nas.dashboard import drawings_folder, make_drawings_folder, serve
 from nas.errors import InvalidInputError, NasError
 from nas.establish import Identity, already_done, check_study, establish
@@ -100,7 +100,7 @@ artifacts_option = click.option("--artifacts", help="Folder of weights and drawi
 @click.option("--patience", type=int, help="Stop when this many evaluations in a row added nothing to the hypervolume.")
 @click.option("--trial-timeout-s", default=3600.0, show_default=True, help="Replace a worker that makes no progress for this long.")
 @click.option(
-    "--warm-start", default="presets", show_default=True, help=f"{' or '.join(WARM_STARTS)}: begin with published layouts or not."
+    "--warm-start", default="presets", show_default=True, help="presets: published layouts; study:NAME: what that one found; none."
 )
 @click.option("--ray-address", help="Running Ray cluster to use; a local one is started by default.")
 @click.option("--quiet", is_flag=True, help="Print errors and the end only.")

@@ -7,6 +7,8 @@ from nas.records import JSON, Objectives
 
 COST_OBJECTIVES = ("latency_ms", "macs", "param_count")
 WARM_STARTS = ("presets", "none")
+EARLIER_STUDY = "study:"
+"""Before the name of a study to begin with."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -56,7 +58,7 @@ class SearchConfig:
     trial_timeout_s: float = 3600.0
     """A job without progress for this long has its worker replaced."""
     warm_start: str = "presets"
-    """presets: begin with published layouts; none: begin with the sampler."""
+    """presets: begin with published layouts; none: begin with the sampler; study:NAME: begin with the front of an earlier study."""
     ray_address: str | None = None
     """Address of a running Ray cluster; None starts a local one."""
 
@@ -76,8 +78,10 @@ class SearchConfig:
                 f"--objectives is {','.join(self.objectives)!r}; expected top1 and one cost: "
                 + " or ".join(f"top1,{cost}" for cost in COST_OBJECTIVES)
             )
-        if self.warm_start not in WARM_STARTS:
-            raise InvalidInputError(f"--warm-start is {self.warm_start!r}; expected one of {', '.join(WARM_STARTS)}")
+        if self.warm_start not in WARM_STARTS and not self.warm_start.startswith(EARLIER_STUDY):
+            raise InvalidInputError(f"--warm-start is {self.warm_start!r}; expected {', '.join(WARM_STARTS)} or {EARLIER_STUDY}NAME")
+        if self.warm_start == f"{EARLIER_STUDY}{self.study}":
+            raise InvalidInputError(f"--warm-start names the study {self.study!r} itself, which continues anyway; expected an earlier one")
         for option in ("max_latency_ms", "max_params", "max_macs", "max_hours", "trial_timeout_s"):
             value = getattr(self, option)
             if value is not None and not 0 < value < float("inf"):

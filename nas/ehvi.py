@@ -9,13 +9,12 @@ Nothing here knows Optuna: rows are level indices, one per gene.
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass
-from typing import Protocol
 
 import numpy as np
 
 from nas.acquisition import expected_improvement, front_rows, neighbours, offspring, random_rows
 from nas.levels import Row
-from nas.surrogate import GaussianProcess, GeneEncoder
+from nas.surrogate import GaussianProcess, GeneEncoder, Surrogate
 
 RANDOM_TRAININGS = 10
 """Trainings that are begun before the surrogate decides."""
@@ -52,16 +51,6 @@ class Observations:
         return members
 
 
-class Surrogate(Protocol):
-    """Regression over rows and one numeric feature, with uncertainty; see GaussianProcess for shapes and meaning."""
-
-    def fit(
-        self, levels_ND: np.ndarray, feature_N: np.ndarray, target_N: np.ndarray, max_iterations: int, sd_N: np.ndarray | float = 0.0
-    ) -> None: ...
-
-    def predict(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
-
-
 class EhviSearcher:
     """Holds the surrogates between asks. Deterministic given its random generator."""
 
@@ -74,6 +63,7 @@ class EhviSearcher:
         reference_point: tuple[float, float] | None = None,
         canonical: Callable[[np.ndarray], np.ndarray] = np.copy,
         surrogate: Callable[[GeneEncoder], Surrogate] = GaussianProcess,
+        num_random: int = RANDOM_TRAININGS,
     ) -> None:
         """Begin with no knowledge.
 
@@ -84,11 +74,13 @@ class EhviSearcher:
             max_log_cost: hard limit; what lies above adds nothing.
             reference_point: (top1, ln cost); None takes the predicted median top1 and 0.99 quantile of cost of random rows.
             canonical: (num_rows, num_genes) -> the same architectures with genes of no influence at their first level.
-            surrogate: makes an unfitted model.
+            surrogate: makes an unfitted model of top1.
+            num_random: trainings that are begun before the surrogate decides.
         """
         self._num_levels = np.asarray(num_levels)
         encoder = GeneEncoder.of(num_levels, ordered)
-        self._top1, self._cost = surrogate(encoder), surrogate(encoder)
+        self._top1, self._cost = surrogate(encoder), GaussianProcess(encoder)
+        self._num_random = num_random
         self._log_cost, self._max_log_cost, self._given_reference = log_cost, max_log_cost, reference_point
         self._canonical = canonical
         self._costs: dict[Row, float] = {}
@@ -114,7 +106,7 @@ class EhviSearcher:
             A row that is not excluded, unless nearly every row is.
         """
         finished = np.count_nonzero(seen.sd_N == 0)
-        if finished < MIN_FINISHED or finished + len(pending_ND) < RANDOM_TRAININGS:
+        if finished < MIN_FINISHED or finished + len(pending_ND) < self._num_random:
             sampled = random_rows(POPULATION, self._num_levels, rng)
             return next((row for row in map(repair, map(_row, sampled)) if not excluded(row)), repair(_row(sampled[0])))
         chosen = seen if len(seen.rows_ND) <= MAX_ROWS else _informative(seen, rng)

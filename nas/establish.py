@@ -22,6 +22,7 @@ from nas.records import JSON, Costs, Genotype, SearchRecord, TrialFacts, cost_of
 from nas.sampler import Knowledge
 from nas.search import Outcome, out_of_patience
 from nas.study import SearchStudy, Storage, has_study
+from nas.warm_start import earlier_study
 
 # What stays as it was when the study was created, causes before what follows from them; the reference point is taken from the record.
 _FIXED = ("space", "data", "objectives", "space_hash", "data_fingerprint", "recipe", "target", "limits", "seed")
@@ -58,7 +59,12 @@ class Established:
     """What the search will do and cost, for people."""
 
 
-def knowledge_of(space: SearchSpace, config: SearchConfig, reference_point: tuple[float, float] | None = None) -> Knowledge:
+def knowledge_of(
+    space: SearchSpace,
+    config: SearchConfig,
+    reference_point: tuple[float, float] | None = None,
+    earlier: tuple[tuple[Genotype, float], ...] = (),
+) -> Knowledge:
     """What the sampler may know: canonical forms, and costs and limits that need no measurement."""
     objective, limits = config.cost_objective, config.limits
 
@@ -76,6 +82,7 @@ def knowledge_of(space: SearchSpace, config: SearchConfig, reference_point: tupl
         feasible=feasible if {"param_count", "macs"} & set(limits) else lambda genotype: True,
         max_cost=limits.get(objective, math.inf),
         reference_point=reference_point,
+        earlier=earlier,
     )
 
 
@@ -90,9 +97,11 @@ def check_study(store: Store, storage: Storage | None, config: SearchConfig, spa
 
     Raises:
         StudyMismatchError: if it differs in something that is fixed; the message names the first difference.
-        InvalidInputError: if Optuna has a study of that name that is not ours.
+        InvalidInputError: if Optuna has a study of that name that is not ours, or the study of a warm start cannot be used.
     """
     recorded = store.search(config.study)
+    if storage is not None:
+        earlier_study(config, space, store, storage)
     if recorded is not None:
         _require_equal(recorded, _record(config, space, identity, recorded.reference_point, identity.target))
     elif storage is not None and has_study(storage, config.study):
@@ -152,12 +161,13 @@ def establish(
     else:
         record = recorded
         evaluation_s = _mean_duration(facts) or evaluator.calibrate(space.slowest().to_spec(), _typical_spec(space)).evaluation_s
-    knowledge = knowledge_of(space, config, record.reference_point)
+    earlier = earlier_study(config, space, store, storage)
+    knowledge = knowledge_of(space, config, record.reference_point, earlier.scores)
     study = SearchStudy(storage, config.study, config.objectives, knowledge, config.sampler, config.seed)
     waiting = study.reconcile(facts)
     known = {trial.arch_hash: trial for trial in facts.values()}
-    presets = space.presets().values() if config.warm_start == "presets" else ()
-    starters = [genotype for genotype in presets if space.architecture(genotype).arch_hash not in known]
+    first = space.presets().values() if config.warm_start == "presets" else earlier.front
+    starters = [genotype for genotype in first if space.architecture(genotype).arch_hash not in known]
     proposer = Proposer(space, study, config.limits, known, config.seed, sampling, waiting, starters)
     stalled = history_of(facts.values(), config.cost_objective, record.reference_point).stalled
     keeper = FrontKeeper(config.cost_objective, record.reference_point, store.front(config.study), stalled)

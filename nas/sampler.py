@@ -12,12 +12,14 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.curves import extrapolate
-from nas.ehvi import EhviSearcher, Observations, Surrogate
+from nas.ehvi import MAX_ROWS, MIN_FINISHED, RANDOM_TRAININGS, EhviSearcher, Observations
 from nas.errors import InvalidInputError
+from nas.gene_model import GeneModel
 from nas.levels import GeneLevels, Row
 from nas.records import Gene, Genotype
-from nas.surrogate import GaussianProcess, GeneEncoder
+from nas.surrogate import GaussianProcess, GeneEncoder, Surrogate
 from nas.threads import one_thread
+from nas.transfer import Transferred
 
 CURVE, COST = "curve", "cost"
 """User attributes of the sampler's trials: top1 at each rung that was reached, and the cost objective."""
@@ -42,6 +44,8 @@ class Knowledge:
     """Hard limit on the cost objective."""
     reference_point: tuple[float, float] | None = None
     """(top1, cost) of the study; None lets the sampler choose one."""
+    earlier: tuple[tuple[Genotype, float], ...] = ()
+    """(genotype, top1) of an earlier study on the same space."""
 
 
 class EhviSampler(BaseSampler):
@@ -62,9 +66,23 @@ class EhviSampler(BaseSampler):
             math.log(knowledge.max_cost),
             None if reference is None else (reference[0], math.log(reference[1])),
             self._levels.canonical,
-            surrogate,
+            self._informed(surrogate) if len(knowledge.earlier) >= MIN_FINISHED else surrogate,
+            MIN_FINISHED if len(knowledge.earlier) >= MIN_FINISHED else RANDOM_TRAININGS,
         )
         self._repaired: dict[Row, tuple[Row, str]] = {}
+
+    def _informed(self, surrogate: Callable[[GeneEncoder], Surrogate]) -> Callable[[GeneEncoder], Surrogate]:
+        """The same, of what differs from the earlier study."""
+
+        def make(encoder: GeneEncoder) -> Surrogate:
+            scores = self._knowledge.earlier
+            chosen = [scores[i] for i in self._rng.permutation(len(scores))[:MAX_ROWS]]
+            rows = self._levels.canonical(self._levels.rows([genotype for genotype, _ in chosen]))
+            with one_thread():
+                model = GeneModel(self._knowledge.genes).fit(rows, np.array([top1 for _, top1 in chosen]))
+            return Transferred(surrogate(encoder), lambda levels_ND: model.predict(levels_ND)[0])
+
+        return make
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Nothing: the distributions come with the ask."""

@@ -11,6 +11,7 @@ the number of genes, after Hvarfner, Hellsten & Nardi, "Vanilla Bayesian Optimiz
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy import linalg, optimize
@@ -78,6 +79,16 @@ class _Hyper:
     def variance(self) -> float:
         """Of the prior at any point, noise left out; the 1 is the constant's."""
         return 1 + float(self.main.sum()) + self.product + self.feature
+
+
+class Surrogate(Protocol):
+    """Regression over rows and one numeric feature, with uncertainty; GaussianProcess says what the arguments are."""
+
+    def fit(
+        self, levels_ND: np.ndarray, feature_N: np.ndarray, target_N: np.ndarray, max_iterations: int, sd_N: np.ndarray | float = 0.0
+    ) -> None: ...
+
+    def predict(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 class GaussianProcess:

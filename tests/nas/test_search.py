@@ -45,8 +45,8 @@ class Bench:
     def url(self) -> str:
         return f"sqlite:///{self.folder}/nas.db"
 
-    def config(self, budget: int, **options: object) -> SearchConfig:
-        return SearchConfig(space="tiny", budget=budget, study="s", storage=self.url, artifacts=str(self.folder / "artifacts"), **options)
+    def config(self, budget: int, study: str = "s", **options: object) -> SearchConfig:
+        return SearchConfig(space="tiny", budget=budget, study=study, storage=self.url, artifacts=str(self.folder / "artifacts"), **options)
 
     def run(
         self,
@@ -416,6 +416,34 @@ def test_warm_start_begins_with_the_presets(bench: Bench) -> None:
     evaluator = ScriptedEvaluator()
     bench.run(6, evaluator)
     assert [job.spec for job in evaluator.submitted[:2]] == [{"depth": 1, "kernel": 0, "width": 1}, {"depth": 1, "kernel": 0, "width": 4}]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "ehvi"])
+def test_warm_start_begins_with_the_front_of_an_earlier_study(bench: Bench, sampler: str) -> None:
+    bench.run(20, study="first")
+    with contextlib.closing(open_store(bench.url)) as store:
+        front = store.front("first")
+        assert front is not None
+        specs = {trial.trial_number: trial.spec for trial in store.facts("first")}
+    evaluator = ScriptedEvaluator(with_latency=False)
+    assert bench.run(len(front.members) + 4, evaluator, warm_start="study:first", sampler=sampler, objectives=("top1", "macs")).complete
+    assert [job.spec for job in evaluator.submitted[: len(front.members)]] == [specs[member.trial_number] for member in front.members]
+    assert bench.run(len(front.members) + 6, ScriptedEvaluator(with_latency=False), warm_start="study:first", sampler=sampler,
+                     objectives=("top1", "macs")).complete  # fmt: skip
+
+
+def test_a_warm_start_that_cannot_be_used_is_refused_before_anything_is_recorded(bench: Bench) -> None:
+    bench.run(3, study="first")
+
+    class Larger(TinySpace):
+        space_hash = "another"
+
+    with pytest.raises(InvalidInputError, match="names the study 'nope'; expected one of this database, which has: first"):
+        bench.run(5, warm_start="study:nope")
+    with pytest.raises(InvalidInputError, match=r"'first', which searched tiny .*; expected one of the same space, scale, image size"):
+        bench.run(5, space=Larger(), warm_start="study:first")
+    with contextlib.closing(open_store(bench.url)) as store:
+        assert [search.study for search in store.searches()] == ["first"]
 
 
 def test_a_resumed_search_does_not_begin_with_the_presets_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
