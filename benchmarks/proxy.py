@@ -19,8 +19,8 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import kendalltau
 
+from nas.agreement import agreement
 from nas.protocols import Job, RungReached
 from nas.records import JSON
 from search_spaces.registry import make_space
@@ -30,7 +30,6 @@ from workers.recipe import default_recipe
 
 LONG_SEED = 1000
 """Unlike every seed of a short training, so that the two share no luck."""
-RESAMPLES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,23 +132,6 @@ def run_tasks(tasks: list[tuple[JSON, str, int, int, int]], processes: int) -> l
     return scores
 
 
-def tau_with_interval(predictors: np.ndarray, target: np.ndarray) -> tuple[float, float, float]:
-    """Kendall's tau-b, averaged over the predictors, and its 95 % percentile bootstrap interval over the architectures.
-
-    Args:
-        predictors: (num_architectures, num_predictors).
-        target: (num_architectures,).
-    """
-
-    def mean_tau(chosen: np.ndarray) -> float:
-        return float(np.mean([kendalltau(column[chosen], target[chosen]).statistic for column in predictors.T]))
-
-    rng = np.random.default_rng(0)
-    resampled = [mean_tau(rng.integers(len(target), size=len(target))) for _ in range(RESAMPLES // predictors.shape[1])]
-    low, high = np.nanpercentile(resampled, [2.5, 97.5])
-    return mean_tau(np.arange(len(target))), float(low), float(high)
-
-
 def report(study: Study) -> str:
     """The tables of docs/proxy.md, in Markdown."""
     short, long = study.short_top1(), study.long_top1()
@@ -173,13 +155,13 @@ def report(study: Study) -> str:
     ]
     predictors = {
         "short training, one seed": short,
-        f"short training, mean of {short.shape[1]} seeds": short.mean(axis=1, keepdims=True),
-        "param_count": np.array(study.param_count)[:, None],
-        "macs": np.array(study.macs)[:, None],
+        f"short training, mean of {short.shape[1]} seeds": short.mean(axis=1),
+        "param_count": np.array(study.param_count),
+        "macs": np.array(study.macs),
     }
     for name, values in predictors.items():
-        tau, low, high = tau_with_interval(values, long)
-        lines.append(f"| {name} | {tau:.2f} | {low:.2f} to {high:.2f} |")
+        found = agreement(values, long)
+        lines.append(f"| {name} | " + (f"{found.tau:.2f} | {found.low:.2f} to {found.high:.2f} |" if found else "undefined | |"))
     lines += ["", "| layout | param_count | macs | short, by seed | long |", "|---|---|---|---|---|"]
     for i in np.argsort(-long):
         by_seed = " ".join(f"{value:.3f}" for value in short[i])
