@@ -423,6 +423,37 @@ def _give(file: str, text: str, suffix: str) -> None:
 
 
 @cli.command()
+@study_option
+@storage_option
+@artifacts_option
+@click.option("--count", default=12, show_default=True, help="Architectures of all ranks to train.")
+@click.option("--times", type=int, help="Length of the final training in those of the search; 8 by default.")
+@click.option("--recipe", help="Train by this recipe instead: a name, or a JSON file.")
+@click.option("--seed", type=int, help="Of the final trainings; the search's plus 1000 by default.")
+@click.option("--workers", type=int, help="Trainings at a time; one per GPU, else one per core, by default.")
+@click.option("--json", "json_file", is_flag=False, flag_value="-", help="Give it as JSON, to a file or without one to the output.")
+def audit(study: str | None, storage: str, artifacts: str | None, json_file: str | None, **options: Any) -> None:
+    """Train a sample of a study's architectures fully, and say how well the search ranks them."""
+    from nas.audit import audit_json, audit_text
+    from nas.audit_log import AuditLog
+    from workers.audit import AuditConfig, audit_study
+    from workers.processes import environment
+
+    config = AuditConfig(**options)
+    with _reading(storage) as store:
+        search = pick_study(study, store.searches())
+        facts = list(store.facts(search.study))
+    log = AuditLog(_artifacts_folder(artifacts, storage), search.study)
+    with environment({STORAGE_VARIABLE: None}):
+        result = audit_study(search, facts, config, log, lambda line: click.echo(line, err=True))
+    if json_file is None:
+        click.echo(audit_text(result))
+    else:
+        _give(json_file, audit_json(result), ".json")
+        click.echo("\n".join(result.warnings), err=True, nl=bool(result.warnings))
+
+
+@cli.command()
 @click.option("--space", help="Show one space; all by default.")
 @click.option("--scale", default="nano", show_default=True, help="nano, mobile, tiny, small or base.")
 @click.option("--data", default="digits", show_default=True, help="Image size and classes depend on it.")

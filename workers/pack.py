@@ -5,8 +5,6 @@ import fcntl
 import io
 import multiprocessing
 import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -24,6 +22,7 @@ from workers.beton_writer import BetonWriter, EncodedImage, encode_image, import
 from workers.cifar import cifar_images
 from workers.data_source import LabelledImages, evenly
 from workers.image_folder import folder_images
+from workers.processes import follow_parent
 
 EXPECTED = "folder:DIR, cifar10:DIR or cifar100:DIR"
 SIZES = range(32, 4097)
@@ -161,19 +160,7 @@ def _begin(images: LabelledImages, max_size: int, claim: int) -> None:
     global _work
     _work = images, max_size
     os.close(claim)  # else the lock would outlive a coordinator that was killed
-    # Ctrl-C reaches the whole group; the coordinator alone decides.
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """The queue of orders never ends for a process whose coordinator was killed: each of them holds both of its ends."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+    follow_parent()
 
 
 def _encode(indices: range) -> list[EncodedImage]:

@@ -7,11 +7,13 @@ is ended: somebody who reads a log of the session keeps the reader.
 """
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -135,6 +137,24 @@ def _remove(folder: Path) -> None:
     """Remove a session folder. The path comes from a database, so anything that was not made by `make_session_folder` is left alone."""
     if folder.name.startswith(SESSION_PREFIX) and folder.is_dir() and not folder.is_symlink() and folder.stat().st_uid == os.getuid():
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def follow_parent() -> None:
+    """For a process of a pool: leave Ctrl-C, which reaches the whole group, to the coordinator; end by SIGTERM, and with the coordinator.
+
+    The queue of orders never ends for a process whose coordinator was killed: each of them holds both of its ends.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Self
 
 from nas.errors import InvalidInputError
@@ -132,8 +133,37 @@ RECIPES: Mapping[str, Recipe] = {
 def named_recipe(name: str) -> Recipe:
     """Raises InvalidInputError for an unknown name, listing the known ones."""
     if name not in RECIPES:
-        raise InvalidInputError(f"recipe {name!r} is unknown; expected one of {', '.join(RECIPES)}")
+        raise InvalidInputError(f"recipe {name!r} is unknown; expected one of {', '.join(RECIPES)}, or a file that ends in .json")
     return RECIPES[name]
+
+
+def recipe_of(text: str) -> Recipe:
+    """The recipe that a person names: one of RECIPES, or a JSON file with the fields of Recipe.
+
+    Raises:
+        InvalidInputError: for an unknown name, and for a file that cannot be read or is no recipe.
+    """
+    if not text.endswith(".json"):
+        return named_recipe(text)
+    try:
+        values = json.loads(Path(text).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidInputError(
+            f"recipe {text!r} cannot be read ({error.strerror}); give a JSON file, or one of {', '.join(RECIPES)}"
+        ) from error
+    except ValueError as error:
+        raise InvalidInputError(f"recipe {text!r} is no JSON ({error}); expected the fields of Recipe in workers/recipe.py") from error
+    if not isinstance(values, dict):
+        raise InvalidInputError(f"recipe {text!r} holds a {type(values).__name__}; expected an object with the fields of Recipe")
+    try:
+        recipe = Recipe.from_json(values)
+        whole = {field.name: (getattr(recipe, field.name),) for field in fields(Recipe) if field.type is int} | {"rungs": recipe.rungs}
+        for name, value in ((name, value) for name, given in whole.items() for value in given):
+            if not isinstance(value, int):
+                raise TypeError(f"{name} {value} is no whole number")
+        return recipe
+    except TypeError as error:
+        raise InvalidInputError(f"recipe {text!r} has a value of another type than its field ({error}); see workers/recipe.py") from error
 
 
 DEFAULT_RECIPES: Mapping[str, str] = {

@@ -1,6 +1,8 @@
 """Recipes: identity, round trip, limits."""
 
+import json
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from nas.errors import InvalidInputError
 from workers.data import KINDS
 from workers.digits import open_digits
-from workers.recipe import DEFAULT_RECIPES, RECIPES, Recipe, default_recipe, named_recipe
+from workers.recipe import DEFAULT_RECIPES, RECIPES, Recipe, default_recipe, named_recipe, recipe_of
 
 RECIPE = Recipe(rungs=(10, 30), batch_size=8, learning_rate=1e-3)
 
@@ -71,6 +73,37 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
     assert named_recipe("nano") is RECIPES["nano"]
     with pytest.raises(InvalidInputError, match="'huge' is unknown; expected one of nano, cifar, imagenet-proxy"):
         named_recipe("huge")
+
+
+def test_a_recipe_is_a_name_or_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps(RECIPE.to_json()))
+    assert recipe_of("nano") is RECIPES["nano"]
+    assert recipe_of(str(file)) == RECIPE
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is no JSON"),
+        ("[96]", "holds a list; expected an object with the fields of Recipe"),
+        ('{"rungs": [9], "batch_size": "64", "learning_rate": 0.1}', "has a value of another type than its field"),
+        ('{"rungs": 9, "batch_size": 64, "learning_rate": 0.1}', "has a value of another type than its field"),
+        ('{"rungs": [9], "batch_size": 0, "learning_rate": 0.1}', "batch_size is 0"),
+        (
+            '{"rungs": [9.5], "batch_size": 64, "learning_rate": 0.1}',
+            "has a value of another type than its field .rungs 9.5 is no whole number",
+        ),
+        ('{"rungs": [9], "batch_size": 64.0, "learning_rate": 0.1}', "batch_size 64.0 is no whole number"),
+        (None, "cannot be read .No such file or directory.; give a JSON file, or one of nano, "),
+    ],
+)
+def test_a_file_that_is_no_recipe_says_why(tmp_path: Path, text: str | None, message: str) -> None:
+    file = tmp_path / "mine.json"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(InvalidInputError, match=message):
+        recipe_of(str(file))
 
 
 def test_every_kind_of_data_has_a_recipe() -> None:

@@ -1,0 +1,232 @@
+"""The final trainings of an audit, in processes of their own: no Ray, no database, no timing."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import islice
+from multiprocessing.sharedctypes import Synchronized
+
+import torch
+
+from nas.audit import MIN_COUNT, Audit, audit, stratified_sample
+from nas.audit_log import AuditLog, FinalTraining
+from nas.errors import InvalidInputError, NasError
+from nas.protocols import Failed, Job, RungReached
+from nas.records import SearchRecord, TrialFacts
+from nas.units import duration_text
+from search_spaces.build import build_model
+from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate, is_out_of_memory
+from workers.processes import follow_parent
+from workers.recipe import SCHEDULES, Recipe, recipe_of
+from workers.zero_cost import NUM_BATCHES, zero_cost_scores
+
+TIMES = 8
+"""How many times longer than the search's a final training is, if no recipe is given."""
+SEED_DISTANCE = 1000
+"""Between the seed of the search and that of the final trainings, which shall share no luck with it."""
+
+
+@dataclass(kw_only=True, frozen=True, slots=True)
+class AuditConfig:
+    """What to train and how.
+
+    Raises:
+        InvalidInputError: for a value that cannot be used.
+    """
+
+    count: int = 12
+    """Architectures in the sample."""
+    times: int | None = None
+    """Length of the final training in those of the search; TIMES if neither it nor a recipe is given."""
+    recipe: str | None = None
+    """Name or JSON file of the final recipe, instead of `times`."""
+    seed: int | None = None
+    """Of the final trainings; the search's plus SEED_DISTANCE by default."""
+    workers: int | None = None
+    """Trainings at a time; one per GPU of a search on GPUs, else one per core, by default."""
+
+    def __post_init__(self) -> None:
+        if self.count < MIN_COUNT:
+            raise InvalidInputError(
+                f"--count is {self.count}; expected at least {MIN_COUNT} architectures, fewer have no order to speak of"
+            )
+        if self.times is not None and self.recipe is not None:
+            raise InvalidInputError("--times and --recipe are both given; the final recipe is the search's made longer, or another one")
+        if self.times is not None and self.times < 1:
+            raise InvalidInputError(f"--times is {self.times}; expected at least 1, the length of a training of the search")
+        if self.workers is not None and self.workers < 1:
+            raise InvalidInputError(f"--workers is {self.workers}; expected at least 1")
+
+    def final_recipe(self, searched: Recipe) -> Recipe:
+        """Scored once, at its end. The search's own is made longer with the schedule of a training that nothing stops."""
+        if self.recipe is not None:
+            given = recipe_of(self.recipe)
+            return replace(given, rungs=(given.steps,))
+        return replace(searched, rungs=(searched.steps * (self.times or TIMES),), schedule=SCHEDULES[0])
+
+    def final_seed(self, searched: int) -> int:
+        """Raises InvalidInputError for the search's own."""
+        if self.seed == searched:
+            raise InvalidInputError(f"--seed is {searched}, which the search had; give another one, or both share their luck")
+        return searched + SEED_DISTANCE if self.seed is None else self.seed
+
+
+def audit_study(
+    search: SearchRecord, facts: Sequence[TrialFacts], config: AuditConfig, log: AuditLog, say: Callable[[str], object]
+) -> Audit:
+    """Train what the log lacks of a sample, keep each training as it ends, and compare.
+
+    Args:
+        search: the study.
+        facts: all its trials.
+        log: of the study.
+        say: takes lines about the progress.
+
+    Raises:
+        InvalidInputError: if the recipe or the data cannot be used, or the data are not those of the study.
+        NasError: if the study has too few trials, too few trainings succeed, or a process is ended.
+    """
+    searched = Recipe.from_json(search.recipe)
+    recipe, seed = config.final_recipe(searched), config.final_seed(search.seed)
+    final = log.read(search.data_fingerprint, recipe.hash, seed)
+    sample = stratified_sample(facts, config.count, seed, final.keys())
+    if len(sample) < MIN_COUNT:
+        raise NasError(f"study {search.study!r} has {len(sample)} trials that can be audited; an audit needs {MIN_COUNT}: search on")
+    on_gpu = bool(search.config["gpus_per_worker"]) and torch.cuda.is_available()
+    missing = [trial for trial in sample if trial.arch_hash not in final]
+    workers = config.workers or (torch.cuda.device_count() if on_gpu else len(os.sched_getaffinity(0)))
+    workers = max(1, min(workers, len(missing)))
+    say(_plan(sample, missing, searched, recipe, seed, workers))
+    evaluation = EvaluationConfig(
+        data=search.config["data"], recipe=recipe, data_fingerprint=search.data_fingerprint, device="cuda" if on_gpu else "cpu"
+    )
+    with closing(train_all(evaluation, missing, seed, workers)) as trainings:
+        for done, (trial, training) in enumerate(trainings, start=1):
+            if isinstance(training, FinalTraining):
+                log.append(training)
+                final[trial.arch_hash] = training
+                result = f"top1 {training.top1:.4f}, in the search {trial.top1:.4f}, after {duration_text(training.duration_s)}"
+            else:
+                result = f"left out, its training failed: {training}"
+            say(f"{done} of {len(missing)}: trial {trial.trial_number} {result}")
+    trained = [trial for trial in sample if trial.arch_hash in final]
+    if len(trained) < MIN_COUNT:
+        raise NasError(f"{len(trained)} of {len(sample)} final trainings succeeded; an audit needs {MIN_COUNT}: see the reasons above")
+    return audit(search, recipe.to_json(), seed, trained, final)
+
+
+def _plan(sample: Sequence[TrialFacts], missing: Sequence[TrialFacts], searched: Recipe, recipe: Recipe, seed: int, workers: int) -> str:
+    """What will be done, and about how long it takes by what the search took for each image."""
+    per_step = sum(trial.rungs[-1].duration_s / trial.rungs[-1].steps for trial in missing)
+    estimate_s = per_step * recipe.steps * recipe.batch_size / searched.batch_size / workers
+    kept = len(sample) - len(missing)
+    about = f"{len(missing)} to train, {workers} at a time, about {duration_text(estimate_s)}" if missing else "nothing to train"
+    return f"{len(sample)} architectures, {recipe.steps} steps of {recipe.batch_size} images, seed {seed}: {kept} trained before, {about}"
+
+
+def train_all(
+    config: EvaluationConfig, trials: Sequence[TrialFacts], seed: int, workers: int
+) -> Generator[tuple[TrialFacts, FinalTraining | str], None, None]:
+    """Each trial with its training, or with the reason why it failed, as they end. Closing the iterator ends what runs.
+
+    Args:
+        config: without a latency target; the device cuda stands for one of the GPUs for each process.
+        seed: of the trainings; the training-free proxies see the trial's own network, as the search built it.
+
+    Raises:
+        InvalidInputError: if the data cannot be used.
+        NasError: if a process is ended from outside.
+    """
+    context = multiprocessing.get_context("spawn")  # a fork would share the threads' locks, and cannot use CUDA
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(context.Value("i", 0),))
+    try:
+        with _signals_wait():
+            orders = {pool.submit(_train, config, trial, seed): trial for trial in trials}
+        for order in as_completed(orders):
+            yield orders[order], _outcome(order)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+            process.join()
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Keyboard and terminal wait; what is started meanwhile never hears them, not even before it can ignore them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _outcome(order: "Future[FinalTraining | Failed]") -> FinalTraining | str:
+    try:
+        result = order.result()
+    except BrokenProcessPool as error:
+        raise NasError(
+            "a process that trained was ended, perhaps for lack of memory; what is finished is kept, the same command with fewer "
+            "--workers continues"
+        ) from error
+    except RuntimeError as error:  # of CUDA, for example
+        return str(error).splitlines()[0]
+    return result.reason if isinstance(result, Failed) else result
+
+
+_place = 0
+"""In a process of the pool: which one it is."""
+
+
+def _begin(places: "Synchronized[int]") -> None:
+    global _place
+    follow_parent()
+    with places.get_lock():
+        _place, places.value = places.value, places.value + 1
+
+
+@lru_cache(maxsize=1)
+def _context(config: EvaluationConfig) -> EvaluationContext:
+    device = f"cuda:{_place % torch.cuda.device_count()}" if config.device == "cuda" else config.device
+    return EvaluationContext(replace(config, device=device))
+
+
+def _train(config: EvaluationConfig, trial: TrialFacts, seed: int) -> FinalTraining | Failed:
+    context = _context(config)
+    scores = _zero_cost(context, trial)
+    events = evaluate(Job(trial.trial_number, trial.spec, seed), context)
+    event = next(events)
+    events.close()
+    if isinstance(event, Failed):
+        return event
+    assert isinstance(event, RungReached) and event.last, "a training with one rung and without timing has one score"
+    return FinalTraining(
+        arch_hash=trial.arch_hash,
+        data_fingerprint=context.source.fingerprint,
+        recipe_hash=config.recipe.hash,
+        seed=seed,
+        top1=event.score.top1,
+        duration_s=event.score.duration_s,
+        device=context.device_name,
+        zero_cost=scores,
+    )
+
+
+def _zero_cost(context: EvaluationContext, trial: TrialFacts) -> dict[str, float]:
+    """Empty where they need more memory than there is; the training may need less."""
+    try:
+        with context.computing():
+            torch.manual_seed(trial.seed)
+            model = build_model(trial.spec).to(context.device)
+            return dict(zero_cost_scores(model, list(islice(context.batches.train(trial.seed), NUM_BATCHES))))
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return {}
