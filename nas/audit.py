@@ -168,7 +168,7 @@ def _az_nas_scores(trials: Sequence[AuditedTrial]) -> dict[int, float]:
 
 def _warnings(predictors: Sequence[Predictor]) -> Iterator[str]:
     advice = {
-        "search": "do not believe the order of this search; train longer in the search, and choose by the final top1",
+        "search": "do not choose by the order of this search, but by a longer training of more of its architectures",
         "rung": "stopping there is near to chance; search with fewer --rungs, or a larger --keep",
     }
     unsure = []

@@ -103,7 +103,7 @@ def test_a_finished_audit_is_shown_again_without_training(run_command, url: str,
     assert (code, err) == (0, "6 architectures, 16 steps of 16 images, seed 1007: 6 trained before, nothing to train\n")
     assert out.splitlines()[0] == "s: 6 architectures (6 COMPLETE, 0 PRUNED), each trained for 16 steps with seed 1007"
     assert "-1.00  -1.00 to -1.00              6  search proxy, 2 steps" in out
-    assert "warning: search proxy, 2 steps: tau -1.00 is below 0.4: do not believe the order of this search" in out
+    assert "warning: search proxy, 2 steps: tau -1.00 is below 0.4: do not choose by the order of this search" in out
     code, out, err = run_command(*words, "--json", str(tmp_path / "a.json"))
     assert (code, out) == (0, "")
     assert err.splitlines()[1:] == [f"wrote {tmp_path}/a.json", *json.loads((tmp_path / "a.json").read_text())["warnings"]]

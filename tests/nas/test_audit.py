@@ -106,7 +106,7 @@ def test_a_perfect_proxy_has_no_warning() -> None:
 def test_a_proxy_below_the_bound_is_warned_of() -> None:
     result = audit_of(whole(8), [0.9 - number / 100 for number in range(8)])
     (warning,) = result.warnings
-    assert warning.startswith("warning: search proxy, 48 steps: tau -1.00 is below 0.4: do not believe the order of this search")
+    assert warning.startswith("warning: search proxy, 48 steps: tau -1.00 is below 0.4: do not choose by the order of this search")
 
 
 def test_an_interval_that_reaches_below_the_bound_is_noted() -> None:
