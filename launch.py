@@ -87,7 +87,7 @@ artifacts_option = click.option("--artifacts", help="Folder of weights and drawi
 )
 @click.option("--workers", type=int, help="Concurrent evaluations; one per GPU, else one per core, by default.")
 @click.option("--gpus-per-worker", type=float, help="Share of a GPU for each worker; 1 with GPUs, else 0, by default.")
-@click.option("--sampler", default="tpe_multivariate", show_default=True, help=f"{', '.join(SAMPLERS)}.")
+@click.option("--sampler", default="ehvi", show_default=True, help=f"{', '.join(SAMPLERS)}.")
 @click.option("--seed", default=0, show_default=True, help="Of the sampler and of every training.")
 @click.option("--max-latency-ms", type=float, help="Reject slower candidates before training.")
 @click.option("--max-params", type=int, help="Reject larger candidates before training.")

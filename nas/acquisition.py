@@ -74,11 +74,10 @@ def offspring(parents_ND: np.ndarray, num_rows: int, num_levels: np.ndarray, rng
     return children
 
 
-def neighbours(rows_ND: np.ndarray, num_levels: np.ndarray) -> np.ndarray:
-    """(num_rows, num_neighbours, num_genes): for each row, every row that differs from it in exactly one gene."""
+def neighbours(row_D: np.ndarray, num_levels: np.ndarray) -> np.ndarray:
+    """(num_neighbours, num_genes): every row that differs from this one in exactly one gene."""
     genes = np.repeat(np.arange(len(num_levels)), num_levels - 1)
     shifts = np.concatenate([np.arange(1, count) for count in num_levels])
-    around = np.repeat(rows_ND[:, None], len(genes), axis=1)
-    each = np.arange(len(genes))
-    around[:, each, genes] = (around[:, each, genes] + shifts) % num_levels[genes]
+    around = np.tile(row_D, (len(genes), 1))
+    around[np.arange(len(genes)), genes] = (row_D[genes] + shifts) % num_levels[genes]
     return around

@@ -37,7 +37,7 @@ class SearchConfig:
     """Concurrent evaluations."""
     gpus_per_worker: float = 0.0
     """Share of a GPU that each worker reserves."""
-    sampler: str = "tpe_multivariate"
+    sampler: str = "ehvi"
     """Who proposes genotypes."""
     seed: int = 0
     """Of the sampler and of every training."""

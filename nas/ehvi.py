@@ -135,11 +135,11 @@ class EhviSearcher:
         climbs = {_row(candidates[i]): float(values[i]) for i in starts}
         best, climbing = dict(climbs), climbs
         for _ in range(MAX_CLIMB):
-            around = neighbours(np.array(list(climbing)), self._num_levels)
-            rows_ND = self._canonical(around.reshape(-1, around.shape[-1]))
-            around, values = rows_ND.reshape(around.shape), score(rows_ND).reshape(around.shape[:2])
+            around = [self._around(np.array(row)) for row in climbing]
+            values = score(np.vstack(around))
             steps: dict[Row, float] = {}
-            for value, rows, row_values in zip(climbing.values(), around, values, strict=True):
+            for value, rows in zip(climbing.values(), around, strict=True):
+                row_values, values = values[: len(rows)], values[len(rows) :]
                 step = next(_allowed(rows, row_values, excluded), None)
                 if step is not None and row_values[step] > value:
                     steps[_row(rows[step])] = float(row_values[step])
@@ -149,9 +149,14 @@ class EhviSearcher:
                 break
         return max(best, key=best.__getitem__)
 
+    def _around(self, row_D: np.ndarray) -> np.ndarray:
+        """The neighbours that are other architectures."""
+        rows = self._canonical(neighbours(row_D, self._num_levels))
+        return rows[(rows != row_D).any(axis=1)]
+
     def _fit(self, seen: Observations, num_trained: int) -> None:
-        """Refit the hyperparameters whenever the record has grown by a fiftieth; condition on every row each time."""
-        grown = num_trained - self._fitted_rows >= max(1, num_trained // 50)
+        """Refit the hyperparameters whenever the record has grown by a sixteenth; condition on every row each time."""
+        grown = num_trained - self._fitted_rows >= max(1, num_trained // 16)
         iterations = FIT_ITERATIONS if grown else 0
         if grown:
             self._fitted_rows = num_trained
@@ -161,7 +166,8 @@ class EhviSearcher:
 
     def _log_costs(self, rows_ND: np.ndarray) -> np.ndarray:
         if self._log_cost is None:
-            return self._cost.predict(rows_ND, np.zeros(len(rows_ND)))[0]
+            modelled: np.ndarray = self._cost.mean(rows_ND, np.zeros(len(rows_ND)))
+            return modelled
         rows = list(map(tuple, rows_ND.tolist()))
         for row in rows:
             if row not in self._costs:

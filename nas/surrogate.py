@@ -141,6 +141,12 @@ class GaussianProcess:
         mean, scale = self._target_scale
         return mean + scale * (cross @ self._weights), scale * np.sqrt(variance)
 
+    def mean(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> np.ndarray:
+        """The mean of `predict` alone, in a fraction of the time."""
+        cross = self._kernel(_Hyper.of(self.theta), self._encoder.encode(levels_ND), self._scaled(feature_N))
+        mean: np.ndarray = self._target_scale[0] + self._target_scale[1] * (cross @ self._weights)
+        return mean
+
     def covariance(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> np.ndarray:
         """Of the noise-free target at the rows, (num_rows, num_rows), in its unit squared; its diagonal is the variance of `predict`."""
         hyper, rows, feature = _Hyper.of(self.theta), self._encoder.encode(levels_ND), self._scaled(feature_N)

@@ -44,7 +44,7 @@ def test_front_rows_are_those_of_an_exhaustive_comparison() -> None:
 
 
 def test_neighbours_are_all_rows_with_one_other_gene() -> None:
-    rows = neighbours(np.array([[0, 1, 2]]), np.array([2, 2, 3]))[0]
+    rows = neighbours(np.array([0, 1, 2]), np.array([2, 2, 3]))
     assert sorted(map(tuple, rows.tolist())) == [(0, 0, 2), (0, 1, 0), (0, 1, 1), (1, 1, 2)]
 
 

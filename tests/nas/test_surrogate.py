@@ -57,6 +57,7 @@ def test_predictions_equal_those_of_scikit_learn_with_the_same_kernel(data: tupl
     mean, sd = peer.predict(scaled[:15] + 0, return_std=True)
     ours_mean, ours_sd = process.predict(rows[:15], feature[:15])
     assert ours_mean == pytest.approx(mean, rel=1e-6)
+    assert process.mean(rows[:15], feature[:15]) == pytest.approx(ours_mean)
     assert ours_sd == pytest.approx(sd, rel=1e-4)
 
 
