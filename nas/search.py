@@ -124,8 +124,6 @@ class Search:
         self._recent: deque[bool] = deque(maxlen=RECENT)
         self._layouts = {facts.trial_number: facts.layout for facts in proposer.known.values()}
         self._fruitless_timings = 0
-        self._ahead: Candidate | None = None
-        """Asked for while all workers were busy; the next that becomes free takes it at once."""
 
     @property
     def evaluated(self) -> int:
@@ -193,22 +191,12 @@ class Search:
         ):
             if self._fruitless_timings >= FRUITLESS_TIMINGS:
                 return False
-            candidate, self._ahead = self._ahead or self._next(), None
+            parents = [self._study.genotypes[member.trial_number] for member in self._keeper.members]
+            candidate = self._proposer.next(parents)
             if candidate is None:
                 return False
             self._launch(candidate)
-            if self._asks_ahead:
-                self._ahead = self._next()
         return True
-
-    @property
-    def _asks_ahead(self) -> bool:
-        """Whether to ask while all work. A single worker waits instead: its result is worth more to the sampler than the time of an ask."""
-        workers = self._evaluator.num_workers
-        return workers > 1 and len(self._flights) == workers and self.evaluated + workers < self._config.budget
-
-    def _next(self) -> Candidate | None:
-        return self._proposer.next([self._study.genotypes[member.trial_number] for member in self._keeper.members])
 
     def _launch(self, candidate: Candidate) -> None:
         number = candidate.trial_number

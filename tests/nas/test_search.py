@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -21,9 +21,7 @@ from nas.establish import Identity, already_done, check_study, establish
 from nas.front import front_of
 from nas.history import History, history_of
 from nas.progress import Progress
-from nas.proposals import Candidate, Proposer
-from nas.protocols import Event, Failed, Job
-from nas.records import Genotype
+from nas.protocols import Failed, Job
 from nas.search import Outcome, Search
 from nas.study import SearchStudy, open_optuna_storage
 from tests.doubles import TARGET, ScriptedEvaluator, TinySpace, tiny_top1
@@ -454,28 +452,6 @@ def test_a_resumed_search_does_not_begin_with_the_presets_again(bench: Bench, mo
     monkeypatch.setattr(SearchStudy, "enqueue", lambda self, genotype: enqueued.append(genotype))
     bench.run(8)
     assert not [preset for preset in TinySpace().presets().values() if preset in enqueued]
-
-
-@pytest.mark.parametrize("workers", [1, 3])
-def test_no_worker_waits_for_the_sampler_unless_it_is_the_only_one(bench: Bench, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
-    calls: list[str] = []
-    ask, events = Proposer.next, ScriptedEvaluator.events
-
-    def noted_ask(self: Proposer, parents: Sequence[Genotype]) -> Candidate | None:
-        calls.append("ask")
-        return ask(self, parents)
-
-    def noted_events(self: ScriptedEvaluator, timeout_s: float) -> Sequence[Event]:
-        calls.append("events")
-        return events(self, timeout_s)
-
-    monkeypatch.setattr(Proposer, "next", noted_ask)
-    monkeypatch.setattr(ScriptedEvaluator, "events", noted_events)
-    evaluator = ScriptedEvaluator(num_workers=workers, on_submit=lambda job: calls.append("submit"))
-    assert bench.run(20, evaluator, warm_start="none", sampler="random").complete
-    after_events = [later for call, later in pairwise(calls) if call == "events" and later != "events"]
-    assert set(after_events) == {"ask" if workers == 1 else "submit"}
-    assert calls.count("submit") == calls.count("ask") == 20
 
 
 def test_time_limit_keeps_the_state(bench: Bench) -> None:
