@@ -152,7 +152,8 @@ class EhviSearcher:
     def _around(self, row_D: np.ndarray) -> np.ndarray:
         """The neighbours that are other architectures."""
         rows = self._canonical(neighbours(row_D, self._num_levels))
-        return rows[(rows != row_D).any(axis=1)]
+        others: np.ndarray = rows[(rows != row_D).any(axis=1)]
+        return others
 
     def _fit(self, seen: Observations, num_trained: int) -> None:
         """Refit the hyperparameters whenever the record has grown by a sixteenth; condition on every row each time."""
@@ -166,8 +167,7 @@ class EhviSearcher:
 
     def _log_costs(self, rows_ND: np.ndarray) -> np.ndarray:
         if self._log_cost is None:
-            modelled: np.ndarray = self._cost.mean(rows_ND, np.zeros(len(rows_ND)))
-            return modelled
+            return self._cost.mean(rows_ND, np.zeros(len(rows_ND)))
         rows = list(map(tuple, rows_ND.tolist()))
         for row in rows:
             if row not in self._costs:
