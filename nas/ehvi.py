@@ -23,8 +23,8 @@ MIN_FINISHED = 3
 POPULATION = 500
 """Random architectures whose predicted median top1 and 0.99 quantile of cost are the reference point."""
 NUM_RANDOM, NUM_CHILDREN = 100, 400
-NUM_CLIMBS, MAX_CLIMB = 3, 20
-"""How many of the best candidates are improved gene by gene, and for how many steps at most."""
+NUM_CLIMBS, MAX_CLIMB, MAX_LEAP = 3, 20, 8
+"""How many of the best candidates are improved, for how many steps at most, and how many genes may change in one step."""
 MAX_ROWS = 400
 """Observations that the surrogate learns from; of more, those nearest to the front and a random quarter."""
 FIT_ITERATIONS = 15
@@ -135,11 +135,11 @@ class EhviSearcher:
         climbs = {_row(candidates[i]): float(values[i]) for i in starts}
         best, climbing = dict(climbs), climbs
         for _ in range(MAX_CLIMB):
-            around = [self._around(np.array(row)) for row in climbing]
-            values = score(np.vstack(around))
+            around = self._scored([self._around(np.array(row)) for row in climbing], score)
+            ahead = self._scored([self._ahead(np.array(row), *near) for row, near in zip(climbing, around, strict=True)], score)
             steps: dict[Row, float] = {}
-            for value, rows in zip(climbing.values(), around, strict=True):
-                row_values, values = values[: len(rows)], values[len(rows) :]
+            for value, *options in zip(climbing.values(), around, ahead, strict=True):
+                rows, row_values = map(np.concatenate, zip(*options, strict=True))
                 step = next(_allowed(rows, row_values, excluded), None)
                 if step is not None and row_values[step] > value:
                     steps[_row(rows[step])] = float(row_values[step])
@@ -154,6 +154,26 @@ class EhviSearcher:
         rows = self._canonical(neighbours(row_D, self._num_levels))
         others: np.ndarray = rows[(rows != row_D).any(axis=1)]
         return others
+
+    def _ahead(self, row_D: np.ndarray, around_ND: np.ndarray, values_N: np.ndarray) -> np.ndarray:
+        """Several steps at once: the best changes of single genes taken together, the best two, the best three and so on."""
+        rows, row, changed = [], row_D.copy(), np.zeros(len(row_D), dtype=bool)
+        for other in around_ND[np.argsort(-values_N, kind="stable")]:
+            differs = other != row_D
+            if not (differs & changed).any():
+                row, changed = np.where(differs, other, row), changed | differs
+                rows.append(row)
+            if len(rows) == MAX_LEAP:
+                break
+        return self._canonical(np.array(rows[1:]).reshape(-1, len(row_D)))
+
+    @staticmethod
+    def _scored(groups: list[np.ndarray], score: Callable[[np.ndarray], np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Each group of rows with its values, from one call."""
+        rows = np.vstack(groups)
+        values = score(rows) if len(rows) else np.zeros(0)
+        ends = np.cumsum([len(group) for group in groups])[:-1]
+        return list(zip(groups, np.split(values, ends), strict=True))
 
     def _fit(self, seen: Observations, num_trained: int) -> None:
         """Refit the hyperparameters whenever the record has grown by a sixteenth; condition on every row each time."""
