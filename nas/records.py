@@ -64,7 +64,7 @@ class Latency:
     """Per batch."""
     ci_low_ms: float
     ci_high_ms: float
-    """95 % confidence interval of the median."""
+    """Where the median of another timing lies in 95 % of the cases; wider than the confidence interval of this median alone."""
     p95_ms: float
     samples: int
 

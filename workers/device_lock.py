@@ -55,10 +55,11 @@ class DeviceLock:
 
     def __init__(self, identity: str, folder: Path | None = None) -> None:
         self.identity = identity
-        folder = _private_folder(folder or Path(tempfile.gettempdir()) / f"nas-device-locks-{os.getuid()}")
-        stem = _file_stem(identity)
-        self._lock = os.open(folder / f"{stem}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        self._turn = os.open(folder / f"{stem}.turn", os.O_RDWR | os.O_CREAT, 0o600)
+        self.folder = _private_folder(folder or Path(tempfile.gettempdir()) / f"nas-device-locks-{os.getuid()}")
+        self.stem = _file_stem(identity)
+        """Begins the names of all files of this device in the folder."""
+        self._lock = os.open(self.folder / f"{self.stem}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        self._turn = os.open(self.folder / f"{self.stem}.turn", os.O_RDWR | os.O_CREAT, 0o600)
         self._held = False
 
     @contextmanager

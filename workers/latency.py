@@ -1,14 +1,18 @@
 """Measure the latency of one model on one target, alone on its device.
 
 The protocol: copy the model in the target's number and memory format and compile it if asked (beside others: lock shared); then, alone
-(lock exclusive), run it until its pace is stable and take samples, each of as many forward passes as the clock needs. What is reported is
-the median over the samples with a distribution-free confidence interval, and the 95th percentile. docs/latency.md has reasons and results.
+(lock exclusive), take turns with a small reference model, each sample of as many forward passes as the clock needs, until the median is
+sharp (workers/sampling.py). What is reported is that median, the interval in which another sitting would find it (workers/pace.py), and
+the 95th percentile. docs/latency.md has reasons and results.
 """
 
 import copy
 import gc
+import hashlib
+import json
 import math
 import os
+import resource
 import shutil
 import socket
 import statistics
@@ -16,7 +20,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import psutil
@@ -25,24 +28,14 @@ from torch import nn
 
 from nas.records import JSON, Latency
 from workers.device_lock import DeviceLock
+from workers.pace import PaceHistory, repeatable_interval
+from workers.sampling import Clock, Forward, Sample, Timer, sit
 from workers.target import DTYPES, MEMORY_FORMATS, LatencyTarget
 
-MIN_SAMPLES = 30
-"""An interval of the median needs some: with 30 samples it spans the 10th to the 21st."""
-MAX_SAMPLES = 200
-SAMPLING_S = 0.25
-"""Intended duration of all samples together; a slow model takes longer, because MIN_SAMPLES comes first."""
 MIN_SAMPLE_S = {"cpu": 1e-3, "cuda": 10e-3}
 """Shortest duration of one sample. A CPU clock reads to 0.1 us; on a GPU the launch of the first kernel must vanish in the sample."""
-WARMUP_WINDOW = 5
-"""Forward passes per window; the pace is stable when the medians of two consecutive windows differ by less than WARMUP_TOLERANCE."""
-WARMUP_TOLERANCE = 0.05
-WARMUP_S = 1.0
-"""A pace that is not stable by then is measured nevertheless, and the conditions say so."""
-
-Forward = Callable[[], object]
-Timer = Callable[[Forward, int], float]
-"""(forward, passes) -> seconds per pass."""
+REFERENCE_SHAPE = (3, 32, 32)
+REFERENCE_BATCH = {"cpu": 1, "cuda": 64}
 
 
 def measure(model: nn.Module, target: LatencyTarget, input_shape: tuple[int, int, int], lock: DeviceLock) -> Latency:
@@ -52,7 +45,7 @@ def measure(model: nn.Module, target: LatencyTarget, input_shape: tuple[int, int
         model: maps (batch, channels, height, width) images to anything.
         target: device, batch, number format and so on.
         input_shape: (channels, height, width) of one image.
-        lock: of the target's device; this thread must not hold it.
+        lock: of the target's device; this thread must not hold it. The history of the device's pace lies beside it.
 
     Returns:
         Milliseconds per batch. `target` is the target's fingerprint; `conditions` holds what was observed beside the timing.
@@ -60,49 +53,31 @@ def measure(model: nn.Module, target: LatencyTarget, input_shape: tuple[int, int
     Raises:
         torch.OutOfMemoryError: if model and batch do not fit on the device.
     """
+    clock = Clock(_TIMERS[target.kind](target), MIN_SAMPLE_S[target.kind])
     with _threads(target.threads), torch.inference_mode(), _fastest_kernels(target):
         try:
             with lock.shared():
-                forward = _prepare(model, target, input_shape)
+                forward, reference = _prepare(model, target, input_shape), _prepare_reference(target)
             with lock.exclusive() as waited_s, _no_collection():
                 observer = _Observer(target)
-                pace = _warm_up(forward, _TIMERS[target.kind])
-                passes = max(1, math.ceil(MIN_SAMPLE_S[target.kind] / pace.forward_s))
-                count = min(max(MIN_SAMPLES, int(SAMPLING_S / (passes * pace.forward_s))), MAX_SAMPLES)
-                seconds = sorted(_TIMERS[target.kind](forward, passes) for _ in range(count))
+                sitting = sit(forward, reference, clock)
                 observed = observer.conditions()
+                history = PaceHistory(lock.folder / f"{lock.stem}-pace-{_reference_digest(target)}.json")
+                history.note(statistics.median(sitting.reference_s))
         finally:
             if target.compile:
                 torch.compiler.reset()  # a worker lives for many models; compiled code is kept per process
-    low, high = median_interval(seconds)
+    low, high = repeatable_interval(sitting.median_s, sitting.interval_s, history.spread)
+    spread = {"pace_spread": history.spread, "pace_timings": len(history)}
     return Latency(
         target=target.fingerprint(input_shape),
-        conditions={**observed, **pace.conditions(), "passes_per_sample": passes, "waited_s": waited_s, "min_ms": seconds[0] * 1e3},
-        median_ms=statistics.median(seconds) * 1e3,
+        conditions={**observed, **sitting.conditions(), **spread, "waited_s": waited_s},
+        median_ms=sitting.median_s * 1e3,
         ci_low_ms=low * 1e3,
         ci_high_ms=high * 1e3,
-        p95_ms=seconds[math.ceil(0.95 * count) - 1] * 1e3,
-        samples=count,
+        p95_ms=sitting.seconds[math.ceil(0.95 * len(sitting.seconds)) - 1] * 1e3,
+        samples=len(sitting.seconds),
     )
-
-
-def median_interval(ordered: list[float], confidence: float = 0.95) -> tuple[float, float]:
-    """Confidence interval of the median, whatever the distribution of the independent samples.
-
-    The number of samples below the median is binomial(n, 1/2), so the k-th smallest and the k-th largest enclose it with probability
-    1 - 2 P(B < k); the largest such k is taken. With fewer than six samples no pair reaches 95 %, and the range is returned.
-
-    Args:
-        ordered: the samples, ascending, at least one.
-
-    Source: David & Nagaraja, "Order Statistics", 3rd edition, section 7.1.
-    """
-    n = len(ordered)
-    below, rank = 2.0**-n, 1  # P(B < rank)
-    while below + math.comb(n, rank) * 2.0**-n <= (1 - confidence) / 2:
-        below += math.comb(n, rank) * 2.0**-n
-        rank += 1
-    return ordered[rank - 1], ordered[n - rank]
 
 
 def _prepare(model: nn.Module, target: LatencyTarget, input_shape: tuple[int, int, int]) -> Forward:
@@ -122,47 +97,56 @@ def _prepare(model: nn.Module, target: LatencyTarget, input_shape: tuple[int, in
     return forward
 
 
-@dataclass(frozen=True, slots=True)
-class _Pace:
-    forward_s: float
-    passes: int
-    stable: bool
-
-    def conditions(self) -> JSON:
-        return {"warmup_passes": self.passes, "warmup_stable": self.stable}
-
-
-def _warm_up(forward: Forward, timer: Timer) -> _Pace:
-    """Run until two consecutive windows take about the same time, or WARMUP_S have passed."""
-    deadline = time.monotonic() + WARMUP_S
-    previous, passes = math.inf, 0
-    while True:
-        median = max(statistics.median(timer(forward, 1) for _ in range(WARMUP_WINDOW)), 1e-9)
-        passes += WARMUP_WINDOW
-        stable = abs(median - previous) <= WARMUP_TOLERANCE * median
-        if stable or time.monotonic() > deadline:
-            return _Pace(median, passes, stable)
-        previous = median
+def _prepare_reference(target: LatencyTarget) -> Forward:
+    """A small network that never changes: what it takes tells the pace of the device."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = nn.Sequential(
+            nn.Conv2d(3, 32, 3, stride=2, padding=1), nn.ReLU(),
+            nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.ReLU(),
+            nn.Conv2d(64, 64, 3, padding=1, groups=64), nn.Conv2d(64, 128, 1), nn.GELU(),
+            nn.Conv2d(128, 64, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10),
+        )  # fmt: skip
+    network = network.eval().to(target.device, DTYPES[target.dtype])
+    images = torch.zeros(REFERENCE_BATCH[target.device.type], *REFERENCE_SHAPE, device=target.device, dtype=DTYPES[target.dtype])
+    return lambda: network(images)
 
 
-def _time_cpu(forward: Forward, passes: int) -> float:
-    start = time.perf_counter_ns()
-    for _ in range(passes):
-        forward()
-    return (time.perf_counter_ns() - start) / passes / 1e9
+def _reference_digest(target: LatencyTarget) -> str:
+    """Names the timings of the reference that may be compared."""
+    settings = [target.device.type, target.threads, target.dtype, torch.__version__]
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
 
 
-def _time_cuda(forward: Forward, passes: int) -> float:
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-    start.record()
-    for _ in range(passes):
-        forward()
-    end.record()
-    end.synchronize()
-    return float(start.elapsed_time(end)) / passes / 1e3
+def _cpu_timer(target: LatencyTarget) -> Timer:
+    # With one thread the others of the process do not matter; with several, any of them may be one of the operator's.
+    who = resource.RUSAGE_THREAD if target.threads == 1 and hasattr(resource, "RUSAGE_THREAD") else resource.RUSAGE_SELF
+
+    def time_cpu(forward: Forward, passes: int) -> Sample:
+        preemptions = resource.getrusage(who).ru_nivcsw
+        start = time.perf_counter_ns()
+        for _ in range(passes):
+            forward()
+        seconds = (time.perf_counter_ns() - start) / passes / 1e9
+        return Sample(seconds, resource.getrusage(who).ru_nivcsw - preemptions)
+
+    return time_cpu
 
 
-_TIMERS: dict[str, Timer] = {"cpu": _time_cpu, "cuda": _time_cuda}
+def _cuda_timer(_: LatencyTarget) -> Timer:
+    def time_cuda(forward: Forward, passes: int) -> Sample:
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        start.record()
+        for _ in range(passes):
+            forward()
+        end.record()
+        end.synchronize()
+        return Sample(float(start.elapsed_time(end)) / passes / 1e3)
+
+    return time_cuda
+
+
+_TIMERS: dict[str, Callable[[LatencyTarget], Timer]] = {"cpu": _cpu_timer, "cuda": _cuda_timer}
 
 
 @contextmanager
