@@ -14,13 +14,20 @@ from nas.records import JSON
 
 MIN_SAMPLES = 30
 """An interval of the median needs some: with 30 samples it spans the 10th to the 21st."""
-MAX_SAMPLES = 400
+MAX_SAMPLES = 600
 SLICE_S = 0.1
 """Candidate and reference take turns: after this much sampling the reference is timed and the interval looked at."""
 CAP_S = 0.5
 """When sampling ends although the interval is wide; MIN_SAMPLES of a slow model may take longer."""
+DISTURBED_CAP_S = 2.0
+"""When sampling ends although most samples were disturbed."""
+FEW_SAMPLES = 10
+"""So many undisturbed samples are better than MIN_SAMPLES of which most were disturbed."""
 NARROW = 0.02
 """The median is sharp when both ends of its interval lie within this share of it."""
+IN_A_ROW, PAUSE_S = 10, 0.004
+"""After so many disturbed samples one pass is longer than what the scheduler grants beside the others; who pauses is granted more. It is
+the last resort, because the pause leaves the caches to the others."""
 REFERENCE_SAMPLES = 16
 REFERENCE_S = 0.03
 """Intended duration of one timing of the reference."""
@@ -61,6 +68,7 @@ class Clock:
     """Shortest duration of one sample: what the resolution of the timer asks for."""
     now: Callable[[], float] = time.monotonic
     """Seconds; for the caps."""
+    pause: Callable[[float], None] = time.sleep
 
     def passes(self, forward_s: float) -> int:
         """Forward passes that make up one sample."""
@@ -151,7 +159,7 @@ class _Stopwatch:
         samples, end = [self.sample()], self.clock.now() + REFERENCE_S
         while len(samples) < REFERENCE_SAMPLES and (len(samples) < 3 or self.clock.now() < end):
             samples.append(self.sample())
-        return statistics.median(undisturbed(samples, len(samples) // 2))
+        return statistics.median(undisturbed(samples, min(len(samples), 3)))
 
 
 def sit(candidate: Forward, reference: Forward, clock: Clock) -> Sitting:
@@ -181,13 +189,16 @@ def _sit_once(timed: _Stopwatch, beside: _Stopwatch, now: Callable[[], float]) -
         slice_end = now() + SLICE_S
         while now() < slice_end and len(samples) < MAX_SAMPLES:
             samples.append(timed.sample())
+            if all(sample.preemptions for sample in samples[-IN_A_ROW:]) and len(samples) >= IN_A_ROW:
+                timed.clock.pause(PAUSE_S)
         references.append(beside.median_s())
         alone = [sample for sample in samples if not sample.preemptions]
         if len(alone) >= MIN_SAMPLES and (is_narrow(sorted(sample.seconds for sample in alone)) or len(samples) >= MAX_SAMPLES):
             break
-        if now() - started >= CAP_S and len(samples) >= MIN_SAMPLES:
+        cap_s = CAP_S if len(alone) >= MIN_SAMPLES else DISTURBED_CAP_S
+        if now() - started >= cap_s and len(samples) >= MIN_SAMPLES:
             break
-    kept = undisturbed(samples, MIN_SAMPLES)
+    kept = undisturbed(samples, FEW_SAMPLES)
     return Sitting(tuple(sorted(kept)), tuple(references), timed.pace, timed.passes, len(samples) - len(kept))
 
 
@@ -204,12 +215,12 @@ def warm_up(forward: Forward, clock: Clock) -> Pace:
         previous = median
 
 
-def undisturbed(samples: Sequence[Sample], at_least: int) -> list[float]:
-    """Durations of the samples without preemption; where those are too few, of the `at_least` samples with the fewest."""
+def undisturbed(samples: Sequence[Sample], few: int) -> list[float]:
+    """Durations of the samples without preemption; where those are fewer than `few`, of the MIN_SAMPLES samples with the fewest."""
     alone = [sample.seconds for sample in samples if not sample.preemptions]
-    if len(alone) >= at_least:
+    if len(alone) >= few:
         return alone
-    return [sample.seconds for sample in sorted(samples, key=lambda sample: sample.preemptions)[:at_least]]
+    return [sample.seconds for sample in sorted(samples, key=lambda sample: sample.preemptions)[:MIN_SAMPLES]]
 
 
 def is_narrow(ordered: Sequence[float]) -> bool:

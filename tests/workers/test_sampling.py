@@ -20,6 +20,7 @@ class Machine:
 
     now: float = 0.0
     preempt: Callable[[float], bool] = lambda start: False
+    paused: int = 0
 
     def model(self, duration: Duration) -> Forward:
         def forward() -> None:
@@ -36,7 +37,11 @@ class Machine:
             self.now += 5e-3 if preempted else 0.0
             return Sample((self.now - start) / passes, int(preempted))
 
-        return Clock(timer, min_sample_s, now=lambda: self.now)
+        def pause(duration_s: float) -> None:
+            self.now += duration_s
+            self.paused += 1
+
+        return Clock(timer, min_sample_s, now=lambda: self.now, pause=pause)
 
 
 def _reference(_: float) -> float:
@@ -95,9 +100,20 @@ def test_samples_with_preemption_do_not_count() -> None:
 
 
 def test_a_model_that_is_always_disturbed_is_timed_nevertheless() -> None:
-    sitting = _sit(Machine(preempt=lambda _: True), _noisy(0.01))
+    machine = Machine(preempt=lambda _: True)
+    sitting = _sit(machine, _noisy(0.01))
     assert len(sitting.seconds) == sampling.MIN_SAMPLES
-    assert undisturbed([Sample(1.0, 3), Sample(2.0, 1), Sample(3.0, 2)], 2) == [2.0, 3.0]
+    assert machine.paused > 0, "pauses make undisturbed samples likelier"
+    assert sampling.DISTURBED_CAP_S < machine.now < 2 * sampling.DISTURBED_CAP_S
+    quiet = [Sample(1.0, 1)] * 30
+    assert undisturbed([Sample(9.0, 2), *quiet, Sample(2.0)], few=2) == [2.0, *[1.0] * 29]
+    assert undisturbed([*quiet, Sample(2.0), Sample(3.0)], few=2) == [2.0, 3.0]
+
+
+def test_without_disturbance_nothing_pauses() -> None:
+    machine = Machine()
+    _sit(machine, _noisy(0.9))
+    assert machine.paused == 0
 
 
 def test_a_drift_of_the_reference_discards_the_samples() -> None:
