@@ -83,7 +83,7 @@ artifacts_option = click.option("--artifacts", help="Folder of weights and drawi
     "--latency-target",
     "latency_targets",
     multiple=True,
-    help="What latency is measured on, such as cpu:threads=1,batch=1 or cuda:0,batch=64,dtype=bf16,compile.",
+    help="What latency is measured on, such as cpu:threads=1,batch=1, cuda:0,batch=64,compile or onnxruntime:threads=2.",
 )
 @click.option("--workers", type=int, help="Concurrent evaluations; one per GPU, else one per core, by default.")
 @click.option("--gpus-per-worker", type=float, help="Share of a GPU for each worker; 1 with GPUs, else 0, by default.")
@@ -251,7 +251,7 @@ def _sampling_guard(config: SearchConfig) -> Callable[[], contextlib.AbstractCon
     """Nothing is timed on the CPU while the sampler computes there."""
     from workers.device_lock import DeviceLock, device_identity
 
-    if config.latency_target is None or not config.latency_target.startswith("cpu"):
+    if config.latency_target is None or config.latency_target.startswith("cuda"):
         return contextlib.nullcontext
     return DeviceLock(device_identity("cpu")).shared
 

@@ -28,11 +28,12 @@ from torch import nn
 
 from nas.records import JSON, Latency
 from workers.device_lock import DeviceLock
+from workers.onnx_session import open_session
 from workers.pace import PaceHistory, repeatable_interval
 from workers.sampling import Clock, Forward, Sample, Timer, sit
 from workers.target import DTYPES, MEMORY_FORMATS, LatencyTarget
 
-MIN_SAMPLE_S = {"cpu": 1e-3, "cuda": 10e-3}
+MIN_SAMPLE_S = {"cpu": 1e-3, "onnxruntime": 1e-3, "cuda": 10e-3}
 """Shortest duration of one sample. A CPU clock reads to 0.1 us; on a GPU the launch of the first kernel must vanish in the sample."""
 REFERENCE_SHAPE = (3, 32, 32)
 REFERENCE_BATCH = {"cpu": 1, "cuda": 64}
@@ -52,6 +53,7 @@ def measure(model: nn.Module, target: LatencyTarget, input_shape: tuple[int, int
 
     Raises:
         torch.OutOfMemoryError: if model and batch do not fit on the device.
+        NasError: if the target is onnxruntime and its file gives other logits than the model.
     """
     clock = Clock(_TIMERS[target.kind](target), MIN_SAMPLE_S[target.kind])
     with _threads(target.threads), torch.inference_mode(), _fastest_kernels(target):
@@ -82,6 +84,8 @@ def measure(model: nn.Module, target: LatencyTarget, input_shape: tuple[int, int
 
 def _prepare(model: nn.Module, target: LatencyTarget, input_shape: tuple[int, int, int]) -> Forward:
     """A call that runs one batch on the target; the first, slow pass (allocation, kernel choice, compilation) is done."""
+    if target.kind == "onnxruntime":
+        return open_session(model, target, input_shape)
     device, dtype, memory_format = target.device, DTYPES[target.dtype], MEMORY_FORMATS[target.memory_format]
     # Two calls, because Module.to takes a memory format alone only.
     copied = copy.deepcopy(model).eval().requires_grad_(False).to(device, dtype).to(memory_format=memory_format)
@@ -146,7 +150,7 @@ def _cuda_timer(_: LatencyTarget) -> Timer:
     return time_cuda
 
 
-_TIMERS: dict[str, Callable[[LatencyTarget], Timer]] = {"cpu": _cpu_timer, "cuda": _cuda_timer}
+_TIMERS: dict[str, Callable[[LatencyTarget], Timer]] = {"cpu": _cpu_timer, "onnxruntime": _cpu_timer, "cuda": _cuda_timer}
 
 
 @contextmanager
@@ -162,7 +166,7 @@ def _threads(threads: int | None) -> Iterator[None]:
 @contextmanager
 def _fastest_kernels(target: LatencyTarget) -> Iterator[None]:
     """Let cuDNN choose its convolutions by trial, as a deployment with fixed shapes would; and launch on the target's GPU."""
-    if target.kind == "cpu":
+    if target.kind != "cuda":
         yield
         return
     with torch.backends.cudnn.flags(enabled=True, benchmark=True), torch.cuda.device(target.device):

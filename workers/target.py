@@ -2,11 +2,13 @@
 
     cpu:threads=1,batch=1
     cuda:0,batch=64,dtype=bf16,compile
+    onnxruntime:threads=2,batch=1
 
-A kind, a colon, then options separated by commas. The device index (cuda only) is a bare number; every option has a default, so `cpu` and
-`cuda` alone are targets too.
+A kind, a colon, then options separated by commas. The device index (cuda only) is a bare number; every option has a default, so `cpu`,
+`cuda` and `onnxruntime` alone are targets too.
 """
 
+import importlib.metadata
 import platform
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -17,6 +19,7 @@ import torch
 
 from nas.errors import InvalidInputError
 from nas.records import JSON
+from search_spaces.onnx_export import require_onnx
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -25,10 +28,12 @@ COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-
 _OPTIONS = {
     "cpu": ("threads", "batch", "dtype", "memory_format", "compile"),
     "cuda": ("index", "batch", "dtype", "memory_format", "compile"),
+    "onnxruntime": ("threads", "batch"),
 }
 _DEFAULTS: dict[str, JSON] = {
     "cpu": {"threads": 1, "batch": 1, "dtype": "fp32", "memory_format": "contiguous"},
     "cuda": {"batch": 64, "dtype": "bf16", "memory_format": "channels_last"},
+    "onnxruntime": {"threads": 1, "batch": 1, "dtype": "fp32", "memory_format": "contiguous"},
 }
 _CHOICES = {"dtype": tuple(DTYPES), "memory_format": tuple(MEMORY_FORMATS), "compile": COMPILE_MODES}
 
@@ -38,7 +43,7 @@ class LatencyTarget:
     """One target; `parse` makes it from text and `str` gives the text back, every option spelled out."""
 
     kind: str
-    """cpu or cuda."""
+    """cpu and cuda run the model in torch; onnxruntime runs its ONNX file on the CPU."""
     index: int = 0
     """Of the GPU, among those that this process sees; always 0 on a CPU."""
     threads: int | None
@@ -57,7 +62,8 @@ class LatencyTarget:
         """Read a target and check that this process can reach its device.
 
         Raises:
-            InvalidInputError: for an unknown kind or option, a value out of range, an option given twice, or a GPU that is not there.
+            InvalidInputError: for an unknown kind or option, a value out of range, an option given twice, a GPU that is not there, or
+                onnxruntime without its packages.
         """
         kind, _, rest = text.partition(":")
         if kind not in _OPTIONS:
@@ -69,6 +75,8 @@ class LatencyTarget:
             raise _invalid(
                 text, f"it needs GPU {target.index}, and torch sees {found} here", "a device that is there, for example cpu:threads=1"
             )
+        if kind == "onnxruntime":
+            require_onnx()
         return target
 
     def __str__(self) -> str:
@@ -78,7 +86,7 @@ class LatencyTarget:
 
     @property
     def device(self) -> torch.device:
-        return torch.device(self.kind, self.index)
+        return torch.device("cuda", self.index) if self.kind == "cuda" else torch.device("cpu", 0)
 
     def settings(self) -> JSON:
         """What was asked for. The index is left out: equal GPUs give comparable numbers, and `fingerprint` tells unequal ones apart."""
@@ -93,8 +101,8 @@ class LatencyTarget:
         return {
             **self.settings(),
             "device_name": torch.cuda.get_device_name(self.device) if self.kind == "cuda" else _cpu_name(),
-            "runtime": "torch",
-            "runtime_version": torch.__version__,
+            "runtime": "onnxruntime" if self.kind == "onnxruntime" else "torch",
+            "runtime_version": importlib.metadata.version("onnxruntime") if self.kind == "onnxruntime" else torch.__version__,
             "image_size": list(input_shape),
         }
 
@@ -130,9 +138,8 @@ def _read_value(text: str, name: str, value: str) -> Any:
 
 
 def _invalid(text: str, problem: str, expected: str) -> InvalidInputError:
-    return InvalidInputError(
-        f"latency target {text!r}: {problem}; expected {expected} (examples: cpu:threads=1,batch=1 or cuda:0,batch=64,dtype=bf16,compile)"
-    )
+    examples = "cpu:threads=1,batch=1, cuda:0,batch=64,dtype=bf16,compile or onnxruntime:threads=2"
+    return InvalidInputError(f"latency target {text!r}: {problem}; expected {expected} (examples: {examples})")
 
 
 def _cpu_name() -> str:

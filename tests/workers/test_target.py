@@ -42,8 +42,8 @@ def test_text_round_trip(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "kind '' is unknown; expected one of cpu, cuda"),
-        ("tpu:batch=1", "kind 'tpu' is unknown; expected one of cpu, cuda"),
+        ("", "kind '' is unknown; expected one of cpu, cuda, onnxruntime"),
+        ("tpu:batch=1", "kind 'tpu' is unknown; expected one of cpu, cuda, onnxruntime"),
         ("cpu:thread=1", "'thread=1' is no option of cpu; expected options among threads, batch"),
         ("cpu:0", "'0' is no option of cpu"),
         ("cpu:fast", "'fast' is no option of cpu"),
@@ -53,6 +53,7 @@ def test_text_round_trip(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
         ("cpu:batch=-1", "batch is '-1'"),
         ("cpu:batch=1,batch=2", "batch is given twice"),
         ("cpu:dtype=int8", "dtype=int8 is unknown; expected dtype as one of fp32, bf16, fp16"),
+        ("onnxruntime:dtype=fp16", "'dtype=fp16' is no option of onnxruntime; expected options among threads, batch"),
         ("cpu:compile=fast", "compile=fast is unknown; expected compile as one of default"),
     ],
 )
@@ -68,6 +69,12 @@ def test_a_gpu_that_is_not_there(gpus: int, text: str, message: str, monkeypatch
     _pretend_gpus(monkeypatch, gpus)
     with pytest.raises(InvalidInputError, match=message):
         LatencyTarget.parse(text)
+
+
+def test_onnxruntime_needs_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search_spaces.onnx_export.PACKAGES", ("missing_runtime",))
+    with pytest.raises(InvalidInputError, match=r"missing_runtime cannot be imported; install the extra: pip install 'hybrid-nas\[onnx\]'"):
+        LatencyTarget.parse("onnxruntime")
 
 
 @pytest.mark.parametrize(("gpus", "kind"), [(0, "cpu"), (1, "cuda")])
@@ -99,3 +106,15 @@ def test_fingerprint_of_gpus_goes_by_name_and_not_by_index(monkeypatch: pytest.M
     _pretend_gpus(monkeypatch, 2, "GPU B")
     other = LatencyTarget.parse("cuda:0").fingerprint((3, 8, 8))
     assert first == second != other
+
+
+def test_fingerprint_of_onnxruntime_is_never_that_of_torch() -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
+    pytest.importorskip("onnxscript", reason="the extra `onnx` is not installed")
+    target = LatencyTarget.parse("onnxruntime:threads=2,batch=3")
+    assert LatencyTarget.parse(str(target)) == target
+    assert target.device == torch.device("cpu", 0), "one lock with every other timing on the CPU"
+    fingerprint = target.fingerprint((3, 8, 8))
+    assert (fingerprint["runtime"], fingerprint["runtime_version"]) == ("onnxruntime", onnxruntime.__version__)
+    assert (fingerprint["threads"], fingerprint["batch"], fingerprint["dtype"]) == (2, 3, "fp32")
+    assert fingerprint != LatencyTarget.parse("cpu:threads=2,batch=3").fingerprint((3, 8, 8))
