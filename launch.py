@@ -38,15 +38,17 @@ from nas.errors import InvalidInputError, NasError
 from nas.establish import Identity, already_done, check_study, establish
 from nas.history import history_csv, history_json, history_of, history_text
 from nas.ownership import Ownership, owned
-from nas.picks import EXPECTED, pick_study, pick_trial
+from nas.picks import EXPECTED, pick_study, pick_trial, pick_trials
 from nas.problems import PROBLEMS, open_problem
 from nas.progress import Progress
 from nas.protocols import SearchSpace
-from nas.records import SearchRecord, TrialFacts
+from nas.records import Latency, SearchRecord, TrialFacts
 from nas.sampler import SAMPLERS, check_sampler
 from nas.search import Outcome, Search
 from nas.signals import StopSignals
 from nas.study import open_optuna_storage, recorded_genotypes
+from nas.targets import on_target, target_text, untimed
+from nas.units import cost_text
 from nas.version import code_version
 from nas.weights import WeightsFolder
 
@@ -166,7 +168,7 @@ def _search_config(options: dict[str, Any]) -> SearchConfig:
     given = {name: value for name, value in options.items() if value is not None}
     targets = given.pop("latency_targets")
     if len(targets) > 1:
-        raise InvalidInputError(f"--latency-target is given {len(targets)} times; a search measures one target, so give one")
+        raise InvalidInputError(f"--latency-target is given {len(targets)} times; a search measures one target; `profile` times on others")
     given["latency_target"] = targets[0] if targets else None
     given.setdefault("workers", default_num_workers())
     given.setdefault("gpus_per_worker", default_gpus_per_worker(max(1, given["workers"])))
@@ -300,6 +302,7 @@ def _summary(store: SqlStore, search: SearchRecord) -> report.StudySummary:
 @cli.command()
 @study_option
 @storage_option
+@click.option("--latency-target", help="Give the front on this target, from what `profile` timed; the study's own by default.")
 @click.option("--history", is_flag=True, help="Give how the hypervolume grew, instead of the front.")
 @click.option("--json", "json_file", is_flag=False, flag_value="-", help="Give it as JSON, to a file or without one to the output.")
 @click.option("--csv", "csv_file", is_flag=False, flag_value="-", help="Give it as CSV, to a file or without one to the output.")
@@ -308,6 +311,7 @@ def _summary(store: SqlStore, search: SearchRecord) -> report.StudySummary:
 def pareto(
     study: str | None,
     storage: str,
+    latency_target: str | None,
     history: bool,
     json_file: str | None,
     csv_file: str | None,
@@ -318,6 +322,11 @@ def pareto(
     with _reading(storage) as store:
         search = pick_study(study, store.searches())
         front, facts = store.front(search.study), list(store.facts(search.study))
+        if latency_target is not None:
+            from workers.target import LatencyTarget
+
+            view = on_target(search, facts, store.timings(search.study), LatencyTarget.read(latency_target).settings())
+            search, front, facts = view.search, view.front, list(view.facts)
     if front is None:
         raise NasError(f"study {search.study!r} has no front yet: no trial has finished; look at `launch.py status --study {search.study}`")
     past = history_of(facts, search.objectives[1], search.reference_point)
@@ -539,6 +548,37 @@ def export(
         store.record_export(search.study, trial.trial_number, name, str(folder.resolve()))
     click.echo(f"wrote {folder}: trial {trial.trial_number}, top1 {trial.top1:.4f}, {trial.layout}")
     click.echo(f'load it: timm.create_model("local-dir:{folder}", pretrained=True) after importing hybrid_backbone from that folder')
+
+
+@cli.command()
+@study_option
+@storage_option
+@click.option("--latency-target", help="What to time on; the GPU, else one CPU thread, by default.")
+@click.option("--trials", default="front", show_default=True, help="front, all (finished ones), or numbers separated by commas.")
+def profile(study: str | None, storage: str, latency_target: str | None, trials: str) -> None:
+    """Time the networks of a study on this machine, without training; `pareto --latency-target` then gives their front."""
+    from workers.profile import input_shape
+    from workers.profile import profile as time_trials
+    from workers.target import LatencyTarget, default_target
+
+    target = LatencyTarget.parse(latency_target or default_target())
+    with _reading(storage) as store:
+        search = pick_study(study, store.searches())
+        facts = {trial.trial_number: trial for trial in store.facts(search.study)}
+        picked = pick_trials(trials, store.front(search.study), facts)
+        fingerprint = target.fingerprint(input_shape(picked[0].spec))
+        todo = untimed(picked, store.timings(search.study), fingerprint)
+        click.echo(f"{search.study}: {len(picked) - len(todo)} of {len(picked)} trials are timed on {target_text(fingerprint)}", err=True)
+
+        def record(trial: TrialFacts, latency: Latency) -> None:
+            store.record_latency(search.study, trial.trial_number, latency)
+            click.echo(f"trial {trial.trial_number}: {cost_text('latency_ms', latency.median_ms)}", err=True)
+
+        failed = time_trials(todo, target, record, lambda text: click.echo(text, err=True))
+    options = f"--study {shlex.quote(search.study)}{_storage_words(storage)} --latency-target {target}"
+    click.echo(f"{len(todo) - failed} timed, {failed} failed; next: launch.py pareto {options}")
+    if failed:
+        sys.exit(1)
 
 
 @cli.command("import-weights")

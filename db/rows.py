@@ -142,7 +142,7 @@ def trial_facts(row: Row[Any]) -> TrialFacts:
         seed=row.seed,
         state=row.state,
         reason=row.reason,
-        latency=None if row.latency_id is None else _latency(row),
+        latency=None if row.latency_id is None else latency_record(row),
         rungs=tuple(RungScore(**score) for score in row.curve),
         weights_path=row.weights_path,
         device=row.device,
@@ -151,7 +151,7 @@ def trial_facts(row: Row[Any]) -> TrialFacts:
     )
 
 
-def _latency(row: Row[Any]) -> Latency:
+def latency_record(row: Row[Any]) -> Latency:
     return Latency(
         target=row.target,
         conditions=row.conditions,

@@ -16,10 +16,10 @@ from db.lease import IsAlive, release_lease, renew_lease, select_lease, take_lea
 from db.migrate import ensure_schema
 from db.rows import search_record, search_values
 from db.tables import exports, searches, trainings
-from db.trials import insert_trial, search_row, select_trials, training_keys
+from db.trials import insert_latency, insert_trial, search_row, select_timings, select_trials, training_keys
 from nas.errors import InvalidInputError, NasError
 from nas.processes import is_alive
-from nas.records import Front, Lease, SearchRecord, TrialFacts
+from nas.records import Front, Latency, Lease, SearchRecord, TrialFacts
 
 
 def open_store(url: str, *, create: bool = True) -> "SqlStore":
@@ -111,6 +111,20 @@ class SqlStore:
         except IntegrityError as error:
             version = "" if front is None else f" or front {front.version}"
             raise NasError(f"trial {facts.trial_number}{version} of study {study!r} is recorded already; facts are stored once") from error
+
+    def record_latency(self, study: str, trial_number: int, latency: Latency) -> None:
+        """Add a later timing of a trial's architecture; its own facts and the study's front stay as they are.
+
+        Raises:
+            InvalidInputError: if there is no such trial.
+        """
+        with self._writing() as connection:
+            insert_latency(connection, search_row(connection, study).id, trial_number, latency)
+
+    def timings(self, study: str) -> dict[int, list[Latency]]:
+        """Trial number -> every timing of its architecture, its own included, oldest first."""
+        with self._reading() as connection:
+            return select_timings(connection, study)
 
     def forget_weights(self, study: str, trial_numbers: Sequence[int]) -> None:
         with self._writing() as connection:

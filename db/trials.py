@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from db.rows import architecture_values, json_hash, latency_values, training_values, trial_facts
+from db.rows import architecture_values, json_hash, latency_record, latency_values, training_values, trial_facts
 from db.tables import architectures, latencies, searches, trainings
 from nas.errors import InvalidInputError
-from nas.records import TrialFacts
+from nas.records import Latency, TrialFacts
 
 _FACTS = (
     sa.select(
@@ -65,6 +65,33 @@ def insert_trial(connection: Connection, search: Row[Any], facts: TrialFacts) ->
 def select_trials(connection: Connection, study: str) -> list[TrialFacts]:
     """In the order in which the trials ended; empty for an unknown study."""
     return [trial_facts(row) for row in connection.execute(_FACTS, {"study": study})]
+
+
+def insert_latency(connection: Connection, search_id: int, trial_number: int, latency: Latency) -> None:
+    """Add a timing of a trial's architecture; the latency that the trial itself was told with stays.
+
+    Raises:
+        InvalidInputError: if the trial has no facts.
+    """
+    wanted = sa.select(trainings.c.architecture_id).where(trainings.c.search_id == search_id, trainings.c.trial_number == trial_number)
+    architecture_id = connection.scalar(wanted)
+    if architecture_id is None:
+        raise InvalidInputError(f"trial {trial_number} has no recorded facts in this study")
+    _insert(connection, latencies, latency_values(architecture_id, latency))
+
+
+def select_timings(connection: Connection, study: str) -> dict[int, list[Latency]]:
+    """Trial number -> every timing of its architecture, on whatever target and for whichever study, oldest first."""
+    wanted = (
+        sa.select(trainings.c.trial_number, latencies)
+        .select_from(trainings.join(searches).join(latencies, latencies.c.architecture_id == trainings.c.architecture_id))
+        .where(searches.c.study == study)
+        .order_by(latencies.c.id)
+    )
+    found: dict[int, list[Latency]] = {}
+    for row in connection.execute(wanted):
+        found.setdefault(row.trial_number, []).append(latency_record(row))
+    return found
 
 
 def training_keys(connection: Connection, search_id: int, trial_numbers: Sequence[int]) -> dict[int, TrainingKey]:

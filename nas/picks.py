@@ -61,11 +61,31 @@ def pick_trial(pick: str, front: Front | None, facts: Mapping[int, TrialFacts], 
     return facts[within[-1].trial_number]
 
 
-def _scored(number: int, facts: Mapping[int, TrialFacts]) -> TrialFacts:
+def pick_trials(chosen: str, front: Front | None, facts: Mapping[int, TrialFacts]) -> list[TrialFacts]:
+    """The finished trials that `chosen` names: front, all, or numbers separated by commas.
+
+    Raises:
+        InvalidInputError: if it is malformed, there is no such trial with a score, or none at all.
+    """
+    if chosen == "all":
+        picked = [trial for trial in facts.values() if trial.state == "COMPLETE"]
+    elif chosen == "front":
+        picked = [facts[member.trial_number] for member in front.members] if front else []
+    elif re.fullmatch(r"\d+(,\d+)*", chosen):
+        picked = [_scored(number, facts, "--trials") for number in dict.fromkeys(map(int, chosen.split(",")))]
+    else:
+        raise InvalidInputError(f"--trials is {chosen!r}; expected front, all, or numbers such as 3,7,12")
+    if not picked:
+        raise InvalidInputError("the study has no finished trial yet; let the search finish at least one")
+    return picked
+
+
+def _scored(number: int, facts: Mapping[int, TrialFacts], option: str = "--pick") -> TrialFacts:
+    given = f"--pick is 'trial:{number}'" if option == "--pick" else f"{option} names {number}"
     if number not in facts:
         known = f"its trials are {min(facts)} to {max(facts)}" if facts else "it has no trials yet"
-        raise InvalidInputError(f"--pick is 'trial:{number}', and the study has no such trial; {known}")
+        raise InvalidInputError(f"{given}, and the study has no such trial; {known}")
     trial = facts[number]
     if trial.state != "COMPLETE":
-        raise InvalidInputError(f"--pick is 'trial:{number}', and that trial is {trial.state} ({trial.reason}); expected one that finished")
+        raise InvalidInputError(f"{given}, and that trial is {trial.state} ({trial.reason}); expected one that finished")
     return trial

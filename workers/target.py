@@ -65,19 +65,28 @@ class LatencyTarget:
             InvalidInputError: for an unknown kind or option, a value out of range, an option given twice, a GPU that is not there, or
                 onnxruntime without its packages.
         """
-        kind, _, rest = text.partition(":")
-        if kind not in _OPTIONS:
-            raise _invalid(text, f"the kind {kind!r} is unknown", f"one of {', '.join(_OPTIONS)}")
-        given = _read_options(text, kind, [item for item in rest.split(",") if item])
-        target = cls(**{"kind": kind, "threads": None, **_DEFAULTS[kind], **given})
-        if kind == "cuda" and target.index >= torch.cuda.device_count():
+        target = cls.read(text)
+        if target.kind == "cuda" and target.index >= torch.cuda.device_count():
             found = f"{torch.cuda.device_count()} of them" if torch.cuda.device_count() else "none"
             raise _invalid(
                 text, f"it needs GPU {target.index}, and torch sees {found} here", "a device that is there, for example cpu:threads=1"
             )
-        if kind == "onnxruntime":
+        if target.kind == "onnxruntime":
             require_onnx()
         return target
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read a target that this process need not reach.
+
+        Raises:
+            InvalidInputError: as `parse`, but for what is missing here.
+        """
+        kind, _, rest = text.partition(":")
+        if kind not in _OPTIONS:
+            raise _invalid(text, f"the kind {kind!r} is unknown", f"one of {', '.join(_OPTIONS)}")
+        given = _read_options(text, kind, [item for item in rest.split(",") if item])
+        return cls(**{"kind": kind, "threads": None, **_DEFAULTS[kind], **given})
 
     def __str__(self) -> str:
         values = {name: getattr(self, name) for name in _OPTIONS[self.kind]}

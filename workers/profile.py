@@ -1,0 +1,45 @@
+"""Time recorded trials on a target of this machine, without training."""
+
+from collections.abc import Callable, Sequence
+
+from nas.errors import NasError
+from nas.records import JSON, Latency, TrialFacts
+from search_spaces.build import build_model
+from workers.device_lock import DeviceLock, device_identity
+from workers.evaluate import is_out_of_memory
+from workers.latency import measure
+from workers.target import LatencyTarget
+
+
+def input_shape(spec: JSON) -> tuple[int, int, int]:
+    """(channels, height, width) of the images of a recorded network, so that its data need not be here."""
+    return int(spec["in_chans"]), int(spec["image_size"]), int(spec["image_size"])
+
+
+def profile(
+    trials: Sequence[TrialFacts], target: LatencyTarget, record: Callable[[TrialFacts, Latency], None], note: Callable[[str], None]
+) -> int:
+    """Time the architectures one after the other; each is recorded before the next begins.
+
+    Args:
+        trials: what to time.
+        target: on what.
+        record: keeps one timing.
+        note: told why a trial could not be timed; the others still are.
+
+    Returns:
+        How many could not be timed.
+    """
+    lock = DeviceLock(device_identity(target.device))
+    failed = 0
+    for trial in trials:
+        try:
+            latency = measure(build_model(trial.spec), target, input_shape(trial.spec), lock)
+        except (NasError, RuntimeError, MemoryError) as error:
+            if not isinstance(error, NasError) and not is_out_of_memory(error):
+                raise
+            failed += 1
+            note(f"trial {trial.trial_number} cannot be timed: {(str(error) or 'out of memory').splitlines()[0]}")
+        else:
+            record(trial, latency)
+    return failed
