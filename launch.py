@@ -85,7 +85,7 @@ artifacts_option = click.option("--artifacts", help="Folder of weights and drawi
     "--latency-target",
     "latency_targets",
     multiple=True,
-    help="What latency is measured on, such as cpu:threads=1,batch=1, cuda:0,batch=64,compile or onnxruntime:threads=2.",
+    help="What latency is measured on, such as cpu:threads=1,batch=1 or onnxruntime:threads=2; repeatable, the first is the objective.",
 )
 @click.option("--workers", type=int, help="Concurrent evaluations; one per GPU, else one per core, by default.")
 @click.option("--gpus-per-worker", type=float, help="Share of a GPU for each worker; 1 with GPUs, else 0, by default.")
@@ -133,8 +133,11 @@ def run_search(options: dict[str, Any], quiet: bool, signals: StopSignals) -> Ou
     source = open_data(config.data)
     space = make_space(config.space, config.scale, source.image_size, source.in_chans, source.num_classes)
     target = LatencyTarget.parse(config.latency_target or default_target()) if config.needs_latency else None
+    others = tuple(str(LatencyTarget.parse(text)) for text in config.other_targets)
+    if len({str(target), *others}) <= len(others):
+        raise InvalidInputError(f"--latency-target names one target twice: {', '.join([str(target), *others])}; give each once")
     study = options["study"] or f"{space.name}-{space.scale}-{source.name}"
-    config = replace(config, study=study, data=source.text, latency_target=None if target is None else str(target))
+    config = replace(config, study=study, data=source.text, latency_target=None if target is None else str(target), other_targets=others)
     identity = Identity(
         data=source.name,
         data_fingerprint=source.fingerprint,
@@ -167,9 +170,7 @@ def _search_config(options: dict[str, Any]) -> SearchConfig:
     engine_kwargs(options["storage"])
     given = {name: value for name, value in options.items() if value is not None}
     targets = given.pop("latency_targets")
-    if len(targets) > 1:
-        raise InvalidInputError(f"--latency-target is given {len(targets)} times; a search measures one target; `profile` times on others")
-    given["latency_target"] = targets[0] if targets else None
+    given["latency_target"], given["other_targets"] = (targets[0] if targets else None), targets[1:]
     given.setdefault("workers", default_num_workers())
     given.setdefault("gpus_per_worker", default_gpus_per_worker(max(1, given["workers"])))
     given["objectives"] = tuple(name.strip() for name in options["objectives"].split(","))
@@ -234,6 +235,7 @@ def _make_pool(config: SearchConfig, identity: Identity) -> "RayPool":
         recipe=Recipe.from_json(identity.recipe),
         data_fingerprint=identity.data_fingerprint,
         latency_target=config.latency_target,
+        other_targets=config.other_targets,
         device="cuda:0" if config.gpus_per_worker else "cpu",
     )
     # The URL may hold a password, and every process of Ray inherits the environment.
@@ -253,7 +255,7 @@ def _sampling_guard(config: SearchConfig) -> Callable[[], contextlib.AbstractCon
     """Nothing is timed on the CPU while the sampler computes there."""
     from workers.device_lock import DeviceLock, device_identity
 
-    if config.latency_target is None or config.latency_target.startswith("cuda"):
+    if all(target is None or target.startswith("cuda") for target in (config.latency_target, *config.other_targets)):
         return contextlib.nullcontext
     return DeviceLock(device_identity("cpu")).shared
 

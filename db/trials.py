@@ -48,6 +48,8 @@ def insert_trial(connection: Connection, search: Row[Any], facts: TrialFacts) ->
     latency_id = None
     if facts.latency is not None:
         latency_id = _insert(connection, latencies, latency_values(architecture_id, facts.latency))
+    for latency in facts.other_latencies:
+        _insert(connection, latencies, latency_values(architecture_id, latency))
     _insert(
         connection,
         trainings,

@@ -33,6 +33,8 @@ class SearchConfig:
     """top1 and one cost."""
     latency_target: str | None = None
     """What latency_ms is measured on; None when neither an objective nor a limit needs it."""
+    other_targets: tuple[str, ...] = ()
+    """Further targets that every candidate is timed on; neither objective nor limit, so free."""
     workers: int = 1
     """Concurrent evaluations."""
     gpus_per_worker: float = 0.0
@@ -71,6 +73,11 @@ class SearchConfig:
             raise InvalidInputError(f"--rungs is {self.rungs}; expected how often a training is scored, at least 1")
         if not 0 < self.keep < 1:
             raise InvalidInputError(f"--keep is {self.keep:g}; expected the share that goes on from each rung, between 0 and 1")
+        if self.other_targets and not self.needs_latency:
+            raise InvalidInputError(
+                f"--latency-target is given {1 + len(self.other_targets)} times and the objective is {self.cost_objective}; "
+                "expected the objective latency_ms, or a --max-latency-ms, with more than one"
+            )
         if self.workers < 1:
             raise InvalidInputError(f"--workers is {self.workers}; expected at least 1")
         if len(self.objectives) != 2 or self.objectives[0] != "top1" or self.objectives[1] not in COST_OBJECTIVES:

@@ -132,6 +132,8 @@ class Finished:
     device: str
     weights: bytes | None
     """safetensors, for a job that reached the last rung; None for one that was stopped."""
+    other_latencies: tuple[Latency, ...] = ()
+    """On the further targets of the search; none for a job that was stopped after the first."""
 
 
 @dataclass(frozen=True, slots=True)

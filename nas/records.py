@@ -118,6 +118,8 @@ class TrialFacts:
     """For FAIL and REJECTED."""
     latency: Latency | None = None
     """None when no objective and no limit asks for it, or when timing failed."""
+    other_latencies: tuple[Latency, ...] = ()
+    """On the further targets of the search. Stored with the architecture: SqlStore.timings gives them, SqlStore.facts does not."""
     rungs: tuple[RungScore, ...] = ()
     """Empty for REJECTED, and for a FAIL before the first rung."""
     weights_path: str | None = None

@@ -297,6 +297,7 @@ class Search:
             state=state,
             reason=reason,
             latency=flight.latency,
+            other_latencies=event.other_latencies if isinstance(event, Finished) else (),
             rungs=tuple(flight.rungs),
             device=event.device if isinstance(event, Finished) else "",
             worker=event.worker if event is not None else "",

@@ -113,6 +113,8 @@ class ScriptedEvaluator:
     num_workers: int = 1
     with_latency: bool = True
     num_rungs: int = 1
+    other_latencies: tuple[Latency, ...] = ()
+    """On further targets, the same for every job."""
     failure: Callable[[Job], Failed | None] = lambda job: None
     """What goes wrong with a job, if anything."""
     on_submit: Callable[[Job], None] = lambda job: None
@@ -143,7 +145,7 @@ class ScriptedEvaluator:
         for rung in range(self.num_rungs):
             top1 = tiny_top1(job.spec) * (rung + 1) / self.num_rungs
             events.append(RungReached(number, worker, score(rung, top1), last=rung == self.num_rungs - 1))
-        return [*events, Finished(number, worker, "virtual", b"weights of %d" % number)]
+        return [*events, Finished(number, worker, "virtual", b"weights of %d" % number, self.other_latencies)]
 
     def _advance(self, number: int) -> None:
         _, events = self._jobs[number]

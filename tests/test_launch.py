@@ -33,7 +33,12 @@ def run(
         ([*SEARCH, "--workers", "0"], "--workers is 0"),
         ([*SEARCH, "--objectives", "top1,top5"], "--objectives is 'top1,top5'"),
         ([*SEARCH, "--latency-target", "abacus"], "the kind 'abacus' is unknown"),
-        ([*SEARCH, "--latency-target", "cpu", "--latency-target", "cpu:batch=2"], "--latency-target is given 2 times"),
+        ([*SEARCH, "--latency-target", "cpu", "--latency-target", "cpu:threads=1"], "--latency-target names one target twice"),
+        ([*SEARCH, "--latency-target", "cpu", "--latency-target", "abacus"], "the kind 'abacus' is unknown"),
+        (
+            [*SEARCH, "--objectives", "top1,macs", "--latency-target", "cpu", "--latency-target", "cpu:batch=2"],
+            "--latency-target is given 2 times and the objective is macs",
+        ),
         ([*SEARCH, "--max-latency-ms", "-1"], "--max-latency-ms is -1.0; expected a positive number"),
         ([*SEARCH, "--warm-start", "lukewarm"], "--warm-start is 'lukewarm'; expected presets, none or study:NAME"),
         ([*SEARCH, "--study", "a", "--warm-start", "study:a"], "--warm-start names the study 'a' itself"),

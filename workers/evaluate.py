@@ -21,7 +21,7 @@ from torch import nn
 
 from nas.errors import InvalidInputError
 from nas.protocols import Calibration, Event, Failed, Finished, Job, LatencyMeasured, RungReached
-from nas.records import JSON
+from nas.records import JSON, Latency
 from search_spaces.build import build_model
 from workers.data import load_data, open_data
 from workers.device_lock import DeviceLock, device_identity
@@ -48,6 +48,8 @@ class EvaluationConfig:
     """What the data must be; None takes them as they are. Differing data on another node would make scores incomparable."""
     latency_target: str | None = None
     """What to time on; None skips the timing."""
+    other_targets: tuple[str, ...] = ()
+    """What to time on besides, when the candidate goes on after the first."""
     device: str = "cpu"
     """Where to train: cpu, or cuda:0 as this process numbers its devices."""
     threads: int = 1
@@ -80,6 +82,7 @@ class EvaluationContext:
         self.worker = worker
         self.device = _open_device(config.device)
         self.target = LatencyTarget.parse(config.latency_target) if config.latency_target else None
+        self.other_targets = [LatencyTarget.parse(text) for text in config.other_targets]
         self.source = open_data(config.data)
         if config.data_fingerprint not in (None, self.source.fingerprint):
             raise InvalidInputError(
@@ -88,7 +91,8 @@ class EvaluationContext:
             )
         self.batches = load_data(self.source, config.recipe, self.device)
         folder = Path(config.lock_folder) if config.lock_folder else None
-        devices = {self.device} | ({self.target.device} if self.target else set())
+        targets = [*([self.target] if self.target else []), *self.other_targets]
+        devices = {self.device, *(target.device for target in targets)}
         self._locks = {identity: DeviceLock(identity, folder) for identity in sorted({device_identity(device) for device in devices})}
 
     @property
@@ -96,10 +100,9 @@ class EvaluationContext:
         """For people: "cpu", or the GPU's product name."""
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
 
-    @property
-    def target_lock(self) -> DeviceLock:
-        assert self.target is not None
-        return self._locks[device_identity(self.target.device)]
+    def timed(self, model: nn.Module, target: LatencyTarget) -> Latency:
+        """The latency of the model on one of the targets, for images of the data."""
+        return measure(model, target, self.source.input_shape, self._locks[device_identity(target.device)])
 
     @contextmanager
     def computing(self) -> Iterator[None]:
@@ -150,20 +153,19 @@ def _evaluate(job: Job, context: EvaluationContext) -> Generator[Event, bool, No
     with context.computing():
         torch.manual_seed(job.seed)
         model = build_model(job.spec, drop_path_rate=recipe.drop_path_rate)
-    if context.target:
-        latency = measure(model, context.target, context.source.input_shape, context.target_lock)
-        if not (yield LatencyMeasured(number, worker, latency)):
-            yield stopped
-            return
+    if context.target and not (yield LatencyMeasured(number, worker, context.timed(model, context.target))):
+        yield stopped
+        return
+    others = tuple(context.timed(model, target) for target in context.other_targets)
     for score in context.trainer(model, job.seed).run():
         last = score.steps == recipe.steps
         proceed = yield RungReached(number, worker, score, last)
         if not last and not proceed:
-            yield stopped
+            yield replace(stopped, other_latencies=others)
             return
     with context.computing():
         weights = safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
-    yield Finished(number, worker, context.device_name, weights)
+    yield Finished(number, worker, context.device_name, weights, others)
 
 
 def calibrate(slowest: JSON, typical: JSON, context: EvaluationContext) -> Calibration:
@@ -172,13 +174,14 @@ def calibrate(slowest: JSON, typical: JSON, context: EvaluationContext) -> Calib
     Raises:
         RuntimeError: what torch raises if one of them does not run on this device.
     """
-    recipe, shape = context.config.recipe, context.source.input_shape
+    recipe = context.config.recipe
     reference_latency = None
     timing_s = 0.0
     if context.target:
-        reference_latency = measure(build_model(slowest), context.target, shape, context.target_lock)
+        reference_latency = context.timed(build_model(slowest), context.target)
         start = time.monotonic()
-        measure(build_model(typical), context.target, shape, context.target_lock)
+        for target in (context.target, *context.other_targets):
+            context.timed(build_model(typical), target)
         timing_s = time.monotonic() - start
     before, timed = CALIBRATION_STEPS
     # A schedule of its own, because the recipe may be shorter than what is trained here.

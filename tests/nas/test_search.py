@@ -22,6 +22,7 @@ from nas.front import front_of
 from nas.history import History, history_of
 from nas.progress import Progress
 from nas.protocols import Failed, Job
+from nas.records import Latency
 from nas.search import Outcome, Search
 from nas.study import SearchStudy, open_optuna_storage
 from tests.doubles import TARGET, ScriptedEvaluator, TinySpace, tiny_top1
@@ -541,3 +542,15 @@ def test_every_outcome_is_logged(bench: Bench, caplog: pytest.LogCaptureFixture)
     lines = [record.message for record in caplog.records]
     assert any(line.startswith("trial 0 COMPLETE: top1 0.") and "latency_ms" in line for line in lines)
     assert any(line.startswith("trial 3 FAIL (loss is nan)") for line in lines)
+
+
+def test_latencies_on_further_targets_are_stored_beside_the_front(tmp_path: Path) -> None:
+    other = Latency({"kind": "another"}, {}, 7.0, 6.0, 8.0, 9.0, 30)
+    bench = Bench(tmp_path)
+    bench.run(6, ScriptedEvaluator(other_latencies=(other,)), other_targets=("another",))
+    with contextlib.closing(open_store(bench.url)) as store:
+        timings, facts = store.timings("s"), list(store.facts("s"))
+        assert store.check_fronts("s") == []
+    assert len(facts) == len(timings) == 6
+    for trial in facts:
+        assert timings[trial.trial_number] == [trial.latency, other], "one row for each target"

@@ -67,6 +67,22 @@ def test_latency_comes_first_then_the_rungs_then_the_weights(timing_context: Eva
     assert finished.device == "cpu"
 
 
+def test_further_targets_are_timed_for_what_goes_on(tmp_path: Path, spec: JSON) -> None:
+    others = ("cpu:threads=1,batch=2", "cpu:threads=1,batch=3")
+    config = replace(make_config(tmp_path, target="cpu:threads=1,batch=1"), other_targets=others)
+    context = EvaluationContext(EvaluationConfig.from_json(config.to_json()))
+    *_, finished = drive(evaluate(Job(0, spec, seed=0), context))
+    assert isinstance(finished, Finished)
+    assert [latency.target["batch"] for latency in finished.other_latencies] == [2, 3]
+    events = evaluate(Job(0, spec, seed=0), context)
+    next(events)
+    assert events.send(False).other_latencies == (), "a candidate over the limit costs no more timing"
+    events = evaluate(Job(0, spec, seed=0), context)
+    next(events)
+    events.send(True)
+    assert len(events.send(False).other_latencies) == 2, "a candidate that was stopped at a rung keeps them"
+
+
 def test_without_a_target_nothing_is_timed(context: EvaluationContext, spec: JSON) -> None:
     assert [type(event) for event in drive(evaluate(Job(0, spec, seed=0), context))] == [RungReached, RungReached, Finished]
 
