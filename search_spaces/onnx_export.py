@@ -38,24 +38,27 @@ def export_onnx(model: nn.Module, input_size: tuple[int, int, int], path: Path) 
 
     Raises:
         InvalidInputError: if a package is missing.
-        NasError: if the file gives other logits than the model.
+        NasError: if torch cannot export the model, or the file gives other logits.
     """
     require_onnx()
     model = model.eval()
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(3, *input_size, generator=generator)
-    with _quiet():
-        torch.onnx.export(
-            model,
-            (images,),
-            path,
-            input_names=["image"],
-            output_names=["logits"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+    try:
+        with _quiet():
+            torch.onnx.export(
+                model,
+                (images,),
+                path,
+                input_names=["image"],
+                output_names=["logits"],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        raise NasError(f"torch cannot export this network to ONNX: {str(error).strip().splitlines()[0]}") from error
     _compare(model, images, path)
 
 

@@ -41,3 +41,14 @@ def test_a_file_that_computes_something_else_is_not_timed(tmp_path: Path) -> Non
 
     with pytest.raises(NasError, match="the ONNX file differs from torch by up to 1"):
         measure(Lies(), LatencyTarget.parse("onnxruntime"), (3, 8, 8), DeviceLock("cpu", tmp_path))
+
+
+def test_a_network_that_cannot_be_exported_is_explained(tmp_path: Path) -> None:
+    class Depends(nn.Module):
+        """Its way depends on the values of the images."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.mean((2, 3)) if x.sum().item() > 0 else x.amax((2, 3))
+
+    with pytest.raises(NasError, match="torch cannot export this network to ONNX"):
+        measure(Depends(), LatencyTarget.parse("onnxruntime"), (3, 8, 8), DeviceLock("cpu", tmp_path))
