@@ -13,6 +13,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import contextlib
+import functools
 import logging
 import os
 import re
@@ -36,6 +37,7 @@ from nas.config import COST_OBJECTIVES, SearchConfig
 from nas.dashboard import drawings_folder, make_drawings_folder, serve
 from nas.errors import InvalidInputError, NasError
 from nas.establish import Identity, already_done, check_study, establish
+from nas.finalists import MIN_SEEDS, Finals, choose_finalists, run_finals
 from nas.history import history_csv, history_json, history_of, history_text
 from nas.ownership import Ownership, owned
 from nas.picks import EXPECTED, pick_study, pick_trial, pick_trials
@@ -490,6 +492,67 @@ def dashboard(storage: str, artifacts: str | None, port: int) -> None:
         if not drawings.is_dir():
             raise InvalidInputError(f"no drawings under {drawings}; give the --artifacts of the search")
         serve(optuna_storage, drawings, port, click.echo)
+
+
+@cli.command()
+@study_option
+@storage_option
+@artifacts_option
+@click.option("--top", default=8, show_default=True, type=click.IntRange(1), help="How many members of the front to train.")
+@click.option("--recipe", help="A recipe's name or a JSON file; eight times the search's steps by default.")
+@click.option("--seeds", default=3, show_default=True, type=click.IntRange(MIN_SEEDS), help="Trainings of each at its best settings.")
+@click.option("--samples", default=8, show_default=True, type=click.IntRange(1), help="Settings of the recipe to try for each.")
+@click.option("--workers", type=click.IntRange(1), help="Concurrent trainings; one per GPU, else one per core, by default.")
+@click.option("--gpus-per-worker", type=click.FloatRange(0), help="Share of a GPU for each worker; 1 with GPUs, else 0, by default.")
+@click.pass_obj
+def finalize(
+    signals: StopSignals,
+    study: str | None,
+    storage: str,
+    artifacts: str | None,
+    top: int,
+    recipe: str | None,
+    seeds: int,
+    samples: int,
+    workers: int | None,
+    gpus_per_worker: float | None,
+) -> None:
+    """Train the best of a study fully with several seeds, and score them on test images."""
+    from workers.data import open_data
+    from workers.evaluate import EvaluationConfig
+    from workers.final_recipes import final_recipe, variants
+    from workers.processes import end_processes, environment
+    from workers.ray_finalists import FinalistTrainer
+    from workers.ray_pool import default_gpus_per_worker, default_num_workers
+
+    workers = workers or default_num_workers()
+    gpus = default_gpus_per_worker(workers) if gpus_per_worker is None else gpus_per_worker
+    folder = _artifacts_folder(artifacts, storage).resolve()
+    with _reading(storage) as store:
+        search = pick_study(study, store.searches())
+        chosen = final_recipe(recipe, search.recipe)
+        facts = {trial.trial_number: trial for trial in store.facts(search.study)}
+        finalists = choose_finalists(search, store.front(search.study), facts, top)
+        source = open_data(search.config["data"])
+        finals = Finals(search, finalists, variants(chosen, samples, search.seed), seeds, "test" if source.num_test else "validation")
+        evaluation = EvaluationConfig(
+            data=source.text, recipe=chosen, data_fingerprint=search.data_fingerprint, device="cuda:0" if gpus else "cpu"
+        )
+        with owned(store, search.study, end_processes, click.echo) as ownership, contextlib.ExitStack() as opened:
+
+            @functools.cache
+            def trainer() -> FinalistTrainer:
+                make = functools.partial(FinalistTrainer, evaluation, folder, search.study, num_workers=workers, gpus_per_worker=gpus)
+                with environment({STORAGE_VARIABLE: None}):  # it may hold a password, and every process of Ray inherits the environment
+                    made = opened.enter_context(signals.closing(make))
+                ownership.note_session(lambda: (made.session_processes, made.session_folder))
+                return made
+
+            click.echo("\n".join(finals.plan(source.num_test, workers)))
+            front = run_finals(finals, store, lambda *jobs: trainer().train(*jobs), click.echo, ownership.check)
+    click.echo(report.final_front_text(front, facts, search))
+    knee = f"export --study {shlex.quote(search.study)}{_storage_words(storage)} --pick knee --zoo zoo"
+    click.echo(f"next: launch.py {knee}")
 
 
 @cli.command()

@@ -112,7 +112,7 @@ def training_values(facts: TrialFacts) -> Values:
         "trial_number": facts.trial_number,
         "seed": facts.seed,
         "state": facts.state,
-        "reason": None if facts.reason is None else _storable(facts.reason),
+        "reason": None if facts.reason is None else storable(facts.reason),
         "rung": last and last.rung,
         "steps": last and last.steps,
         "top1": last and last.top1,
@@ -126,7 +126,7 @@ def training_values(facts: TrialFacts) -> Values:
     }
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     # A reason quotes what a crashed worker printed: bytes that are no text must not keep the failure itself from being recorded.
     return text.encode("utf-8", "replace").decode().replace("\0", "?")
 

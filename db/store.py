@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from db.engine import make_engine, reading, writing
 from db.errors import translated_errors
+from db.finals import insert_final_front, insert_final_training, select_final_front, select_final_trainings
 from db.fronts import insert_front, latest_front_faults, select_front, select_fronts, snapshot_faults
 from db.lease import IsAlive, release_lease, renew_lease, select_lease, take_lease
 from db.migrate import ensure_schema
@@ -19,7 +20,7 @@ from db.tables import exports, searches, trainings
 from db.trials import insert_latency, insert_trial, search_row, select_timings, select_trials, training_keys
 from nas.errors import InvalidInputError, NasError
 from nas.processes import is_alive
-from nas.records import Front, Latency, Lease, SearchRecord, TrialFacts
+from nas.records import FinalFront, FinalTraining, Front, Latency, Lease, SearchRecord, TrialFacts
 
 
 def open_store(url: str, *, create: bool = True) -> "SqlStore":
@@ -159,6 +160,30 @@ class SqlStore:
             facts = select_trials(connection, study)
             latest = select_front(connection, study, None)
             return latest_front_faults(search, facts, latest) + snapshot_faults(connection, search)
+
+    def record_final_training(self, study: str, training: FinalTraining) -> None:
+        try:
+            with self._writing() as connection:
+                insert_final_training(connection, search_row(connection, study).id, training)
+        except IntegrityError as error:
+            raise NasError(
+                f"the final training of trial {training.trial_number} with seed {training.seed} is recorded already; facts are stored once"
+            ) from error
+
+    def final_trainings(self, study: str) -> Sequence[FinalTraining]:
+        with self._reading() as connection:
+            return select_final_trainings(connection, study)
+
+    def record_final_front(self, study: str, front: FinalFront) -> None:
+        try:
+            with self._writing() as connection:
+                insert_final_front(connection, search_row(connection, study).id, front)
+        except IntegrityError as error:
+            raise NasError(f"final front {front.version} of study {study!r} is recorded already; facts are stored once") from error
+
+    def final_front(self, study: str) -> FinalFront | None:
+        with self._reading() as connection:
+            return select_final_front(connection, study)
 
     def record_export(self, study: str, trial_number: int, name: str, path: str) -> None:
         with self._writing() as connection:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -163,6 +164,59 @@ front_members = Table(
     Column("latency_id", ForeignKey("latencies.id")),
     Column("top1", _Float, nullable=False),
     Column("cost", _Float, nullable=False),
+)
+
+# Full trainings of front members. training_id is the trial's row, whose architecture and latency they share.
+final_trainings = Table(
+    "final_trainings",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("training_id", ForeignKey("trainings.id"), nullable=False),
+    Column("recipe", JSON, nullable=False),
+    Column("recipe_hash", String(64), nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("purpose", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text),
+    Column("top1", _Float),
+    Column("test_top1", _Float),
+    Column("curve", JSON, nullable=False),
+    Column("duration_s", _Float, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("weights_path", Text),
+    Column("recorded", UtcDateTime, nullable=False),
+    UniqueConstraint("training_id", "recipe_hash", "seed"),
+)
+
+final_fronts = Table(
+    "final_fronts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("search_id", ForeignKey("searches.id"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created", UtcDateTime, nullable=False),
+    Column("split", String(16), nullable=False),
+    UniqueConstraint("search_id", "version"),
+)
+
+# Finalists that are not on the front too, for their probability. They rest on the final trainings of (training_id, recipe_hash, seeds).
+final_front_members = Table(
+    "final_front_members",
+    metadata,
+    Column("final_front_id", ForeignKey("final_fronts.id"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("training_id", ForeignKey("trainings.id"), nullable=False),
+    Column("recipe_hash", String(64), nullable=False),
+    Column("seeds", JSON, nullable=False),
+    Column("top1", _Float, nullable=False),
+    Column("top1_std", _Float, nullable=False),
+    Column("top1_low", _Float, nullable=False),
+    Column("top1_high", _Float, nullable=False),
+    Column("cost", _Float, nullable=False),
+    Column("cost_low", _Float, nullable=False),
+    Column("cost_high", _Float, nullable=False),
+    Column("on_front", Boolean, nullable=False),
+    Column("front_probability", _Float, nullable=False),
 )
 
 exports = Table(

@@ -6,7 +6,20 @@ from typing import Protocol
 
 import numpy as np
 
-from nas.records import JSON, Costs, Front, Gene, Genotype, Latency, Lease, RungScore, SearchRecord, TrialFacts
+from nas.records import (
+    JSON,
+    Costs,
+    FinalFront,
+    FinalTraining,
+    Front,
+    Gene,
+    Genotype,
+    Latency,
+    Lease,
+    RungScore,
+    SearchRecord,
+    TrialFacts,
+)
 
 
 class Architecture(Protocol):
@@ -266,6 +279,22 @@ class Store(Protocol):
 
     def fronts(self, study: str) -> Sequence[Front]:
         """All snapshots, oldest first, without members (for histories)."""
+        ...
+
+    def record_final_training(self, study: str, training: FinalTraining) -> None:
+        """Write a full training of a recorded trial. A second one of the same trial, recipe and seed is an error."""
+        ...
+
+    def final_trainings(self, study: str) -> Sequence[FinalTraining]:
+        """In the order in which they ended."""
+        ...
+
+    def record_final_front(self, study: str, front: FinalFront) -> None:
+        """Append a snapshot; the final trainings that it names are recorded already."""
+        ...
+
+    def final_front(self, study: str) -> FinalFront | None:
+        """The latest one; None when there is none yet."""
         ...
 
     def record_export(self, study: str, trial_number: int, name: str, path: str) -> None:

@@ -166,6 +166,110 @@ class Front:
     """By ascending cost."""
 
 
+FinalPurpose = Literal["tuning", "final"]
+"""tuning: chooses learning rate, weight decay and drop path on validation. final: one of several seeds at the choice, scored on test."""
+FinalState = Literal["COMPLETE", "PRUNED", "FAIL"]
+"""COMPLETE: finished the last rung. PRUNED: stopped at a rung. FAIL: no score, with a reason that is the architecture's own."""
+
+
+def final_key(trial_number: int, recipe_hash: str, seed: int) -> str:
+    """See FinalTraining.key."""
+    return f"trial-{trial_number:06d}-{recipe_hash[:16]}-seed-{seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class FinalTraining:
+    """A full training of a front member, once it is over."""
+
+    trial_number: int
+    recipe: JSON
+    recipe_hash: str
+    """SHA-256 (64 hex digits) of the recipe's canonical JSON."""
+    seed: int
+    purpose: FinalPurpose
+    state: FinalState
+    reason: str | None = None
+    """For FAIL."""
+    rungs: tuple[RungScore, ...] = ()
+    """Scores on the validation split."""
+    test_top1: float | None = None
+    """Of a COMPLETE final training, where the data have test images."""
+    weights_path: str | None = None
+    """Relative to the artifacts folder; of a COMPLETE final training."""
+    device: str = ""
+
+    def __post_init__(self) -> None:
+        _require_finite(self)
+
+    @property
+    def key(self) -> str:
+        """Names the training and its files: equal for equal trainings, whatever process does them."""
+        return final_key(self.trial_number, self.recipe_hash, self.seed)
+
+    @property
+    def top1(self) -> float | None:
+        """Validation top1 at the last rung reached."""
+        return self.rungs[-1].top1 if self.rungs else None
+
+    @property
+    def duration_s(self) -> float:
+        """Training and validation time up to the last rung, waiting excluded."""
+        return self.rungs[-1].duration_s if self.rungs else 0.0
+
+
+FinalSplit = Literal["test", "validation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finalist:
+    """What the final trainings of one architecture say about it."""
+
+    trial_number: int
+    arch_hash: str
+    recipe_hash: str
+    """Of the recipe that the tuning chose."""
+    seeds: tuple[int, ...]
+    """Of the final trainings, at least two."""
+    top1: float
+    """Mean over the seeds on the split of the final front."""
+    top1_std: float
+    """Sample standard deviation over the seeds."""
+    top1_low: float
+    top1_high: float
+    """95 % Student t interval of the mean."""
+    cost: float
+    """In the unit of the study's cost objective."""
+    cost_low: float
+    cost_high: float
+    """95 % interval of a latency; equal to the cost where that is counted."""
+    on_front: bool
+    """Whether no other finalist is at least as good in both, and better in one, by mean top1 and cost."""
+    front_probability: float
+    """Share of random draws from both intervals in which it is on the front."""
+
+    def __post_init__(self) -> None:
+        _require_finite(self)
+
+
+@dataclass(frozen=True, slots=True)
+class FinalFront:
+    """All finalists of one finalization, on the front or not."""
+
+    version: int
+    """1, 2, ... within the study."""
+    created: datetime
+    """UTC."""
+    split: FinalSplit
+    """On which top1 was measured: test, or validation where the data have no test images."""
+    finalists: tuple[Finalist, ...]
+    """By ascending cost, then ascending top1, then trial number."""
+
+    @property
+    def members(self) -> tuple[FrontMember, ...]:
+        """Those on the front, by ascending cost."""
+        return tuple(FrontMember(f.trial_number, f.arch_hash, f.top1, f.cost) for f in self.finalists if f.on_front)
+
+
 @dataclass(frozen=True, slots=True)
 class SearchRecord:
     """What a study is: fixed at its creation, compared on every resume (DESIGN 2.14)."""

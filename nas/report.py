@@ -15,7 +15,7 @@ from nas.errors import InvalidInputError
 from nas.front import knee
 from nas.ledger import RungSpending, spending_of, spending_text
 from nas.protocols import SearchSpace
-from nas.records import JSON, Front, Lease, SearchRecord, TrialFacts
+from nas.records import JSON, FinalFront, Finalist, Front, Lease, SearchRecord, TrialFacts
 from nas.tables import text_table
 from nas.units import cost_text, count_text, duration_text
 
@@ -35,6 +35,43 @@ def front_text(front: Front, facts: Iterable[TrialFacts], search: SearchRecord) 
         costs = (_latency_text(trial), cost_text("param_count", trial.costs.param_count), cost_text("macs", trial.costs.macs))
         rows.append((str(trial.trial_number), f"{trial.top1:.4f}", *costs, mark, trial.layout))
     return head + "\n" + text_table(("trial", "top1", "latency (95 % interval)", "params", "macs", "", "layout"), rows, right=5)
+
+
+def final_front_text(front: FinalFront, facts: Mapping[int, TrialFacts], search: SearchRecord) -> str:
+    """All finalists as an aligned table under one line about it, those on the front marked."""
+    objective = search.objectives[1]
+    head = (
+        f"{search.study}: {len(front.members)} of {len(front.finalists)} finalists on the final front, version {front.version} of "
+        f"{_utc(front.created)}, top1 on {front.split}"
+    )
+    columns = ("trial", "top1 (95 % interval)", "std", "seeds", f"{objective} (95 % interval)", "P(front)", "", "layout")
+    rows = [
+        (
+            str(finalist.trial_number),
+            interval_text(finalist.top1, finalist.top1_low, finalist.top1_high),
+            f"{finalist.top1_std:.4f}",
+            str(len(finalist.seeds)),
+            final_cost_text(finalist, objective),
+            f"{finalist.front_probability:.2f}",
+            "front" if finalist.on_front else "",
+            facts[finalist.trial_number].layout,
+        )
+        for finalist in front.finalists
+    ]
+    return head + "\n" + text_table(columns, rows, right=6)
+
+
+def interval_text(value: float, low: float, high: float) -> str:
+    """A fraction with its interval: "0.9812 (0.9790 to 0.9834)"."""
+    return f"{value:.4f} ({low:.4f} to {high:.4f})"
+
+
+def final_cost_text(finalist: Finalist, objective: str) -> str:
+    """A cost, with the interval of one that was measured."""
+    text = cost_text(objective, finalist.cost)
+    if finalist.cost_low == finalist.cost_high:
+        return text
+    return f"{text} ({cost_text(objective, finalist.cost_low, unit=False)} to {cost_text(objective, finalist.cost_high, unit=False)})"
 
 
 def front_json(front: Front, facts: Iterable[TrialFacts], search: SearchRecord) -> str:

@@ -18,17 +18,19 @@ from nas.progress import Progress
 from nas.proposals import Proposer
 from nas.protocols import Evaluator, SearchSpace
 from nas.recorded import TARGET, Levels, RecordedEvaluator, RecordedProblem, RecordedSpace
-from nas.records import JSON, Front, FrontMember, Lease, SearchRecord, TrialFacts
+from nas.records import JSON, FinalFront, FinalTraining, Front, FrontMember, Lease, SearchRecord, TrialFacts
 from nas.search import Outcome, Search
 from nas.study import SearchStudy, memory_storage
 
 
 @dataclass
 class MemoryStore:
-    """The part of a Store that the loop itself uses; facts end with the process."""
+    """The part of a Store that the loop and the finals use; facts end with the process."""
 
     recorded: list[TrialFacts] = field(default_factory=list)
     latest: Front | None = None
+    trainings: list[FinalTraining] = field(default_factory=list)
+    latest_final: FinalFront | None = None
 
     def record(self, study: str, facts: TrialFacts, front: Front | None) -> None:
         self.recorded.append(facts)
@@ -57,6 +59,18 @@ class MemoryStore:
     def renew_lease(self, study: str, lease: Lease) -> None: ...
 
     def release_lease(self, study: str, lease: Lease) -> None: ...
+
+    def record_final_training(self, study: str, training: FinalTraining) -> None:
+        self.trainings.append(training)
+
+    def final_trainings(self, study: str) -> Sequence[FinalTraining]:
+        return self.trainings
+
+    def record_final_front(self, study: str, front: FinalFront) -> None:
+        self.latest_final = front
+
+    def final_front(self, study: str) -> FinalFront | None:
+        return self.latest_final
 
     def record_export(self, study: str, trial_number: int, name: str, path: str) -> None: ...
 

@@ -21,7 +21,7 @@ OWNERS = {
     "matplotlib": {"nas/plots.py"},
     "optuna": {"nas/study.py", "nas/sampler.py", "nas/dashboard.py", "launch.py"},
     "optuna_dashboard": {"nas/dashboard.py"},
-    "ray": {"workers/ray_pool.py", "workers/ray_session.py", "workers/ray_failures.py", "workers/finalists.py"},
+    "ray": {"workers/ray_pool.py", "workers/ray_session.py", "workers/ray_failures.py", "workers/ray_finalists.py"},
     "rich": {"nas/progress.py"},
 }
 """Library -> the only files that may import it. What a whole package may import stands in pyproject.toml, for import-linter."""

@@ -94,10 +94,14 @@ class TensorBatches(Batches):
         return math.ceil(len(self._validation[1]) / self._validation_batch)
 
     def validation(self) -> Iterator[Batch]:
-        images, labels = self._validation
-        for start in range(0, len(labels), self._validation_batch):
-            chosen = slice(start, start + self._validation_batch)
-            yield self._preprocess.validation(images[chosen]), labels[chosen]
+        return in_order(*self._validation, self._preprocess, self._validation_batch)
+
+
+def in_order(images: Tensor, labels: Tensor, preprocess: Preprocess, batch_size: int = MIN_VALIDATION_BATCH) -> Iterator[Batch]:
+    """Every image once, unchanged, on the device of the preprocessing."""
+    for start in range(0, len(labels), batch_size):
+        batch = preprocess.validation(images[start : start + batch_size])
+        yield batch, labels[start : start + batch_size].to(batch.device)
 
 
 def endless_batches(num: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:

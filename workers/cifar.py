@@ -3,7 +3,7 @@
 import hashlib
 import math
 import pickle  # noqa: TID251 - the format of the archives; read with an allow-list only
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from nas.errors import InvalidInputError
-from workers.batches import TensorBatches
+from workers.batches import Batch, Preprocess, TensorBatches, in_order
 from workers.data_source import DataSource, LabelledImages, fingerprint, hold_out, require_classes
 from workers.recipe import Recipe
 
 IMAGE_SIZE = 32
 HOLD_OUT = 0.1
-"""Share of the training images of every class that is held out for validation; the published test images stay unseen by a search."""
+"""Share of the training images of every class that is held out for validation; the published test images are for `finalize`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def open_cifar(text: str, kind: str, path: str) -> DataSource:
     archive = ARCHIVES[kind]
     folder = _find_folder(text, archive, path)
     _, images, labels = _training_images(text, archive, folder)
-    _read_images(text, archive, folder, (archive.test,))
+    _, test_labels = _read_images(text, archive, folder, (archive.test,))
     train, validation = hold_out(labels, HOLD_OUT)
     mean, std = _pixel_statistics(images[train])
     return DataSource(
@@ -89,6 +89,7 @@ def open_cifar(text: str, kind: str, path: str) -> DataSource:
         std=std,
         num_train=len(train),
         num_validation=len(validation),
+        num_test=len(test_labels),
         fingerprint=fingerprint([kind.encode(), hashlib.sha256(images.data).digest(), labels.tobytes(), validation.tobytes()]),
     )
 
@@ -115,6 +116,14 @@ def load_cifar(source: DataSource, recipe: Recipe, device: torch.device) -> Tens
     images, labels = (torch.from_numpy(part) for part in _read_images(source.text, archive, folder, archive.train))
     train, validation = (torch.from_numpy(part) for part in hold_out(labels.numpy(), HOLD_OUT))
     return TensorBatches((images[train], labels[train]), (images[validation], labels[validation]), source, recipe, device)
+
+
+def cifar_test(source: DataSource, recipe: Recipe, device: torch.device) -> Iterator[Batch]:
+    """The published test images."""
+    archive = ARCHIVES[source.kind]
+    folder = _find_folder(source.text, archive, source.text.partition(":")[2])
+    images, labels = (torch.from_numpy(part) for part in _read_images(source.text, archive, folder, (archive.test,)))
+    return in_order(images, labels, Preprocess(source, recipe, device))
 
 
 def cifar_images(text: str, kind: str, path: str) -> LabelledImages:

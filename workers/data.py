@@ -1,23 +1,24 @@
 """Data sets by their text: digits, cifar10:DIR, cifar100:DIR, folder:DIR, beton:FILE."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from nas.errors import InvalidInputError
-from workers.batches import Batches
+from workers.batches import Batch, Batches
 from workers.beton import load_beton, open_beton
-from workers.cifar import load_cifar, open_cifar
+from workers.cifar import cifar_test, load_cifar, open_cifar
 from workers.data_source import DataSource
-from workers.digits import load_digits_batches, open_digits
-from workers.image_folder import load_folder, open_folder
+from workers.digits import digits_test, load_digits_batches, open_digits
+from workers.image_folder import folder_test, load_folder, open_folder
 from workers.recipe import Recipe
 
 Open = Callable[[str, str, str], DataSource]
 """(text, kind, path) -> description."""
 Load = Callable[[DataSource, Recipe, torch.device], Batches]
+LoadTest = Callable[[DataSource, Recipe, torch.device], Iterator[Batch]]
 
 KINDS: Mapping[str, tuple[Open, Load]] = {
     "digits": (lambda text, kind, path: open_digits(), load_digits_batches),
@@ -26,6 +27,9 @@ KINDS: Mapping[str, tuple[Open, Load]] = {
     "folder": (lambda text, kind, path: open_folder(text, path), load_folder),
     "beton": (lambda text, kind, path: open_beton(text, path), load_beton),
 }
+
+TESTS: Mapping[str, LoadTest] = {"digits": digits_test, "cifar10": cifar_test, "cifar100": cifar_test, "folder": folder_test}
+"""Kinds of data that may have test images."""
 
 EXPECTED = "digits, cifar10:DIR, cifar100:DIR, folder:DIR or beton:FILE"
 
@@ -52,3 +56,13 @@ def load_data(source: DataSource, recipe: Recipe, device: torch.device) -> Batch
         InvalidInputError: if the data have become unreadable since they were opened.
     """
     return KINDS[source.kind][1](source, recipe, device)
+
+
+def load_test(source: DataSource, recipe: Recipe, device: torch.device) -> Iterator[Batch]:
+    """Every test image of a data set that has some (`source.num_test`) once, unchanged.
+
+    Raises:
+        InvalidInputError: if the data have become unreadable since they were opened.
+    """
+    assert source.num_test, f"{source.text} has no test images"
+    return TESTS[source.kind](source, recipe, device)

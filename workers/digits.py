@@ -5,6 +5,7 @@ are local; which strokes belong to the whole digit, wherever it stands, is decid
 handwritten digit is in two splits, neither whole nor as a fragment.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from workers.batches import TensorBatches
+from workers.batches import Batch, Preprocess, TensorBatches, in_order
 from workers.data_source import DataSource, fingerprint
 from workers.recipe import Recipe
 
@@ -25,7 +26,9 @@ Split = Literal["train", "validation", "test"]
 SOURCE_SHARES: dict[Split, float] = {"train": 0.6, "validation": 0.2, "test": 0.2}
 """Share of the source images of every class; validation and test need many writers, or their canvases repeat a few hands."""
 NUM_CANVASES: dict[Split, int] = {"train": 4096, "validation": 1024}
-"""What a search sees; the test split is for whoever reports a finished model."""
+"""What a search sees."""
+NUM_TEST = 1024
+"""Canvases for the report of a finished model; no search sees them."""
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)
@@ -156,6 +159,7 @@ def open_digits() -> DataSource:
         std=(round(float(pixels.std()), 4),),
         num_train=len(train.labels),
         num_validation=len(validation.labels),
+        num_test=NUM_TEST,
         fingerprint=fingerprint(part.numpy().tobytes() for split in (train, validation) for part in (split.images, split.labels)),
     )
 
@@ -163,3 +167,8 @@ def open_digits() -> DataSource:
 def load_digits_batches(source: DataSource, recipe: Recipe, device: torch.device) -> TensorBatches:
     train, validation = (make_canvases(split, number) for split, number in NUM_CANVASES.items())
     return TensorBatches((train.images, train.labels), (validation.images, validation.labels), source, recipe, device)
+
+
+def digits_test(source: DataSource, recipe: Recipe, device: torch.device) -> Iterator[Batch]:
+    test = make_canvases("test", NUM_TEST)
+    return in_order(test.images, test.labels, Preprocess(source, recipe, device))

@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import psutil
 import safetensors.torch
@@ -32,6 +32,8 @@ from workers.train import NonFiniteLossError, Trainer
 
 FREE_SHARE = {"cuda": 0.9, "cpu": 0.5}
 """A device on which this much of the memory is free after our own clean-up counts as otherwise free."""
+E = TypeVar("E")
+
 CALIBRATION_STEPS = 2, 12
 """Steps trained before and within the timed part of a calibration."""
 
@@ -129,9 +131,18 @@ def evaluate(job: Job, context: EvaluationContext) -> Generator[Event, bool, Non
         RuntimeError: for a CUDA error; the process should not compute on that device again.
         InvalidInputError: if the spec of the job cannot be built.
     """
-    number, worker = job.trial_number, context.worker
+    yield from with_outcomes(_evaluate(job, context), job.trial_number, context)
+
+
+def with_outcomes(work: Generator[E, bool, None], number: int, context: EvaluationContext) -> Generator[E | Failed, bool, None]:
+    """The events of `work`; where it diverges or memory is used up, Failed ends them.
+
+    Raises:
+        RuntimeError: for a CUDA error; the process should not compute on that device again.
+    """
+    worker = context.worker
     try:
-        yield from _evaluate(job, context)
+        yield from work
         return
     except NonFiniteLossError as error:
         failed = Failed(number, worker, str(error), retryable=False)

@@ -1,4 +1,4 @@
-"""`folder:DIR`: train/ and val/, each with one folder of images per class."""
+"""`folder:DIR`: train/ and val/, and test/ if there is one, each with one folder of images per class."""
 
 import logging
 import os
@@ -37,6 +37,8 @@ from workers.recipe import Recipe
 logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "val")
+TEST = "test"
+"""A folder like the others that may be there; no search reads its images."""
 SAMPLE = 256
 """Images of a set above HASHED_BYTES that are decoded wholly when it is opened; of all others the headers are read."""
 CHECK_S = 120.0
@@ -71,6 +73,7 @@ def open_folder(text: str, path: str) -> DataSource:
         std=IMAGENET_DEFAULT_STD,
         num_train=len(listing["train"]),
         num_validation=len(listing["val"]),
+        num_test=len(_list_test(text, root, names)),
         fingerprint=_fingerprint(root, [file for file, _ in items]),
     )
 
@@ -83,6 +86,14 @@ def load_folder(source: DataSource, recipe: Recipe, device: torch.device) -> Bat
     if (len(train) + len(validation)) * 3 * side**2 > MEMORY_BYTES:
         return FolderBatches(train, validation, source, recipe, device)
     return TensorBatches(train.decode_all(), validation.decode_all(), source, recipe, device)
+
+
+def folder_test(source: DataSource, recipe: Recipe, device: torch.device) -> Iterator[Batch]:
+    """The images of test/, read as they are needed."""
+    root = Path(source.text.partition(":")[2]).expanduser()
+    names, _ = _list(source.text, root)
+    images = _Images(_list_test(source.text, root, names), stored_size(source.image_size))
+    return FolderBatches(images, images, source, recipe, device).validation()
 
 
 def folder_images(text: str, path: str) -> LabelledImages:
@@ -192,6 +203,14 @@ def _list(text: str, root: Path) -> tuple[list[str], dict[str, list[Item]]]:
     for split in SPLITS:
         require_classes(f"{text} ({split}/)", np.array([label for _, label in listing[split]], dtype=np.int64), names, at_least=1)
     return names, listing
+
+
+def _list_test(text: str, root: Path, names: Sequence[str]) -> list[Item]:
+    """The images of test/ by class and name; none if it is missing or has other folders than train/, as one without labels has."""
+    found = _class_folders(text, root / TEST) if (root / TEST).is_dir() else {}
+    if not set(found) <= set(names):
+        return []
+    return [(path, label) for label, name in enumerate(names) if name in found for path in _image_files(found[name])]
 
 
 def _class_folders(text: str, folder: Path) -> dict[str, Path]:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
+from typing import Any
 
 import torch
 from timm.optim._param_groups import param_groups_weight_decay
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from nas.records import RungScore
-from workers.batches import Batches
+from workers.batches import Batch, Batches
 from workers.recipe import COOLDOWN, Recipe
 
 SLICE_S = 0.05
@@ -77,6 +78,21 @@ class Trainer:
             loss = self.advance(steps)
             yield RungScore(rung=rung, steps=steps, top1=self.validate(), loss=loss, duration_s=self.busy_s)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that `load_state_dict` of an equal trainer needs to go on from here, but the place in the data."""
+        return {"model": self._model.state_dict(), "optimizer": self._optimizer.state_dict(), "steps": self.steps, "busy_s": self.busy_s}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where another trainer of the same model and recipe was; call `restart_data` next."""
+        self._model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.steps, self.busy_s = state["steps"], state["busy_s"]
+
+    def restart_data(self) -> None:
+        """Begin an epoch in an order that depends on the seed and the steps done only, so that a training that goes on from a checkpoint
+        and one that was never interrupted see the same images."""
+        self._train_batches = self._batches.train(self._seed * 1_000_003 + self.steps)
+
     def advance(self, to_step: int) -> float:
         """Train up to `to_step` steps in all; returns the mean loss of the new ones.
 
@@ -98,7 +114,15 @@ class Trainer:
         return float(total) / (to_step - start)
 
     def validate(self, max_batches: int | None = None) -> float:
-        """top1 on the validation split in evaluation mode, on its first `max_batches` batches if given.
+        """top1 on the validation split, on its first `max_batches` batches if given.
+
+        Raises:
+            NonFiniteLossError: if a logit is NaN or infinite.
+        """
+        return self.score(islice(self._batches.validation(), max_batches))
+
+    def score(self, batches: Iterator[Batch]) -> float:
+        """top1 on these images in evaluation mode.
 
         Raises:
             NonFiniteLossError: if a logit is NaN or infinite.
@@ -106,7 +130,6 @@ class Trainer:
         correct = torch.zeros((), dtype=torch.int64, device=self._device)
         finite = torch.ones((), dtype=torch.bool, device=self._device)
         count = 0
-        batches = islice(self._batches.validation(), max_batches)
         self._model.eval()
         while True:
             with self._slice(), torch.inference_mode():

@@ -13,7 +13,20 @@ import pytest
 from nas.errors import InvalidInputError, NasError, StudyLockedError
 from nas.front import FrontKeeper
 from nas.protocols import Store
-from nas.records import Costs, Front, FrontMember, Latency, Lease, ProcessId, RungScore, SearchRecord, TrialFacts
+from nas.records import (
+    Costs,
+    FinalFront,
+    Finalist,
+    FinalTraining,
+    Front,
+    FrontMember,
+    Latency,
+    Lease,
+    ProcessId,
+    RungScore,
+    SearchRecord,
+    TrialFacts,
+)
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 TARGET = {"kind": "cpu", "threads": 1, "batch": 1, "dtype": "float32"}
@@ -76,6 +89,29 @@ def trials_of_every_kind() -> list[TrialFacts]:
 def front_with(*trials: TrialFacts, version: int = 1) -> Front:
     members = tuple(FrontMember(t.trial_number, t.arch_hash, t.top1 or 0.0, t.cost("latency_ms") or 0.0) for t in trials)
     return Front(version, NOW + timedelta(minutes=version), REFERENCE, 0.25 * version, members)
+
+
+def final_training(number: int) -> FinalTraining:
+    return FinalTraining(
+        trial_number=number,
+        recipe={"rungs": [8, 16], "learning_rate": 2e-3},
+        recipe_hash="f" * 64,
+        seed=7,
+        purpose="final",
+        state="COMPLETE",
+        rungs=(RungScore(0, 8, 0.5, 2.1, 1.5), RungScore(1, 16, 0.75, 1.7, 93_784.25)),
+        test_top1=0.1 + 0.2,
+        weights_path="finalists/study/3.safetensors",
+        device="cpu",
+    )
+
+
+def final_front(version: int, *numbers: int) -> FinalFront:
+    finalists = [
+        Finalist(number, f"{number:064x}", "f" * 64, (8, 9), 0.8, 0.01, 0.71, 0.89, 1.5 + number, 1.4, 1.6, number == 0, 0.1 + 0.2)
+        for number in numbers
+    ]
+    return FinalFront(version, NOW + timedelta(minutes=version), "test", tuple(finalists))
 
 
 def live_process() -> ProcessId:
@@ -262,6 +298,50 @@ class StoreContract:
         store.record_export("study", 0, "winner", "zoo/winner")  # exported anew
         with pytest.raises(InvalidInputError, match="trial 9999 has no recorded facts"):
             store.record_export("study", 9999, "winner", "zoo/winner")
+
+    def test_final_trainings_are_exactly_what_was_recorded(self, store: Store) -> None:
+        store.create_search(search_record())
+        assert list(store.final_trainings("study")) == []
+        store.record("study", complete_trial(3), None)
+        complete = final_training(3)
+        trainings = [
+            complete,
+            replace(complete, seed=8, purpose="tuning", test_top1=None, weights_path=None),
+            replace(complete, seed=9, state="PRUNED", rungs=complete.rungs[:1], test_top1=None, weights_path=None),
+            replace(complete, seed=10, state="FAIL", reason="non-finite loss \0", rungs=(), test_top1=None, weights_path=None),
+            replace(complete, recipe={"steps": 9}, recipe_hash="e" * 64),
+        ]
+        for training in trainings:
+            store.record_final_training("study", training)
+        trainings[3] = replace(trainings[3], reason="non-finite loss ?")
+        assert list(store.final_trainings("study")) == trainings
+
+    def test_a_final_training_is_stored_once_and_of_a_recorded_trial(self, store: Store) -> None:
+        store.create_search(search_record())
+        store.record("study", complete_trial(3), None)
+        store.record_final_training("study", final_training(3))
+        with pytest.raises(NasError, match="final training of trial 3 with seed 7 is recorded already"):
+            store.record_final_training("study", replace(final_training(3), test_top1=0.9))
+        with pytest.raises(InvalidInputError, match="trial 4 has no recorded facts"):
+            store.record_final_training("study", final_training(4))
+        with pytest.raises(InvalidInputError, match="no study 'nobody'"):
+            store.record_final_training("nobody", final_training(3))
+        assert list(store.final_trainings("study")) == [final_training(3)]
+
+    def test_final_fronts_are_versions(self, store: Store) -> None:
+        store.create_search(search_record())
+        assert store.final_front("study") is None
+        for number in (0, 1):
+            store.record("study", complete_trial(number), None)
+        for version in (1, 2):
+            front = final_front(version, 1, 0)
+            store.record_final_front("study", front)
+            assert store.final_front("study") == front
+        with pytest.raises(NasError, match="final front 2 of study 'study' is recorded already"):
+            store.record_final_front("study", final_front(2, 0))
+        with pytest.raises(InvalidInputError, match="trial 5 has no recorded facts"):
+            store.record_final_front("study", final_front(3, 5))
+        assert store.final_front("study") == final_front(2, 1, 0)
 
     def test_a_free_study_is_taken(self, store: Store) -> None:
         owner = lease_of(live_process())

@@ -21,8 +21,8 @@ UPGRADE = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "next"
+down_revision = "{before}"
 
 
 def upgrade() -> None:
@@ -101,8 +101,8 @@ def test_a_newer_database_is_refused_and_untouched(sqlite_url: str) -> None:
 
 
 def add_migration(folder: Path, monkeypatch: pytest.MonkeyPatch, last: str) -> None:
-    """Give the code a second version, which only this test knows."""
-    (folder / "v0002_more.py").write_text(UPGRADE.format(last=last))
+    """Give the code a further version, which only this test knows."""
+    (folder / "next_more.py").write_text(UPGRADE.format(before=SCHEMA_VERSION, last=last))
 
     def with_more(connection: sa.Connection) -> Config:
         config = alembic_config(connection)
@@ -111,12 +111,12 @@ def add_migration(folder: Path, monkeypatch: pytest.MonkeyPatch, last: str) -> N
         return config
 
     monkeypatch.setattr(db.migrate, "alembic_config", with_more)
-    monkeypatch.setattr(db.migrate, "SCHEMA_VERSION", "0002")
+    monkeypatch.setattr(db.migrate, "SCHEMA_VERSION", "next")
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def older_url(request: pytest.FixtureRequest) -> str:
-    """A database of the first version, with one trial."""
+    """A database of this code's version, with one trial."""
     url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "empty_postgres_url")
     store = open_store(url)
     store.create_search(search_record())
@@ -132,7 +132,7 @@ def test_an_older_database_is_upgraded_with_its_facts(older_url: str, tmp_path: 
     assert list(store.facts("study")) == [complete_trial(0)]
     with store._reading() as connection:
         assert connection.exec_driver_sql("SELECT name, format FROM exports").all() == [("winner", None)]
-        assert db.migrate.schema_version(connection) == "0002"
+        assert db.migrate.schema_version(connection) == "next"
     store.close()
 
 
@@ -143,7 +143,7 @@ def test_an_upgrade_that_fails_changes_nothing(older_url: str, tmp_path: Path, m
     engine = make_engine(older_url)
     assert "format" not in [column["name"] for column in sa.inspect(engine).get_columns("exports")]
     with engine.begin() as connection:
-        assert db.migrate.schema_version(connection) == "0001"
+        assert db.migrate.schema_version(connection) == SCHEMA_VERSION
     engine.dispose()
     monkeypatch.undo()
     open_store(older_url).close()

@@ -2,6 +2,7 @@
 
 import codecs
 import pickle
+import shutil
 import subprocess
 import sys
 import threading
@@ -9,6 +10,7 @@ import time
 import tracemalloc
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,8 @@ from PIL import Image
 from nas.errors import InvalidInputError
 from workers import image_folder
 from workers.batches import Batches, random_resized_crop, shift
-from workers.data import load_data, open_data
-from workers.data_source import evenly, hold_out, image_size_for
+from workers.data import load_data, load_test, open_data
+from workers.data_source import DataSource, evenly, hold_out, image_size_for
 from workers.image_folder import FolderBatches
 from workers.recipe import Recipe
 
@@ -42,6 +44,12 @@ def labels_of(batches: Batches) -> list[int]:
 def take_train(batches: Batches, count: int, seed: int = 0) -> list[torch.Tensor]:
     stream = batches.train(seed)
     return [tensor for _ in range(count) for tensor in next(stream)]
+
+
+def labels_of_the_test(source: DataSource) -> list[int]:
+    batches = list(load_test(source, AUGMENTED, CPU))
+    assert all(images.shape[1:] == source.input_shape and images.dtype == torch.float32 for images, _ in batches)
+    return [int(label) for _, labels in batches for label in labels]
 
 
 def check_batches(batches: Batches, *, channels: int, size: int, num_validation: int) -> None:
@@ -87,6 +95,7 @@ def test_digits_keep_what_every_kind_promises() -> None:
     images = torch.cat([images for images, _ in load_data(source, PLAIN, CPU).validation()])
     assert abs(float(images.mean())) < 0.1
     assert abs(float(images.std()) - 1) < 0.1
+    assert np.bincount(labels_of_the_test(source)).tolist() == [103] * 4 + [102] * 6
 
 
 # ---------------------------------------------------------------- CIFAR
@@ -118,6 +127,8 @@ def test_cifar10_is_read_with_its_hold_out(tmp_path: Path, inside: bool) -> None
     batches = load_data(source, AUGMENTED, CPU)
     check_batches(batches, channels=3, size=32, num_validation=20)
     assert np.bincount(labels_of(batches)).tolist() == [2] * 10
+    assert labels_of_the_test(source) == unpickle(archive / "test_batch")[b"labels"]
+    assert source.num_test == 40
 
 
 def test_a_relative_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,6 +287,19 @@ def test_a_folder_is_read(tmp_path: Path) -> None:
     batches = load_data(source, AUGMENTED, CPU)
     check_batches(batches, channels=3, size=32, num_validation=18)
     assert labels_of(batches) == [0] * 6 + [1] * 6 + [2] * 6
+
+
+def test_images_of_a_folder_test_are_kept_apart_if_they_have_labels(tmp_path: Path) -> None:
+    root = write_folder(tmp_path)
+    before = open_data(f"folder:{root}")
+    assert before.num_test == 0
+    for name in ("cat", "owl"):
+        shutil.copytree(root / "val" / name, root / "test" / name)
+    source = open_data(f"folder:{root}")
+    assert source == replace(before, num_test=12)
+    assert labels_of_the_test(source) == [0] * 6 + [2] * 6
+    (root / "test" / "cat").rename(root / "test" / "unlabelled")
+    assert open_data(f"folder:{root}") == before
 
 
 def test_a_folder_too_large_for_memory_gives_the_same_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from workers.digits import IMAGE_SIZE, NUM_CANVASES, CanvasStyle, make_canvases, open_digits, source_split
+from workers.digits import IMAGE_SIZE, NUM_CANVASES, NUM_TEST, CanvasStyle, make_canvases, open_digits, source_split
 
 
 def test_no_source_image_is_in_two_splits_and_none_is_lost() -> None:
@@ -87,7 +87,7 @@ def test_generation_takes_about_a_second() -> None:
 
 def test_the_data_source_describes_the_canvases() -> None:
     source = open_digits()
-    assert (source.num_train, source.num_validation) == (NUM_CANVASES["train"], NUM_CANVASES["validation"])
+    assert (source.num_train, source.num_validation, source.num_test) == (NUM_CANVASES["train"], NUM_CANVASES["validation"], NUM_TEST)
     assert source.input_shape == (1, 32, 32)
     assert source.num_classes == 10
     pixels = make_canvases("train", NUM_CANVASES["train"]).images.double() / 255
