@@ -37,7 +37,7 @@ from nas.config import COST_OBJECTIVES, SearchConfig
 from nas.dashboard import drawings_folder, make_drawings_folder, serve
 from nas.errors import InvalidInputError, NasError
 from nas.establish import Identity, already_done, check_study, establish
-from nas.finalists import MIN_SEEDS, Finals, choose_finalists, run_finals
+from nas.finalists import MIN_SEEDS, Finals, choose_finalists, full_training, run_finals
 from nas.history import history_csv, history_json, history_of, history_text
 from nas.ownership import Ownership, owned
 from nas.picks import EXPECTED, pick_study, pick_trial, pick_trials
@@ -152,7 +152,7 @@ def run_search(options: dict[str, Any], quiet: bool, signals: StopSignals) -> Ou
     say: Callable[[str], None] = (lambda text: None) if quiet else click.echo
     with _open_databases(config.storage) as (store, storage), owned(store, study, end_processes, say) as ownership:
         recorded = check_study(store, storage, config, space, identity)
-        _log_to_file(_log_file(config))
+        _log_to_file(_log_file(config.storage, config.study))
         make_drawings_folder(Path(config.artifacts))
         if recorded is not None and recorded.code_version != identity.code_version:
             say(f"note: the study was created by version {recorded.code_version}, this is {identity.code_version}")
@@ -249,7 +249,7 @@ def _make_pool(config: SearchConfig, identity: Identity) -> "RayPool":
             ray_address=config.ray_address,
             gpus_per_worker=config.gpus_per_worker,
             target=identity.target,
-            log_file=_log_file(config),
+            log_file=_log_file(config.storage, config.study),
         )
 
 
@@ -267,7 +267,10 @@ def _last_lines(config: SearchConfig, store: SqlStore, outcome: Outcome) -> list
     _log.info("%s", outcome.reason)
     search, front = store.search(config.study), store.front(config.study)
     lines = [] if search is None or front is None else ["", report.front_text(front, store.facts(config.study), search), ""]
-    lines += [outcome.reason, f"database {redact_url(config.storage)}, artifacts {config.artifacts}, log {_log_file(config)}"]
+    lines += [
+        outcome.reason,
+        f"database {redact_url(config.storage)}, artifacts {config.artifacts}, log {_log_file(config.storage, config.study)}",
+    ]
     if not outcome.complete:
         lines.append("the same command continues")
     database, study = _storage_words(config.storage), f" --study {shlex.quote(config.study)}"
@@ -518,7 +521,7 @@ def finalize(
     gpus_per_worker: float | None,
 ) -> None:
     """Train the best of a study fully with several seeds, and score them on test images."""
-    from workers.data import open_data
+    from workers.data import open_same_data
     from workers.evaluate import EvaluationConfig
     from workers.final_recipes import final_recipe, variants
     from workers.processes import end_processes, environment
@@ -533,12 +536,13 @@ def finalize(
         chosen = final_recipe(recipe, search.recipe)
         facts = {trial.trial_number: trial for trial in store.facts(search.study)}
         finalists = choose_finalists(search, store.front(search.study), facts, top)
-        source = open_data(search.config["data"])
+        source = open_same_data(search.config["data"], search.data_fingerprint)
         finals = Finals(search, finalists, variants(chosen, samples, search.seed), seeds, "test" if source.num_test else "validation")
         evaluation = EvaluationConfig(
             data=source.text, recipe=chosen, data_fingerprint=search.data_fingerprint, device="cuda:0" if gpus else "cpu"
         )
         with owned(store, search.study, end_processes, click.echo) as ownership, contextlib.ExitStack() as opened:
+            _log_to_file(_log_file(storage, search.study))
 
             @functools.cache
             def trainer() -> FinalistTrainer:
@@ -585,12 +589,16 @@ def export(
     with _reading(storage) as store:
         search = pick_study(study, store.searches())
         facts = {trial.trial_number: trial for trial in store.facts(search.study)}
-        trial = pick_trial(pick, store.front(search.study), facts, search.objectives[1])
+        final = None if retrain else store.final_front(search.study)
+        trial = pick_trial(pick, final or store.front(search.study), facts, search.objectives[1])
+        full = full_training(final, store.final_trainings(search.study), trial.trial_number)
         name = name or re.sub(r"[^A-Za-z0-9_-]", "-", f"{search.study}-t{trial.trial_number}")
-        again = f"--study {shlex.quote(search.study)}{_storage_words(storage)} --pick trial:{trial.trial_number} --retrain"
-        command = f"python launch.py export {again}"
+        in_study = f"--study {shlex.quote(search.study)}{_storage_words(storage)}"
+        again = f"{in_study} --pick trial:{trial.trial_number} --retrain"
+        command = f"python launch.py export {again}" if full is None else f"python launch.py finalize {in_study}"
         check_export(zoo=zoo, name=name, spec=trial.spec, onnx=onnx, overwrite=overwrite)
-        if not retrain and trial.weights_path is None:
+        kept = trial.weights_path if full is None else full.training.weights_path
+        if not retrain and kept is None:
             raise InvalidInputError(
                 f"the weights of trial {trial.trial_number} were not kept, as it is not on the front; retrain it: {command}"
             )
@@ -598,9 +606,9 @@ def export(
         if retrain:
             trial, weights = train_again(search, trial, source.text)
         else:
-            weights = WeightsFolder(_artifacts_folder(artifacts, storage), search.study).read(str(trial.weights_path))
+            weights = WeightsFolder(_artifacts_folder(artifacts, storage), search.study).read(str(kept))
         card = CardFacts(
-            origin=FoundBySearch(search, trial),
+            origin=FoundBySearch(search, trial, full, source.num_test),
             mean=source.mean,
             std=source.std,
             interpolation="bilinear",
@@ -611,7 +619,8 @@ def export(
         )
         folder = export_model(zoo=zoo, name=name, spec=trial.spec, weights=weights, card=card, onnx=onnx, overwrite=overwrite)
         store.record_export(search.study, trial.trial_number, name, str(folder.resolve()))
-    click.echo(f"wrote {folder}: trial {trial.trial_number}, top1 {trial.top1:.4f}, {trial.layout}")
+    top1 = f"top1 {trial.top1:.4f}" if full is None else report.full_training_text(full)
+    click.echo(f"wrote {folder}: trial {trial.trial_number}, {top1}, {trial.layout}")
     click.echo(f'load it: timm.create_model("local-dir:{folder}", pretrained=True) after importing hybrid_backbone from that folder')
 
 
@@ -723,8 +732,8 @@ def _artifacts_folder(given: str | None, storage: str) -> Path:
     return Path(given) if given else _runs_folder(storage) / "artifacts"
 
 
-def _log_file(config: SearchConfig) -> Path:
-    return _runs_folder(config.storage) / "logs" / f"{config.study}.log"
+def _log_file(storage: str, study: str) -> Path:
+    return _runs_folder(storage) / "logs" / f"{study}.log"
 
 
 def _log_to_file(file: Path) -> None:

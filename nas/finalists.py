@@ -24,6 +24,7 @@ from nas.records import (
     FinalTraining,
     Front,
     FrontMember,
+    FullTraining,
     SearchRecord,
     TrialFacts,
     final_key,
@@ -246,6 +247,18 @@ def final_front(finals: Finals, trainings: Iterable[FinalTraining], latest: Fina
     if latest is not None and (latest.split, latest.finalists) == (finals.split, ordered):
         return latest
     return FinalFront(1 if latest is None else latest.version + 1, datetime.now(UTC), finals.split, ordered)
+
+
+def full_training(front: FinalFront | None, trainings: Iterable[FinalTraining], trial_number: int) -> FullTraining | None:
+    """What a final front says about a trial, with the training whose weights represent it; None if it is no finalist."""
+    finalist = next((finalist for finalist in front.finalists if finalist.trial_number == trial_number), None) if front else None
+    if front is None or finalist is None:
+        return None
+    same = trial_number, finalist.recipe_hash
+    by_seed = {t.seed: t for t in trainings if (t.trial_number, t.recipe_hash) == same and t.purpose == "final"}
+    own = [by_seed[seed] for seed in finalist.seeds]
+    scores = tuple(float((t.test_top1 if front.split == "test" else t.top1) or 0.0) for t in own)
+    return FullTraining(finalist, front.split, max(own, key=lambda training: training.top1 or 0.0), scores)
 
 
 def _final_scores(finals: Finals, trainings: Sequence[FinalTraining]) -> Mapping[int, dict[int, float]]:

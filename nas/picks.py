@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from nas.errors import InvalidInputError
 from nas.front import knee
-from nas.records import Front, SearchRecord, TrialFacts
+from nas.records import FinalFront, Front, SearchRecord, TrialFacts
 
 EXPECTED = "expected knee, accuracy, latency, trial:N (a number) or latency:MS (milliseconds)"
 
@@ -28,13 +28,13 @@ def pick_study(study: str | None, searches: Sequence[SearchRecord]) -> SearchRec
     return by_name[study]
 
 
-def pick_trial(pick: str, front: Front | None, facts: Mapping[int, TrialFacts], cost_objective: str) -> TrialFacts:
+def pick_trial(pick: str, front: Front | FinalFront | None, facts: Mapping[int, TrialFacts], cost_objective: str) -> TrialFacts:
     """The trial that `pick` names.
 
     Args:
         pick: knee, accuracy (the most accurate member of the front), latency (its cheapest member, whatever the study's cost is),
             trial:N, or latency:MS (the most accurate member with a median of at most MS milliseconds).
-        front: the study's latest front; None when it has none yet.
+        front: the study's latest front, or its final front; None when it has none yet.
         facts: recorded trials by number.
         cost_objective: the study's cost.
 

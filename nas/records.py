@@ -271,6 +271,18 @@ class FinalFront:
 
 
 @dataclass(frozen=True, slots=True)
+class FullTraining:
+    """A finalist with the one of its final trainings whose weights represent it."""
+
+    finalist: Finalist
+    split: FinalSplit
+    training: FinalTraining
+    """The one with the highest validation top1: choosing by test would spoil the test."""
+    scores: tuple[float, ...]
+    """top1 of all its final trainings on that split, in the order of the seeds."""
+
+
+@dataclass(frozen=True, slots=True)
 class SearchRecord:
     """What a study is: fixed at its creation, compared on every resume (DESIGN 2.14)."""
 

@@ -15,7 +15,7 @@ from nas.errors import InvalidInputError
 from nas.front import knee
 from nas.ledger import RungSpending, spending_of, spending_text
 from nas.protocols import SearchSpace
-from nas.records import JSON, FinalFront, Finalist, Front, Lease, SearchRecord, TrialFacts
+from nas.records import JSON, FinalFront, Finalist, Front, FullTraining, Lease, SearchRecord, TrialFacts
 from nas.tables import text_table
 from nas.units import cost_text, count_text, duration_text
 
@@ -59,6 +59,13 @@ def final_front_text(front: FinalFront, facts: Mapping[int, TrialFacts], search:
         for finalist in front.finalists
     ]
     return head + "\n" + text_table(columns, rows, right=6)
+
+
+def full_training_text(full: FullTraining) -> str:
+    """Of which training the weights are, and what all of them reach."""
+    finalist = full.finalist
+    mean = f"{full.split} top1 {interval_text(finalist.top1, finalist.top1_low, finalist.top1_high)} over {len(finalist.seeds)} seeds"
+    return f"{mean}, weights of seed {full.training.seed}"
 
 
 def interval_text(value: float, low: float, high: float) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
 
-from nas.records import Costs, SearchRecord, TrialFacts
+from nas.records import Costs, FullTraining, SearchRecord, TrialFacts
 from nas.units import cost_text, duration_text
 from search_spaces.architecture import STEM_STRIDE, Architecture
 
@@ -20,6 +20,10 @@ class FoundBySearch:
     """The study that found the architecture."""
     trial: TrialFacts
     """COMPLETE."""
+    full: FullTraining | None = None
+    """Where the weights are those of a finalist."""
+    num_test: int = 0
+    """Test images of the data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +79,27 @@ def card_text(name: str, architecture: Architecture, card: CardFacts, files: lis
         card: the rest.
         files: of the entry, without README.md.
     """
-    search = isinstance(card.origin, FoundBySearch)
-    weights = "come from a short training that was made to compare architectures" if search else "are the published ones"
     sections = [
         FRONT_MATTER,
         f"# {name}\n\n{_summary(card.origin)}",
         f"## Layout\n\n`{architecture.layout()}`\n\n![Drawing of the layout](layout.svg)\n\nArchitecture hash: `{architecture.arch_hash}`",
         f"## Measured\n\n{_metrics(architecture, card.origin)}",
-        f"## Use\n\n{_use(name, architecture, weights)}",
+        f"## Use\n\n{_use(name, architecture, _weights(card.origin))}",
         f"## Input\n\n{_input(architecture, card)}",
         f"## Origin\n\n{_origin(card)}",
         f"## Again\n\n```\n{card.command}\n```",
         f"## Files\n\n{_file_list(files)}",
     ]
     return without_passwords("\n\n".join(sections) + "\n")
+
+
+def _weights(origin: FoundBySearch | ImportedWeights) -> str:
+    """Where the weights come from, as the end of a sentence."""
+    if isinstance(origin, ImportedWeights):
+        return "are the published ones"
+    if origin.full is None:
+        return "come from a short training that was made to compare architectures"
+    return f"come from the best of {len(origin.full.scores)} full trainings by validation top1, that of seed {origin.full.training.seed}"
 
 
 def _summary(origin: FoundBySearch | ImportedWeights) -> str:
@@ -107,7 +118,8 @@ def _metrics(architecture: Architecture, origin: FoundBySearch | ImportedWeights
         ("multiply-adds", cost_text("macs", costs.macs), f"of one image of {_size(architecture)}, counted as fvcore does"),
     ]
     if isinstance(origin, FoundBySearch):
-        rows = [_top1_row(origin), *rows, *_latency_rows(origin.trial)]
+        top1 = [_top1_row(origin)] if origin.full is None else _full_rows(origin, origin.full)
+        rows = [*top1, *rows, *_latency_rows(origin.trial)]
     lines = ["| metric | value | how it was measured |", "|---|---|---|"]
     return "\n".join(lines + [f"| {metric} | {value} | {how} |" for metric, value, how in rows])
 
@@ -118,6 +130,27 @@ def _top1_row(origin: FoundBySearch) -> tuple[str, str, str]:
     data = _data_name(origin.search.data)
     how = f"validation split of `{data}` {training}; this split also guided the search: expect less on new images"
     return "top1", f"{last.top1:.4f}", how
+
+
+def _full_rows(origin: FoundBySearch, full: FullTraining) -> list[tuple[str, str, str]]:
+    """Mean and interval over the seeds, what the weights here reach, and how sure the place on the front is."""
+    finalist, training, last, data = full.finalist, full.training, full.training.rungs[-1], _data_name(origin.search.data)
+    images = f"the {origin.num_test:,} test images" if full.split == "test" else "the validation split, which also guided all choices,"
+    mean = (
+        f"mean of {len(full.scores)} full trainings with different seeds on {images} of `{data}`; interval of the mean: 95 %, Student's t; "
+        f"the trainings reached {min(full.scores):.4f} to {max(full.scores):.4f}, standard deviation {finalist.top1_std:.4f}"
+    )
+    trained = f"seed {training.seed}, {last.steps:,} optimizer steps, {duration_text(last.duration_s)} on {training.device}"
+    test = "" if training.test_top1 is None else f"; {training.test_top1:.4f} on the test images"
+    return [
+        (f"top1 on {full.split}", f"{finalist.top1:.4f} ({finalist.top1_low:.4f} to {finalist.top1_high:.4f})", mean),
+        ("top1 of these weights on validation", f"{last.top1:.4f}", f"{trained}{test}"),
+        (
+            "probability of being on the front",
+            f"{finalist.front_probability:.2f}",
+            "share of draws from the intervals of top1 and cost in which no other finalist is better",
+        ),
+    ]
 
 
 def _latency_rows(trial: TrialFacts) -> list[tuple[str, str, str]]:
@@ -168,12 +201,14 @@ def _origin(card: CardFacts) -> str:
         return (
             f"- file: `{origin.file}`, SHA-256 `{origin.sha256}`\n- accuracy: not measured here\n- code: {origin.code_version}\n{exported}"
         )
-    search, trial = origin.search, origin.trial
+    search = origin.search
+    training = origin.full.training if origin.full else None
+    seed, recipe = (origin.trial.seed, search.recipe) if training is None else (training.seed, training.recipe)
     return "\n".join(
         [
             f"- data: `{_data_name(search.data)}`, fingerprint `{search.data_fingerprint}`",
-            f"- seed: {trial.seed} (initialisation and data order)",
-            f"- recipe: `{json.dumps(search.recipe)}`",
+            f"- seed: {seed} (initialisation and data order)",
+            f"- recipe: `{json.dumps(recipe)}`",
             f"- objectives of the study: {', '.join(search.objectives)}",
             f"- code: {search.code_version}",
             exported,

@@ -209,6 +209,15 @@ def _index_entry(folder: Path, architecture: Architecture, card: CardFacts) -> J
             "study": origin.search.study,
             "trial": trial.trial_number,
         }
+        if origin.full is not None:
+            finalist = origin.full.finalist
+            entry |= {
+                "top1": finalist.top1,
+                "top1_interval": [finalist.top1_low, finalist.top1_high],
+                "top1_split": origin.full.split,
+                "seeds": list(finalist.seeds),
+                "front_probability": finalist.front_probability,
+            }
     else:
         costs = origin.costs
         entry |= {"preset": origin.preset, "checkpoint_sha256": origin.sha256}

@@ -49,6 +49,24 @@ def open_data(text: str) -> DataSource:
     return replace(source, text=f"{kind}:{Path(path).expanduser().resolve()}") if path else source
 
 
+def open_same_data(text: str, expected: str | None) -> DataSource:
+    """open_data, for data that a study has used already.
+
+    Args:
+        expected: the study's fingerprint; None takes the data as they are.
+
+    Raises:
+        InvalidInputError: as open_data, and if the data are not those of the fingerprint.
+    """
+    source = open_data(text)
+    if expected not in (None, source.fingerprint):
+        raise InvalidInputError(
+            f"data {text!r} on this host differ from those of the study (fingerprint {source.fingerprint[:12]}, "
+            f"expected {str(expected)[:12]}); copy the same files to every node"
+        )
+    return source
+
+
 def load_data(source: DataSource, recipe: Recipe, device: torch.device) -> Batches:
     """Make the data set ready for training on `device`.
 

@@ -23,7 +23,7 @@ from nas.errors import InvalidInputError
 from nas.protocols import Calibration, Event, Failed, Finished, Job, LatencyMeasured, RungReached
 from nas.records import JSON, Latency
 from search_spaces.build import build_model
-from workers.data import load_data, open_data
+from workers.data import load_data, open_same_data
 from workers.device_lock import DeviceLock, device_identity
 from workers.latency import measure
 from workers.recipe import Recipe
@@ -85,12 +85,7 @@ class EvaluationContext:
         self.device = _open_device(config.device)
         self.target = LatencyTarget.parse(config.latency_target) if config.latency_target else None
         self.other_targets = [LatencyTarget.parse(text) for text in config.other_targets]
-        self.source = open_data(config.data)
-        if config.data_fingerprint not in (None, self.source.fingerprint):
-            raise InvalidInputError(
-                f"data {config.data!r} on this host differ from those of the study (fingerprint {self.source.fingerprint[:12]}, "
-                f"expected {str(config.data_fingerprint)[:12]}); copy the same files to every node"
-            )
+        self.source = open_same_data(config.data, config.data_fingerprint)
         self.batches = load_data(self.source, config.recipe, self.device)
         folder = Path(config.lock_folder) if config.lock_folder else None
         targets = [*([self.target] if self.target else []), *self.other_targets]

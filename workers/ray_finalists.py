@@ -33,8 +33,6 @@ MAX_RETRIES = 2
 """Of a training whose worker or machine failed; it goes on from its checkpoint."""
 KEEP = 2
 """At each rung but the last, one of so many tunings of an architecture goes on."""
-
-
 _QUIET = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # on Ctrl-C Tune would end as if all were done
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # its files are not used
@@ -91,14 +89,15 @@ class FinalistTrainer:
         for training in ended:  # a kill may have come between record and removal
             checkpoint_path(self._folder, training.key).unlink(missing_ok=True)
         with environment(_QUIET):
-            tune.Tuner(
+            results = tune.Tuner(
                 trainable,
                 param_space={
                     "job": tune.grid_search([asdict(job) for job in jobs]),
                     "config": self._config.to_json(),
                     "folder": str(self._folder.resolve()),
                 },
-                tune_config=tune.TuneConfig(scheduler=scheduler, max_concurrent_trials=self._num_workers, reuse_actors=True),
+                # A worker for each training, which costs seconds: on a busy host Tune gave up trainings, and hung, over workers that it reused.
+                tune_config=tune.TuneConfig(scheduler=scheduler, max_concurrent_trials=self._num_workers),
                 run_config=tune.RunConfig(
                     storage_path=f"{self.session_folder}/tune",
                     failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
@@ -106,9 +105,12 @@ class FinalistTrainer:
                     verbose=0,
                 ),
             ).fit()
-        if watch.errors:
-            key, reason = next(iter(watch.errors.items()))
-            raise EvaluatorError(f"{len(watch.errors)} trainings could not be done: {key}: {reason}; the same command tries them again")
+        watch.hand_over()
+        errors = {_job_of(trial.config).key: trial.error for trial in (results[i] for i in range(len(results))) if trial.config}
+        if undone := [key for key in by_key if key not in watch.handed_over]:
+            error = errors.get(undone[0])
+            reason = describe(getattr(error, "cause", None) or error) if error else "Ray Tune gives no reason"
+            raise EvaluatorError(f"{len(undone)} trainings could not be done: {undone[0]}: {reason}; the same command tries them again")
 
     def _finished(self, record: Callable[[FinalTraining], None]) -> "Callable[[FinalJob, _Progress], None]":
         def finished(job: FinalJob, progress: _Progress) -> None:
@@ -158,7 +160,9 @@ class _Watch(tune.Callback):
     def __init__(self, jobs: Mapping[str, FinalJob], finished: Callable[[FinalJob, _Progress], None]) -> None:
         self._jobs, self._finished = jobs, finished
         self._progress: dict[str, _Progress] = defaultdict(lambda: _Progress({}))
-        self.errors: dict[str, str] = {}
+        self._over: list[tuple[FinalJob, _Progress]] = []
+        self.handed_over: set[str] = set()
+        """Keys of the trainings that have ended."""
 
     def __reduce__(self) -> Any:
         """Tune writes all its arguments to a file from which another process might restore them. This one is of use here only."""
@@ -173,15 +177,21 @@ class _Watch(tune.Callback):
         progress.reason, progress.device = result["reason"], result["device"]
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._finished(self._job(trial), self._progress[trial.trial_id])
+        self._over.append((self._jobs[_job_of(trial.config).key], self._progress[trial.trial_id]))
 
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        error = trial.get_error()
-        cause = getattr(error, "cause", None) or error
-        self.errors[self._job(trial).key] = "no reason known" if cause is None else describe(cause)
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        self.hand_over()
 
-    def _job(self, trial: Trial) -> FinalJob:
-        return self._jobs[FinalJob(**trial.config["job"]).key]
+    def hand_over(self) -> None:
+        """Not in on_trial_complete: an exception there, such as that of a full disk, Tune takes for one of the training and tries again."""
+        while self._over:
+            job, progress = self._over.pop(0)
+            self._finished(job, progress)
+            self.handed_over.add(job.key)
+
+
+def _job_of(config: dict[str, Any]) -> FinalJob:
+    return FinalJob(**config["job"])
 
 
 class AshaPerArchitecture(FIFOScheduler):
@@ -238,7 +248,7 @@ def milestone(rung: int) -> int:
 
 def _train(config: dict[str, Any]) -> None:
     """A training in a worker: reports every rung, and a failure that is the architecture's own. Others are raised, and tried again."""
-    job = FinalJob(**config["job"])
+    job = _job_of(config)
     context = _context(EvaluationConfig.from_json(config["config"]))
     for event in train_finalist(job, context, Path(config["folder"])):
         if isinstance(event, Failed):

@@ -18,7 +18,7 @@ from workers.data import open_data
 from workers.recipe import Recipe
 
 RECIPE = Recipe(rungs=(1, 2, 4), batch_size=16, learning_rate=5e-3)
-COMMAND = ["finalize", "--study", "s", "--recipe", "own.json", "--samples", "3", "--seeds", "2", "--workers", "2"]
+COMMAND = ["finalize", "--study", "s", "--recipe", "own.json", "--top", "1", "--samples", "2", "--seeds", "2", "--workers", "2"]
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -71,15 +71,15 @@ def kill_after(folder: Path, line_start: str) -> None:
 
 def test_a_killed_finalization_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
     store = record_study(tmp_path)
-    kill_after(tmp_path, "tuning 2/6")
+    kill_after(tmp_path, "tuning 1/2")
     before = store.final_trainings("s")
     code, output = run(tmp_path, *COMMAND)
     assert code == 0, output
     assert "took over from process" in output
     trainings = store.final_trainings("s")
     assert list(trainings[: len(before)]) == list(before)
-    assert [sum(training.purpose == purpose for training in trainings) for purpose in ("tuning", "final")] == [6, 4]
-    assert len({training.key for training in trainings}) == 10
+    assert [sum(training.purpose == purpose for training in trainings) for purpose in ("tuning", "final")] == [2, 2]
+    assert len({training.key for training in trainings}) == 4
     assert ray_processes(tmp_path) == []
     final = [training for training in trainings if training.purpose == "final"]
     kept = sorted(path.relative_to(tmp_path / "runs/artifacts").as_posix() for path in (tmp_path / "runs/artifacts").rglob("*.*"))
@@ -87,5 +87,12 @@ def test_a_killed_finalization_goes_on_and_repeats_nothing(tmp_path: Path) -> No
     assert all(training.test_top1 is not None for training in final)
     front = store.final_front("s")
     assert front is not None
-    assert (front.version, front.split, [finalist.seeds for finalist in front.finalists]) == (1, "test", [(1, 2), (1, 2)])
+    assert (front.version, front.split, [finalist.seeds for finalist in front.finalists]) == (1, "test", [(1, 2)])
     store.close()
+
+    code, output = run(tmp_path, "export", "--pick", "accuracy", "--name", "winner")
+    assert code == 0, output
+    winner = front.members[-1]
+    best = max((t for t in final if t.trial_number == winner.trial_number), key=lambda training: training.top1 or 0.0)
+    assert (tmp_path / "zoo/winner/model.safetensors").read_bytes() == (tmp_path / "runs/artifacts" / str(best.weights_path)).read_bytes()
+    assert f"| top1 on test | {winner.top1:.4f} (" in (tmp_path / "zoo/winner/README.md").read_text()

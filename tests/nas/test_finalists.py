@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 
 from nas.errors import InvalidInputError, NasError
-from nas.finalists import FinalJob, Finals, Variant, choose_finalists, final_front, front_probabilities, run_finals
+from nas.finalists import FinalJob, Finals, Variant, choose_finalists, final_front, front_probabilities, full_training, run_finals
+from nas.picks import pick_trial
 from nas.records import FinalFront, FinalTraining, RungScore
 from nas.report import final_front_text
 from nas.simulator import MemoryStore
@@ -160,6 +161,19 @@ def test_without_test_images_validation_counts() -> None:
     assert front is not None
     top1 = [training.top1 for training in store.trainings if training.trial_number == 0 and training.purpose == "final"]
     assert front.finalists[0].top1 == pytest.approx(np.mean(top1))
+
+
+def test_a_finalist_is_represented_by_the_training_that_was_best_on_validation() -> None:
+    store = MemoryStore()
+    front = run(store, Trainer(), finals(num_seeds=3))
+    store.trainings = [replace(t, test_top1=0.99) if (t.trial_number, t.seed) == (2, 9) and t.test_top1 else t for t in store.trainings]
+    full = full_training(front, store.trainings, 2)
+    assert full is not None
+    assert (full.finalist, full.split, full.training.seed, full.training.purpose) == (front.finalists[1], "test", 8, "final")
+    assert full.scores == pytest.approx((0.67, 0.99, 0.66))
+    assert full_training(front, store.trainings, 1) is None
+    assert full_training(None, store.trainings, 2) is None
+    assert pick_trial("accuracy", front, FACTS, "latency_ms").trial_number == 3
 
 
 def test_a_study_that_was_taken_over_records_nothing() -> None:

@@ -14,9 +14,9 @@ import safetensors.torch
 
 from nas.errors import InvalidInputError, NasError
 from search_spaces.architecture import Architecture
-from search_spaces.card import without_passwords
+from search_spaces.card import card_text, without_passwords
 from search_spaces.zoo import check_export, export_model
-from tests.zoo_entries import architecture, card_of, trained, weights_of
+from tests.zoo_entries import architecture, card_of, full_training, trained, weights_of
 
 FILES = {"README.md", "config.json", "hybrid_backbone.py", "layout.svg", "model.safetensors"}
 
@@ -81,6 +81,35 @@ def test_the_weights_are_kept_as_given(zoo: Path) -> None:
     model = trained(architecture(1)).state_dict()
     assert kept.keys() == model.keys()
     assert all((kept[name] == tensor).all() for name, tensor in model.items())
+
+
+def test_the_entry_of_a_finalist_says_what_its_seeds_reached(tmp_path: Path) -> None:
+    arch = architecture(1)
+    card_facts = card_of(arch, full_training())
+    folder = export_model(zoo=tmp_path, name="final", spec=arch.to_spec(), weights=weights_of(trained(arch)), card=card_facts)
+    card = (folder / "README.md").read_text()
+    assert re.search(
+        r"\| top1 on test \| 0.9500 \(0.9252 to 0.9748\) \| mean of 3 full trainings .*1,024 test images.*Student's t.*0.9400 to 0.9600",
+        card,
+    )
+    assert (
+        "| top1 of these weights on validation | 0.9375 | seed 9, 1,280 optimizer steps, 33 s on cpu; 0.9600 on the test images |" in card
+    )
+    assert "| probability of being on the front | 0.88 |" in card
+    for text in ("that of seed 9", "seed: 9 ", '"learning_rate": 0.004', "interval 0.900 ms to 0.930 ms"):
+        assert text in card
+    assert "0.8125" not in card  # the short training's
+    (entry,) = index_of(tmp_path)
+    assert (entry["top1"], entry["top1_interval"], entry["top1_split"]) == (0.95, [0.9252, 0.9748], "test")
+    assert (entry["seeds"], entry["front_probability"]) == ([8, 9, 10], 0.875)
+
+
+def test_a_finalist_without_test_images_says_so(tmp_path: Path) -> None:
+    arch = architecture(1)
+    card = card_text("final", arch, card_of(arch, full_training("validation")), [])
+    assert "| top1 on validation | 0.9500 (0.9252 to 0.9748) |" in card
+    assert "the validation split, which also guided all choices" in card
+    assert "test images" not in card
 
 
 def test_the_card_says_how_numbers_were_measured_and_how_to_get_them_again(zoo: Path) -> None:
