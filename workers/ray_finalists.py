@@ -96,7 +96,7 @@ class FinalistTrainer:
                     "config": self._config.to_json(),
                     "folder": str(self._folder.resolve()),
                 },
-                # A worker for each training, which costs seconds: on a busy host Tune gave up trainings, and hung, over workers that it reused.
+                # A worker for each training costs seconds. Over workers that it reused, Tune gave up trainings, and hung, on a busy host.
                 tune_config=tune.TuneConfig(scheduler=scheduler, max_concurrent_trials=self._num_workers),
                 run_config=tune.RunConfig(
                     storage_path=f"{self.session_folder}/tune",

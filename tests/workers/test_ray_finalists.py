@@ -1,14 +1,17 @@
-"""Halving among the tunings of each architecture; no Ray is started."""
+"""Halving among the tunings of each architecture, and what Tune's callbacks make of results; no Ray is started."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
+from nas.errors import NasError
+from nas.finalists import FinalJob
 from nas.records import FinalTraining, RungScore
-from workers.ray_finalists import AshaPerArchitecture, milestone
+from workers.ray_finalists import AshaPerArchitecture, _Progress, _Watch, milestone
 
 STOP, CONTINUE = TrialScheduler.STOP, TrialScheduler.CONTINUE
 
@@ -54,3 +57,44 @@ def test_what_ended_in_an_earlier_run_competes_too(order: int) -> None:
     scheduler = AshaPerArchitecture(2, ended)
     assert decisions(scheduler, trial(scheduler, "x", 1), [0.35]) == [STOP]
     assert decisions(scheduler, trial(scheduler, "y", 1), [0.55]) == [CONTINUE]
+
+
+def watched(error: Exception | None = None) -> tuple[_Watch, Any, list[tuple[FinalJob, _Progress]]]:
+    """A watch over one training, its trial in Tune, and what was handed over."""
+    job = FinalJob(3, {}, {"rungs": [1, 2]}, "a" * 64, 0, "final")
+    handed_over: list[tuple[FinalJob, _Progress]] = []
+
+    def finished(job: FinalJob, progress: _Progress) -> None:
+        if error is not None:
+            raise error
+        handed_over.append((job, progress))
+
+    return _Watch({job.key: job}, finished), SimpleNamespace(trial_id="t", config={"job": asdict(job)}), handed_over
+
+
+def result(rung: int, top1: float, *, last: bool = False) -> dict[str, Any]:
+    score = asdict(RungScore(rung, rung + 1, top1, 1.0, 1.0))
+    return {"score": score, "last": last, "test_top1": 0.7 if last else None, "reason": None, "device": "cpu"}
+
+
+def test_a_training_is_handed_over_once_with_every_rung_also_after_a_retry() -> None:
+    watch, trial, handed_over = watched()
+    for one in (result(0, 0.5), result(0, 0.5), result(1, 0.6, last=True)):  # the second comes from a worker that took the training up
+        watch.on_trial_result(0, [], trial, one)
+    watch.on_trial_complete(0, [], trial)
+    assert handed_over == []
+    for _ in range(2):
+        watch.on_step_end(0, [])
+    [(job, progress)] = handed_over
+    assert watch.handed_over == {job.key}
+    assert [progress.scores[rung].top1 for rung in sorted(progress.scores)] == [0.5, 0.6]
+    assert (progress.last, progress.test_top1, progress.reason) == (True, 0.7, None)
+
+
+def test_an_error_of_the_record_ends_the_run_and_is_not_taken_for_one_of_the_training() -> None:
+    watch, trial, _ = watched(NasError("the disk is full"))
+    watch.on_trial_result(0, [], trial, result(1, 0.6, last=True))
+    watch.on_trial_complete(0, [], trial)
+    with pytest.raises(NasError, match="the disk is full"):
+        watch.on_step_end(0, [])
+    assert watch.handed_over == set()
