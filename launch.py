@@ -37,7 +37,7 @@ from nas.config import COST_OBJECTIVES, SearchConfig
 from nas.dashboard import drawings_folder, make_drawings_folder, serve
 from nas.errors import InvalidInputError, NasError
 from nas.establish import Identity, already_done, check_study, establish
-from nas.finalists import MIN_SEEDS, Finals, choose_finalists, full_training, run_finals
+from nas.finalists import MIN_SEEDS, Finals, choose_finalists, final_front_faults, full_training, run_finals
 from nas.history import history_csv, history_json, history_of, history_text
 from nas.ownership import Ownership, owned
 from nas.picks import EXPECTED, pick_study, pick_trial, pick_trials
@@ -296,7 +296,10 @@ def status(study: str | None, storage: str) -> None:
             return
         search = pick_study(study, store.searches())
         click.echo(report.status_text(_summary(store, search)))
-        problems = store.check_fronts(search.study)
+        problems, final = store.check_fronts(search.study), store.final_front(search.study)
+        if final is not None:
+            click.echo(report.final_front_text(final, {t.trial_number: t for t in store.facts(search.study)}, search) + "\n")
+            problems += final_front_faults(final, store.final_trainings(search.study))
         click.echo("\n".join(problems) if problems else "front check   the recorded front equals the facts")
         if problems:
             sys.exit(1)

@@ -4,6 +4,7 @@ First every finalist is tuned: which learning rate, weight decay and drop path, 
 early. Then it is trained with fresh seeds at the best of them and scored on test. Nothing is chosen after a look at the test images.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -259,6 +260,22 @@ def full_training(front: FinalFront | None, trainings: Iterable[FinalTraining], 
     own = [by_seed[seed] for seed in finalist.seeds]
     scores = tuple(float((t.test_top1 if front.split == "test" else t.top1) or 0.0) for t in own)
     return FullTraining(finalist, front.split, max(own, key=lambda training: training.top1 or 0.0), scores)
+
+
+def final_front_faults(front: FinalFront, trainings: Sequence[FinalTraining]) -> list[str]:
+    """Where a recorded final front differs from the trainings that it rests on; one line each."""
+    scores = {
+        (t.trial_number, t.recipe_hash, t.seed): t.test_top1 if front.split == "test" else t.top1
+        for t in trainings
+        if t.purpose == "final" and t.state == "COMPLETE"
+    }
+    faults = []
+    for finalist in front.finalists:
+        own = [scores.get((finalist.trial_number, finalist.recipe_hash, seed)) for seed in finalist.seeds]
+        known = [score for score in own if score is not None]
+        if len(known) < len(own) or not math.isclose(float(np.mean(known)), finalist.top1, rel_tol=1e-9):
+            faults.append(f"final front {front.version}: trial {finalist.trial_number} differs from its recorded trainings")
+    return faults
 
 
 def _final_scores(finals: Finals, trainings: Sequence[FinalTraining]) -> Mapping[int, dict[int, float]]:

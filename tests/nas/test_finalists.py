@@ -8,7 +8,17 @@ import pytest
 from scipy import stats
 
 from nas.errors import InvalidInputError, NasError
-from nas.finalists import FinalJob, Finals, Variant, choose_finalists, final_front, front_probabilities, full_training, run_finals
+from nas.finalists import (
+    FinalJob,
+    Finals,
+    Variant,
+    choose_finalists,
+    final_front,
+    final_front_faults,
+    front_probabilities,
+    full_training,
+    run_finals,
+)
 from nas.picks import pick_trial
 from nas.records import FinalFront, FinalTraining, RungScore
 from nas.report import final_front_text
@@ -174,6 +184,16 @@ def test_a_finalist_is_represented_by_the_training_that_was_best_on_validation()
     assert full_training(front, store.trainings, 1) is None
     assert full_training(None, store.trainings, 2) is None
     assert pick_trial("accuracy", front, FACTS, "latency_ms").trial_number == 3
+
+
+def test_a_final_front_that_differs_from_its_trainings_is_found() -> None:
+    store = MemoryStore()
+    front = run(store, Trainer(), finals())
+    assert final_front_faults(front, store.trainings) == []
+    tampered = [replace(t, test_top1=0.99) if (t.trial_number, t.seed) == (2, 9) and t.test_top1 else t for t in store.trainings]
+    missing = [training for training in store.trainings if (training.trial_number, training.seed) != (2, 9)]
+    for trainings in (tampered, missing):
+        assert final_front_faults(front, trainings) == ["final front 1: trial 2 differs from its recorded trainings"]
 
 
 def test_a_study_that_was_taken_over_records_nothing() -> None:
