@@ -52,9 +52,8 @@ def main() -> None:
         if (number + 1) % SETTLED == 0:
             print(f"after {number + 1} trials {resident[-1]:.0f} MB", flush=True)
     settled, last = np.median(resident[SETTLED // 2 : SETTLED]), np.median(resident[-SETTLED // 2 :])
-    print(
-        f"{last / settled - 1:+.1%} from trials {SETTLED // 2} to {SETTLED} to the last {SETTLED // 2}, medians; peak {max(resident):.0f} MB"
-    )
+    growth = f"{last / settled - 1:+.1%} since trials {SETTLED // 2} to {SETTLED}"
+    print(f"{growth} (medians of {SETTLED // 2}); peak {max(resident):.0f} MB")
 
 
 if __name__ == "__main__":
