@@ -31,7 +31,7 @@ def url(sqlite_url: str) -> str:
             TrialFacts(
                 number, architecture.arch_hash, architecture.to_spec(), architecture.layout(), SPACE.costs(architecture), 0,
                 "FAIL" if failed else "COMPLETE", "loss is nan" if failed else None, Latency(TARGET, {}, ms, ms, ms, ms, 30),
-                () if failed else (RungScore(0, 128, top1, 0.5, 3.0),),
+                rungs=() if failed else (RungScore(0, 128, top1, 0.5, 3.0),),
             )
         )  # fmt: skip
     with contextlib.closing(open_store(sqlite_url)) as store:
