@@ -3,8 +3,8 @@
     python -m benchmarks.overhead [--trials 200] [--tune-trials 30] [--resume-trials 10000]
 
 Every evaluation returns at once, so wall time divided by trials is overhead. All write to SQLite files in one temporary folder; ours and
-theirs sample the genes of hybrid_layout (nano) with multivariate TPE, and theirs answer with top1 and macs from the same tables. The last
-part resumes a study of 10,000 recorded trials.
+theirs sample the genes of hybrid_layout (nano), ours with the default sampler and theirs with multivariate TPE, and theirs answer with
+top1 and macs from the same tables. The last part resumes a study of 10,000 recorded trials.
 """
 
 import argparse

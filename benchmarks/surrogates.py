@@ -10,6 +10,7 @@ finished trials, with genotypes as recorded, in canonical form, and with more fe
 
 import argparse
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -39,7 +40,7 @@ MIN_SD = 1e-3
 Split = tuple[np.ndarray, np.ndarray]
 
 
-class _Sklearn:
+class _Sklearn(ABC):
     """A regressor of scikit-learn on encoded rows and the feature, both standardised."""
 
     def __init__(self, encoder: GeneEncoder) -> None:
@@ -60,11 +61,11 @@ class _Sklearn:
     def _inputs(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> np.ndarray:
         return np.column_stack([self._encoder.encode(levels_ND), (feature_N - self._feature_scale[0]) / self._feature_scale[1]])
 
-    def _fit(self, inputs: np.ndarray, target: np.ndarray) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _fit(self, inputs: np.ndarray, target: np.ndarray) -> None: ...
 
-    def _predict(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        raise NotImplementedError
+    @abstractmethod
+    def _predict(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 class Trees(_Sklearn):

@@ -17,8 +17,8 @@ MIN_SAMPLES = 30
 MAX_SAMPLES = 600
 SLICE_S = 0.1
 """Candidate and reference take turns: after this much sampling the reference is timed and the interval looked at."""
-CAP_S = 0.5
-"""When sampling ends although the interval is wide; MIN_SAMPLES of a slow model may take longer."""
+CAP_S = 0.3
+"""When sampling ends although the interval is wide; MIN_SAMPLES of a slow model may take longer. All workers wait meanwhile."""
 DISTURBED_CAP_S = 2.0
 """When sampling ends although most samples were disturbed."""
 FEW_SAMPLES = 10

@@ -83,7 +83,7 @@ def test_a_sitting_is_short() -> None:
 
 
 def test_more_noise_takes_more_samples() -> None:
-    few, many = (_sit(Machine(), _noisy(share)) for share in (0.01, 0.1))
+    few, many = (_sit(Machine(), _noisy(share)) for share in (0.01, 0.06))
     assert few.converged and many.converged
     assert len(few.seconds) < len(many.seconds)
 
