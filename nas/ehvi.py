@@ -28,6 +28,8 @@ NUM_CLIMBS, MAX_CLIMB, MAX_LEAP = 3, 20, 8
 MAX_ROWS = 400
 """Observations that the surrogate learns from; of more, those nearest to the front and a random quarter."""
 FIT_ITERATIONS = 15
+MIN_ERROR = 1e-6
+"""Of what was not trained to its end, so that it is never taken for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class EhviSearcher:
         self,
         seen: Observations,
         pending_ND: np.ndarray,
+        failed_ND: np.ndarray,
         repair: Callable[[Row], Row],
         excluded: Callable[[Row], bool],
         rng: np.random.Generator,
@@ -99,6 +102,7 @@ class EhviSearcher:
         Args:
             seen: what was trained.
             pending_ND: (num_pending, num_genes) rows in training; they count as if they gave what is predicted.
+            failed_ND: (num_failed, num_genes) rows whose training failed; they count loosely as if they gave the lowest top1 so far.
             repair: the nearest valid row.
             excluded: whether a row must not be proposed (invalid, trained, failed, in training, over a limit).
 
@@ -112,7 +116,7 @@ class EhviSearcher:
         chosen = seen if len(seen.rows_ND) <= MAX_ROWS else _informative(seen, rng)
         self._fit(chosen, len(seen.rows_ND))
         reference_point = self._reference_point(rng)
-        known = self._with_pending(chosen, pending_ND)
+        known = self._with_unfinished(chosen, pending_ND, failed_ND)
         members = known.front()
         front = known.top1_N[members], known.log_cost_N[members]
 
@@ -203,17 +207,22 @@ class EhviSearcher:
         mean, _ = self._top1.predict(population, log_cost)
         return float(np.median(mean)), min(float(np.quantile(log_cost, 0.99)), self._max_log_cost)
 
-    def _with_pending(self, seen: Observations, pending_ND: np.ndarray) -> Observations:
-        """Believe the predictions of what is being trained.
+    def _with_unfinished(self, seen: Observations, pending_ND: np.ndarray, failed_ND: np.ndarray) -> Observations:
+        """Believe the predictions of what is being trained, and the worst of what failed, lest the search return to where all fail.
+
+        A failure may be bad luck, so its error is taken to be as large as the spread of what was trained.
 
         Source: the Kriging believer of Ginsbourger, Le Riche & Carraro, "Kriging Is Well-Suited to Parallelize Optimization", 2010.
         """
-        if not len(pending_ND):
+        if not len(pending_ND) and not len(failed_ND):
             return seen
-        log_cost = self._log_costs(pending_ND)
-        mean, _ = self._top1.predict(pending_ND, log_cost)
-        pending = Observations(pending_ND, mean, log_cost, np.zeros(len(mean)))
-        believed = Observations(*map(np.concatenate, zip(astuple(seen), astuple(pending), strict=True)))
+        rows = np.vstack([pending_ND, failed_ND])
+        log_cost = self._log_costs(rows)
+        finished = seen.top1_N[seen.sd_N == 0]
+        mean, _ = self._top1.predict(rows, log_cost)
+        mean[len(pending_ND) :] = finished.min()
+        error = np.concatenate([np.zeros(len(pending_ND)), np.full(len(failed_ND), max(finished.std(), MIN_ERROR))])
+        believed = Observations(*map(np.concatenate, zip(astuple(seen), (rows, mean, log_cost, error), strict=True)))
         self._top1.fit(believed.rows_ND, believed.log_cost_N, believed.top1_N, 0, believed.sd_N)
         return believed
 

@@ -12,7 +12,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.curves import extrapolate
-from nas.ehvi import MAX_ROWS, MIN_FINISHED, RANDOM_TRAININGS, EhviSearcher, Observations
+from nas.ehvi import MAX_ROWS, MIN_ERROR, MIN_FINISHED, RANDOM_TRAININGS, EhviSearcher, Observations
 from nas.errors import InvalidInputError
 from nas.gene_model import GeneModel
 from nas.levels import GeneLevels, Row
@@ -23,8 +23,6 @@ from nas.transfer import Transferred
 
 CURVE, COST = "curve", "cost"
 """User attributes of the sampler's trials: top1 at each rung that was reached, and the cost objective."""
-MIN_SD = 1e-6
-"""Of an extrapolated top1, so that it is never taken for a finished training's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +110,10 @@ class EhviSampler(BaseSampler):
         for trial in trials:
             row, identity = self._repair(self._levels.row(trial.params))
             outcomes.setdefault(identity, (row, trial))
-        running = [row for row, trial in outcomes.values() if trial.state == TrialState.RUNNING]
+        running, failed = (
+            self._levels.matrix([row for row, trial in outcomes.values() if trial.state == state])
+            for state in (TrialState.RUNNING, TrialState.FAIL)
+        )
 
         def excluded(row: Row) -> bool:
             repaired, identity = self._repair(row)
@@ -120,8 +121,8 @@ class EhviSampler(BaseSampler):
             return repaired != row or identity in outcomes or not self._knowledge.feasible(self._levels.genotype(row))
 
         with one_thread():
-            seen, pending = self._observations(list(outcomes.values())), self._levels.matrix(running)
-            return self._searcher.propose(seen, pending, lambda row: self._repair(row)[0], excluded, self._rng)
+            seen = self._observations(list(outcomes.values()))
+            return self._searcher.propose(seen, running, failed, lambda row: self._repair(row)[0], excluded, self._rng)
 
     def _observations(self, outcomes: Sequence[tuple[Row, FrozenTrial]]) -> Observations:
         """What finished trainings gave and what stopped ones are expected to have given."""
@@ -132,7 +133,7 @@ class EhviSampler(BaseSampler):
         top1 = np.concatenate([[trial.values[0] for _, trial in complete], mean])
         cost = [trial.values[1] for _, trial in complete] + [trial.user_attrs[COST] for _, trial in stopped]
         rows = self._levels.matrix([row for row, _ in (*complete, *stopped)])
-        seen = Observations(rows, top1, np.log(cost), np.concatenate([np.zeros(len(complete)), np.maximum(sd, MIN_SD)]))
+        seen = Observations(rows, top1, np.log(cost), np.concatenate([np.zeros(len(complete)), np.maximum(sd, MIN_ERROR)]))
         return seen[np.isfinite(top1)]
 
     def _repair(self, row: Row) -> tuple[Row, str]:

@@ -257,7 +257,7 @@ def test_failed_architectures_carry_a_reason_are_not_counted_and_not_tried_again
         return Failed(job.trial_number, "worker 0", "loss is nan at step 7", retryable=False) if job.spec["depth"] == 2 else None
 
     evaluator = ScriptedEvaluator(failure=fails)
-    bench.run(30, evaluator, space=TinySpace(levels=6), sampler="random")
+    bench.run(30, evaluator, space=TinySpace(levels=6))
     failed = [facts for facts in bench.facts() if facts.state == "FAIL"]
     assert failed
     assert {facts.reason for facts in failed} == {"loss is nan at step 7"}

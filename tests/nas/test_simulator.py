@@ -9,10 +9,13 @@ import pytest
 
 from benchmarks.simulator import run_problem
 from nas.bench import Conditions, bench
+from nas.config import SearchConfig
 from nas.errors import InvalidInputError
 from nas.front import front_of, hypervolume
 from nas.problems import open_problem
-from nas.simulator import Simulation, simulate
+from nas.protocols import Event, Failed, Job
+from nas.recorded import RecordedEvaluator, RecordedSpace
+from nas.simulator import InMemorySearch, Simulation, simulate
 
 NOWHERE = Path("nowhere")
 DATA = Path(os.environ.get("NAS_TABULAR", "shared/tabular"))
@@ -40,6 +43,26 @@ def test_nothing_is_trained_twice_and_the_budget_is_exact_under_failures(workers
     assert len({facts.arch_hash for facts in simulation.facts}) == len(simulation.facts)
     complete = {facts.trial_number for facts in simulation.facts if facts.state == "COMPLETE"}
     assert {member.trial_number for member in front_of(simulation.facts, "macs", (0.0, 1e18))} <= complete
+
+
+class FailsAtTheTop(RecordedEvaluator):
+    """The most promising choice of the first gene never fits in memory."""
+
+    def _result(self, job: Job, rung: int) -> list[Event]:
+        if job.spec["levels"][0] == 3:
+            return [Failed(job.trial_number, "simulated", "out of memory", retryable=False)]
+        return super()._result(job, rung)
+
+
+def test_ehvi_keeps_away_from_where_all_fail() -> None:
+    problem = open_problem("synthetic", NOWHERE, True)
+    config = SearchConfig(
+        space="recorded", budget=60, study="s", storage="memory", artifacts="", objectives=("top1", "macs"), sampler="ehvi"
+    )
+    search = InMemorySearch(config, RecordedSpace(problem), FailsAtTheTop(problem, 1, 0), (0.0, 1e18))
+    assert search.run().complete
+    states = [facts.state for facts in search.store.recorded]
+    assert states.count("COMPLETE") == 60 and 0 < states.count("FAIL") < 10
 
 
 def test_eight_workers_train_at_once_and_see_what_is_pending() -> None:
