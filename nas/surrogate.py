@@ -152,8 +152,8 @@ class GaussianProcess:
         hyper, rows, feature = _Hyper.of(self.theta), self._encoder.encode(levels_ND), self._scaled(feature_N)
         cross = self._kernel(hyper, rows, feature)
         half = linalg.solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
-        main, product, by_feature = _kernels(hyper, self._gene, (rows, feature), (rows, feature))
-        covariance: np.ndarray = self._target_scale[1] ** 2 * (main + product + by_feature + 1.0 - half.T @ half)
+        prior = _sum(*_kernels(hyper, self._gene, (rows, feature), (rows, feature)))
+        covariance: np.ndarray = self._target_scale[1] ** 2 * (prior - half.T @ half)
         return covariance
 
     def _scaled(self, feature_N: np.ndarray) -> np.ndarray:
@@ -162,9 +162,7 @@ class GaussianProcess:
         return scaled
 
     def _kernel(self, hyper: _Hyper, rows: np.ndarray, feature: np.ndarray) -> np.ndarray:
-        main, product, by_feature = self._kernels(hyper, rows, feature)
-        kernel: np.ndarray = main + product + by_feature + 1.0
-        return kernel
+        return _sum(*self._kernels(hyper, rows, feature))
 
     def _kernels(self, hyper: _Hyper, rows: np.ndarray, feature: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return _kernels(hyper, self._gene, (rows, feature), (self._rows, self._feature))
@@ -176,7 +174,7 @@ class GaussianProcess:
         """
         hyper = _Hyper.of(theta)
         main, product, feature = self._kernels(hyper, self._rows, self._feature)
-        kernel = main + product + feature + 1.0
+        kernel = _sum(main, product, feature)
         kernel[np.diag_indices_from(kernel)] += hyper.noise + self._error + JITTER
         factor = linalg.cholesky(kernel, lower=True, check_finite=False)
         weights = linalg.cho_solve((factor, True), target, check_finite=False)
@@ -207,6 +205,24 @@ def _kernels(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Main effects, product and feature terms, each (num_ours, num_theirs), of (encoded rows, feature)."""
     main = (ours[0] * hyper.main[gene_of_column]) @ theirs[0].T
-    product = hyper.product * np.exp((ours[0] * hyper.rates[gene_of_column]) @ theirs[0].T - hyper.rates.sum())
-    distance = (ours[1][:, None] - theirs[1]) / hyper.length
-    return main, product, hyper.feature * np.exp(-0.5 * distance * distance)
+    # In place from here on: most of the time of an ask goes by here, and half of that would go to temporary matrices.
+    product = (ours[0] * hyper.rates[gene_of_column]) @ theirs[0].T
+    product -= hyper.rates.sum()
+    np.exp(product, out=product)
+    product *= hyper.product
+    if not (ours[1].any() or theirs[1].any()):  # there is no feature
+        return main, product, np.broadcast_to(hyper.feature, main.shape)
+    by_feature = (ours[1][:, None] - theirs[1]) / hyper.length
+    by_feature *= by_feature
+    by_feature *= -0.5
+    np.exp(by_feature, out=by_feature)
+    by_feature *= hyper.feature
+    return main, product, by_feature
+
+
+def _sum(main: np.ndarray, product: np.ndarray, by_feature: np.ndarray) -> np.ndarray:
+    """The whole kernel, the constant's 1 included, in the memory of `main`."""
+    main += product
+    main += by_feature
+    main += 1.0
+    return main
