@@ -44,9 +44,10 @@ from nas.picks import EXPECTED, pick_study, pick_trial, pick_trials
 from nas.problems import PROBLEMS, open_problem
 from nas.progress import Progress
 from nas.protocols import SearchSpace
-from nas.records import Latency, SearchRecord, TrialFacts
+from nas.records import JSON, Latency, SearchRecord, TrialFacts
+from nas.retiming import latest, places, places_text, retimings_text, time_again, unsettled
 from nas.sampler import SAMPLERS, check_sampler
-from nas.search import Outcome, Search
+from nas.search import INTERRUPTED, Outcome, Search
 from nas.signals import StopSignals
 from nas.study import open_optuna_storage, recorded_genotypes
 from nas.targets import on_target, target_text, untimed
@@ -135,9 +136,11 @@ def run_search(options: dict[str, Any], quiet: bool, signals: StopSignals) -> Ou
     source = open_data(config.data)
     space = make_space(config.space, config.scale, source.image_size, source.in_chans, source.num_classes)
     target = LatencyTarget.parse(config.latency_target or default_target()) if config.needs_latency else None
-    others = tuple(str(LatencyTarget.parse(text)) for text in config.other_targets)
+    parsed = [LatencyTarget.parse(text) for text in config.other_targets]
+    others = tuple(map(str, parsed))
     if len({str(target), *others}) <= len(others):
         raise InvalidInputError(f"--latency-target names one target twice: {', '.join([str(target), *others])}; give each once")
+    targets = [timed.fingerprint(source.input_shape) for timed in (target, *parsed) if timed is not None]
     study = options["study"] or f"{space.name}-{space.scale}-{source.name}"
     config = replace(config, study=study, data=source.text, latency_target=None if target is None else str(target), other_targets=others)
     identity = Identity(
@@ -145,7 +148,7 @@ def run_search(options: dict[str, Any], quiet: bool, signals: StopSignals) -> Ou
         data_fingerprint=source.fingerprint,
         num_classes=source.num_classes,
         recipe=default_recipe(source).with_rungs(config.rungs).to_json(),
-        target=None if target is None else target.fingerprint(source.input_shape),
+        target=targets[0] if targets else None,
         code_version=code_version(),
         config={**config.to_json(), "storage": redact_url(config.storage)},
     )
@@ -156,13 +159,15 @@ def run_search(options: dict[str, Any], quiet: bool, signals: StopSignals) -> Ou
         make_drawings_folder(Path(config.artifacts))
         if recorded is not None and recorded.code_version != identity.code_version:
             say(f"note: the study was created by version {recorded.code_version}, this is {identity.code_version}")
-        if recorded is not None and (outcome := already_done(config, space, recorded, store, storage)) is not None:
+        outcome = already_done(config, space, recorded, store, storage) if recorded is not None else None
+        # A kill may have come before the front was timed again, and that needs workers.
+        if recorded is not None and outcome is not None and not unsettled(recorded, targets, store):
             click.echo("\n".join(_last_lines(config, store, outcome)))
             return outcome
         say(f"study {config.study}: starting {config.workers} workers")
         with signals.closing(lambda: _make_pool(config, identity)) as pool:
             ownership.note_session(lambda: (pool.session_processes, pool.session_folder))
-            return _search(config, space, identity, recorded, pool, store, storage, ownership, signals, quiet)
+            return _search(config, space, identity, targets, recorded, pool, store, storage, ownership, signals, quiet)
 
 
 def _search_config(options: dict[str, Any]) -> SearchConfig:
@@ -185,6 +190,7 @@ def _search(
     config: SearchConfig,
     space: SearchSpace,
     identity: Identity,
+    targets: list[JSON],
     recorded: SearchRecord | None,
     pool: "RayPool",
     store: SqlStore,
@@ -222,6 +228,16 @@ def _search(
             stop_requested=stop_requested,
         )
         outcome = search.run()
+        if outcome.complete and not time_again(
+            unsettled(parts.record, targets, store),
+            seed=config.seed,
+            evaluator=pool,
+            store=store,
+            check_owner=ownership.check,
+            stop_requested=stop_requested,
+            note=progress.note,
+        ):
+            outcome = INTERRUPTED
         progress.finish(_last_lines(config, store, outcome))
     return outcome
 
@@ -266,7 +282,15 @@ def _last_lines(config: SearchConfig, store: SqlStore, outcome: Outcome) -> list
     """The front, where things are, and what to type next."""
     _log.info("%s", outcome.reason)
     search, front = store.search(config.study), store.front(config.study)
-    lines = [] if search is None or front is None else ["", report.front_text(front, store.facts(config.study), search), ""]
+    lines = []
+    if search is not None and front is not None:
+        facts, retimings = list(store.facts(config.study)), store.retimings(config.study)
+        again = places(front, facts, latest(retimings, search.target))
+        lines = ["", report.front_text(front, facts, search, again), ""]
+        if outcome.complete:
+            lines += retimings_text(search, facts, store.timings(config.study), retimings)
+        if outcome.complete and config.cost_objective != "latency_ms":
+            lines.append(f"the front is not timed again: its cost, {config.cost_objective}, is counted")
     lines += [
         outcome.reason,
         f"database {redact_url(config.storage)}, artifacts {config.artifacts}, log {_log_file(config.storage, config.study)}",
@@ -296,6 +320,9 @@ def status(study: str | None, storage: str) -> None:
             return
         search = pick_study(study, store.searches())
         click.echo(report.status_text(_summary(store, search)))
+        again = retimings_text(search, list(store.facts(search.study)), store.timings(search.study), store.retimings(search.study))
+        for line in again:
+            click.echo(f"again         {line}")
         problems, final = store.check_fronts(search.study), store.final_front(search.study)
         if final is not None:
             click.echo(report.final_front_text(final, {t.trial_number: t for t in store.facts(search.study)}, search) + "\n")
@@ -331,7 +358,7 @@ def pareto(
     """Show the Pareto front of a study, or its history, as a table, data or a picture."""
     with _reading(storage) as store:
         search = pick_study(study, store.searches())
-        front, facts = store.front(search.study), list(store.facts(search.study))
+        front, facts, retimings = store.front(search.study), list(store.facts(search.study)), store.retimings(search.study)
         if latency_target is not None:
             from workers.target import LatencyTarget
 
@@ -340,10 +367,11 @@ def pareto(
     if front is None:
         raise NasError(f"study {search.study!r} has no front yet: no trial has finished; look at `launch.py status --study {search.study}`")
     past = history_of(facts, search.objectives[1], search.reference_point)
+    again = places(front, facts, latest(retimings, search.target))
     if json_file is not None:
-        _give(json_file, history_json(past, search) if history else report.front_json(front, facts, search), ".json")
+        _give(json_file, history_json(past, search) if history else report.front_json(front, facts, search, again), ".json")
     if csv_file is not None:
-        _give(csv_file, history_csv(past) if history else report.front_csv(front, facts), ".csv")
+        _give(csv_file, history_csv(past) if history else report.front_csv(front, facts, again), ".csv")
     if plot_file is not None or html_file is not None:
         from nas import plots
 
@@ -358,7 +386,8 @@ def pareto(
             if file is not None:
                 click.echo(f"wrote {file}", err=True)
     if not (json_file or csv_file or plot_file or html_file):
-        click.echo(history_text(past, search) if history else report.front_text(front, facts, search))
+        lines = [history_text(past, search)] if history else [report.front_text(front, facts, search, again), *places_text(front, again)]
+        click.echo("\n".join(lines))
 
 
 @cli.command("bench")

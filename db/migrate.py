@@ -13,7 +13,7 @@ from nas.errors import InvalidInputError
 VERSION_TABLE = "nas_alembic_version"
 """Not alembic_version: that one is Optuna's, in the same database."""
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 """The newest file in db/migrations/versions, so that an up-to-date database opens without reading them."""
 
 # Any number will do; it only must be the same in every process that migrates one PostgreSQL database.

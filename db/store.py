@@ -17,10 +17,19 @@ from db.lease import IsAlive, release_lease, renew_lease, select_lease, take_lea
 from db.migrate import ensure_schema
 from db.rows import search_record, search_values
 from db.tables import exports, searches, trainings
-from db.trials import insert_latency, insert_trial, search_row, select_timings, select_trials, training_keys
+from db.trials import (
+    insert_latency,
+    insert_retiming,
+    insert_trial,
+    search_row,
+    select_retimings,
+    select_timings,
+    select_trials,
+    training_keys,
+)
 from nas.errors import InvalidInputError, NasError
 from nas.processes import is_alive
-from nas.records import FinalFront, FinalTraining, Front, Latency, Lease, SearchRecord, TrialFacts
+from nas.records import FinalFront, FinalTraining, Front, Latency, Lease, Retiming, SearchRecord, TrialFacts
 
 
 def open_store(url: str, *, create: bool = True) -> "SqlStore":
@@ -123,9 +132,16 @@ class SqlStore:
             insert_latency(connection, search_row(connection, study).id, trial_number, latency)
 
     def timings(self, study: str) -> dict[int, list[Latency]]:
-        """Trial number -> every timing of its architecture, its own included, oldest first."""
         with self._reading() as connection:
             return select_timings(connection, study)
+
+    def record_retiming(self, study: str, retiming: Retiming) -> None:
+        with self._writing() as connection:
+            insert_retiming(connection, search_row(connection, study).id, retiming)
+
+    def retimings(self, study: str) -> Sequence[Retiming]:
+        with self._reading() as connection:
+            return select_retimings(connection, study)
 
     def forget_weights(self, study: str, trial_numbers: Sequence[int]) -> None:
         with self._writing() as connection:

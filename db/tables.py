@@ -141,6 +141,17 @@ trainings = Table(
     UniqueConstraint("search_id", "trial_number"),
 )
 
+# The members of a front, timed once more when a search ended: rows of one sitting (1, 2, ... within the study) were timed together and on
+# one target. These latencies stand beside the facts: no trial was told with one, and no front rests on one.
+retimings = Table(
+    "retimings",
+    metadata,
+    Column("latency_id", ForeignKey("latencies.id"), primary_key=True, autoincrement=False),
+    Column("training_id", ForeignKey("trainings.id"), nullable=False),
+    Column("sitting", Integer, nullable=False),
+    UniqueConstraint("training_id", "sitting"),
+)
+
 fronts = Table(
     "fronts",
     metadata,

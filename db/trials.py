@@ -1,4 +1,4 @@
-"""The facts of trials: rows in architectures, latencies and trainings. Works inside the caller's transaction."""
+"""The facts of trials: rows in architectures, latencies, trainings and retimings. Works inside the caller's transaction."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,9 +7,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from db.rows import architecture_values, json_hash, latency_record, latency_values, training_values, trial_facts
-from db.tables import architectures, latencies, searches, trainings
+from db.tables import architectures, latencies, retimings, searches, trainings
 from nas.errors import InvalidInputError
-from nas.records import Latency, TrialFacts
+from nas.records import Latency, Retiming, TrialFacts
 
 _FACTS = (
     sa.select(
@@ -69,8 +69,11 @@ def select_trials(connection: Connection, study: str) -> list[TrialFacts]:
     return [trial_facts(row) for row in connection.execute(_FACTS, {"study": study})]
 
 
-def insert_latency(connection: Connection, search_id: int, trial_number: int, latency: Latency) -> None:
+def insert_latency(connection: Connection, search_id: int, trial_number: int, latency: Latency) -> int:
     """Add a timing of a trial's architecture; the latency that the trial itself was told with stays.
+
+    Returns:
+        The id of its row.
 
     Raises:
         InvalidInputError: if the trial has no facts.
@@ -79,21 +82,50 @@ def insert_latency(connection: Connection, search_id: int, trial_number: int, la
     architecture_id = connection.scalar(wanted)
     if architecture_id is None:
         raise InvalidInputError(f"trial {trial_number} has no recorded facts in this study")
-    _insert(connection, latencies, latency_values(architecture_id, latency))
+    return _insert(connection, latencies, latency_values(architecture_id, latency))
 
 
 def select_timings(connection: Connection, study: str) -> dict[int, list[Latency]]:
-    """Trial number -> every timing of its architecture, on whatever target and for whichever study, oldest first."""
+    """Trial number -> every timing of its architecture, on whatever target and for whichever study, oldest first; no retiming."""
     wanted = (
         sa.select(trainings.c.trial_number, latencies)
         .select_from(trainings.join(searches).join(latencies, latencies.c.architecture_id == trainings.c.architecture_id))
-        .where(searches.c.study == study)
+        .where(searches.c.study == study, latencies.c.id.not_in(sa.select(retimings.c.latency_id)))
         .order_by(latencies.c.id)
     )
     found: dict[int, list[Latency]] = {}
     for row in connection.execute(wanted):
         found.setdefault(row.trial_number, []).append(latency_record(row))
     return found
+
+
+def insert_retiming(connection: Connection, search_id: int, retiming: Retiming) -> None:
+    """Add a sitting.
+
+    Raises:
+        InvalidInputError: if one of the trials has no facts.
+    """
+    keys = training_keys(connection, search_id, list(retiming.latencies))
+    sittings = sa.select(sa.func.max(retimings.c.sitting)).select_from(retimings.join(trainings))
+    last = connection.scalar(sittings.where(trainings.c.search_id == search_id)) or 0
+    for number, latency in retiming.latencies.items():
+        latency_id = insert_latency(connection, search_id, number, latency)
+        values = {"latency_id": latency_id, "training_id": keys[number].training_id, "sitting": last + 1}
+        connection.execute(sa.insert(retimings), values)
+
+
+def select_retimings(connection: Connection, study: str) -> list[Retiming]:
+    """Every sitting of a study, oldest first."""
+    wanted = (
+        sa.select(retimings.c.sitting, trainings.c.trial_number, latencies)
+        .select_from(retimings.join(trainings).join(searches).join(latencies, latencies.c.id == retimings.c.latency_id))
+        .where(searches.c.study == study)
+        .order_by(latencies.c.id)
+    )
+    sittings: dict[int, dict[int, Latency]] = {}
+    for row in connection.execute(wanted):
+        sittings.setdefault(row.sitting, {})[row.trial_number] = latency_record(row)
+    return [Retiming(next(iter(timed.values())).target, timed) for timed in sittings.values()]
 
 
 def training_keys(connection: Connection, search_id: int, trial_numbers: Sequence[int]) -> dict[int, TrainingKey]:

@@ -16,6 +16,7 @@ from nas.records import (
     Genotype,
     Latency,
     Lease,
+    Retiming,
     RungScore,
     SearchRecord,
     TrialFacts,
@@ -115,6 +116,8 @@ class Job:
     """Of initialisation and data order; the same for every candidate of a study unless the recipe says otherwise."""
     attempt: int = 0
     """0, then 1 and 2 for retries."""
+    timing: int | None = None
+    """Only time it, on this target of the search, 0 for the first: LatencyMeasured, and whatever the answer Finished without weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +266,22 @@ class Store(Protocol):
 
         A second call for the same trial number replaces nothing and is an error: facts are stored once.
         """
+        ...
+
+    def timings(self, study: str) -> Mapping[int, Sequence[Latency]]:
+        """Trial number -> every timing of its architecture, on whatever target, its own included, oldest first; no retiming."""
+        ...
+
+    def record_retiming(self, study: str, retiming: Retiming) -> None:
+        """Write the second timings of recorded trials; their facts and every front stay as they are.
+
+        Raises:
+            InvalidInputError: if there is no such study or trial.
+        """
+        ...
+
+    def retimings(self, study: str) -> Sequence[Retiming]:
+        """Oldest first."""
         ...
 
     def forget_weights(self, study: str, trial_numbers: Sequence[int]) -> None:

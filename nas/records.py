@@ -73,6 +73,16 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
+class Retiming:
+    """Members of a front that were timed once more, one right after the other. Not the latencies that their trials were told with."""
+
+    target: JSON
+    """Fingerprint of every one of the timings."""
+    latencies: Mapping[int, Latency]
+    """By trial number, in the order in which they were timed."""
+
+
+@dataclass(frozen=True, slots=True)
 class RungScore:
     """The score of one training at one rung."""
 

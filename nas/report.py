@@ -16,12 +16,13 @@ from nas.front import knee
 from nas.ledger import RungSpending, spending_of, spending_text
 from nas.protocols import SearchSpace
 from nas.records import JSON, FinalFront, Finalist, Front, FullTraining, Lease, SearchRecord, TrialFacts
+from nas.retiming import Place
 from nas.tables import text_table
-from nas.units import cost_text, count_text, duration_text
+from nas.units import cost_text, count_text, duration_text, latency_text
 
 
-def front_text(front: Front, facts: Iterable[TrialFacts], search: SearchRecord) -> str:
-    """The members of a front as an aligned table, the knee marked, under one line about the front."""
+def front_text(front: Front, facts: Iterable[TrialFacts], search: SearchRecord, again: Sequence[Place] = ()) -> str:
+    """The members of a front as an aligned table, the knee marked, under one line about the front; second timings beside the first."""
     objective = search.objectives[1]
     top1_ref, cost_ref = front.reference_point
     head = (
@@ -29,12 +30,25 @@ def front_text(front: Front, facts: Iterable[TrialFacts], search: SearchRecord) 
         f"hypervolume {front.hypervolume:.4f} against top1 {top1_ref:.4f} and {cost_text(objective, cost_ref)}"
     )
     knee_number = knee(front.members).trial_number if front.members else None
+    seconds = {place.trial_number: place for place in again}
     rows = []
     for trial in _member_facts(front, facts):
-        mark = "knee" if trial.trial_number == knee_number else ""
-        costs = (_latency_text(trial), cost_text("param_count", trial.costs.param_count), cost_text("macs", trial.costs.macs))
-        rows.append((str(trial.trial_number), f"{trial.top1:.4f}", *costs, mark, trial.layout))
-    return head + "\n" + text_table(("trial", "top1", "latency (95 % interval)", "params", "macs", "", "layout"), rows, right=5)
+        second = seconds.get(trial.trial_number)
+        timings = (
+            "" if trial.latency is None else latency_text(trial.latency),
+            *([latency_text(second.second) if second else ""] if again else []),
+        )
+        costs = (cost_text("param_count", trial.costs.param_count), cost_text("macs", trial.costs.macs))
+        marks = ("knee" if trial.trial_number == knee_number else "", _place_mark(second))
+        rows.append((str(trial.trial_number), f"{trial.top1:.4f}", *timings, *costs, " ".join(filter(None, marks)), trial.layout))
+    columns = ("trial", "top1", "latency (95 % interval)", *(["timed again"] if again else []), "params", "macs", "", "layout")
+    return head + "\n" + text_table(columns, rows, right=len(columns) - 2)
+
+
+def _place_mark(place: Place | None) -> str:
+    if place is None or place.rival is None:
+        return ""
+    return "lost" if place.is_lost else "lost?"
 
 
 def final_front_text(front: FinalFront, facts: Mapping[int, TrialFacts], search: SearchRecord) -> str:
@@ -81,7 +95,7 @@ def final_cost_text(finalist: Finalist, objective: str) -> str:
     return f"{text} ({cost_text(objective, finalist.cost_low, unit=False)} to {cost_text(objective, finalist.cost_high, unit=False)})"
 
 
-def front_json(front: Front, facts: Iterable[TrialFacts], search: SearchRecord) -> str:
+def front_json(front: Front, facts: Iterable[TrialFacts], search: SearchRecord, again: Sequence[Place] = ()) -> str:
     """A front as one JSON object, numbers in base units (fractions, milliseconds, counts)."""
     return json.dumps(
         {
@@ -94,7 +108,7 @@ def front_json(front: Front, facts: Iterable[TrialFacts], search: SearchRecord) 
             "created": front.created.isoformat(),
             "reference_point": list(front.reference_point),
             "hypervolume": front.hypervolume,
-            "members": _member_rows(front, facts),
+            "members": _member_rows(front, facts, again),
         },
         indent=2,
         allow_nan=False,
@@ -102,10 +116,10 @@ def front_json(front: Front, facts: Iterable[TrialFacts], search: SearchRecord) 
     )
 
 
-def front_csv(front: Front, facts: Iterable[TrialFacts]) -> str:
+def front_csv(front: Front, facts: Iterable[TrialFacts], again: Sequence[Place] = ()) -> str:
     """A front as CSV with a header line, numbers in base units; empty cells where there was no timing."""
     text = io.StringIO()
-    rows = _member_rows(front, facts)
+    rows = _member_rows(front, facts, again)
     writer = csv.DictWriter(text, fieldnames=_COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
@@ -248,6 +262,11 @@ _COLUMNS = (
     "steps",
     "weights_kept",
     "layout",
+    "latency_again_ms",
+    "latency_again_ci_low_ms",
+    "latency_again_ci_high_ms",
+    "dominated_again_by",
+    "place_lost",
 )
 
 
@@ -257,27 +276,24 @@ def _member_facts(front: Front, facts: Iterable[TrialFacts]) -> list[TrialFacts]
     return sorted((trial for trial in facts if trial.trial_number in numbers), key=lambda trial: numbers[trial.trial_number])
 
 
-def _member_rows(front: Front, facts: Iterable[TrialFacts]) -> list[JSON]:
+def _member_rows(front: Front, facts: Iterable[TrialFacts], again: Sequence[Place]) -> list[JSON]:
     """Values of _COLUMNS for each member, by ascending cost."""
     knee_number = knee(front.members).trial_number if front.members else None
+    seconds = {place.trial_number: _second_values(place) for place in again}
     rows = []
     for trial in _member_facts(front, facts):
         timing = trial.latency
         latency = (None,) * 4 if timing is None else (timing.median_ms, timing.ci_low_ms, timing.ci_high_ms, timing.p95_ms)
         is_knee = trial.trial_number == knee_number
         values = (trial.trial_number, trial.arch_hash, trial.top1, *latency, trial.costs.param_count, trial.costs.macs, is_knee)
-        rows.append(
-            dict(zip(_COLUMNS, (*values, trial.seed, trial.rungs[-1].steps, trial.weights_path is not None, trial.layout), strict=True))
-        )
+        training = (trial.seed, trial.rungs[-1].steps, trial.weights_path is not None, trial.layout)
+        rows.append(dict(zip(_COLUMNS, (*values, *training, *seconds.get(trial.trial_number, (None,) * 5)), strict=True)))
     return rows
 
 
-def _latency_text(trial: TrialFacts) -> str:
-    if trial.latency is None:
-        return ""
-    timing = trial.latency
-    low, high = (cost_text("latency_ms", bound, unit=False) for bound in (timing.ci_low_ms, timing.ci_high_ms))
-    return f"{cost_text('latency_ms', timing.median_ms)} ({low} - {high})"
+def _second_values(place: Place) -> tuple[object, ...]:
+    timing, rival = place.second, place.rival
+    return timing.median_ms, timing.ci_low_ms, timing.ci_high_ms, rival and rival.trial_number, place.is_lost
 
 
 def _budget_text(summary: StudySummary) -> str:

@@ -49,6 +49,9 @@ class Outcome:
     """Of the command: 1 when the limits let nothing through, 130 when the user stopped it."""
 
 
+INTERRUPTED = Outcome("interrupted; the state is saved", complete=False, exit_code=130)
+
+
 def out_of_patience(patience: int | None, stalled: int) -> Outcome | None:
     """How a search ends when `stalled` evaluations in a row added nothing to the hypervolume; None when it goes on."""
     if patience is None or stalled < patience:
@@ -161,7 +164,7 @@ class Search:
 
     def _early_end(self, started: float) -> Outcome | None:
         if self._stop_requested():
-            return Outcome("interrupted; the state is saved", complete=False, exit_code=130)
+            return INTERRUPTED
         hours = self._config.max_hours
         if hours is not None and time.monotonic() - started > hours * 3600:
             return Outcome(f"time limit of {hours:g} h reached; the state is saved", complete=False)

@@ -5,7 +5,7 @@ What differs between two samplers here is what they propose.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from tempfile import TemporaryDirectory
 
@@ -18,7 +18,7 @@ from nas.progress import Progress
 from nas.proposals import Proposer
 from nas.protocols import Evaluator, SearchSpace
 from nas.recorded import TARGET, Levels, RecordedEvaluator, RecordedProblem, RecordedSpace
-from nas.records import JSON, FinalFront, FinalTraining, Front, FrontMember, Lease, SearchRecord, TrialFacts
+from nas.records import JSON, FinalFront, FinalTraining, Front, FrontMember, Latency, Lease, Retiming, SearchRecord, TrialFacts
 from nas.search import Outcome, Search
 from nas.study import SearchStudy, memory_storage
 
@@ -31,6 +31,7 @@ class MemoryStore:
     latest: Front | None = None
     trainings: list[FinalTraining] = field(default_factory=list)
     latest_final: FinalFront | None = None
+    timed_again: list[Retiming] = field(default_factory=list)
 
     def record(self, study: str, facts: TrialFacts, front: Front | None) -> None:
         self.recorded.append(facts)
@@ -44,6 +45,15 @@ class MemoryStore:
 
     def fronts(self, study: str) -> Sequence[Front]:
         return [] if self.latest is None else [self.latest]
+
+    def timings(self, study: str) -> Mapping[int, Sequence[Latency]]:
+        return {trial.trial_number: [trial.latency, *trial.other_latencies] for trial in self.recorded if trial.latency is not None}
+
+    def record_retiming(self, study: str, retiming: Retiming) -> None:
+        self.timed_again.append(retiming)
+
+    def retimings(self, study: str) -> Sequence[Retiming]:
+        return self.timed_again
 
     def forget_weights(self, study: str, trial_numbers: Sequence[int]) -> None: ...
 

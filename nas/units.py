@@ -2,6 +2,8 @@
 
 import math
 
+from nas.records import Latency
+
 _COSTS = {"latency_ms": ("latency", "ms", 1.0), "macs": ("macs", "M", 1e6), "param_count": ("params", "M", 1e6)}
 """Cost objective -> name for people, unit, value of the unit."""
 
@@ -22,6 +24,12 @@ def cost_text(objective: str, value: float, *, unit: bool = True) -> str:
     scaled = cost_in_unit(objective, value)
     digits = max(0, 2 - math.floor(math.log10(scaled))) if scaled > 0 else 0
     return f"{scaled:.{digits}f}" + (f" {_COSTS[objective][1]}" if unit else "")
+
+
+def latency_text(timing: Latency) -> str:
+    """The median and its interval: "1.20 ms (1.15 - 1.25)"."""
+    low, high = (cost_text("latency_ms", bound, unit=False) for bound in (timing.ci_low_ms, timing.ci_high_ms))
+    return f"{cost_text('latency_ms', timing.median_ms)} ({low} - {high})"
 
 
 def duration_text(seconds: float) -> str:

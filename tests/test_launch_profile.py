@@ -12,7 +12,7 @@ import pytest
 import workers.profile
 from db.store import open_store
 from nas.front import FrontKeeper
-from nas.records import Latency, RungScore, TrialFacts
+from nas.records import Latency, Retiming, RungScore, TrialFacts
 from search_spaces.registry import make_space
 from tests.samples import REFERENCE_POINT, TARGET, search_record
 
@@ -57,6 +57,21 @@ def test_recorded_networks_are_timed_and_get_their_own_front(url: str, run_comma
     assert run_command("pareto", "--storage", url, "--latency-target", "cpu:batch=2", *words)[0] == 0
     assert all(file.stat().st_size for file in files.values())
     assert "front check   the recorded front equals" in run_command("status", "--study", "sample", "--storage", url)[1]
+
+
+def test_second_timings_are_shown_beside_the_front(url: str, run_command: Command) -> None:
+    before = run_command("pareto", "--storage", url)[1]
+    assert "timed again" not in before + run_command("status", "--study", "sample", "--storage", url)[1]
+    seconds = {number: Latency(TARGET, {}, ms, ms - 0.1, ms + 0.1, ms, 30) for number, ms in ((0, 3.0), (2, 2.0))}
+    with contextlib.closing(open_store(url)) as store:
+        store.record_retiming("sample", Retiming(TARGET, seconds))
+    table = run_command("pareto", "--storage", url)[1]
+    lost = "trial 0 lost its place: top1 0.5000, 1.00 ms (1.00 - 1.00) at first, 3.00 ms (2.90 - 3.10) now; trial 2 has top1 0.8000"
+    assert "3.00 ms (2.90 - 3.10)" in table and lost in table and "2 members of the front timed again" in table
+    members = json.loads(run_command("pareto", "--storage", url, "--json")[1])["members"]
+    assert [(m["trial_number"], m["latency_again_ms"], m["dominated_again_by"]) for m in members] == [(0, 3.0, 2), (2, 2.0, None)]
+    status = run_command("status", "--study", "sample", "--storage", url)[1]
+    assert f"again         {lost}" in status and "front check   the recorded front equals the facts" in status
 
 
 def test_what_is_timed_is_not_timed_again(url: str, run_command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

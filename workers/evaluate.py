@@ -8,7 +8,7 @@ event = events.send(True)               # RungReached; send(False) would stop it
 
 import gc
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -88,14 +88,18 @@ class EvaluationContext:
         self.source = open_same_data(config.data, config.data_fingerprint)
         self.batches = load_data(self.source, config.recipe, self.device)
         folder = Path(config.lock_folder) if config.lock_folder else None
-        targets = [*([self.target] if self.target else []), *self.other_targets]
-        devices = {self.device, *(target.device for target in targets)}
+        devices = {self.device, *(target.device for target in self.targets)}
         self._locks = {identity: DeviceLock(identity, folder) for identity in sorted({device_identity(device) for device in devices})}
 
     @property
     def device_name(self) -> str:
         """For people: "cpu", or the GPU's product name."""
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+
+    @property
+    def targets(self) -> Sequence[LatencyTarget]:
+        """All of them, the objective's first."""
+        return [*([self.target] if self.target else []), *self.other_targets]
 
     def timed(self, model: nn.Module, target: LatencyTarget) -> Latency:
         """The latency of the model on one of the targets, for images of the data."""
@@ -120,7 +124,7 @@ def evaluate(job: Job, context: EvaluationContext) -> Generator[Event, bool, Non
     Yields:
         LatencyMeasured (if the context has a target), RungReached per rung, then Finished; or Failed at any point. The caller answers the
         first two with send(True) to go on or send(False) to stop, which gives Finished without weights. The last RungReached needs no
-        answer: next() gives Finished with the weights.
+        answer: next() gives Finished with the weights. A job that asks for a timing only gives LatencyMeasured and Finished.
 
     Raises:
         RuntimeError: for a CUDA error; the process should not compute on that device again.
@@ -159,6 +163,10 @@ def _evaluate(job: Job, context: EvaluationContext) -> Generator[Event, bool, No
     with context.computing():
         torch.manual_seed(job.seed)
         model = build_model(job.spec, drop_path_rate=recipe.drop_path_rate)
+    if job.timing is not None:
+        yield LatencyMeasured(number, worker, context.timed(model, context.targets[job.timing]))
+        yield stopped
+        return
     if context.target and not (yield LatencyMeasured(number, worker, context.timed(model, context.target))):
         yield stopped
         return
@@ -186,7 +194,7 @@ def calibrate(slowest: JSON, typical: JSON, context: EvaluationContext) -> Calib
     if context.target:
         reference_latency = context.timed(build_model(slowest), context.target)
         start = time.monotonic()
-        for target in (context.target, *context.other_targets):
+        for target in context.targets:
             context.timed(build_model(typical), target)
         timing_s = time.monotonic() - start
     before, timed = CALIBRATION_STEPS

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -50,6 +51,13 @@ class EvaluatorContract:
 
     def test_stop_gives_finished_without_weights(self, evaluator: Evaluator, good_job: Callable[[int], Job]) -> None:
         timed, finished = run(evaluator, good_job(8), proceed=False)
+        assert isinstance(timed, LatencyMeasured)
+        assert isinstance(finished, Finished)
+        assert finished.weights is None
+
+    @pytest.mark.parametrize("proceed", [True, False])
+    def test_a_job_may_be_timed_only(self, evaluator: Evaluator, good_job: Callable[[int], Job], proceed: bool) -> None:
+        timed, finished = run(evaluator, replace(good_job(14), timing=0), proceed=proceed)
         assert isinstance(timed, LatencyMeasured)
         assert isinstance(finished, Finished)
         assert finished.weights is None

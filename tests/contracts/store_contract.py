@@ -23,6 +23,7 @@ from nas.records import (
     Latency,
     Lease,
     ProcessId,
+    Retiming,
     RungScore,
     SearchRecord,
     TrialFacts,
@@ -298,6 +299,34 @@ class StoreContract:
         store.record_export("study", 0, "winner", "zoo/winner")  # exported anew
         with pytest.raises(InvalidInputError, match="trial 9999 has no recorded facts"):
             store.record_export("study", 9999, "winner", "zoo/winner")
+
+    def test_retimings_stand_beside_the_facts(self, store: Store) -> None:
+        store.create_search(search_record())
+        assert list(store.retimings("study")) == []
+        trials = [complete_trial(number) for number in (3, 4)]
+        for trial in trials:
+            store.record("study", trial, front_with(trials[0]) if trial is trials[0] else None)
+        second = replace(complete_trial(0).latency, median_ms=0.1 + 0.2)
+        elsewhere = replace(second, target={"kind": "cuda"})
+        sittings = [Retiming(TARGET, {4: second, 3: second}), Retiming({"kind": "cuda"}, {3: elsewhere}), Retiming(TARGET, {3: second})]
+        for sitting in sittings:
+            store.record_retiming("study", sitting)
+        assert list(store.retimings("study")) == sittings
+        assert list(store.retimings("study")[0].latencies) == [4, 3]
+        assert list(store.facts("study")) == trials
+        assert store.front("study") == front_with(trials[0])
+        assert {number: list(timed) for number, timed in store.timings("study").items()} == {3: [trials[0].latency], 4: [trials[1].latency]}
+
+    def test_a_retiming_is_of_recorded_trials(self, store: Store) -> None:
+        store.create_search(search_record())
+        store.record("study", complete_trial(3), None)
+        second = complete_trial(0).latency
+        assert second is not None
+        with pytest.raises(InvalidInputError, match="trial 4 has no recorded facts"):
+            store.record_retiming("study", Retiming(TARGET, {3: second, 4: second}))
+        with pytest.raises(InvalidInputError, match="no study 'nobody'"):
+            store.record_retiming("nobody", Retiming(TARGET, {3: second}))
+        assert list(store.retimings("study")) == []
 
     def test_final_trainings_are_exactly_what_was_recorded(self, store: Store) -> None:
         store.create_search(search_record())

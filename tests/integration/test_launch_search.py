@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -38,9 +39,13 @@ def run(folder: Path, *arguments: str, storage: str | None = None) -> tuple[int,
 
 
 def wait_until_evaluated(process: subprocess.Popen[str], count: int) -> None:
+    wait_for_line(process, r"evaluated (\d+)/", lambda match: int(match[1]) >= count)
+
+
+def wait_for_line(process: subprocess.Popen[str], pattern: str, fits: Callable[[re.Match[str]], bool] = bool) -> None:
     assert process.stdout is not None
     for line in process.stdout:
-        if (match := re.match(r"evaluated (\d+)/", line)) and int(match[1]) >= count:
+        if (match := re.match(pattern, line)) and fits(match):
             return
     pytest.fail("the search ended early")
 
@@ -89,8 +94,16 @@ def test_two_kills_and_a_stop_end_in_the_exact_budget(tmp_path: Path) -> None:
     assert ray_processes(tmp_path) == []
 
     budget = sum(trial.state.name == "COMPLETE" for trial in trials(url, "s")) + 3
+    process = start(tmp_path, *arguments, "--budget", str(budget))
+    wait_for_line(process, r"timing the \d+ members of the front")
+    process.send_signal(signal.SIGTERM)
+    code, output = finish(process)
+    assert (code, "the same command continues" in output) == (130, True), output
     code, output = run(tmp_path, *arguments, "--budget", str(budget))
     assert code == 0, output
+    assert re.search(r"^\d+ members of the front timed again: ", output, re.MULTILINE), output
+    code, output = run(tmp_path, *arguments, "--budget", str(budget))
+    assert (code, "starting" in output, "members of the front timed again: " in output) == (0, False, True), "it needs no worker any more"
     recorded = trials(url, "s")
     assert [trial.state.name for trial in recorded] == ["COMPLETE"] * budget
     assert len({trial.user_attrs["arch_hash"] for trial in recorded}) == budget

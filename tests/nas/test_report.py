@@ -11,10 +11,11 @@ import pytest
 
 from nas.errors import InvalidInputError
 from nas.front import FrontKeeper
-from nas.records import Front, Lease, ProcessId
+from nas.records import Front, Latency, Lease, ProcessId, Retiming
 from nas.report import front_csv, front_json, front_text, space_text, status_text, studies_text, summarize, write_file
+from nas.retiming import places
 from tests.doubles import TinySpace
-from tests.samples import REFERENCE_POINT, TRIALS, latest_front, search_record
+from tests.samples import REFERENCE_POINT, TARGET, TRIALS, latest_front, search_record
 
 OWNER = Lease("node-a", ProcessId(4242, 1.0), datetime(2026, 5, 4, 4, 0, tzinfo=UTC))
 
@@ -49,7 +50,28 @@ def test_json_holds_the_recorded_numbers() -> None:
 def test_csv_and_json_agree() -> None:
     members = json.loads(front_json(latest_front(), TRIALS, search_record()))["members"]
     rows = list(csv.DictReader(io.StringIO(front_csv(latest_front(), TRIALS))))
-    assert [{name: str(value) for name, value in member.items()} for member in members] == rows
+    assert [{name: "" if value is None else str(value) for name, value in member.items()} for member in members] == rows
+
+
+def test_second_timings_stand_beside_the_first() -> None:
+    """Trial 0 (0.50, 1 ms) is now slower than trial 2 (0.80) beyond doubt, and trial 2 perhaps slower than trial 3."""
+    seconds = {number: Latency(TARGET, {}, ms, ms - 0.5, ms + 0.5, ms, 30) for number, ms in ((0, 6.0), (2, 4.2), (3, 4.1))}
+    again = places(latest_front(), TRIALS, Retiming(TARGET, seconds))
+    _, columns, *rows = front_text(latest_front(), TRIALS, search_record(), again).splitlines()
+    assert "timed again" in columns
+    assert [("6.00 ms (5.50 - 6.50)" in row, "lost " in row, "lost? " in row) for row in rows] == [
+        (True, True, False),
+        (False, False, True),
+        (False, False, False),
+    ]
+    members = json.loads(front_json(latest_front(), TRIALS, search_record(), again))["members"]
+    assert [(m["latency_ms"], m["latency_again_ms"], m["dominated_again_by"], m["place_lost"]) for m in members] == [
+        (1.0, 6.0, 3, True),
+        (4.0, 4.2, 3, False),
+        (8.0, 4.1, None, False),
+    ]
+    rows = list(csv.DictReader(io.StringIO(front_csv(latest_front(), TRIALS, again[:1]))))
+    assert [row["latency_again_ms"] for row in rows] == ["6.0", "", ""]
 
 
 def test_summary_counts_states_reasons_and_worker_seconds() -> None:

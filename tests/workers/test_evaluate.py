@@ -83,6 +83,15 @@ def test_further_targets_are_timed_for_what_goes_on(tmp_path: Path, spec: JSON) 
     assert len(events.send(False).other_latencies) == 2, "a candidate that was stopped at a rung keeps them"
 
 
+def test_a_job_that_is_only_timed_trains_nothing(tmp_path: Path, spec: JSON, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.Trainer, "advance", None)
+    config = replace(make_config(tmp_path, target="cpu:threads=1,batch=1"), other_targets=("cpu:threads=1,batch=2",))
+    for place, batch in ((0, 1), (1, 2)):
+        timed, finished = drive(evaluate(Job(0, spec, seed=0, timing=place), EvaluationContext(config)))
+        assert isinstance(timed, LatencyMeasured) and timed.latency.target["batch"] == batch
+        assert finished == Finished(0, "local", "cpu", weights=None)
+
+
 def test_without_a_target_nothing_is_timed(context: EvaluationContext, spec: JSON) -> None:
     assert [type(event) for event in drive(evaluate(Job(0, spec, seed=0), context))] == [RungReached, RungReached, Finished]
 
