@@ -1,5 +1,6 @@
 """The code of a Ray actor: carries the generator of workers/evaluate.py one event per call. Needs no Ray itself."""
 
+import gc
 import logging
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -54,6 +55,9 @@ class Worker:
         """Prepare for jobs and give the fingerprint. Not done in __init__, whose errors Ray wraps beyond recognition."""
         self._work = self._make_work()
         self._context = self._work.open(self._config, self._name)
+        # Libraries and data stay as long as the process: collections, several in each trial, need not look through them.
+        gc.collect()
+        gc.freeze()
         return self._work.fingerprint(self._context)
 
     def calibrate(self, slowest: JSON, typical: JSON) -> Calibration:
