@@ -135,7 +135,7 @@ def proxy_trial(device: torch.device, steps: int) -> str:
     short = replace(recipe, rungs=(2 * steps,))
     batches = TensorBatches((images[0], labels[0]), (images[1], labels[1]), source, short, device)
     model = build_model(random_specs(1, "nano", 32, 10)[0])
-    trainer = Trainer(model, batches, short, seed=0, device=device, computing=nullcontext)
+    trainer = Trainer(model, batches, short, num_classes=10, seed=0, device=device, computing=nullcontext)
     trainer.advance(steps)
     before = trainer.busy_s
     with utilisation(device) as percentages:

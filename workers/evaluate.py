@@ -115,7 +115,15 @@ class EvaluationContext:
 
     def trainer(self, model: nn.Module, seed: int, recipe: Recipe | None = None) -> Trainer:
         """For the study's recipe, if no other is given."""
-        return Trainer(model, self.batches, recipe or self.config.recipe, seed=seed, device=self.device, computing=self.computing)
+        return Trainer(
+            model,
+            self.batches,
+            recipe or self.config.recipe,
+            num_classes=self.source.num_classes,
+            seed=seed,
+            device=self.device,
+            computing=self.computing,
+        )
 
 
 def evaluate(job: Job, context: EvaluationContext) -> Generator[Event, bool, None]:
@@ -171,15 +179,14 @@ def _evaluate(job: Job, context: EvaluationContext) -> Generator[Event, bool, No
         yield stopped
         return
     others = tuple(context.timed(model, target) for target in context.other_targets)
-    for score in context.trainer(model, job.seed).run():
+    trainer = context.trainer(model, job.seed)
+    for score in trainer.run():
         last = score.steps == recipe.steps
         proceed = yield RungReached(number, worker, score, last)
         if not last and not proceed:
             yield replace(stopped, other_latencies=others)
             return
-    with context.computing():
-        weights = safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
-    yield Finished(number, worker, context.device_name, weights, others)
+    yield Finished(number, worker, context.device_name, safetensors.torch.save(trainer.weights()), others)
 
 
 def calibrate(slowest: JSON, typical: JSON, context: EvaluationContext) -> Calibration:

@@ -90,9 +90,7 @@ def _train(job: FinalJob, context: EvaluationContext, folder: Path) -> Generator
             yield FinalRung(scores[-1], last=False)
     test_top1 = None
     if job.final:
-        with context.computing():
-            weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-        _write(weights_path(folder, job.key), partial(safetensors.torch.save_file, weights))
+        _write(weights_path(folder, job.key), partial(safetensors.torch.save_file, trainer.weights()))
         if context.source.num_test:
             test_top1 = trainer.score(load_test(context.source, recipe, context.device))
     yield FinalRung(scores[-1], last=True, test_top1=test_top1)

@@ -13,10 +13,13 @@ from nas.records import JSON
 from workers.data_source import DataSource
 
 SCHEDULES = "one_cycle", "inverse_sqrt"
+AMP_TYPES = "bf16", "fp16", "none"
 RUNG_SCHEDULE = "inverse_sqrt"
 """Of trainings with more than one rung; `benchmarks/rungs.py` chose it."""
 COOLDOWN = 0.3
 """Share of the steps at the end over which inverse_sqrt goes to zero."""
+_ADDED = "schedule", "mixup", "cutmix", "ema_decay", "amp"
+"""Fields that the first recorded recipes lack: written where they are not at their default, so that those keep their hash."""
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)
@@ -54,6 +57,18 @@ class Recipe:
     """Mirror half of the training images."""
     min_crop_area: float = 1.0
     """Smallest share of the image that a random resized crop keeps; 1 cuts out the centre instead."""
+    mixup: float = 0.0
+    """Both parameters of the beta distribution from which the share of the other image in a blend is drawn, one for each batch; 0 for no
+    mixup. Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization"."""
+    cutmix: float = 0.0
+    """The same for the area of a rectangle from the other image. With both, each batch gets one of them with equal probability.
+    Source: Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features"."""
+    ema_decay: float = 0.0
+    """Of an exponential moving average of the weights, which is then what is scored and kept; 0 for none. The average over the first k
+    steps has 1 - k^(-2/3) instead where that is smaller, or short trainings would keep their initial weights."""
+    amp: str = "bf16"
+    """Number format of the matrix products and convolutions on a GPU: bf16, fp16 (with a scaled loss) or none, which leaves all in
+    float32. On a CPU everything is computed in float32 whatever stands here."""
 
     def __post_init__(self) -> None:
         rules = {
@@ -69,6 +84,10 @@ class Recipe:
             "drop_path_rate": 0 <= self.drop_path_rate < 1,
             "max_shift": self.max_shift >= 0,
             "min_crop_area": 0 < self.min_crop_area <= 1,
+            "mixup": 0 <= self.mixup < 100,
+            "cutmix": 0 <= self.cutmix < 100,
+            "ema_decay": 0 <= self.ema_decay < 1,
+            "amp": self.amp in AMP_TYPES,
         }
         for name, holds in rules.items():
             if not holds:
@@ -87,9 +106,10 @@ class Recipe:
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def to_json(self) -> JSON:
-        """A schedule is written where it is not the first one, so that recorded recipes keep their hash."""
+        """Plain values; see _ADDED for what is left out."""
         values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-        return {name: value for name, value in values.items() if (name, value) != ("schedule", SCHEDULES[0])}
+        neutral = {field.name: field.default for field in fields(self) if field.name in _ADDED}
+        return {name: value for name, value in values.items() if name not in neutral or value != neutral[name]}
 
     def with_rungs(self, num_rungs: int) -> Self:
         """The same training, scored `num_rungs` times: at its end, half-way, after a quarter, and so on.
@@ -126,8 +146,25 @@ RECIPES: Mapping[str, Recipe] = {
     "nano": Recipe(rungs=(96,), batch_size=64, learning_rate=6e-3),
     "cifar": Recipe(rungs=(3_510,), batch_size=128, learning_rate=2e-3, max_shift=4, horizontal_flip=True),
     "imagenet-proxy": Recipe(rungs=(20_000,), batch_size=512, learning_rate=2e-3, warmup=0.1, horizontal_flip=True, min_crop_area=0.35),
+    "imagenet-full": Recipe(
+        rungs=(750_600,),
+        batch_size=512,
+        learning_rate=5e-4,
+        warmup=20 / 300,
+        clip_grad_norm=5.0,
+        drop_path_rate=0.1,
+        horizontal_flip=True,
+        min_crop_area=0.08,
+        mixup=0.8,
+        cutmix=1.0,
+        ema_decay=0.9999,
+    ),
 }
-"""Named recipes. `nano` was chosen by measurement (docs/proxy.md); `cifar` is ten epochs of the 45,000 images left after the hold-out."""
+"""Named recipes. `nano` was chosen by measurement (docs/proxy.md); `cifar` is ten epochs of the 45,000 images left after the hold-out.
+
+`imagenet-full` is 300 epochs with the optimizer, schedule, label smoothing, mixup and cutmix that GroupMixFormer publishes; they come from
+Touvron et al., "Training data-efficient image transformers & distillation through attention". It differs in three things: a moving
+average is kept, the schedule falls to zero, and RandAugment, colour jitter and random erasing are left out."""
 
 
 def named_recipe(name: str) -> Recipe:

@@ -9,8 +9,10 @@ from typing import Any
 
 import torch
 from timm.optim._param_groups import param_groups_weight_decay
+from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torchvision.transforms import v2
 
 from nas.records import RungScore
 from workers.batches import Batch, Batches
@@ -39,11 +41,12 @@ def learning_rate(recipe: Recipe, step: int) -> float:
 class Trainer:
     """A model, its optimizer and its place in the recipe.
 
-    Every random number of step i (drop path, for example) depends on the seed and i only, so what happens in between changes nothing:
+    Every random number of step i (drop path, mixup) depends on the seed and i only, so what happens in between changes nothing:
     equal seeds give bit-identical models on the CPU with an equal number of threads.
 
     Args:
         model: trained in place, on `device`.
+        num_classes: of its logits.
         computing: gives a context that is held for each slice of work; it may wait on entry (a device lock, held shared).
     """
 
@@ -53,6 +56,7 @@ class Trainer:
         batches: Batches,
         recipe: Recipe,
         *,
+        num_classes: int,
         seed: int,
         device: torch.device,
         computing: Callable[[], AbstractContextManager[object]],
@@ -67,6 +71,21 @@ class Trainer:
         groups = param_groups_weight_decay(model, recipe.weight_decay)
         self._optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas, fused=True)
         self._train_batches = batches.train(seed)
+        on_gpu = device.type == "cuda"
+        self._autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(recipe.amp) if on_gpu else None
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self._autocast == torch.float16)
+        self._average = ModelEmaV3(self._model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
+        self._mix = _mixing(recipe, num_classes)
+
+    @property
+    def network(self) -> nn.Module:
+        """What is scored and kept: the moving average of the model where the recipe asks for one, else the model."""
+        return self._model if self._average is None else self._average.module
+
+    def weights(self) -> dict[str, Tensor]:
+        """The state of `network`, on the CPU."""
+        with self._computing():
+            return {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
 
     def run(self) -> Iterator[RungScore]:
         """Train by the recipe and yield the score of each rung; who stops asking stops the training.
@@ -80,12 +99,21 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that `load_state_dict` of an equal trainer needs to go on from here, but the place in the data."""
-        return {"model": self._model.state_dict(), "optimizer": self._optimizer.state_dict(), "steps": self.steps, "busy_s": self.busy_s}
+        state = {"model": self._model.state_dict(), "optimizer": self._optimizer.state_dict(), "steps": self.steps, "busy_s": self.busy_s}
+        if self._average is not None:
+            state["average"] = self._average.module.state_dict()
+        if self._scaler.is_enabled():
+            state["scaler"] = self._scaler.state_dict()
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from where another trainer of the same model and recipe was; call `restart_data` next."""
         self._model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
+        if self._average is not None:
+            self._average.module.load_state_dict(state["average"])
+        if self._scaler.is_enabled():
+            self._scaler.load_state_dict(state["scaler"])
         self.steps, self.busy_s = state["steps"], state["busy_s"]
 
     def restart_data(self) -> None:
@@ -130,13 +158,13 @@ class Trainer:
         correct = torch.zeros((), dtype=torch.int64, device=self._device)
         finite = torch.ones((), dtype=torch.bool, device=self._device)
         count = 0
-        self._model.eval()
+        network = self.network.eval()
         while True:
             with self._slice(), torch.inference_mode():
                 batch = next(batches, None)
                 if batch is None:
                     break
-                logits = self._forward(batch[0])
+                logits = self._forward(network, batch[0])
                 correct += (logits.argmax(1) == batch[1]).sum()
                 finite &= logits.isfinite().all()
                 count += len(batch[1])
@@ -149,19 +177,25 @@ class Trainer:
         self._model.train()
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self._recipe, self.steps)
-        images, labels = next(self._train_batches)
-        loss = cross_entropy(self._forward(images), labels, label_smoothing=self._recipe.label_smoothing)
+        images, targets = next(self._train_batches)
+        if self._mix is not None:
+            images, targets = self._mix(images, targets)
+        loss = cross_entropy(self._forward(self._model, images), targets, label_smoothing=self._recipe.label_smoothing)
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self._scaler.unscale_(self._optimizer)
         torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._recipe.clip_grad_norm)
-        self._optimizer.step()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
         self.steps += 1
+        if self._average is not None:
+            self._average.update(self._model, self.steps)
         return loss.detach()
 
-    def _forward(self, images: Tensor) -> Tensor:
+    def _forward(self, network: nn.Module, images: Tensor) -> Tensor:
         images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._device.type == "cuda"):
-            logits: Tensor = self._model(images)
+        with torch.autocast(self._device.type, dtype=self._autocast, enabled=self._autocast is not None):
+            logits: Tensor = network(images)
         return logits.float()
 
     @contextmanager
@@ -174,3 +208,12 @@ class Trainer:
                     torch.cuda.synchronize(self._device)
             finally:
                 self.busy_s += time.monotonic() - start
+
+
+def _mixing(recipe: Recipe, num_classes: int) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
+    """(images, labels) -> images mixed with their neighbours in the batch, and (num, num_classes) probabilities; None for no mixing.
+
+    Takes its random numbers from torch's global generator.
+    """
+    found = [make(alpha=alpha, num_classes=num_classes) for make, alpha in ((v2.MixUp, recipe.mixup), (v2.CutMix, recipe.cutmix)) if alpha]
+    return v2.RandomChoice(found) if found else None

@@ -42,8 +42,9 @@ def rungs(job: FinalJob, context: EvaluationContext, folder: Path, count: int | 
     return [replace(event, score=replace(event.score, duration_s=0.0)) for event in found if isinstance(event, FinalRung)]
 
 
-def test_an_interrupted_training_ends_like_one_that_was_not(context: EvaluationContext, tmp_path: Path) -> None:
-    whole, parts, job = tmp_path / "whole", tmp_path / "parts", job_of()
+@pytest.mark.parametrize("recipe", [RECIPE, replace(RECIPE, ema_decay=0.9, mixup=0.8, cutmix=1.0)])
+def test_an_interrupted_training_ends_like_one_that_was_not(recipe: Recipe, context: EvaluationContext, tmp_path: Path) -> None:
+    whole, parts, job = tmp_path / "whole", tmp_path / "parts", job_of(recipe=recipe)
     expected = rungs(job, context, whole)
     assert [(event.score.rung, event.score.steps, event.last) for event in expected] == [(0, 2, False), (1, 4, False), (2, 6, True)]
     for count in (1, 2):
@@ -53,8 +54,9 @@ def test_an_interrupted_training_ends_like_one_that_was_not(context: EvaluationC
     assert rungs(job, context, parts) == expected  # the kill came before the end was recorded
 
 
-def test_the_test_score_is_that_of_the_kept_weights(context: EvaluationContext, tmp_path: Path) -> None:
-    job = job_of()
+@pytest.mark.parametrize("recipe", [RECIPE, replace(RECIPE, ema_decay=0.9)])
+def test_the_test_score_is_that_of_the_kept_weights(recipe: Recipe, context: EvaluationContext, tmp_path: Path) -> None:
+    job = job_of(recipe=recipe)
     last = rungs(job, context, tmp_path)[-1]
     model = build_model(job.spec)
     model.load_state_dict(safetensors.torch.load_file(weights_path(tmp_path, job.key)))

@@ -29,9 +29,17 @@ def test_every_field_enters_the_hash() -> None:
         "max_shift": 1,
         "batch_size": 9,
         "schedule": "inverse_sqrt",
+        "amp": "fp16",
     }
     hashes = [replace(RECIPE, **{f.name: changed.get(f.name, 0.123)}).hash for f in fields(Recipe)]
     assert len({RECIPE.hash, *hashes}) == len(hashes) + 1
+
+
+def test_recorded_recipes_keep_their_hash() -> None:
+    hashes = {name: RECIPES[name].hash[:12] for name in ("nano", "cifar", "imagenet-proxy")}
+    assert hashes == {"nano": "2d83a2d61e3c", "cifar": "f32498b51e5d", "imagenet-proxy": "f7446086dac1"}
+    assert set(RECIPE.to_json()).isdisjoint({"schedule", "mixup", "cutmix", "ema_decay", "amp"})
+    assert Recipe.from_json(RECIPE.to_json() | {"mixup": 0.0, "amp": "bf16"}).hash == RECIPE.hash
 
 
 def test_the_last_rung_is_the_whole_training() -> None:
@@ -55,6 +63,10 @@ def test_the_last_rung_is_the_whole_training() -> None:
         ("drop_path_rate", 1.0),
         ("max_shift", -1),
         ("min_crop_area", 0.0),
+        ("mixup", -0.1),
+        ("cutmix", float("nan")),
+        ("ema_decay", 1.0),
+        ("amp", "fp8"),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name(field: str, value: object) -> None:

@@ -58,7 +58,7 @@ def tiny_net(seed: int = 0) -> nn.Sequential:
 
 
 def make_trainer(batches: Batches, lock: DeviceLock, model: nn.Module | None = None, recipe: Recipe = RECIPE, seed: int = 0) -> Trainer:
-    return Trainer(model or tiny_net(seed), batches, recipe, seed=seed, device=CPU, computing=lock.shared)
+    return Trainer(model or tiny_net(seed), batches, recipe, num_classes=10, seed=seed, device=CPU, computing=lock.shared)
 
 
 def test_a_tiny_network_learns(batches: Batches, lock: DeviceLock) -> None:
@@ -136,6 +136,97 @@ def test_weight_decay_spares_norms_and_biases(batches: Batches, lock: DeviceLock
     trainer = make_trainer(batches, lock, model := tiny_net())
     decayed = {id(p) for group in trainer._optimizer.param_groups if group["weight_decay"] > 0 for p in group["params"]}
     assert decayed == {id(p) for p in model.parameters() if p.ndim > 1}
+
+
+def weights_after(steps: int, batches: Batches, lock: DeviceLock, recipe: Recipe) -> list[Tensor]:
+    """Of the network that is scored, after each step."""
+    trainer = make_trainer(batches, lock, recipe=replace(recipe, rungs=(99,)))
+    found = []
+    for step in range(1, steps + 1):
+        trainer.advance(step)
+        found.append(torch.cat([value.flatten() for value in trainer.network.state_dict().values() if value.is_floating_point()]).clone())
+    return found
+
+
+def test_the_average_follows_the_weights_and_changes_none_of_them(batches: Batches, lock: DeviceLock) -> None:
+    plain = weights_after(5, batches, lock, RECIPE)
+    averaged = weights_after(5, batches, lock, replace(RECIPE, ema_decay=0.55))
+    expected = plain[0]
+    for step, (weights, average) in enumerate(zip(plain, averaged, strict=True), start=1):
+        expected = torch.lerp(weights, expected, min(0.55, 1 - step ** (-2 / 3)))
+        assert torch.allclose(average, expected, atol=1e-6), step
+    assert not torch.allclose(averaged[-1], plain[-1], atol=1e-3)
+
+
+def test_the_average_is_what_is_scored(batches: Batches, lock: DeviceLock) -> None:
+    trainer = make_trainer(batches, lock, model := tiny_net(), recipe=replace(RECIPE, ema_decay=0.9))
+    trainer.advance(60)
+    before = trainer.validate()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert trainer.validate() == before > 0.15
+
+
+class Recorder(nn.Module):
+    """A network that keeps its inputs, and whose output is the same for every image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logits, self.seen = nn.Parameter(torch.linspace(-2, 2, 10)), list[Tensor]()
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.seen.append(images.detach())
+        return self.logits.expand(len(images), 10)
+
+
+@pytest.mark.parametrize("mixing", [{"mixup": 0.8}, {"cutmix": 1.0}, {"mixup": 0.8, "cutmix": 1.0}])
+def test_images_and_targets_are_mixed_in_the_same_shares(mixing: dict[str, float], batches: Batches, lock: DeviceLock) -> None:
+    recipe = replace(RECIPE, label_smoothing=0.0, learning_rate=1e-9, weight_decay=0.0, **mixing)
+    first, second = Recorder(), Recorder()
+    trainer, again = make_trainer(batches, lock, first, recipe), make_trainer(batches, lock, second, recipe)
+    original, kinds = batches.train(0), set()
+    for step in range(1, 9):
+        loss = trainer.advance(step)
+        torch.rand(7)  # what happens in between changes nothing
+        assert again.advance(step) == loss
+        images, labels = next(original)
+        mixed, neighbours = first.seen[-1], images.roll(1, 0)
+        assert torch.equal(mixed, second.seen[-1])
+        pasted = ((mixed == images) | (mixed == neighbours)).all()
+        kinds.add("cutmix" if pasted else "mixup")
+        blend = ((mixed - neighbours) * (images - neighbours)).sum() / (images - neighbours).square().sum()
+        differs = (images != neighbours).any(0)
+        share = float((mixed == images).all(0)[differs].float().mean()) if pasted else float(blend)
+        cost = -torch.linspace(-2, 2, 10).log_softmax(0)
+        expected = share * cost[labels].mean() + (1 - share) * cost[labels.roll(1)].mean()
+        assert loss == pytest.approx(float(expected), abs=1e-4)
+    assert kinds == set(mixing)
+
+
+def test_half_precision_is_for_gpus(batches: Batches, lock: DeviceLock) -> None:
+    losses = [make_trainer(batches, lock, recipe=replace(RECIPE, amp=amp)).advance(3) for amp in ("bf16", "fp16", "none")]
+    assert len(set(losses)) == 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("amp", ["bf16", "fp16", "none"])
+def test_every_number_format_trains_on_a_gpu_and_goes_on_from_its_state(amp: str, lock: DeviceLock) -> None:
+    gpu, recipe = torch.device("cuda"), replace(RECIPE, amp=amp, ema_decay=0.9, mixup=0.8, cutmix=1.0)
+    batches = load_digits_batches(open_digits(), recipe, gpu)
+
+    def make() -> Trainer:
+        return Trainer(tiny_net(), batches, recipe, num_classes=10, seed=0, device=gpu, computing=lock.shared)
+
+    trainer = make()
+    trainer.advance(30)
+    state = trainer.state_dict()
+    assert ("scaler" in state) == (amp == "fp16")
+    other = make()
+    other.load_state_dict(state)
+    other.restart_data()
+    other.advance(60)
+    assert other.validate() > 0.15
 
 
 def test_validation_neither_trains_nor_updates_statistics(batches: Batches, lock: DeviceLock) -> None:
