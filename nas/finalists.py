@@ -30,7 +30,7 @@ from nas.records import (
     TrialFacts,
     final_key,
 )
-from nas.units import duration_text
+from nas.units import duration_text, memory_text
 
 DRAWS = 10_000
 """From the intervals, for the probabilities of being on the front."""
@@ -199,7 +199,8 @@ def training_text(training: FinalTraining) -> str:
     assert training.rungs, "a training that did not fail has scores"
     verb = "stopped" if training.state == "PRUNED" else "ended"
     test = "" if training.test_top1 is None else f", on test {training.test_top1:.4f}"
-    return f"{head}: {verb} after {training.rungs[-1].steps:,} steps, top1 {training.top1:.4f}{test}"
+    last = training.rungs[-1]
+    return f"{head}: {verb} after {last.steps:,} steps{memory_text(last.micro_batches)}, top1 {training.top1:.4f}{test}"
 
 
 def final_front(finals: Finals, trainings: Iterable[FinalTraining], latest: FinalFront | None) -> FinalFront | None:

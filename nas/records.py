@@ -96,6 +96,8 @@ class RungScore:
     """Mean training loss since the previous rung."""
     duration_s: float
     """Training and validation time so far, monotonic clock, waiting for the device lock excluded."""
+    micro_batches: int = 1
+    """Parts into which each batch was cut for lack of memory, their gradients accumulated. Batch norms saw the parts: another training."""
 
     def __post_init__(self) -> None:
         _require_finite(self)

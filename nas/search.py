@@ -23,6 +23,7 @@ from nas.protocols import Evaluator, Event, Failed, Finished, Job, LatencyMeasur
 from nas.records import JSON, Latency, RungScore, TrialFacts, TrialState, cost_of
 from nas.rungs import ParetoHalving
 from nas.study import SearchStudy
+from nas.units import memory_text
 from nas.weights import WeightsFolder
 
 logger = logging.getLogger(__name__)
@@ -361,7 +362,8 @@ def _log_line(facts: TrialFacts, cost_objective: str) -> str:
     known = ", ".join(f"{name} {value:.4g}" for name, value in values.items() if value is not None)
     reason = "" if facts.reason is None else f" ({facts.reason})"
     where = facts.worker or "no worker"
-    return f"trial {facts.trial_number} {facts.state}{reason}: {known}; {facts.duration_s:.1f} s on {where}; {facts.layout}"
+    memory = memory_text(facts.rungs[-1].micro_batches) if facts.rungs else ""
+    return f"trial {facts.trial_number} {facts.state}{reason}: {known}; {facts.duration_s:.1f} s on {where}{memory}; {facts.layout}"
 
 
 def _excess_text(constraints: Mapping[str, float], limits: Mapping[str, float]) -> str:

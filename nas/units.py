@@ -46,6 +46,11 @@ def duration_text(seconds: float) -> str:
     return f"{total_h // 24} d {total_h % 24:02} h"
 
 
+def memory_text(micro_batches: int) -> str:
+    """To be appended to what is said about a training; nothing where memory did for whole batches."""
+    return "" if micro_batches == 1 else f", each batch in {micro_batches} parts for lack of memory"
+
+
 def count_text(count: int) -> str:
     """A count that may be huge: "65,536" or "3.1e+24"."""
     return f"{count:,}" if count < 10**9 else f"{count:.1e}"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
 
-from nas.records import Costs, FullTraining, SearchRecord, TrialFacts
-from nas.units import cost_text, duration_text
+from nas.records import Costs, FullTraining, RungScore, SearchRecord, TrialFacts
+from nas.units import cost_text, duration_text, memory_text
 from search_spaces.architecture import STEM_STRIDE, Architecture
 
 
@@ -126,10 +126,14 @@ def _metrics(architecture: Architecture, origin: FoundBySearch | ImportedWeights
 
 def _top1_row(origin: FoundBySearch) -> tuple[str, str, str]:
     last = origin.trial.rungs[-1]
-    training = f"after {last.steps:,} optimizer steps, {duration_text(last.duration_s)} on {origin.trial.device}"
     data = _data_name(origin.search.data)
-    how = f"validation split of `{data}` {training}; this split also guided the search: expect less on new images"
+    training = _training_text(last, origin.trial.device)
+    how = f"validation split of `{data}` after {training}; this split also guided the search: expect less on new images"
     return "top1", f"{last.top1:.4f}", how
+
+
+def _training_text(last: RungScore, device: str) -> str:
+    return f"{last.steps:,} optimizer steps, {duration_text(last.duration_s)} on {device}{memory_text(last.micro_batches)}"
 
 
 def _full_rows(origin: FoundBySearch, full: FullTraining) -> list[tuple[str, str, str]]:
@@ -140,7 +144,7 @@ def _full_rows(origin: FoundBySearch, full: FullTraining) -> list[tuple[str, str
         f"mean of {len(full.scores)} full trainings with different seeds on {images} of `{data}`; interval of the mean: 95 %, Student's t; "
         f"the trainings reached {min(full.scores):.4f} to {max(full.scores):.4f}, standard deviation {finalist.top1_std:.4f}"
     )
-    trained = f"seed {training.seed}, {last.steps:,} optimizer steps, {duration_text(last.duration_s)} on {training.device}"
+    trained = f"seed {training.seed}, {_training_text(last, training.device)}"
     test = "" if training.test_top1 is None else f"; {training.test_top1:.4f} on the test images"
     return [
         (f"top1 on {full.split}", f"{finalist.top1:.4f} ({finalist.top1_low:.4f} to {finalist.top1_high:.4f})", mean),

@@ -8,9 +8,10 @@ event = events.send(True)               # RungReached; send(False) would stop it
 
 import gc
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -32,7 +33,10 @@ from workers.train import NonFiniteLossError, Trainer
 
 FREE_SHARE = {"cuda": 0.9, "cpu": 0.5}
 """A device on which this much of the memory is free after our own clean-up counts as otherwise free."""
+MICRO_BATCHES = 2
+"""Parts of each batch in the second attempt of a training that ran out of memory."""
 E = TypeVar("E")
+R = TypeVar("R")
 
 CALIBRATION_STEPS = 2, 12
 """Steps trained before and within the timed part of a calibration."""
@@ -113,13 +117,14 @@ class EvaluationContext:
                 held.enter_context(lock.shared())
             yield
 
-    def trainer(self, model: nn.Module, seed: int, recipe: Recipe | None = None) -> Trainer:
+    def trainer(self, model: nn.Module, seed: int, recipe: Recipe | None = None, micro_batches: int = 1) -> Trainer:
         """For the study's recipe, if no other is given."""
         return Trainer(
             model,
             self.batches,
             recipe or self.config.recipe,
             num_classes=self.source.num_classes,
+            micro_batches=micro_batches,
             seed=seed,
             device=self.device,
             computing=self.computing,
@@ -165,28 +170,64 @@ def with_outcomes(work: Generator[E, bool, None], number: int, context: Evaluati
     yield failed
 
 
+def within_memory(train: Callable[[int], Generator[E, bool, R]], device: torch.device) -> Generator[E, bool, R]:
+    """Train with whole batches; where that runs out of memory on an otherwise free device, begin anew with batches in MICRO_BATCHES parts.
+
+    Args:
+        train: number of parts -> events of the training.
+
+    Raises:
+        OutOfMemoryError: if that does not help, or others use the device.
+    """
+    reason = ""
+    for micro_batches in (1, MICRO_BATCHES):
+        try:
+            return (yield from train(micro_batches))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = (str(error) or "Python").splitlines()[0]
+        _collect(device)  # only here the traceback, and with it the model, is gone
+        if not is_otherwise_free(device):
+            break
+    else:
+        reason += f"; with each batch in {MICRO_BATCHES} parts too"
+    raise torch.OutOfMemoryError(reason)
+
+
 def _evaluate(job: Job, context: EvaluationContext) -> Generator[Event, bool, None]:
-    number, worker, recipe = job.trial_number, context.worker, context.config.recipe
+    number, worker = job.trial_number, context.worker
     stopped = Finished(number, worker, context.device_name, weights=None)
+    if job.timing is not None:
+        yield LatencyMeasured(number, worker, context.timed(_initial(job, context), context.targets[job.timing]))
+        yield stopped
+        return
+    if context.target and not (yield LatencyMeasured(number, worker, context.timed(_initial(job, context), context.target))):
+        yield stopped
+        return
+    others = tuple(context.timed(_initial(job, context), target) for target in context.other_targets)
+    weights = yield from within_memory(partial(_train, job, context, set()), context.device)
+    yield replace(stopped, weights=weights, other_latencies=others)
+
+
+def _initial(job: Job, context: EvaluationContext) -> nn.Module:
+    """The network as its training begins."""
     with context.computing():
         torch.manual_seed(job.seed)
-        model = build_model(job.spec, drop_path_rate=recipe.drop_path_rate)
-    if job.timing is not None:
-        yield LatencyMeasured(number, worker, context.timed(model, context.targets[job.timing]))
-        yield stopped
-        return
-    if context.target and not (yield LatencyMeasured(number, worker, context.timed(model, context.target))):
-        yield stopped
-        return
-    others = tuple(context.timed(model, target) for target in context.other_targets)
-    trainer = context.trainer(model, job.seed)
+        return build_model(job.spec, drop_path_rate=context.config.recipe.drop_path_rate)
+
+
+def _train(job: Job, context: EvaluationContext, reported: set[int], micro_batches: int) -> Generator[RungReached, bool, bytes | None]:
+    """Events of the rungs that are not in `reported`, which is added to; returns the weights, or None if told to stop."""
+    trainer = context.trainer(_initial(job, context), job.seed, micro_batches=micro_batches)
     for score in trainer.run():
-        last = score.steps == recipe.steps
-        proceed = yield RungReached(number, worker, score, last)
-        if not last and not proceed:
-            yield replace(stopped, other_latencies=others)
-            return
-    yield Finished(number, worker, context.device_name, safetensors.torch.save(trainer.weights()), others)
+        last = score.steps == context.config.recipe.steps
+        if score.rung not in reported:
+            reported.add(score.rung)
+            proceed = yield RungReached(job.trial_number, context.worker, score, last)
+            if not last and not proceed:
+                return None
+    return safetensors.torch.save(trainer.weights())
 
 
 def calibrate(slowest: JSON, typical: JSON, context: EvaluationContext) -> Calibration:

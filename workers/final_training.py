@@ -22,7 +22,7 @@ from nas.protocols import Failed
 from nas.records import JSON, RungScore
 from search_spaces.build import build_model
 from workers.data import load_test
-from workers.evaluate import EvaluationContext, with_outcomes
+from workers.evaluate import EvaluationContext, with_outcomes, within_memory
 from workers.recipe import Recipe
 from workers.train import Trainer
 
@@ -56,23 +56,27 @@ def train_finalist(job: FinalJob, context: EvaluationContext, folder: Path) -> G
         folder: exists; holds the checkpoint, and the weights of a job whose weights are kept.
 
     Yields:
-        FinalRung per rung, those of earlier processes again, or Failed at any point. The caller may stop asking at any time.
+        FinalRung per rung, or Failed at any point; the rungs of earlier processes again, and those before a new start for lack of memory.
+        The caller may stop asking at any time.
 
     Raises:
         RuntimeError: for a CUDA error; the process should not compute on that device again.
         InvalidInputError: if the spec of the job cannot be built, or a test image cannot be read.
         NasError: if the folder cannot be written.
     """
-    return with_outcomes(_train(job, context, folder), job.trial_number, context)
+    return with_outcomes(within_memory(partial(_train, job, context, folder), context.device), job.trial_number, context)
 
 
-def _train(job: FinalJob, context: EvaluationContext, folder: Path) -> Generator[FinalRung, bool, None]:
-    recipe = Recipe.from_json(job.recipe)
+def _train(job: FinalJob, context: EvaluationContext, folder: Path, micro_batches: int) -> Generator[FinalRung, bool, None]:
+    """Batches in more than one part begin anew; whole ones go on from the checkpoint, in as many parts as that was trained in."""
+    recipe, checkpoint = Recipe.from_json(job.recipe), checkpoint_path(folder, job.key)
+    if micro_batches > 1:
+        checkpoint.unlink(missing_ok=True)
     with context.computing():
         torch.manual_seed(job.seed)
         model = build_model(job.spec, drop_path_rate=recipe.drop_path_rate)
-    trainer = context.trainer(model, job.seed, recipe)
-    scores, loss_sum = _restore(trainer, checkpoint_path(folder, job.key), context.device)
+    trainer = context.trainer(model, job.seed, recipe, micro_batches)
+    scores, loss_sum = _restore(trainer, checkpoint, context.device)
     for score in scores[:-1] if trainer.steps == recipe.steps else scores:
         yield FinalRung(score, last=False)
     stops = [step for step in _stops(recipe, context.source.num_train) if step > trainer.steps]
@@ -82,10 +86,10 @@ def _train(job: FinalJob, context: EvaluationContext, folder: Path) -> Generator
         loss_sum += trainer.advance(step) * (step - begun)
         if step in recipe.rungs:
             since = scores[-1].steps if scores else 0
-            scores.append(RungScore(len(scores), step, trainer.validate(), loss_sum / (step - since), trainer.busy_s))
+            scores.append(trainer.rung_score(len(scores), loss_sum / (step - since)))
             loss_sum = 0.0
         state = {**trainer.state_dict(), "scores": [asdict(score) for score in scores], "loss_sum": loss_sum}
-        _write(checkpoint_path(folder, job.key), partial(torch.save, state))
+        _write(checkpoint, partial(torch.save, state))
         if step in recipe.rungs and step < recipe.steps:
             yield FinalRung(scores[-1], last=False)
     test_top1 = None

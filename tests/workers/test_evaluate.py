@@ -19,7 +19,7 @@ from search_spaces.build import build_model
 from search_spaces.registry import make_space
 from workers import evaluate as module
 from workers.data import open_data
-from workers.evaluate import EvaluationConfig, EvaluationContext, calibrate, evaluate, is_out_of_memory
+from workers.evaluate import EvaluationConfig, EvaluationContext, _initial, calibrate, evaluate, is_out_of_memory
 from workers.recipe import Recipe
 
 RECIPE = Recipe(rungs=(2, 4), batch_size=32, learning_rate=5e-3)
@@ -185,6 +185,37 @@ def test_out_of_memory_is_retried_only_where_others_use_the_device(
     assert failed.reason.startswith("out of memory: ")
     assert failed.retryable is not free
     assert ("others use the device" in failed.reason) is not free
+    assert ("with each batch in 2 parts too" in failed.reason) is free
+
+
+class Hungry(nn.Module):
+    """A network that asks for a petabyte when it trains on more than 16 images at once, after some good passes."""
+
+    def __init__(self, network: nn.Module, good: int) -> None:
+        super().__init__()
+        self.network, self.good = network, good
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.training and len(images) > 16:
+            self.good -= 1
+            torch.empty(1 if self.good >= 0 else 10**15)
+        logits: torch.Tensor = self.network(images)
+        return logits
+
+
+@pytest.mark.parametrize("good", [0, 3])
+def test_out_of_memory_is_tried_again_with_smaller_parts_of_each_batch(
+    context: EvaluationContext, spec: JSON, monkeypatch: pytest.MonkeyPatch, good: int
+) -> None:
+    monkeypatch.setattr(module, "is_otherwise_free", lambda device: True)
+    monkeypatch.setattr(module, "build_model", lambda *arguments, **options: Hungry(build_model(*arguments, **options), good))
+    seen = drive(evaluate(Job(0, spec, seed=0), context))
+    rungs = [event.score for event in seen if isinstance(event, RungReached)]
+    assert [(score.rung, score.micro_batches) for score in rungs] == [(0, 1 if good else 2), (1, 2)], "no rung is reported twice"
+    assert isinstance(seen[-1], Finished) and seen[-1].weights
+    trainer = context.trainer(_initial(Job(0, spec, seed=0), context), seed=0, micro_batches=2)
+    losses = [score.loss for score in trainer.run()]
+    assert rungs[1].loss == losses[1], "it began anew, from the same seed"
 
 
 def test_other_errors_of_torch_are_not_swallowed(context: EvaluationContext, spec: JSON, monkeypatch: pytest.MonkeyPatch) -> None:

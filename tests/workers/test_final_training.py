@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from torch import nn
 
 from nas.errors import NasError
 from nas.finalists import FinalJob
@@ -17,6 +18,7 @@ from workers.data import load_test
 from workers.evaluate import EvaluationConfig, EvaluationContext
 from workers.final_training import FinalRung, _stops, checkpoint_path, train_finalist, weights_path
 from workers.recipe import Recipe
+from workers.train import Trainer
 
 RECIPE = Recipe(rungs=(2, 4, 6), batch_size=32, learning_rate=5e-3, drop_path_rate=0.2, schedule="inverse_sqrt")
 
@@ -80,6 +82,23 @@ def test_divergence_is_an_outcome(context: EvaluationContext, tmp_path: Path) ->
     *_, event = train_finalist(job, context, tmp_path)
     assert isinstance(event, Failed)
     assert "non-finite" in event.reason and not event.retryable
+
+
+def test_out_of_memory_is_tried_again_in_parts_and_goes_on_so_after_a_kill(
+    context: EvaluationContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.evaluate.is_otherwise_free", lambda device: True)
+    forward, job = Trainer._forward, job_of()
+
+    def hungry(trainer: Trainer, network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+        if network.training and len(images) > 16 and trainer.steps >= 3:
+            torch.empty(10**15)
+        return forward(trainer, network, images)
+
+    monkeypatch.setattr(Trainer, "_forward", hungry)
+    seen = rungs(job, context, tmp_path, 2)
+    assert [(event.score.rung, event.score.micro_batches) for event in seen] == [(0, 1), (0, 2)]
+    assert [(event.score.rung, event.score.micro_batches) for event in rungs(job, context, tmp_path)] == [(0, 2), (1, 2), (2, 2)]
 
 
 def test_a_checkpoint_that_is_none_is_named(context: EvaluationContext, tmp_path: Path) -> None:

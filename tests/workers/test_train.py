@@ -204,6 +204,21 @@ def test_images_and_targets_are_mixed_in_the_same_shares(mixing: dict[str, float
     assert kinds == set(mixing)
 
 
+def test_gradients_of_parts_are_those_of_the_batch(batches: Batches, lock: DeviceLock) -> None:
+    def trained(micro_batches: int) -> tuple[float, Tensor, float]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.LayerNorm(1024), nn.Linear(1024, 10))  # neither batch norm nor dropout tells parts apart
+        recipe = replace(RECIPE, mixup=0.8, batch_size=64)
+        trainer = Trainer(model, batches, recipe, num_classes=10, micro_batches=micro_batches, seed=0, device=CPU, computing=lock.shared)
+        loss = trainer.advance(8)
+        return loss, torch.cat([parameter.detach().flatten() for parameter in model.parameters()]), trainer.validate()
+
+    (loss, weights, top1), (loss_in_parts, weights_in_parts, top1_in_parts) = trained(1), trained(3)
+    assert loss_in_parts == pytest.approx(loss, rel=1e-5)
+    assert torch.allclose(weights, weights_in_parts, atol=1e-4)
+    assert top1_in_parts == pytest.approx(top1, abs=0.005)
+
+
 def test_half_precision_is_for_gpus(batches: Batches, lock: DeviceLock) -> None:
     losses = [make_trainer(batches, lock, recipe=replace(RECIPE, amp=amp)).advance(3) for amp in ("bf16", "fp16", "none")]
     assert len(set(losses)) == 1
