@@ -37,15 +37,16 @@ from nas.config import COST_OBJECTIVES, SearchConfig
 from nas.dashboard import drawings_folder, make_drawings_folder, serve
 from nas.errors import InvalidInputError, NasError
 from nas.establish import Identity, already_done, check_study, establish
+from nas.final_report import final_front_text, full_training_text
 from nas.finalists import MIN_SEEDS, Finals, choose_finalists, final_front_faults, full_training, run_finals
-from nas.history import history_csv, history_json, history_of, history_text
+from nas.history import history_of
 from nas.ownership import Ownership, owned
 from nas.picks import EXPECTED, pick_study, pick_trial, pick_trials
 from nas.problems import PROBLEMS, open_problem
 from nas.progress import Progress
 from nas.protocols import SearchSpace
 from nas.records import JSON, Latency, SearchRecord, TrialFacts
-from nas.retiming import latest, places, places_text, retimings_text, time_again, unsettled
+from nas.retiming import latest, places, retimings_text, time_again, unsettled
 from nas.sampler import SAMPLERS, check_sampler
 from nas.search import INTERRUPTED, Outcome, Search
 from nas.signals import StopSignals
@@ -53,6 +54,7 @@ from nas.study import open_optuna_storage, recorded_genotypes
 from nas.targets import on_target, target_text, untimed
 from nas.units import cost_text
 from nas.version import code_version
+from nas.views import final_view, front_view, history_view
 from nas.weights import WeightsFolder
 
 if TYPE_CHECKING:
@@ -325,7 +327,7 @@ def status(study: str | None, storage: str) -> None:
             click.echo(f"again         {line}")
         problems, final = store.check_fronts(search.study), store.final_front(search.study)
         if final is not None:
-            click.echo(report.final_front_text(final, {t.trial_number: t for t in store.facts(search.study)}, search) + "\n")
+            click.echo(final_front_text(final, {t.trial_number: t for t in store.facts(search.study)}, search) + "\n")
             problems += final_front_faults(final, store.final_trainings(search.study))
         click.echo("\n".join(problems) if problems else "front check   the recorded front equals the facts")
         if problems:
@@ -340,6 +342,7 @@ def _summary(store: SqlStore, search: SearchRecord) -> report.StudySummary:
 @study_option
 @storage_option
 @click.option("--latency-target", help="Give the front on this target, from what `profile` timed; the study's own by default.")
+@click.option("--final", is_flag=True, help="Give the final front of `finalize`, with spread, intervals and probability of all finalists.")
 @click.option("--history", is_flag=True, help="Give how the hypervolume grew, instead of the front.")
 @click.option("--json", "json_file", is_flag=False, flag_value="-", help="Give it as JSON, to a file or without one to the output.")
 @click.option("--csv", "csv_file", is_flag=False, flag_value="-", help="Give it as CSV, to a file or without one to the output.")
@@ -349,45 +352,43 @@ def pareto(
     study: str | None,
     storage: str,
     latency_target: str | None,
+    final: bool,
     history: bool,
     json_file: str | None,
     csv_file: str | None,
     plot_file: Path | None,
     html_file: Path | None,
 ) -> None:
-    """Show the Pareto front of a study, or its history, as a table, data or a picture."""
+    """Show the Pareto front of a study, its final front or its history, as a table, data or a picture."""
+    if final and (history or latency_target is not None):
+        raise InvalidInputError(f"--final and {'--history' if history else '--latency-target'} are both given; give one of them")
     with _reading(storage) as store:
         search = pick_study(study, store.searches())
-        front, facts, retimings = store.front(search.study), list(store.facts(search.study)), store.retimings(search.study)
+        front, facts, finals = store.front(search.study), list(store.facts(search.study)), store.final_front(search.study)
+        retimings = store.retimings(search.study)
         if latency_target is not None:
             from workers.target import LatencyTarget
 
-            view = on_target(search, facts, store.timings(search.study), LatencyTarget.read(latency_target).settings())
-            search, front, facts = view.search, view.front, list(view.facts)
+            timed = on_target(search, facts, store.timings(search.study), LatencyTarget.read(latency_target).settings())
+            search, front, facts = timed.search, timed.front, list(timed.facts)
     if front is None:
         raise NasError(f"study {search.study!r} has no front yet: no trial has finished; look at `launch.py status --study {search.study}`")
-    past = history_of(facts, search.objectives[1], search.reference_point)
-    again = places(front, facts, latest(retimings, search.target))
-    if json_file is not None:
-        _give(json_file, history_json(past, search) if history else report.front_json(front, facts, search, again), ".json")
-    if csv_file is not None:
-        _give(csv_file, history_csv(past) if history else report.front_csv(front, facts, again), ".csv")
-    if plot_file is not None or html_file is not None:
-        from nas import plots
-
-        for file, draw_front, draw_history in (
-            (plot_file, plots.plot_front, plots.plot_history),
-            (html_file, plots.html_front, plots.html_history),
-        ):
-            if file is not None and history:
-                draw_history(file, past, search)
-            elif file is not None:
-                draw_front(file, front, facts, search)
-            if file is not None:
-                click.echo(f"wrote {file}", err=True)
+    view = front_view(front, facts, search, places(front, facts, latest(retimings, search.target)))
+    if history:
+        view = history_view(history_of(facts, search.objectives[1], search.reference_point), search)
+    elif final:
+        if finals is None:
+            raise NasError(f"study {search.study!r} has no final front yet; `launch.py finalize --study {search.study}` makes one")
+        view = final_view(finals, facts, search)
+    for file, make, suffix in ((json_file, view.json, ".json"), (csv_file, view.csv, ".csv")):
+        if file is not None:
+            _give(file, make(), suffix)
+    for path, draw in ((plot_file, view.plot), (html_file, view.html)):
+        if path is not None:
+            draw(path)
+            click.echo(f"wrote {path}", err=True)
     if not (json_file or csv_file or plot_file or html_file):
-        lines = [history_text(past, search)] if history else [report.front_text(front, facts, search, again), *places_text(front, again)]
-        click.echo("\n".join(lines))
+        click.echo(view.text())
 
 
 @cli.command("bench")
@@ -586,7 +587,7 @@ def finalize(
 
             click.echo("\n".join(finals.plan(source.num_test, workers)))
             front = run_finals(finals, store, lambda *jobs: trainer().train(*jobs), click.echo, ownership.check)
-    click.echo(report.final_front_text(front, facts, search))
+    click.echo(final_front_text(front, facts, search))
     knee = f"export --study {shlex.quote(search.study)}{_storage_words(storage)} --pick knee --zoo zoo"
     click.echo(f"next: launch.py {knee}")
 
@@ -651,7 +652,7 @@ def export(
         )
         folder = export_model(zoo=zoo, name=name, spec=trial.spec, weights=weights, card=card, onnx=onnx, overwrite=overwrite)
         store.record_export(search.study, trial.trial_number, name, str(folder.resolve()))
-    top1 = f"top1 {trial.top1:.4f}" if full is None else report.full_training_text(full)
+    top1 = f"top1 {trial.top1:.4f}" if full is None else full_training_text(full)
     click.echo(f"wrote {folder}: trial {trial.trial_number}, {top1}, {trial.layout}")
     click.echo(f'load it: timm.create_model("local-dir:{folder}", pretrained=True) after importing hybrid_backbone from that folder')
 

@@ -2,11 +2,12 @@
 
 import dataclasses
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullFormatter
@@ -14,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, N
 from nas.front import knee
 from nas.history import History
 from nas.pages import write_page
-from nas.records import JSON, Front, SearchRecord, TrialFacts
+from nas.records import JSON, FinalFront, Front, SearchRecord, TrialFacts
 from nas.report import write_file
 from nas.units import cost_axis, cost_in_unit, cost_text, duration_text
 
@@ -32,6 +33,9 @@ class _Point:
     low: float
     high: float
     """95 % interval of a timed cost; the cost itself where nothing was timed."""
+    top1_low: float
+    top1_high: float
+    """95 % interval of a mean over seeds; top1 itself where there was one training."""
     group: Literal["front", "finished", "stopped"]
     knee: bool
     label: str
@@ -59,7 +63,24 @@ def plot_front(path: Path, front: Front, facts: Iterable[TrialFacts], search: Se
             label = f"{name} ({len(chosen)})"
             axes.scatter([p.cost for p in chosen], [p.top1 for p in chosen], s=16, color=colour, linewidths=0, label=label)
     _draw_front(axes, [point for point in points if point.group == "front"])
-    _label(axes, front, search)
+    _label(axes, _subtitle(front, search), "validation top1", search)
+    _save(path, figure)
+
+
+def plot_final_front(path: Path, front: FinalFront, facts: Mapping[int, TrialFacts], search: SearchRecord) -> None:
+    """Draw the finalists with the intervals of top1 and cost, and how probably each is on the front.
+
+    Arguments and errors are those of `plot_front`.
+    """
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    axes = figure.add_subplot()
+    points = _final_points(front, facts, search)
+    _draw_points(axes, [point for point in points if point.group != "front"], _GREY, "not on it")
+    _draw_front(axes, [point for point in points if point.group == "front"])
+    for point, finalist in zip(points, front.finalists, strict=True):
+        note = f"trial {point.trial}, P {finalist.front_probability:.2f}"
+        axes.annotate(note, (point.cost, point.top1), (7, 7), textcoords="offset points", fontsize=8)
+    _label(axes, _final_subtitle(front, search), _final_top1(front), search)
     _save(path, figure)
 
 
@@ -79,7 +100,26 @@ def html_front(path: Path, front: Front, facts: Iterable[TrialFacts], search: Se
         "subtitle": _subtitle(front, search),
         "cost": cost_axis(search.objectives[1]),
         "costAxis": _cost_label(search),
+        "top1Axis": "validation top1",
+        "legend": "Green: the front, its knee ringed in red, with 95 % intervals of the cost. Grey: finished. Light: stopped early.",
         "points": [dataclasses.asdict(point) for point in _points(front, facts, search)],
+    }
+    write_page(path, "front_template.html", search.study, page)
+
+
+def html_final_front(path: Path, front: FinalFront, facts: Mapping[int, TrialFacts], search: SearchRecord) -> None:
+    """Write the finalists as one HTML file that needs no network.
+
+    Arguments and errors are those of `plot_final_front`; the name ends in .html.
+    """
+    page: JSON = {
+        "title": search.study,
+        "subtitle": _final_subtitle(front, search),
+        "cost": cost_axis(search.objectives[1]),
+        "costAxis": _cost_label(search),
+        "top1Axis": _final_top1(front),
+        "legend": "Green: the final front, its knee ringed in red. Grey: the other finalists. Lines: 95 % intervals of top1 and cost.",
+        "points": [dataclasses.asdict(point) for point in _final_points(front, facts, search)],
     }
     write_page(path, "front_template.html", search.study, page)
 
@@ -156,8 +196,31 @@ def _points(front: Front, facts: Iterable[TrialFacts], search: SearchRecord) -> 
         group: Literal["front", "finished", "stopped"] = "front" if number in members else "finished"
         if trial.state == "PRUNED":
             group = "stopped"
-        points.append(_Point(number, trial.top1, cost, low, high, group, number == knee_number, _describe(trial)))
+        top1 = trial.top1
+        points.append(_Point(number, top1, cost, low, high, top1, top1, group, number == knee_number, _describe(trial)))
     return sorted(points, key=lambda point: (point.cost, point.top1))
+
+
+def _final_points(front: FinalFront, facts: Mapping[int, TrialFacts], search: SearchRecord) -> list[_Point]:
+    """One for each finalist, in their order, which is that of the costs."""
+    knee_number = knee(front.members).trial_number
+    points = []
+    for f in front.finalists:
+        cost, low, high = (cost_in_unit(search.objectives[1], value) for value in (f.cost, f.cost_low, f.cost_high))
+        seeds = f"{len(f.seeds)} seeds, standard deviation {f.top1_std:.4f}, on the front with probability {f.front_probability:.2f}"
+        label = f"{seeds}\n{_describe(facts[f.trial_number])}"
+        group: Literal["front", "finished"] = "front" if f.on_front else "finished"
+        is_knee = f.trial_number == knee_number
+        points.append(_Point(f.trial_number, f.top1, cost, low, high, f.top1_low, f.top1_high, group, is_knee, label))
+    return points
+
+
+def _final_subtitle(front: FinalFront, search: SearchRecord) -> str:
+    return f"{search.space} on {search.data}: final front, {len(front.members)} of {len(front.finalists)} finalists"
+
+
+def _final_top1(front: FinalFront) -> str:
+    return f"{front.split} top1, mean over seeds"
 
 
 def _describe(trial: TrialFacts) -> str:
@@ -172,9 +235,7 @@ def _draw_front(axes: Axes, members: Sequence[_Point]) -> None:
     costs, scores = [point.cost for point in members], [point.top1 for point in members]
     # Steps, because between two members nothing better than the cheaper one was seen.
     axes.plot(costs, scores, color=_GREEN, linewidth=1.5, drawstyle="steps-post", zorder=3)
-    spans = [[point.cost - point.low for point in members], [point.high - point.cost for point in members]]
-    label = f"front ({len(members)})"
-    axes.errorbar(costs, scores, xerr=spans, fmt="o", markersize=6, color=_GREEN, elinewidth=1, capsize=2, zorder=4, label=label)
+    _draw_points(axes, members, _GREEN, "front")
     for point in members:
         if point.knee:
             axes.plot(point.cost, point.top1, "o", markersize=13, markerfacecolor="none", markeredgecolor=_RED, zorder=5, label="knee")
@@ -182,7 +243,18 @@ def _draw_front(axes: Axes, members: Sequence[_Point]) -> None:
             axes.annotate(note, (point.cost, point.top1), (12, -16), textcoords="offset points", fontsize=9, color=_RED)
 
 
-def _label(axes: Axes, front: Front, search: SearchRecord) -> None:
+def _draw_points(axes: Axes, points: Sequence[_Point], colour: str, name: str) -> None:
+    """With their intervals."""
+    if not points:
+        return
+    spans = [[point.cost - point.low for point in points], [point.high - point.cost for point in points]]
+    reach = [[point.top1 - point.top1_low for point in points], [point.top1_high - point.top1 for point in points]]
+    costs, scores = [point.cost for point in points], [point.top1 for point in points]
+    label, yerr = f"{name} ({len(points)})", reach if np.any(reach) else None
+    axes.errorbar(costs, scores, yerr, spans, "o", markersize=6, color=colour, elinewidth=1, capsize=2, zorder=4, label=label)
+
+
+def _label(axes: Axes, subtitle: str, top1: str, search: SearchRecord) -> None:
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     locator: Locator = LogLocator(subs=(1, 2, 5), numticks=20) if high / low > 10 else MaxNLocator(7)
@@ -190,8 +262,8 @@ def _label(axes: Axes, front: Front, search: SearchRecord) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(_cost_label(search))
-    axes.set_ylabel("validation top1")
-    axes.set_title(f"{search.study}\n{_subtitle(front, search)}", fontsize=11, parse_math=False)
+    axes.set_ylabel(top1)
+    axes.set_title(f"{search.study}\n{subtitle}", fontsize=11, parse_math=False)
     axes.grid(True, which="major", color="#eceef1")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

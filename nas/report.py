@@ -15,7 +15,7 @@ from nas.errors import InvalidInputError
 from nas.front import knee
 from nas.ledger import RungSpending, spending_of, spending_text
 from nas.protocols import SearchSpace
-from nas.records import JSON, FinalFront, Finalist, Front, FullTraining, Lease, SearchRecord, TrialFacts
+from nas.records import JSON, Front, Lease, SearchRecord, TrialFacts
 from nas.retiming import Place
 from nas.tables import text_table
 from nas.units import cost_text, count_text, duration_text, latency_text
@@ -26,7 +26,7 @@ def front_text(front: Front, facts: Iterable[TrialFacts], search: SearchRecord, 
     objective = search.objectives[1]
     top1_ref, cost_ref = front.reference_point
     head = (
-        f"{search.study}: {len(front.members)} points, version {front.version} of {_utc(front.created)}, "
+        f"{search.study}: {len(front.members)} points, version {front.version} of {utc_text(front.created)}, "
         f"hypervolume {front.hypervolume:.4f} against top1 {top1_ref:.4f} and {cost_text(objective, cost_ref)}"
     )
     knee_number = knee(front.members).trial_number if front.members else None
@@ -49,50 +49,6 @@ def _place_mark(place: Place | None) -> str:
     if place is None or place.rival is None:
         return ""
     return "lost" if place.is_lost else "lost?"
-
-
-def final_front_text(front: FinalFront, facts: Mapping[int, TrialFacts], search: SearchRecord) -> str:
-    """All finalists as an aligned table under one line about it, those on the front marked."""
-    objective = search.objectives[1]
-    head = (
-        f"{search.study}: {len(front.members)} of {len(front.finalists)} finalists on the final front, version {front.version} of "
-        f"{_utc(front.created)}, top1 on {front.split}"
-    )
-    columns = ("trial", "top1 (95 % interval)", "std", "seeds", f"{objective} (95 % interval)", "P(front)", "", "layout")
-    rows = [
-        (
-            str(finalist.trial_number),
-            interval_text(finalist.top1, finalist.top1_low, finalist.top1_high),
-            f"{finalist.top1_std:.4f}",
-            str(len(finalist.seeds)),
-            final_cost_text(finalist, objective),
-            f"{finalist.front_probability:.2f}",
-            "front" if finalist.on_front else "",
-            facts[finalist.trial_number].layout,
-        )
-        for finalist in front.finalists
-    ]
-    return head + "\n" + text_table(columns, rows, right=6)
-
-
-def full_training_text(full: FullTraining) -> str:
-    """Of which training the weights are, and what all of them reach."""
-    finalist = full.finalist
-    mean = f"{full.split} top1 {interval_text(finalist.top1, finalist.top1_low, finalist.top1_high)} over {len(finalist.seeds)} seeds"
-    return f"{mean}, weights of seed {full.training.seed}"
-
-
-def interval_text(value: float, low: float, high: float) -> str:
-    """A fraction with its interval: "0.9812 (0.9790 to 0.9834)"."""
-    return f"{value:.4f} ({low:.4f} to {high:.4f})"
-
-
-def final_cost_text(finalist: Finalist, objective: str) -> str:
-    """A cost, with the interval of one that was measured."""
-    text = cost_text(objective, finalist.cost)
-    if finalist.cost_low == finalist.cost_high:
-        return text
-    return f"{text} ({cost_text(objective, finalist.cost_low, unit=False)} to {cost_text(objective, finalist.cost_high, unit=False)})"
 
 
 def front_json(front: Front, facts: Iterable[TrialFacts], search: SearchRecord, again: Sequence[Place] = ()) -> str:
@@ -181,7 +137,9 @@ def studies_text(summaries: Sequence[StudySummary]) -> str:
         best = f"{max(member.top1 for member in front.members):.4f}" if front and front.members else ""
         points, volume = (str(len(front.members)), f"{front.hypervolume:.4f}") if front else ("0", "")
         state = "running" if summary.owner else "idle"
-        rows.append((_budget_text(summary), best, points, volume, state, _utc(search.created), ",".join(search.objectives), search.study))
+        rows.append(
+            (_budget_text(summary), best, points, volume, state, utc_text(search.created), ",".join(search.objectives), search.study)
+        )
     return text_table(("evaluated", "best top1", "front", "hypervolume", "state", "created", "objectives", "study"), rows, right=4)
 
 
@@ -190,7 +148,7 @@ def status_text(summary: StudySummary) -> str:
     search, front = summary.search, summary.front
     lines = [
         f"study         {search.study}",
-        f"created       {_utc(search.created)} by version {search.code_version}",
+        f"created       {utc_text(search.created)} by version {search.code_version}",
         f"space         {search.space} ({search.space_hash[:12]})",
         f"data          {search.data}",
         f"objectives    {', '.join(search.objectives)}",
@@ -206,7 +164,7 @@ def status_text(summary: StudySummary) -> str:
         lines.append(f"front         {len(front.members)} points, hypervolume {front.hypervolume:.4f}, version {front.version}")
     if summary.owner is not None:
         owner = summary.owner
-        lines.append(f"running       process {owner.process.pid} on {owner.host}, last heard of at {_utc(owner.heartbeat)}")
+        lines.append(f"running       process {owner.process.pid} on {owner.host}, last heard of at {utc_text(owner.heartbeat)}")
     lines += [f"reason        {count} x {reason}" for reason, count in Counter(summary.reasons).most_common()]
     if summary.spending:
         lines += ["", spending_text(summary.spending), ""]
@@ -315,5 +273,5 @@ def _pairs_text(settings: JSON) -> str:
     return ", ".join(f"{name} {value}" for name, value in settings.items())
 
 
-def _utc(moment: datetime) -> str:
+def utc_text(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from nas.errors import InvalidInputError, NasError
+from nas.final_report import final_front_text
 from nas.finalists import (
     FinalJob,
     Finals,
@@ -21,7 +22,6 @@ from nas.finalists import (
 )
 from nas.picks import pick_trial
 from nas.records import FinalFront, FinalTraining, RungScore
-from nas.report import final_front_text
 from nas.simulator import MemoryStore
 from tests.samples import TRIALS, latest_front, search_record
 
