@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import safetensors.torch
 import torch
@@ -19,7 +20,7 @@ from search_spaces.build import build_model
 from search_spaces.registry import make_space
 from workers import evaluate as module
 from workers.data import open_data
-from workers.evaluate import EvaluationConfig, EvaluationContext, _initial, calibrate, evaluate, is_out_of_memory
+from workers.evaluate import EvaluationConfig, EvaluationContext, _initial, calibrate, evaluate, free_memory, is_out_of_memory
 from workers.recipe import Recipe
 
 RECIPE = Recipe(rungs=(2, 4), batch_size=32, learning_rate=5e-3)
@@ -283,3 +284,16 @@ def test_it_needs_neither_ray_nor_optuna_nor_ffcv() -> None:
     check = "import sys, workers.evaluate; print(sorted({'ray', 'optuna', 'sqlalchemy', 'ffcv', 'sklearn'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
     assert (result.stdout.strip(), result.stderr) == ("[]", "")
+
+
+def test_memory_between_what_stays_goes_back_to_the_system() -> None:
+    """Else a worker grows with every architecture of other sizes than those before."""
+    process, kept, freed = psutil.Process(), [], []
+    for _ in range(3_000):
+        freed.append(torch.ones(16_000))  # 64 kB: from the heap, not from pages of its own
+        kept.append(torch.ones(16))
+    full = process.memory_info().rss
+    freed.clear()
+    free_memory(torch.device("cpu"))
+    assert full - process.memory_info().rss > 150e6
+    assert len(kept) == 3_000
