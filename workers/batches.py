@@ -47,14 +47,15 @@ class Preprocess:
         self._offset = (255.0 * torch.tensor(source.mean, device=device)).view(1, -1, 1, 1)
 
     def training(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        images = images.to(self._device, non_blocking=True)
-        if self._recipe.horizontal_flip:
-            mirrored = (torch.rand(len(images), generator=generator) < 0.5).to(self._device)
-            images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
-        if self._recipe.max_shift:
-            images = shift(images, self._recipe.max_shift, generator)
-        if self._recipe.min_crop_area < 1:
-            return self._normalise(random_resized_crop(images.float(), self._size, self._recipe.min_crop_area, generator))
+        recipe, images = self._recipe, images.to(self._device, non_blocking=True)
+        mirrored = torch.rand(len(images), generator=generator) < 0.5 if recipe.horizontal_flip else None
+        crops = recipe.min_crop_area < 1
+        if mirrored is not None and not crops:  # a crop mirrors without further work
+            images = torch.where(mirrored.to(self._device).view(-1, 1, 1, 1), images.flip(-1), images)
+        if recipe.max_shift:
+            images = shift(images, recipe.max_shift, generator)
+        if crops:
+            return self._normalise(random_resized_crop(images, self._size, recipe.min_crop_area, generator, mirrored))
         return self._normalise(self._centre(images))
 
     def validation(self, images: Tensor) -> Tensor:
@@ -65,7 +66,8 @@ class Preprocess:
         return images[..., margin : margin + self._size, margin : margin + self._size]
 
     def _normalise(self, images: Tensor) -> Tensor:
-        return (images.float() - self._offset).div_(self._scale)
+        # In place, in the float copy or the crop: fresh memory for a batch costs more than the arithmetic.
+        return images.float().sub_(self._offset).div_(self._scale)
 
 
 class TensorBatches(Batches):
@@ -129,16 +131,17 @@ def shift(images: Tensor, max_shift: int, generator: torch.Generator) -> Tensor:
     return pad(images, [max_shift] * 4)[which, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def random_resized_crop(images: Tensor, size: int, min_area: float, generator: torch.Generator) -> Tensor:
-    """Cut a random rectangle out of every image and resize it bilinearly.
+def random_resized_crop(images: Tensor, size: int, min_area: float, generator: torch.Generator, mirrored: Tensor | None = None) -> Tensor:
+    """Cut a random rectangle out of every image, resize it bilinearly.
 
     Its area is min_area to 1 of the image's, its aspect ratio 3/4 to 4/3, as in Szegedy et al., "Going Deeper with Convolutions".
 
     Args:
-        images: (num, channels, side, side) float.
+        images: (num, channels, side, side), uint8 or float.
+        mirrored: (num,) bool, on the CPU: which images are mirrored first; none by default.
 
     Returns:
-        (num, channels, size, size) float.
+        (num, channels, size, size) float32, in memory of its own.
     """
     num = len(images)
     area = min_area + (1 - min_area) * torch.rand(num, generator=generator)
@@ -147,6 +150,10 @@ def random_resized_crop(images: Tensor, size: int, min_area: float, generator: t
     centre = (1 - extent) * (2 * torch.rand(num, 2, generator=generator) - 1)
     # What affine_grid computes, which takes four times as long as the resizing itself: an upright rectangle needs no matrix per point.
     points = extent[:, :, None] * ((2 * torch.arange(size) + 1) / size - 1) + centre[:, :, None]
-    columns, rows = points.to(images.device).unbind(1)
+    columns, rows = points.unbind(1)
+    if mirrored is not None:
+        columns = torch.where(mirrored[:, None], -columns, columns)
+    columns, rows = columns.to(images.device), rows.to(images.device)
     grid = torch.stack([columns[:, None, :].expand(num, size, size), rows[:, :, None].expand(num, size, size)], dim=-1)
+    images = images.to(torch.float32, memory_format=torch.contiguous_format)
     return grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)

@@ -101,7 +101,7 @@ class BetonBatches(Batches):
             # FFCV orders epoch i by seed + i; seeds of their own per epoch keep neighbouring training seeds apart.
             order.seed = int(torch.randint(2**31, (), generator=generator)) - self._training.next_epoch
             for images, labels in _epoch(self._training):
-                yield self._preprocess.training(_channels_first(images), generator), self._to_device(labels)
+                yield self._preprocess.training(images.permute(0, 3, 1, 2), generator), self._to_device(labels)
 
     @property
     def num_validation(self) -> int:
@@ -110,7 +110,7 @@ class BetonBatches(Batches):
 
     def validation(self) -> Iterator[Batch]:
         for images, labels in _epoch(self._validating):
-            yield self._preprocess.validation(_channels_first(images)), self._to_device(labels)
+            yield self._preprocess.validation(images.permute(0, 3, 1, 2)), self._to_device(labels)
 
     def _to_device(self, labels: torch.Tensor) -> torch.Tensor:
         return labels.flatten().clone().to(self._device)  # FFCV reuses the memory of its batches
@@ -123,11 +123,6 @@ def _epoch(loader: Any) -> Iterator[Any]:
         yield from batches
     finally:
         batches.close()
-
-
-def _channels_first(images: torch.Tensor) -> torch.Tensor:
-    """(batch, side, side, 3) in FFCV's memory -> (batch, 3, side, side) in its own."""
-    return images.permute(0, 3, 1, 2).contiguous()
 
 
 def _make_loader(file: Path, fields: tuple[str, str], source: DataSource, indices: np.ndarray, batch_size: int, *, shuffle: bool) -> Any:

@@ -567,6 +567,14 @@ def test_a_crop_is_the_affine_map_that_it_stands_for() -> None:
     torch.testing.assert_close(cropped, expected, atol=1e-4, rtol=0)
 
 
+def test_a_crop_mirrors_as_if_the_image_had_been_mirrored_before() -> None:
+    images, mirrored = torch.randint(256, (6, 3, 20, 20), dtype=torch.uint8), torch.tensor([True, False] * 3)
+    before = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
+    expected = random_resized_crop(before, 16, 0.3, torch.Generator().manual_seed(5))
+    cropped = random_resized_crop(images, 16, 0.3, torch.Generator().manual_seed(5), mirrored)
+    torch.testing.assert_close(cropped, expected, atol=1e-2, rtol=0)
+
+
 def test_a_hold_out_is_disjoint_complete_and_has_every_class() -> None:
     labels = np.array([0] * 100 + [1] * 10 + [2] * 2)
     train, validation = hold_out(labels, 0.1)
