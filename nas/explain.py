@@ -12,6 +12,7 @@ from scipy import stats
 from nas.errors import InvalidInputError, NasError
 from nas.gene_model import GeneModel
 from nas.influence import GeneReport, gene_reports
+from nas.latency_model import LatencyReport, latency_report
 from nas.levels import GeneLevels
 from nas.lineage import Ancestor, lineages
 from nas.protocols import SearchSpace
@@ -80,6 +81,8 @@ class Explanation:
     trial_number: int | None
     changes: tuple[Change, ...]
     """Of that trial, the highest expected top1 first; those without effect last."""
+    latency: LatencyReport | None
+    """What the parts of a network take on the study's target; None with too few timings."""
 
 
 def explain(
@@ -115,6 +118,7 @@ def explain(
         models = [GeneModel(space.genes).fit(rows[chosen], target[chosen]) for target in (top1, log_cost)]
         quality = (held_out(space, rows[chosen], top1[chosen], "top1"), held_out(space, rows[chosen], log_cost[chosen], objective))
         changes = () if origin is None else changes_of(space, genotypes[complete[origin].trial_number], models[0], models[1], objective)
+        latency = latency_report(space, facts, genotypes)
         genes = gene_reports(space, lambda rows: np.column_stack([model.predict(rows)[0] for model in models]))
     return Explanation(
         study=search.study,
@@ -128,6 +132,7 @@ def explain(
         lineages=lineages(space.genes, complete, rows, objective, () if front is None else front.members),
         trial_number=trial_number,
         changes=changes,
+        latency=latency,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nas.explain import Change, Explanation, Quality
 from nas.influence import GeneReport
+from nas.latency_model import PartTime, held_out_text
 from nas.lineage import Ancestor
 from nas.pages import write_page
 from nas.records import JSON
@@ -23,6 +24,9 @@ MANY_GENES = 8
 def explanation_text(explanation: Explanation) -> str:
     """Everything for people: quality, genes, lineages, and the changes of the trial that was asked for."""
     parts = [_head(explanation), _genes_text(explanation), _lineages_text(explanation)]
+    if explanation.latency is not None:
+        cells = [_part_cells(row) for row in explanation.latency.table]
+        parts.append(f"latency by parts; {held_out_text(explanation.latency.quality)}\n{text_table(_PART_HEADER, cells, right=0)}")
     if explanation.trial_number is not None:
         parts.append(_changes_text(explanation))
     return "\n\n".join(parts)
@@ -75,6 +79,9 @@ def _sections(explanation: Explanation) -> Iterator[tuple[str, str, Sequence[str
         for place, step in enumerate(chain)
     ]
     yield "How the front came about", _LINEAGE_NOTE, ("member", *_STEP_HEADER), steps
+    if explanation.latency is not None:
+        note = f"{held_out_text(explanation.latency.quality).capitalize()}. {_PARTS_NOTE}"
+        yield "What the parts of a network take", note, _PART_HEADER, [_part_cells(row) for row in explanation.latency.table]
     if explanation.trial_number is not None:
         title = f"One gene of trial {explanation.trial_number} changed"
         yield title, _CHANGES_NOTE, _CHANGE_HEADER, [_change_cells(change) for change in explanation.changes]
@@ -88,6 +95,8 @@ _LINEAGE_NOTE = (
     "Each member, its nearest earlier finished trial by number of different genes, and so on; near, not necessarily derived from."
 )
 _CHANGES_NOTE = "Expected by the surrogate, with the standard deviation of the change; top1 in points (hundredths)."
+_PARTS_NOTE = "Fitted to the timings of this study; share is that of the time of all timed networks. No front rests on it."
+_PART_HEADER = ("part", "share", "ms each", "ms per M macs", "parts timed")
 _STEP_HEADER = ("trial", "top1", "cost", "relative", "top1 change", "cost change", "genes changed")
 _CHANGE_HEADER = ("gene", "from", "to", "top1", "cost", "note")
 
@@ -192,6 +201,10 @@ def _change_cells(change: Change) -> Sequence[str]:
         return (*head, "", "", f"no effect: {change.no_effect}")
     also = f"repair gives {', '.join(change.also)}" if change.also else ""
     return (*head, f"{100 * change.top1:+.1f} ± {100 * change.top1_sd:.1f}", f"{change.cost_percent:+.1f} %", also)
+
+
+def _part_cells(row: PartTime) -> Sequence[str]:
+    return row.kind, f"{row.share:.1%}", f"{row.each_ms:.4f}", f"{row.per_million_macs_ms:.4f}", str(row.num_parts)
 
 
 def _bar(share: float) -> float:

@@ -86,6 +86,13 @@ class SearchSpace(Protocol):
         """Without building the network."""
         ...
 
+    def parts(self, architecture: Architecture) -> Sequence[tuple[str, int]]:
+        """What it is built of, in order, as (kind, multiply-adds): parts of one kind take similar time where their multiply-adds are equal.
+
+        The multiply-adds add up to those of `costs`.
+        """
+        ...
+
     def presets(self) -> Mapping[str, Genotype]:
         """Published layouts projected to the scale, valid; the warm start of a search."""
         ...

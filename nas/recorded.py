@@ -106,6 +106,9 @@ class RecordedSpace:
         known = self.problem.known_cost
         return Costs(0, 0 if known is None else max(1, round(known(tuple(architecture.to_spec()["levels"])) / COST_UNIT)))
 
+    def parts(self, architecture: Architecture) -> Sequence[tuple[str, int]]:
+        return [("whole", self.costs(architecture).macs)]
+
     def presets(self) -> Mapping[str, Genotype]:
         return {}
 

@@ -1,6 +1,6 @@
 """A small space without attention: one kind of convolution block, one kernel, one size for the whole network. Imports no torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from nas import protocols
 from nas.records import Costs, Gene, Genotype
 from search_spaces.architecture import Architecture, BlockSpec, StageSpec, StemSpec
-from search_spaces.costs import costs
+from search_spaces.costs import costs, parts
 from search_spaces.drawing import draw
 from search_spaces.genotypes import check_genotype, costliest, count_genotypes, first_different, hash_space, mutants, sample_uniform
 from search_spaces.registry import SpaceFactory
@@ -83,6 +83,10 @@ class ConvOnly:
     def costs(self, architecture: protocols.Architecture) -> Costs:
         assert isinstance(architecture, Architecture)
         return costs(architecture)
+
+    def parts(self, architecture: protocols.Architecture) -> Sequence[tuple[str, int]]:
+        assert isinstance(architecture, Architecture)
+        return [(kind, macs) for kind, (_, macs) in parts(architecture)]
 
     def presets(self) -> Mapping[str, Genotype]:
         return {

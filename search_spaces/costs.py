@@ -13,33 +13,40 @@ from search_spaces.tally import Tally, conv, depthwise, inverted_bottleneck, lin
 
 def costs(architecture: Architecture) -> Costs:
     """What `architecture` costs, classifier included."""
-    sizes = architecture.map_sizes()
-    parts = [_stem(architecture.stem, architecture.in_chans, architecture.image_size)]
-    in_width = architecture.stem.width
-    for stage, size in zip(architecture.stages, sizes, strict=True):
-        parts.append(_downsample(stage, in_width, size))
-        parts += [_block(block, stage.width, size * size) for block in stage.blocks]
-        in_width = stage.width
-    parts.append(_head(architecture, in_width, sizes[-1] ** 2))
-    param_count, macs = total(*parts)
+    param_count, macs = total(*(tally for _, tally in parts(architecture)))
     return Costs(param_count=param_count, macs=macs)
 
 
+def parts(architecture: Architecture) -> list[tuple[str, Tally]]:
+    """What it is built of, in order, as (kind, cost): stem, changes of resolution, the mixers and feed-forwards of the blocks, head."""
+    sizes = architecture.map_sizes()
+    stem = architecture.stem
+    found = [(f"stem {stem.kind}", _stem(stem, architecture.in_chans, architecture.image_size))]
+    in_width = stem.width
+    for stage, size in zip(architecture.stages, sizes, strict=True):
+        if stage.downsample != "none":
+            found.append((f"downsample {stage.downsample}", _downsample(stage, in_width, size)))
+        for block in stage.blocks:
+            found += _block(block, stage.width, size * size)
+        in_width = stage.width
+    return [*found, ("head", _head(architecture, in_width, sizes[-1] ** 2))]
+
+
 @lru_cache(maxsize=4096)
-def _block(block: BlockSpec, width: int, positions: int) -> Tally:
-    parts = []
+def _block(block: BlockSpec, width: int, positions: int) -> tuple[tuple[str, Tally], ...]:
+    found = []
     if block.conv:
-        parts.append(KINDS[block.conv].costs(block, width, positions))
+        found.append((f"{block.conv} {block.kernel}", KINDS[block.conv].costs(block, width, positions)))
     if block.attention:
-        parts += [norm("layer", width, positions), KINDS[block.attention].costs(block, width, positions)]
-        if block.position == "cpe":
-            parts.append(depthwise(width, 3, positions))
+        position = [depthwise(width, 3, positions)] if block.position == "cpe" else []
+        mixer = total(norm("layer", width, positions), KINDS[block.attention].costs(block, width, positions), *position)
+        found.append((block.attention, mixer))
     if block.ffn != "none":
         hidden = block.ffn_ratio * width
-        parts += [norm("layer", width, positions), linear(width, hidden, positions), linear(hidden, width, positions)]
-        if block.ffn == "mlp_dw":
-            parts.append(depthwise(hidden, 3, positions))
-    return total(*parts)
+        middle = [depthwise(hidden, 3, positions)] if block.ffn == "mlp_dw" else []
+        layers = (linear(width, hidden, positions), linear(hidden, width, positions))
+        found.append((block.ffn, total(norm("layer", width, positions), *layers, *middle)))
+    return tuple(found)
 
 
 def _stem(stem: StemSpec, in_chans: int, image_size: int) -> Tally:
@@ -56,8 +63,6 @@ def _stem(stem: StemSpec, in_chans: int, image_size: int) -> Tally:
 
 def _downsample(stage: StageSpec, in_width: int, size: int) -> Tally:
     positions, width = size * size, stage.width
-    if stage.downsample == "none":
-        return 0, 0
     if stage.downsample == "separable":
         pointwise = conv(in_width, width, 1, positions, bias=False)
         return total(depthwise(in_width, 3, positions, bias=False), pointwise, norm("batch", width, positions))

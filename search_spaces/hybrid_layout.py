@@ -1,6 +1,6 @@
 """The space of hybrid layouts: per stage which blocks convolve, which attend, and how. Imports no torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from nas import protocols
 from nas.records import Costs, Gene, Genotype
 from search_spaces.architecture import Architecture, StageSpec, StemSpec
-from search_spaces.costs import costs
+from search_spaces.costs import costs, parts
 from search_spaces.drawing import draw
 from search_spaces.frames import FRAMES, attended_width, block_kinds, has_heads, parse_kernels, stage_blocks
 from search_spaces.genotypes import (
@@ -106,6 +106,10 @@ class HybridLayout:
     def costs(self, architecture: protocols.Architecture) -> Costs:
         assert isinstance(architecture, Architecture)
         return costs(architecture)
+
+    def parts(self, architecture: protocols.Architecture) -> Sequence[tuple[str, int]]:
+        assert isinstance(architecture, Architecture)
+        return [(kind, macs) for kind, (_, macs) in parts(architecture)]
 
     def presets(self) -> Mapping[str, Genotype]:
         return {name: self._fit_sizes(project(layout, self.genes, len(self._map_sizes))) for name, layout in LAYOUTS.items()}

@@ -76,6 +76,10 @@ class TinySpace:
         spec = architecture.to_spec()
         return Costs(param_count=spec["width"] * spec["depth"], macs=100 * spec["width"] * spec["depth"] + spec["kernel"])
 
+    def parts(self, architecture: TinyArchitecture) -> Sequence[tuple[str, int]]:
+        spec = architecture.to_spec()
+        return [*[("layer", 100 * spec["width"])] * spec["depth"], ("kernel", spec["kernel"])]
+
     def presets(self) -> Mapping[str, Genotype]:
         return {"small": {"depth": 1, "width": 1, "kernel": 1}, "wide": {"depth": 1, "width": self.levels, "kernel": 1}}
 

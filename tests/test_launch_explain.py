@@ -17,17 +17,20 @@ from db.tables import searches
 from nas.config import SearchConfig
 from nas.establish import knowledge_of
 from nas.front import FrontKeeper
-from nas.records import RungScore, SearchRecord, TrialFacts
+from nas.records import Latency, RungScore, SearchRecord, TrialFacts
 from nas.study import SearchStudy, open_optuna_storage
 from search_spaces.registry import make_space
-from tests.samples import search_record
+from tests.samples import TARGET, search_record
 
 SPACE = make_space("conv_only", "nano", 32, 1, 10)
 REFERENCE = (0.1, 1e12)
 
 
 def record_study(url: str, num_trials: int) -> None:
-    """Random architectures of conv_only whose top1 is that of depth and stem alone; every tenth trial failed."""
+    """Random architectures of conv_only whose top1 is that of depth and stem alone; every tenth trial failed.
+
+    A part takes 0.1 ms, and 0.2 ms for a million multiply-adds.
+    """
     config = SearchConfig(space="conv_only", budget=num_trials, study="s", storage=url, artifacts="a", objectives=("top1", "macs"))
     record = search_record("macs", study="s")
     values = {name: getattr(record, name) for name in record.__slots__}
@@ -42,10 +45,11 @@ def record_study(url: str, num_trials: int) -> None:
             number = study.start(study.ask(), genotype, {}, {}, {})
             architecture = SPACE.architecture(genotype)
             top1 = 0.5 + 0.3 * (genotype["depth"] == "high") + 0.1 * (genotype["stem"] == "conv") + 0.001 * rng.random()
+            ms = sum(0.1 + 0.2e-6 * macs for _, macs in SPACE.parts(architecture))
             failed = place % 10 == 9
             facts = TrialFacts(
                 number, architecture.arch_hash, architecture.to_spec(), architecture.layout(), SPACE.costs(architecture), 0,
-                "FAIL" if failed else "COMPLETE", "loss is nan" if failed else None,
+                "FAIL" if failed else "COMPLETE", "loss is nan" if failed else None, Latency(TARGET, {}, ms, ms, ms, ms, 30),
                 rungs=() if failed else (RungScore(0, 128, top1, 0.5, 3.0),), duration_s=4.0,
             )  # fmt: skip
             store.record("s", facts, keeper.add(facts))
@@ -66,6 +70,8 @@ def test_explanation_finds_the_genes_that_matter(run_command, url: str) -> None:
     assert "rests on 27 finished trials; left out: 3 FAIL" in out
     assert re.search(r"^depth +8\d%|^depth +9\d%", out, re.MULTILINE)
     assert "one gene of trial 4 changed" in out and "lineage:" in out
+    assert re.search(r"^latency by parts; held out, 30 timings: (9\d|100)% within 10%, Kendall's tau (0\.9|1\.0)", out, re.MULTILINE)
+    assert re.search(r"^mbconv 7 +\d+\.\d% +0\.\d{4} +0\.\d{4} +\d+$", out, re.MULTILINE)
 
 
 def test_json_and_page_are_files(run_command, url: str, tmp_path: Path) -> None:
@@ -76,6 +82,12 @@ def test_json_and_page_are_files(run_command, url: str, tmp_path: Path) -> None:
     assert [gene["gene"] for gene in data["genes"]][:2] == ["depth", "stem"]
     assert {gene["gene"]: gene["best_for_top1"] for gene in data["genes"]}["stem"] == "conv"
     assert data["changes"] == [] and data["quality"][0]["r2"] > 0.8
+    assert data["latency"]["quality"]["near"] > 0.9 and {row["kind"] for row in data["latency"]["table"]} >= {
+        "head",
+        "mbconv 3",
+        "dwconv 5",
+    }
+    assert "What the parts of a network take" in (tmp_path / "e.html").read_text()
     code, out, _ = run_command("explain", "--storage", url, "--json")
     assert json.loads(out) == data
 

@@ -88,6 +88,14 @@ class SpaceContract:
         with pytest.raises(InvalidInputError, match=r"unknown \['colour'\]"):
             space.repair({**genotype, "colour": "red"})
 
+    def test_parts_add_up_to_the_costs(self, space: SearchSpace) -> None:
+        for genotype in raw_genotypes(space):
+            architecture = space.architecture(space.repair(genotype))
+            parts = space.parts(architecture)
+            assert sum(macs for _, macs in parts) == space.costs(architecture).macs
+            blocks = sum(len(stage["blocks"]) for stage in architecture.to_spec()["stages"])
+            assert len(parts) >= blocks + 2, "stem and head"
+
     def test_spec_tells_the_whole_architecture(self, space: SearchSpace) -> None:
         for genotype in raw_genotypes(space):
             architecture = space.architecture(space.repair(genotype))
