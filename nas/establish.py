@@ -20,6 +20,7 @@ from nas.proposals import Proposer, excesses
 from nas.protocols import Evaluator, SearchSpace, Store
 from nas.records import JSON, Costs, Genotype, SearchRecord, TrialFacts, cost_of
 from nas.sampler import Knowledge
+from nas.screening import Screen
 from nas.search import Outcome, out_of_patience
 from nas.study import SearchStudy, Storage, has_study
 from nas.warm_start import earlier_study
@@ -168,7 +169,8 @@ def establish(
     known = {trial.arch_hash: trial for trial in facts.values()}
     first = space.presets().values() if config.warm_start == "presets" else earlier.front
     starters = [genotype for genotype in first if space.architecture(genotype).arch_hash not in known]
-    proposer = Proposer(space, study, config.limits, known, config.seed, sampling, waiting, starters)
+    screen = None if config.max_latency_ms is None else Screen(space, config.max_latency_ms, known, study.genotypes)
+    proposer = Proposer(space, study, config.limits, known, config.seed, sampling, waiting, starters, screen)
     stalled = history_of(facts.values(), config.cost_objective, record.reference_point).stalled
     keeper = FrontKeeper(config.cost_objective, record.reference_point, store.front(config.study), stalled)
     evaluated = _count_evaluated(facts)

@@ -9,6 +9,7 @@ import numpy as np
 
 from nas.protocols import Architecture, SearchSpace
 from nas.records import Costs, Genotype, TrialFacts
+from nas.screening import Screen
 from nas.study import Asked, SearchStudy, Waiting
 
 PATIENCE = 10
@@ -59,8 +60,10 @@ class Proposer:
     """Trials to take up again before anything new is asked."""
     starters: list[Genotype] = field(default_factory=list)
     """Genotypes to propose before the sampler's own (warm start)."""
+    screen: Screen | None = None
+    """Passes over what is surely too slow; None without a latency limit."""
     misses: int = 0
-    """Repeats and rejections since the last feasible candidate."""
+    """Repeats, rejections and what was passed over since the last feasible candidate."""
     _in_flight: dict[str, list[Asked]] = field(default_factory=dict)
     _escapes: int = 0
 
@@ -78,7 +81,9 @@ class Proposer:
             if candidate is not None:
                 return candidate
         while True:
-            if self.misses >= PATIENCE:
+            # What ends a row of misses is evaluated whatever is predicted of it, so that a wrong prediction cannot end a search.
+            is_escape = self.misses >= PATIENCE
+            if is_escape:
                 escape = self._escape(parents)
                 if escape is None:
                     return None
@@ -87,7 +92,7 @@ class Proposer:
                 self.study.enqueue(self.starters.pop(0))
             with self.sampling():
                 asked = self.study.ask()
-            candidate = self._candidate(asked, None)
+            candidate = self._candidate(asked, None, None if is_escape else self.screen)
             if candidate is not None:
                 self.misses = 0 if candidate.feasible else self.misses + 1
                 return candidate
@@ -117,7 +122,7 @@ class Proposer:
             self.study.drop(waiting.trial_number)
         return candidate
 
-    def _candidate(self, asked: Asked, trial_number: int | None) -> Candidate | None:
+    def _candidate(self, asked: Asked, trial_number: int | None, screen: Screen | None = None) -> Candidate | None:
         genotype = self.space.repair(asked.genotype)
         architecture = self.space.architecture(genotype)
         arch_hash = architecture.arch_hash
@@ -127,9 +132,16 @@ class Proposer:
         if arch_hash in self._in_flight:
             self._in_flight[arch_hash].append(asked)
             return None
-        self._in_flight[arch_hash] = []
         costs = self.space.costs(architecture)
-        return Candidate(asked, genotype, architecture, costs, self.constraints(costs), trial_number)
+        candidate = Candidate(asked, genotype, architecture, costs, self.constraints(costs), trial_number)
+        if screen is not None and candidate.feasible:
+            with self.sampling():
+                excess = screen.excess(genotype, arch_hash)
+            if excess is not None:
+                self.study.pass_over(asked, "latency_ms", excess)
+                return None
+        self._in_flight[arch_hash] = []
+        return candidate
 
     def _escape(self, parents: Sequence[Genotype]) -> Genotype | None:
         self._escapes += 1

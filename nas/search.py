@@ -152,7 +152,7 @@ class Search:
                     return end
                 exhausted = not self._fill()
                 if not self._flights:
-                    return self._end(exhausted)
+                    return self._with_passed_over(self._end(exhausted))
                 for event in self._evaluator.events(POLL_S):
                     self._handle(event)
                 self._show()
@@ -185,6 +185,13 @@ class Search:
         size = f"{len(self._proposer.known)} of {total}" if total is not None else f"{len(self._proposer.known)} found"
         return Outcome(f"space exhausted: {size} architectures ({tally})", complete=True)
 
+    def _with_passed_over(self, outcome: Outcome) -> Outcome:
+        screen = self._proposer.screen
+        if screen is None or not screen.passed_over:
+            return outcome
+        count = f"{len(screen.passed_over)} candidates were passed over untimed, predicted over the latency limit"
+        return replace(outcome, reason=f"{outcome.reason}; {count}")
+
     def _fill(self) -> bool:
         """Keep every worker busy, within the budget. False when nothing new can be found."""
         # Out of patience, what is in flight may still make the front grow; then the search goes on.
@@ -197,6 +204,7 @@ class Search:
                 return False
             parents = [self._study.genotypes[member.trial_number] for member in self._keeper.members]
             candidate = self._proposer.next(parents)
+            self._tell_news()
             if candidate is None:
                 return False
             self._launch(candidate)
@@ -339,6 +347,13 @@ class Search:
             self._store.forget_weights(self._config.study, sorted(dropped))
             for path in dropped.values():
                 self._weights.drop(path)
+
+    def _tell_news(self) -> None:
+        screen = self._proposer.screen
+        while screen is not None and screen.news:
+            line = screen.news.pop(0)
+            logger.info(line)
+            self._progress.note(line)
 
     def _note(self, message: str) -> None:
         logger.warning(message)

@@ -229,6 +229,11 @@ class SearchStudy:
             asked.trial.set_user_attr(key, value)
         self._memory.tell(asked.trial, values, state=_STATES[facts.state])
 
+    def pass_over(self, asked: Asked, name: str, excess: float) -> None:
+        """Answer the sampler that what it proposed is over a limit, without a trial."""
+        asked.trial.set_constraint(name, excess)
+        self._memory.tell(asked.trial, state=TrialState.PRUNED)
+
     def drop(self, number: int) -> None:
         """Fail a WAITING trial that will not be taken up."""
         with _storage_errors():

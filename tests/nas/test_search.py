@@ -2,12 +2,14 @@
 
 import contextlib
 import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
@@ -25,7 +27,7 @@ from nas.protocols import Failed, Job
 from nas.records import Latency
 from nas.search import Outcome, Search
 from nas.study import SearchStudy, open_optuna_storage
-from tests.doubles import TARGET, ScriptedEvaluator, TinySpace, tiny_top1
+from tests.doubles import TARGET, ScriptedEvaluator, TinySpace, latency_of, tiny_top1
 
 IDENTITY = Identity(
     data="toy", data_fingerprint="f", num_classes=10, recipe={"name": "toy"}, target=TARGET, code_version="test", config={"budget": 1}
@@ -302,6 +304,61 @@ def test_latency_limit_rejects_after_timing_and_becomes_the_reference(bench: Ben
     assert all(trial.latency.median_ms <= 1.0 for trial in facts.values() if trial.state == "COMPLETE")
     with contextlib.closing(open_store(bench.url)) as store:
         assert store.search("s").reference_point == (0.1, 1.0)
+
+
+def over_the_limit(evaluator: ScriptedEvaluator) -> int:
+    """How many candidates were timed and stopped, of those submitted after the first 60."""
+    late = {job.trial_number for job in evaluator.submitted[60:]}
+    return sum(not proceed for number, proceed in evaluator.answers if number in late)
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_what_is_surely_too_slow_is_passed_over_untimed(bench: Bench, sampler: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Latencies of the toy space add up, so predictions become exact; about half of the space is over the limit."""
+    evaluator = ScriptedEvaluator()
+    with caplog.at_level("INFO", logger="nas"):
+        outcome = bench.run(60, evaluator, space=TinySpace(levels=9), sampler=sampler, max_latency_ms=2.0)
+    assert outcome.complete and re.search(r"60 of 60 .*; \d+ candidates were passed over untimed", outcome.reason), outcome
+    [said] = [record.message for record in caplog.records if "latency is predicted" in record.message]
+    assert re.fullmatch(r"latency is predicted \(held out, 4\d timings: .* above 2\.\d+ ms are passed over", said), said
+    assert over_the_limit(evaluator) <= 3
+    facts = bench.facts()
+    assert len(facts) == len(evaluator.submitted), "what is passed over leaves no trial"
+    assert all(trial.latency == latency_of(trial.spec) for trial in facts), "every recorded latency was measured"
+    assert bench.states().count(TrialState.COMPLETE) == 60
+
+
+def test_nothing_is_passed_over_while_predictions_are_poor(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def erratic(spec: dict[str, int]) -> Latency:
+        ms = float(np.random.default_rng(list(spec.values())).lognormal(0, 0.7))
+        return Latency(TARGET, {}, ms, ms, ms, ms, 30)
+
+    monkeypatch.setattr("tests.doubles.latency_of", erratic)
+    evaluator = ScriptedEvaluator()
+    with caplog.at_level("INFO", logger="nas"):
+        outcome = bench.run(45, evaluator, space=TinySpace(levels=9), sampler="random", max_latency_ms=1.0)
+    assert outcome.complete and "passed over" not in outcome.reason + caplog.text
+    assert len(evaluator.submitted) > 60
+
+
+def test_a_small_space_is_still_exhausted_when_most_of_it_is_passed_over(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.screening.MIN_TIMINGS", 12)
+    space = TinySpace(levels=4)
+    outcome = bench.run(200, space=space, sampler="random", max_latency_ms=1.25)
+    assert (
+        f"space exhausted: {space.num_architectures} of {space.num_architectures}" in outcome.reason or "limits too tight" in outcome.reason
+    )
+    fits = {trial.arch_hash for trial in bench.facts() if trial.state == "COMPLETE"}
+    every = [space.architecture({"depth": d, "width": w, "kernel": k}) for d in range(1, 5) for w in range(1, 5) for k in range(1, 5)]
+    assert fits == {architecture.arch_hash for architecture in every if latency_of(architecture.to_spec()).median_ms <= 1.25}
+
+
+def test_without_a_latency_limit_nothing_is_predicted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.screening.LatencyModel", None)
+    monkeypatch.setattr("nas.screening.held_out", None)
+    assert bench.run(60, space=TinySpace(levels=9), sampler="random", max_macs=5000).complete
 
 
 def test_limits_too_tight_end_the_search(bench: Bench) -> None:
