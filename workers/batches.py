@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -39,10 +40,14 @@ class Preprocess:
     """From stored images, (num, channels, side, side) uint8, to what the model sees: augmented or centre-cropped, and normalised.
 
     Works on whole batches on the device, with random numbers from the CPU, so a seed gives the same augmentation everywhere.
+
+    Args:
+        cropped: whether training images come cut and mirrored by the recipe already.
     """
 
-    def __init__(self, source: DataSource, recipe: Recipe, device: torch.device) -> None:
-        self._size, self._recipe, self._device = source.image_size, recipe, device
+    def __init__(self, source: DataSource, recipe: Recipe, device: torch.device, *, cropped: bool = False) -> None:
+        self._size, self._device = source.image_size, device
+        self._recipe = replace(recipe, min_crop_area=1.0, horizontal_flip=False) if cropped else recipe
         self._scale = (255.0 * torch.tensor(source.std, device=device)).view(1, -1, 1, 1)
         self._offset = (255.0 * torch.tensor(source.mean, device=device)).view(1, -1, 1, 1)
 
@@ -66,8 +71,9 @@ class Preprocess:
         return images[..., margin : margin + self._size, margin : margin + self._size]
 
     def _normalise(self, images: Tensor) -> Tensor:
-        # In place, in the float copy or the crop: fresh memory for a batch costs more than the arithmetic.
-        return images.float().sub_(self._offset).div_(self._scale)
+        # Channels first, because over three channels at the end no loop is worth a vector; in place, because fresh memory costs more
+        # than the arithmetic. Bytes are copied here, and floats come from a crop of our own.
+        return images.to(torch.float32, memory_format=torch.contiguous_format).sub_(self._offset).div_(self._scale)
 
 
 class TensorBatches(Batches):

@@ -3,7 +3,7 @@
 FFCV is an extra: it compiles against system libraries when it is installed, and its loaders when they are first used (seconds).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,18 +81,32 @@ def load_beton(source: DataSource, recipe: Recipe, device: torch.device) -> Batc
     file = Path(source.text.partition(":")[2]).expanduser()
     import_ffcv(f"data {source.text!r}")
     reader = open_reader(source.text, file)
+    from ffcv.fields.rgb_image import CenterCropRGBImageDecoder
+
+    from workers.beton_crop import PlannedCropDecoder
+
+    images = image_table(source.text, reader)
     train, validation = _split(source.text, file, label_table(source.text, reader), read_sidecar(source.text, file))
-    fields = _field_names(source.text, reader)
-    training = _make_loader(file, fields, source, train, min(recipe.batch_size, len(train)), shuffle=True)
-    validating = _make_loader(file, fields, source, validation, max(MIN_VALIDATION_BATCH, recipe.batch_size), shuffle=False)
-    return BetonBatches(training, validating, Preprocess(source, recipe, device), device)
+    fields, side = _field_names(source.text, reader), stored_size(source.image_size)
+    whole = CenterCropRGBImageDecoder((side, side), ratio=1.0)
+    crop = PlannedCropDecoder(source.image_size, images["width"], images["height"], recipe) if recipe.min_crop_area < 1 else None
+    training = _make_loader(file, fields, crop or whole, train, min(recipe.batch_size, len(train)), shuffle=True)
+    validating = _make_loader(file, fields, whole, validation, max(MIN_VALIDATION_BATCH, recipe.batch_size), shuffle=False)
+    preprocess = Preprocess(source, recipe, device, cropped=crop is not None)
+    return BetonBatches(training, validating, preprocess, crop.plan if crop else lambda _: None, device)
 
 
 class BetonBatches(Batches):
-    """Batches of two FFCV loaders: `training` in random order without incomplete batches, `validating` in order with them."""
+    """Batches of two FFCV loaders: `training` in random order without incomplete batches, `validating` in order with them.
 
-    def __init__(self, training: Any, validating: Any, preprocess: Preprocess, device: torch.device) -> None:
-        self._training, self._validating, self._preprocess, self._device = training, validating, preprocess, device
+    Args:
+        plan: called before each epoch of training, with the generator of its random numbers.
+    """
+
+    def __init__(
+        self, training: Any, validating: Any, preprocess: Preprocess, plan: Callable[[torch.Generator], None], device: torch.device
+    ) -> None:
+        self._training, self._validating, self._preprocess, self._plan, self._device = training, validating, preprocess, plan, device
 
     def train(self, seed: int) -> Iterator[Batch]:
         generator = torch.Generator().manual_seed(seed)
@@ -100,6 +114,7 @@ class BetonBatches(Batches):
         while True:
             # FFCV orders epoch i by seed + i; seeds of their own per epoch keep neighbouring training seeds apart.
             order.seed = int(torch.randint(2**31, (), generator=generator)) - self._training.next_epoch
+            self._plan(generator)
             for images, labels in _epoch(self._training):
                 yield self._preprocess.training(images.permute(0, 3, 1, 2), generator), self._to_device(labels)
 
@@ -125,13 +140,11 @@ def _epoch(loader: Any) -> Iterator[Any]:
         batches.close()
 
 
-def _make_loader(file: Path, fields: tuple[str, str], source: DataSource, indices: np.ndarray, batch_size: int, *, shuffle: bool) -> Any:
+def _make_loader(file: Path, fields: tuple[str, str], decoder: Any, indices: np.ndarray, batch_size: int, *, shuffle: bool) -> Any:
     from ffcv.fields.basics import IntDecoder
-    from ffcv.fields.rgb_image import CenterCropRGBImageDecoder
     from ffcv.loader import Loader, OrderOption
     from ffcv.transforms import ToTensor
 
-    side = stored_size(source.image_size)
     image_field, label_field = fields
     return Loader(
         str(file),
@@ -143,7 +156,7 @@ def _make_loader(file: Path, fields: tuple[str, str], source: DataSource, indice
         seed=0,
         drop_last=shuffle,
         batches_ahead=BATCHES_AHEAD,
-        pipelines={image_field: [CenterCropRGBImageDecoder((side, side), ratio=1.0), ToTensor()], label_field: [IntDecoder(), ToTensor()]},
+        pipelines={image_field: [decoder, ToTensor()], label_field: [IntDecoder(), ToTensor()]},
     )
 
 
