@@ -540,6 +540,7 @@ def dashboard(storage: str, artifacts: str | None, port: int) -> None:
 @click.option("--samples", default=8, show_default=True, type=click.IntRange(1), help="Settings of the recipe to try for each.")
 @click.option("--workers", type=click.IntRange(1), help="Concurrent trainings; one per GPU, else one per core, by default.")
 @click.option("--gpus-per-worker", type=click.FloatRange(0), help="Share of a GPU for each worker; 1 with GPUs, else 0, by default.")
+@click.option("--ray-address", help="Running Ray cluster to use; a local one is started by default.")
 @click.pass_obj
 def finalize(
     signals: StopSignals,
@@ -552,6 +553,7 @@ def finalize(
     samples: int,
     workers: int | None,
     gpus_per_worker: float | None,
+    ray_address: str | None,
 ) -> None:
     """Train the best of a study fully with several seeds, and score them on test images."""
     from workers.data import open_same_data
@@ -579,7 +581,8 @@ def finalize(
 
             @functools.cache
             def trainer() -> FinalistTrainer:
-                make = functools.partial(FinalistTrainer, evaluation, folder, search.study, num_workers=workers, gpus_per_worker=gpus)
+                options = {"num_workers": workers, "gpus_per_worker": gpus, "ray_address": ray_address}
+                make = functools.partial(FinalistTrainer, evaluation, folder, search.study, **options)
                 with environment({STORAGE_VARIABLE: None}):  # it may hold a password, and every process of Ray inherits the environment
                     made = opened.enter_context(signals.closing(make))
                 ownership.note_session(lambda: (made.session_processes, made.session_folder))

@@ -5,6 +5,8 @@ from these, and not from Tune's snapshot of the experiment, which is seconds old
 """
 
 import os
+import secrets
+import shutil
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,15 +20,16 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 
-from nas.errors import EvaluatorError
+from nas.errors import EvaluatorError, InvalidInputError
 from nas.finalists import FinalJob
 from nas.protocols import Failed
 from nas.records import FinalTraining, ProcessId, RungScore
-from workers.evaluate import EvaluationConfig, EvaluationContext
+from workers.evaluate import EvaluationConfig, EvaluationContext, calibrate, evaluate
 from workers.final_training import checkpoint_path, train_finalist, weights_path
 from workers.processes import end_processes, environment, session_processes, signals_kept
 from workers.ray_failures import describe
-from workers.ray_session import start_local
+from workers.ray_session import join_cluster, require_all_nodes, start_local
+from workers.ray_worker import Work
 from workers.recipe import Recipe
 
 MAX_RETRIES = 2
@@ -42,31 +45,64 @@ _QUIET = {
 
 
 class FinalistTrainer:
-    """A local Ray that trains finalists. Construct it in the main thread: Ray's processes die with the thread that started them.
+    """Ray, here or in a cluster, that trains finalists. Construct it in the main thread: a local Ray dies with the thread that started it.
 
     Args:
         config: of the data and the device; its recipe may differ from those of the jobs in learning rate, weight decay and drop path only.
-        artifacts: folder of weights.
+        artifacts: folder of weights, which every node must see under the same path.
         study: whose finalists are trained.
         num_workers: trainings at a time, each with one CPU and `gpus_per_worker`.
         gpus_per_worker: may be a fraction; 0 trains on the CPU.
+        ray_address: of an existing cluster ("auto" or HOST:PORT); None starts a local Ray.
 
     Raises:
-        InvalidInputError: if this host has not the GPUs.
-        EvaluatorError: if Ray does not start.
+        InvalidInputError: if this host has not the GPUs, or nothing answers at the address.
+        EvaluatorError: if Ray does not start, or a node of the cluster cannot do the work.
     """
 
-    def __init__(self, config: EvaluationConfig, artifacts: Path, study: str, *, num_workers: int, gpus_per_worker: float) -> None:
+    def __init__(
+        self,
+        config: EvaluationConfig,
+        artifacts: Path,
+        study: str,
+        *,
+        num_workers: int,
+        gpus_per_worker: float,
+        ray_address: str | None = None,
+    ) -> None:
         assert not ray.is_initialized(), "one Ray at a time in one process"
         self._config, self._artifacts = config, artifacts
         self._folder = artifacts / "finalists" / study
         self._num_workers, self._gpus = num_workers, gpus_per_worker
-        self.session_folder = start_local(num_workers, gpus_per_worker)
+        self.session_folder = ""
+        """Of the local Ray; empty in a cluster."""
+        if ray_address is None:
+            self.session_folder = start_local(num_workers, gpus_per_worker)
+            self._tune_folder = Path(self.session_folder) / "tune"
+        else:
+            self._tune_folder = self._folder / ".tune"
+            join_cluster(ray_address)
+            try:
+                self._check_nodes()
+            except BaseException:
+                self.close()
+                raise
+
+    def _check_nodes(self) -> None:
+        mark = self._folder / f".seen-by-{secrets.token_hex(8)}"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+            require_all_nodes(self._num_workers, self._gpus, probing_work, (self._config, str(mark.resolve())))
+        except OSError as error:
+            raise InvalidInputError(f"{self._folder} cannot be written ({error.strerror}); give another --artifacts") from error
+        finally:
+            mark.unlink(missing_ok=True)
 
     @property
     def session_processes(self) -> tuple[ProcessId, ...]:
-        """Every process of the local Ray as of now."""
-        return session_processes(self.session_folder)
+        """Every process of the local Ray as of now; none in a cluster, where Ray itself ends what a dead coordinator left."""
+        return session_processes(self.session_folder) if self.session_folder else ()
 
     def train(self, jobs: Sequence[FinalJob], ended: Sequence[FinalTraining], record: Callable[[FinalTraining], None]) -> None:
         """Do the jobs; nas.finalists.Train.
@@ -99,7 +135,7 @@ class FinalistTrainer:
                 # A worker for each training costs seconds. Over workers that it reused, Tune gave up trainings, and hung, on a busy host.
                 tune_config=tune.TuneConfig(scheduler=scheduler, max_concurrent_trials=self._num_workers),
                 run_config=tune.RunConfig(
-                    storage_path=f"{self.session_folder}/tune",
+                    storage_path=str(self._tune_folder.resolve()),
                     failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
                     callbacks=[watch],
                     verbose=0,
@@ -136,11 +172,12 @@ class FinalistTrainer:
         return finished
 
     def close(self) -> None:
-        """End every process of the local Ray and remove its folder."""
+        """End every process of the local Ray and remove its folder; a cluster goes on."""
         processes = self.session_processes
         with signals_kept():
             ray.shutdown()
         end_processes(processes, self.session_folder)
+        shutil.rmtree(self._tune_folder, ignore_errors=True)
 
 
 @dataclass(slots=True)
@@ -244,6 +281,18 @@ class AshaPerArchitecture(FIFOScheduler):
 def milestone(rung: int) -> int:
     """Time of a rung for ASHA, 1 for the first."""
     return int(KEEP**rung)
+
+
+def probing_work() -> Work:
+    """What shows whether finalists can be trained on a node: it opens the data, and sees the folder of the checkpoints."""
+
+    def open_and_look(config: tuple[EvaluationConfig, str], worker: str) -> None:
+        evaluation, mark = config
+        if not Path(mark).exists():
+            raise InvalidInputError(f"{Path(mark).parent} is another folder there; give --artifacts on a file system that all nodes share")
+        EvaluationContext(evaluation, worker)
+
+    return Work(open_and_look, evaluate, calibrate, lambda context: None)
 
 
 def _train(config: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import math
 import os
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,32 +115,61 @@ def find_nodes(
     Raises:
         EvaluatorError: if they have not room for all workers; the message has what was wrong with each node.
     """
-    probe = ray.remote(max_calls=1)(_probe)  # its process ends with it, and gives the device's memory back
-    problems, room, chosen = [], {}, []
-    nodes = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
-    probes = {probe.options(**resources(gpus, node)).remote(make_work, config): node for node in nodes}
-    for ref, node in probes.items():
-        name = nodes[node]["NodeManagerHostname"]
-        try:
-            fingerprint = ray.get(ref, timeout=START_TIMEOUT_S)
-        except RayError as error:
-            problems.append(f"{name}: {reason_of(error)}")
-            continue
+    problems: list[str] = []
+    room: dict[str, int] = {}
+    nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    for node, fingerprint, problem in _probe_all(nodes, gpus, make_work, config):
         target = target or fingerprint
-        if fingerprint == target:
-            total = nodes[node]["Resources"]
-            room[node] = int(min(total.get("CPU", 0), total.get("GPU", 0) / gpus if gpus else math.inf))
+        if problem is None and fingerprint == target:
+            room[node["NodeID"]] = _room(node, gpus)
         else:
-            problems.append(f"{name}: {difference(target, fingerprint)}")
+            problems.append(f"{node['NodeManagerHostname']}: {problem or difference(target, fingerprint)}")
     if sum(room.values()) < num_workers:
         raise EvaluatorError(f"the cluster has room for {sum(room.values())} workers, asked for {num_workers}. {'; '.join(problems)}")
     for problem in problems:
         logger.warning("node not used: %s", problem)
+    chosen = []
     for _ in range(num_workers):
-        node = max(room, key=lambda node: room[node])
-        room[node] -= 1
-        chosen.append(node)
+        roomiest = max(room, key=lambda name: room[name])
+        room[roomiest] -= 1
+        chosen.append(roomiest)
     return chosen, target
+
+
+def require_all_nodes(num_workers: int, gpus: float, make_work: Callable[[], Work], config: Any) -> None:
+    """For work that Ray spreads over the cluster as it likes: whatever node has room for a worker must be able to do it.
+
+    Args:
+        gpus: per worker.
+
+    Raises:
+        EvaluatorError: if one of them cannot, or they have not room for all workers.
+    """
+    nodes = [node for node in ray.nodes() if node["Alive"] and _room(node, gpus)]  # type: ignore[no-untyped-call]
+    if (room := sum(_room(node, gpus) for node in nodes)) < num_workers:
+        raise EvaluatorError(f"the cluster has room for {room} workers, asked for {num_workers}; ask for fewer")
+    probed = _probe_all(nodes, gpus, make_work, config)
+    if problems := [f"{node['NodeManagerHostname']}: {problem}" for node, _, problem in probed if problem is not None]:
+        raise EvaluatorError(f"{len(problems)} of {len(nodes)} nodes of the cluster cannot do the work. {'; '.join(problems)}")
+
+
+def _probe_all(
+    nodes: Sequence[JSON], gpus: float, make_work: Callable[[], Work], config: Any
+) -> Iterator[tuple[JSON, JSON | None, str | None]]:
+    """Each node with the fingerprint that a worker there has, or with what is wrong there."""
+    probe = ray.remote(max_calls=1)(_probe)  # its process ends with it, and gives the device's memory back
+    probes = [probe.options(**resources(gpus, node["NodeID"])).remote(make_work, config) for node in nodes]
+    for node, ref in zip(nodes, probes, strict=True):
+        try:
+            yield node, ray.get(ref, timeout=START_TIMEOUT_S), None
+        except RayError as error:
+            yield node, None, reason_of(error)
+
+
+def _room(node: JSON, gpus: float) -> int:
+    """Workers that fit onto a node with nothing else on it."""
+    total = node["Resources"]
+    return int(min(total.get("CPU", 0), total.get("GPU", 0) / gpus if gpus else math.inf))
 
 
 def _probe(make_work: Callable[[], Work], config: Any) -> JSON | None:

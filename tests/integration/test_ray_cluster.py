@@ -1,5 +1,6 @@
 """Workers that join a cluster which was there before and goes on afterwards."""
 
+import contextlib
 import json
 import os
 import secrets
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.test_finalize import record_study
 from workers.processes import SESSION_VARIABLE, end_processes, make_session_folder
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
 
 DRIVER = """
@@ -66,3 +68,24 @@ def test_a_cluster_is_joined_used_and_left(cluster: dict[str, str], tmp_path: Pa
         assert "room for 2 workers, asked for 3" in found["num_workers"]
         assert "device_name is 'test', expected 'another'" in found["target"]
         assert "data are not here" in found["config"]
+
+
+@pytest.mark.slow
+def test_finalists_are_trained_on_a_cluster_that_goes_on(cluster: dict[str, str], tmp_path: Path) -> None:
+    def finalize(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(ROOT / "launch.py"), "finalize", "--study", "s", "--recipe", "own.json", "--top", "1"]
+        command += ["--samples", "1", "--seeds", "2", "--ray-address", cluster["ADDRESS"], *words]
+        return subprocess.run(command, env=cluster, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+
+    with contextlib.closing(record_study(tmp_path)) as store:
+        refused = finalize("--workers", "3")
+        assert refused.returncode == 1 and "the cluster has room for 2 workers, asked for 3; ask for fewer" in refused.stderr
+        done = finalize("--workers", "2")
+        assert done.returncode == 0, done.stderr
+        trainings, front = store.final_trainings("s"), store.final_front("s")
+    assert sorted(training.purpose for training in trainings) == ["final", "final", "tuning"]
+    assert front is not None and len(front.finalists[0].seeds) == 2
+    folder = tmp_path / "runs/artifacts"
+    assert sorted(path for path in folder.rglob("*") if path.is_file()) == sorted(
+        folder / str(training.weights_path) for training in trainings if training.weights_path
+    ), "neither checkpoints nor files of Tune's stay"

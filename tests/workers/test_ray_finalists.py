@@ -1,17 +1,20 @@
 """Halving among the tunings of each architecture, and what Tune's callbacks make of results; no Ray is started."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
-from nas.errors import NasError
+from nas.errors import InvalidInputError, NasError
 from nas.finalists import FinalJob
 from nas.records import FinalTraining, RungScore
-from workers.ray_finalists import AshaPerArchitecture, _Progress, _Watch, milestone
+from workers.evaluate import EvaluationConfig
+from workers.ray_finalists import AshaPerArchitecture, _Progress, _Watch, milestone, probing_work
+from workers.recipe import RECIPES
 
 STOP, CONTINUE = TrialScheduler.STOP, TrialScheduler.CONTINUE
 
@@ -98,3 +101,14 @@ def test_an_error_of_the_record_ends_the_run_and_is_not_taken_for_one_of_the_tra
     with pytest.raises(NasError, match="the disk is full"):
         watch.on_step_end(0, [])
     assert watch.handed_over == set()
+
+
+def test_a_node_that_does_not_see_the_folder_is_refused(tmp_path: Path) -> None:
+    config = EvaluationConfig(data="digits", recipe=RECIPES["nano"])
+    (tmp_path / "mark").touch()
+    work = probing_work()
+    work.open((config, str(tmp_path / "mark")), "probe")
+    with pytest.raises(InvalidInputError, match="elsewhere is another folder there; give --artifacts on a file system"):
+        work.open((config, str(tmp_path / "elsewhere" / "mark")), "probe")
+    with pytest.raises(InvalidInputError, match="differ from those of the study"):
+        work.open((replace(config, data_fingerprint="0" * 64), str(tmp_path / "mark")), "probe")
