@@ -536,6 +536,7 @@ def dashboard(storage: str, artifacts: str | None, port: int) -> None:
 @artifacts_option
 @click.option("--top", default=8, show_default=True, type=click.IntRange(1), help="How many members of the front to train.")
 @click.option("--recipe", help="A recipe's name or a JSON file; eight times the search's steps by default.")
+@click.option("--teacher", help="Learn from it too: a folder that `export` wrote, or a pretrained model of timm with the same classes.")
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(MIN_SEEDS), help="Trainings of each at its best settings.")
 @click.option("--samples", default=8, show_default=True, type=click.IntRange(1), help="Settings of the recipe to try for each.")
 @click.option("--workers", type=click.IntRange(1), help="Concurrent trainings; one per GPU, else one per core, by default.")
@@ -549,6 +550,7 @@ def finalize(
     artifacts: str | None,
     top: int,
     recipe: str | None,
+    teacher: str | None,
     seeds: int,
     samples: int,
     workers: int | None,
@@ -557,6 +559,7 @@ def finalize(
 ) -> None:
     """Train the best of a study fully with several seeds, and score them on test images."""
     from workers.data import open_same_data
+    from workers.distillation import load_teacher, locate
     from workers.evaluate import EvaluationConfig
     from workers.final_recipes import final_recipe, variants
     from workers.processes import end_processes, environment
@@ -568,13 +571,17 @@ def finalize(
     folder = _artifacts_folder(artifacts, storage).resolve()
     with _reading(storage) as store:
         search = pick_study(study, store.searches())
-        chosen = final_recipe(recipe, search.recipe)
         facts = {trial.trial_number: trial for trial in store.facts(search.study)}
         finalists = choose_finalists(search, store.front(search.study), facts, top)
         source = open_same_data(search.config["data"], search.data_fingerprint)
+        chosen = final_recipe(recipe, search.recipe, load_teacher(teacher, source).identity if teacher else None)
         finals = Finals(search, finalists, variants(chosen, samples, search.seed), seeds, "test" if source.num_test else "validation")
         evaluation = EvaluationConfig(
-            data=source.text, recipe=chosen, data_fingerprint=search.data_fingerprint, device="cuda:0" if gpus else "cpu"
+            data=source.text,
+            recipe=chosen,
+            data_fingerprint=search.data_fingerprint,
+            device="cuda:0" if gpus else "cpu",
+            teacher=locate(teacher) if teacher else None,
         )
         with owned(store, search.study, end_processes, click.echo) as ownership, contextlib.ExitStack() as opened:
             _log_to_file(_log_file(storage, search.study))

@@ -118,8 +118,10 @@ class Finals:
         trainings = count * (len(self.variants) + self.num_seeds)
         time_text = duration_text(sum(_expected_s(trial, steps) for trial in self.finalists) * trainings / count / workers)
         what = f"{num_test:,} test images" if num_test else "the validation split, which chose them too: the data have no test images"
+        teacher = self.variants[0].recipe.get("teacher")
+        taught = f", taught by {teacher}, whose time comes on top" if teacher else ""
         return (
-            f"study {search.study}: {count} finalists, recipe of {steps:,} steps",
+            f"study {search.study}: {count} finalists, recipe of {steps:,} steps{taught}",
             f"{len(self.variants)} settings of it for each, then {self.num_seeds} seeds at the best of them, scored on {what}",
             f"at most {trainings} trainings on {workers} workers: {time_text} at the pace of the search, less what is stopped early",
         )

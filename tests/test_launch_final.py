@@ -1,4 +1,4 @@
-"""`launch.py pareto --final` on a study whose final front was recorded by hand."""
+"""`launch.py pareto --final` on a study whose final front was recorded by hand, and what `finalize` refuses before it starts Ray."""
 
 import contextlib
 import csv
@@ -10,9 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import timm
+from timm.models import save_for_hf
 
 from db.store import open_store
 from nas.records import FinalFront, Finalist
+from tests.integration.test_finalize import record_study
 from tests.samples import TRIALS, latest_front, search_record
 
 Command = Callable[..., tuple[int, str, str]]
@@ -95,3 +98,17 @@ def test_a_study_without_finalists_says_what_to_do(sqlite_url: str, run_command:
             store.record("sample", trial, latest_front() if trial is TRIALS[-1] else None)
     code, _, errors = run_command("pareto", "--final", "--storage", sqlite_url)
     assert (code, "has no final front yet; `launch.py finalize --study sample` makes one" in errors) == (1, True)
+
+
+def test_a_teacher_that_cannot_teach_is_refused_before_anything_starts(
+    run_command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_study(tmp_path).close()
+    monkeypatch.chdir(tmp_path)
+    save_for_hf(timm.create_model("test_resnet", num_classes=7, in_chans=1), tmp_path / "other", safe_serialization=True)
+    code, output, errors = run_command("finalize", "--study", "s", "--recipe", "own.json", "--teacher", "other")
+    assert (code, output) == (2, "")
+    assert "error: teacher 'other' has 7 classes, the data 10" in errors
+    (tmp_path / "own.json").write_text('{"rungs": [4], "batch_size": 4, "learning_rate": 0.1, "distillation": "hard"}')
+    code, _, errors = run_command("finalize", "--study", "s", "--recipe", "own.json")
+    assert (code, "the recipe gives distillation, and there is no teacher" in errors) == (2, True)

@@ -66,7 +66,7 @@ class AuditConfig:
     def final_recipe(self, searched: Recipe) -> Recipe:
         """Scored once, at its end. The search's own is made longer with the schedule of a training that nothing stops."""
         if self.recipe is not None:
-            given = recipe_of(self.recipe)
+            given = recipe_of(self.recipe).taught_by(None)
             return replace(given, rungs=(given.steps,))
         return replace(searched, rungs=(searched.steps * (self.times or TIMES),), schedule=SCHEDULES[0])
 

@@ -27,6 +27,7 @@ from nas.records import JSON, Latency
 from search_spaces.build import build_model
 from workers.data import load_data, open_same_data
 from workers.device_lock import DeviceLock, device_identity
+from workers.distillation import Teacher, load_teacher
 from workers.latency import measure
 from workers.recipe import Recipe
 from workers.target import LatencyTarget
@@ -63,6 +64,8 @@ class EvaluationConfig:
     """Where to train: cpu, or cuda:0 as this process numbers its devices."""
     threads: int = 1
     """Threads of torch in this process; scores on the CPU are reproducible for an equal number only."""
+    teacher: str | None = None
+    """What workers.distillation.load_teacher takes; None for a recipe without a teacher."""
     lock_folder: str | None = None
     """Where the device locks lie; None for the host's default, which every process of this user shares."""
 
@@ -94,9 +97,19 @@ class EvaluationContext:
         self.other_targets = [LatencyTarget.parse(text) for text in config.other_targets]
         self.source = open_same_data(config.data, config.data_fingerprint)
         self.batches = load_data(self.source, config.recipe, self.device)
+        self._teacher = self._open_teacher()
         folder = Path(config.lock_folder) if config.lock_folder else None
         devices = {self.device, *(target.device for target in self.targets)}
         self._locks = {identity: DeviceLock(identity, folder) for identity in sorted({device_identity(device) for device in devices})}
+
+    def _open_teacher(self) -> Teacher | None:
+        teacher, expected = self.config.teacher, self.config.recipe.teacher
+        if teacher is None:
+            return None
+        opened = load_teacher(teacher, self.source)
+        if opened.identity != expected:
+            raise InvalidInputError(f"the teacher {teacher!r} is {opened.identity} on this host, expected {expected}; copy the same files")
+        return opened.to(self.device).to(memory_format=torch.channels_last)
 
     @property
     def device_name(self) -> str:
@@ -127,6 +140,7 @@ class EvaluationContext:
             self.batches,
             recipe or self.config.recipe,
             num_classes=self.source.num_classes,
+            teacher=self._teacher,
             micro_batches=micro_batches,
             seed=seed,
             device=self.device,

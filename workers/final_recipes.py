@@ -23,16 +23,21 @@ WEIGHT_DECAYS = 0.005, 0.5
 DROP_PATH_RATES = 0.0, 0.2
 
 
-def final_recipe(text: str | None, search_recipe: JSON) -> Recipe:
-    """The recipe that `--recipe` means.
+def final_recipe(text: str | None, search_recipe: JSON, teacher: str | None = None) -> Recipe:
+    """The recipe that `--recipe` and `--teacher` mean.
 
     Args:
         text: a JSON file with the fields of workers/recipe.py, taken as it is; or the name of a recipe, which gets RUNGS rungs; None for
             the search's own, TIMES as long, with RUNGS rungs.
+        teacher: identity of the teacher; None for none.
 
     Raises:
-        InvalidInputError: if there is neither such a name nor such a file, or the file is no recipe.
+        InvalidInputError: if there is neither such a name nor such a file, or the file is no recipe or speaks of a teacher in vain.
     """
+    return _read(text, search_recipe).taught_by(teacher)
+
+
+def _read(text: str | None, search_recipe: JSON) -> Recipe:
     if text is None:
         recipe = Recipe.from_json(search_recipe)
         return replace(recipe, rungs=(TIMES * recipe.steps,)).with_rungs(RUNGS)

@@ -18,7 +18,9 @@ RUNG_SCHEDULE = "inverse_sqrt"
 """Of trainings with more than one rung; `benchmarks/rungs.py` chose it."""
 COOLDOWN = 0.3
 """Share of the steps at the end over which inverse_sqrt goes to zero."""
-_ADDED = "schedule", "mixup", "cutmix", "ema_decay", "amp"
+DISTILLATIONS = "soft", "hard"
+_TAUGHT = "distillation", "distillation_weight", "distillation_temperature", "teacher"
+_ADDED = "schedule", "mixup", "cutmix", "ema_decay", "amp", *_TAUGHT
 """Fields that the first recorded recipes lack: written where they are not at their default, so that those keep their hash."""
 
 
@@ -69,6 +71,14 @@ class Recipe:
     amp: str = "bf16"
     """Number format of the matrix products and convolutions on a GPU: bf16, fp16 (with a scaled loss) or none, which leaves all in
     float32. On a CPU everything is computed in float32 whatever stands here."""
+    distillation: str = "soft"
+    """What a student learns from its teacher: soft, its probabilities, or hard, the class that it says; see workers/distillation.py."""
+    distillation_weight: float = 0.5
+    """Share of the teacher in the loss; the labels have the rest."""
+    distillation_temperature: float = 4.0
+    """Divides the logits of both before soft distillation."""
+    teacher: str = ""
+    """Name and digest of the teacher, as `taught_by` puts them in; empty where there is none."""
 
     def __post_init__(self) -> None:
         rules = {
@@ -88,6 +98,9 @@ class Recipe:
             "cutmix": 0 <= self.cutmix < 100,
             "ema_decay": 0 <= self.ema_decay < 1,
             "amp": self.amp in AMP_TYPES,
+            "distillation": self.distillation in DISTILLATIONS,
+            "distillation_weight": 0 < self.distillation_weight <= 1,
+            "distillation_temperature": 0 < self.distillation_temperature < 1000,
         }
         for name, holds in rules.items():
             if not holds:
@@ -125,6 +138,18 @@ class Recipe:
                 f"--rungs is {num_rungs}, but a training of {self.steps} steps cannot be halved that often; give fewer rungs"
             )
         return replace(self, rungs=rungs, schedule=RUNG_SCHEDULE if num_rungs > 1 else self.schedule)
+
+    def taught_by(self, teacher: str | None) -> Self:
+        """The recipe with this teacher, or without one.
+
+        Raises:
+            InvalidInputError: if there is none and the recipe speaks of one.
+        """
+        if teacher is not None:
+            return replace(self, teacher=teacher)
+        if spoken := [field.name for field in fields(self) if field.name in _TAUGHT and getattr(self, field.name) != field.default]:
+            raise InvalidInputError(f"the recipe gives {spoken[0]}, and there is no teacher; name one with finalize --teacher")
+        return self
 
     @classmethod
     def from_json(cls, values: JSON) -> Self:

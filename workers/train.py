@@ -16,6 +16,7 @@ from torchvision.transforms import v2
 
 from nas.records import RungScore
 from workers.batches import Batch, Batches
+from workers.distillation import distillation_loss
 from workers.recipe import COOLDOWN, Recipe
 
 SLICE_S = 0.05
@@ -47,6 +48,7 @@ class Trainer:
     Args:
         model: trained in place, on `device`.
         num_classes: of its logits.
+        teacher: on `device`, for a recipe that has one; sees the images of each step, mixed as they are.
         micro_batches: parts in which each batch goes through the model, for less memory; gradients are accumulated, batch norms see parts.
         computing: gives a context that is held for each slice of work; it may wait on entry (a device lock, held shared).
     """
@@ -58,6 +60,7 @@ class Trainer:
         recipe: Recipe,
         *,
         num_classes: int,
+        teacher: nn.Module | None = None,
         micro_batches: int = 1,
         seed: int,
         device: torch.device,
@@ -79,6 +82,8 @@ class Trainer:
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._autocast == torch.float16)
         self._average = ModelEmaV3(self._model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
         self._mix = _mixing(recipe, num_classes)
+        assert (teacher is not None) == bool(recipe.teacher), "who teaches stands in the recipe"
+        self._teacher = teacher
 
     @property
     def network(self) -> nn.Module:
@@ -213,7 +218,12 @@ class Trainer:
     def _backward(self, images: Tensor, targets: Tensor, batch_size: int) -> Tensor:
         """Add the gradients of these images to those there are; returns their part of the loss of the batch."""
         logits = self._forward(self._model, images)
-        loss = cross_entropy(logits, targets, label_smoothing=self._recipe.label_smoothing) * (len(images) / batch_size)
+        loss = cross_entropy(logits, targets, label_smoothing=self._recipe.label_smoothing)
+        if self._teacher is not None:
+            with torch.no_grad():
+                taught = self._forward(self._teacher, images)
+            loss = torch.lerp(loss, distillation_loss(logits, taught, self._recipe), self._recipe.distillation_weight)
+        loss = loss * (len(images) / batch_size)
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 

@@ -17,7 +17,7 @@ from tests.samples import trial as sample_trial
 from workers.data import open_data
 from workers.recipe import Recipe
 
-RECIPE = Recipe(rungs=(1, 2, 4), batch_size=16, learning_rate=5e-3)
+RECIPE = Recipe(rungs=(1, 2, 4), batch_size=16, learning_rate=5e-3, mixup=0.8, ema_decay=0.9)
 COMMAND = ["finalize", "--study", "s", "--recipe", "own.json", "--top", "1", "--samples", "2", "--seeds", "2", "--workers", "2"]
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]

@@ -30,6 +30,7 @@ def test_every_field_enters_the_hash() -> None:
         "batch_size": 9,
         "schedule": "inverse_sqrt",
         "amp": "fp16",
+        "distillation": "hard",
     }
     hashes = [replace(RECIPE, **{f.name: changed.get(f.name, 0.123)}).hash for f in fields(Recipe)]
     assert len({RECIPE.hash, *hashes}) == len(hashes) + 1
@@ -38,7 +39,7 @@ def test_every_field_enters_the_hash() -> None:
 def test_recorded_recipes_keep_their_hash() -> None:
     hashes = {name: RECIPES[name].hash[:12] for name in ("nano", "cifar", "imagenet-proxy")}
     assert hashes == {"nano": "2d83a2d61e3c", "cifar": "f32498b51e5d", "imagenet-proxy": "f7446086dac1"}
-    assert set(RECIPE.to_json()).isdisjoint({"schedule", "mixup", "cutmix", "ema_decay", "amp"})
+    assert set(RECIPE.to_json()).isdisjoint({"schedule", "mixup", "cutmix", "ema_decay", "amp", "teacher", "distillation"})
     assert Recipe.from_json(RECIPE.to_json() | {"mixup": 0.0, "amp": "bf16"}).hash == RECIPE.hash
 
 
@@ -67,6 +68,9 @@ def test_the_last_rung_is_the_whole_training() -> None:
         ("cutmix", float("nan")),
         ("ema_decay", 1.0),
         ("amp", "fp8"),
+        ("distillation", "warm"),
+        ("distillation_weight", 0.0),
+        ("distillation_temperature", 0.0),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name(field: str, value: object) -> None:
