@@ -559,7 +559,7 @@ def finalize(
 ) -> None:
     """Train the best of a study fully with several seeds, and score them on test images."""
     from workers.data import open_same_data
-    from workers.distillation import load_teacher, locate
+    from workers.distillation import locate
     from workers.evaluate import EvaluationConfig
     from workers.final_recipes import final_recipe, variants
     from workers.processes import end_processes, environment
@@ -574,7 +574,7 @@ def finalize(
         facts = {trial.trial_number: trial for trial in store.facts(search.study)}
         finalists = choose_finalists(search, store.front(search.study), facts, top)
         source = open_same_data(search.config["data"], search.data_fingerprint)
-        chosen = final_recipe(recipe, search.recipe, load_teacher(teacher, source).identity if teacher else None)
+        chosen = final_recipe(recipe, search.recipe, source, teacher)
         finals = Finals(search, finalists, variants(chosen, samples, search.seed), seeds, "test" if source.num_test else "validation")
         evaluation = EvaluationConfig(
             data=source.text,

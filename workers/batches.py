@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample, pad
+from torch.nn.functional import grid_sample, interpolate, pad
 
 from workers.data_source import DataSource
 from workers.recipe import Recipe
@@ -48,6 +48,7 @@ class Preprocess:
     def __init__(self, source: DataSource, recipe: Recipe, device: torch.device, *, cropped: bool = False) -> None:
         self._size, self._device = source.image_size, device
         self._recipe = replace(recipe, min_crop_area=1.0, horizontal_flip=False) if cropped else recipe
+        self._training_size = recipe.training_size(source.image_size)
         self._scale = (255.0 * torch.tensor(source.std, device=device)).view(1, -1, 1, 1)
         self._offset = (255.0 * torch.tensor(source.mean, device=device)).view(1, -1, 1, 1)
 
@@ -60,8 +61,12 @@ class Preprocess:
         if recipe.max_shift:
             images = shift(images, recipe.max_shift, generator)
         if crops:
-            return self._normalise(random_resized_crop(images, self._size, recipe.min_crop_area, generator, mirrored))
-        return self._normalise(self._centre(images))
+            return self._normalise(random_resized_crop(images, self._training_size, recipe.min_crop_area, generator, mirrored))
+        if images.shape[-1] != self._training_size:  # else they were cropped before
+            images = self._centre(images)
+        if images.shape[-1] != self._training_size:
+            images = interpolate(images.float(), (self._training_size,) * 2, mode="bilinear", antialias=True)
+        return self._normalise(images)
 
     def validation(self, images: Tensor) -> Tensor:
         return self._normalise(self._centre(images.to(self._device, non_blocking=True)))

@@ -89,7 +89,11 @@ def load_beton(source: DataSource, recipe: Recipe, device: torch.device) -> Batc
     train, validation = _split(source.text, file, label_table(source.text, reader), read_sidecar(source.text, file))
     fields, side = _field_names(source.text, reader), stored_size(source.image_size)
     whole = CenterCropRGBImageDecoder((side, side), ratio=1.0)
-    crop = PlannedCropDecoder(source.image_size, images["width"], images["height"], recipe) if recipe.min_crop_area < 1 else None
+    crop = (
+        PlannedCropDecoder(recipe.training_size(source.image_size), images["width"], images["height"], recipe)
+        if recipe.min_crop_area < 1
+        else None
+    )
     training = _make_loader(file, fields, crop or whole, train, min(recipe.batch_size, len(train)), shuffle=True)
     validating = _make_loader(file, fields, whole, validation, max(MIN_VALIDATION_BATCH, recipe.batch_size), shuffle=False)
     preprocess = Preprocess(source, recipe, device, cropped=crop is not None)

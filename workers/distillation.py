@@ -51,13 +51,14 @@ def locate(text: str) -> str:
     return f"{LOCAL}{path.resolve()}" if text.startswith(LOCAL) or path.is_dir() else text
 
 
-def load_teacher(text: str, source: DataSource) -> Teacher:
+def load_teacher(text: str, source: DataSource, image_size: int) -> Teacher:
     """The teacher that `--teacher` names, on the CPU.
 
     Args:
         text: a folder with timm's config.json and weights, as `launch.py export` writes them, with or without local-dir: before it; else
             the name of a pretrained model of timm, whose weights timm downloads.
         source: what it shall look at.
+        image_size: side of the training images, pixels.
 
     Raises:
         InvalidInputError: if there is no such model, or it has other classes, channels or image sizes than the data.
@@ -79,10 +80,10 @@ def load_teacher(text: str, source: DataSource) -> Teacher:
     teacher = Teacher(network, f"{name} sha256:{_digest(network)[:16]}", mean, std, source)
     try:
         with torch.inference_mode():
-            teacher(torch.zeros(1, *source.input_shape))
+            teacher(torch.zeros(1, source.in_chans, image_size, image_size))
     except (RuntimeError, ValueError, AssertionError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InvalidInputError(f"teacher {text!r} cannot look at images of {source.image_size} pixels ({reason}); give another") from error
+        raise InvalidInputError(f"teacher {text!r} cannot look at images of {image_size} pixels ({reason}); give another") from error
     return teacher
 
 

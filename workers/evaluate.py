@@ -106,7 +106,7 @@ class EvaluationContext:
         teacher, expected = self.config.teacher, self.config.recipe.teacher
         if teacher is None:
             return None
-        opened = load_teacher(teacher, self.source)
+        opened = load_teacher(teacher, self.source, self.config.recipe.training_size(self.source.image_size))
         if opened.identity != expected:
             raise InvalidInputError(f"the teacher {teacher!r} is {opened.identity} on this host, expected {expected}; copy the same files")
         return opened.to(self.device).to(memory_format=torch.channels_last)

@@ -10,6 +10,8 @@ from scipy.stats import qmc
 from nas.errors import InvalidInputError
 from nas.finalists import Variant
 from nas.records import JSON
+from workers.data_source import DataSource
+from workers.distillation import load_teacher
 from workers.recipe import RECIPES, Recipe, named_recipe
 
 TIMES = 8
@@ -23,18 +25,22 @@ WEIGHT_DECAYS = 0.005, 0.5
 DROP_PATH_RATES = 0.0, 0.2
 
 
-def final_recipe(text: str | None, search_recipe: JSON, teacher: str | None = None) -> Recipe:
+def final_recipe(text: str | None, search_recipe: JSON, source: DataSource, teacher: str | None = None) -> Recipe:
     """The recipe that `--recipe` and `--teacher` mean.
 
     Args:
         text: a JSON file with the fields of workers/recipe.py, taken as it is; or the name of a recipe, which gets RUNGS rungs; None for
             the search's own, TIMES as long, with RUNGS rungs.
-        teacher: identity of the teacher; None for none.
+        source: the study's data.
+        teacher: what workers.distillation.load_teacher takes; None for none.
 
     Raises:
-        InvalidInputError: if there is neither such a name nor such a file, or the file is no recipe or speaks of a teacher in vain.
+        InvalidInputError: if there is neither such a name nor such a file, or the file is no recipe or speaks of a teacher in vain; if the
+            data have smaller images than the recipe, or the teacher cannot teach them.
     """
-    return _read(text, search_recipe).taught_by(teacher)
+    recipe = _read(text, search_recipe)
+    size = recipe.training_size(source.image_size)
+    return recipe.taught_by(None if teacher is None else load_teacher(teacher, source, size).identity)
 
 
 def _read(text: str | None, search_recipe: JSON) -> Recipe:

@@ -20,7 +20,7 @@ COOLDOWN = 0.3
 """Share of the steps at the end over which inverse_sqrt goes to zero."""
 DISTILLATIONS = "soft", "hard"
 _TAUGHT = "distillation", "distillation_weight", "distillation_temperature", "teacher"
-_ADDED = "schedule", "mixup", "cutmix", "ema_decay", "amp", *_TAUGHT
+_ADDED = "schedule", "image_size", "mixup", "cutmix", "ema_decay", "amp", *_TAUGHT
 """Fields that the first recorded recipes lack: written where they are not at their default, so that those keep their hash."""
 
 
@@ -59,6 +59,9 @@ class Recipe:
     """Mirror half of the training images."""
     min_crop_area: float = 1.0
     """Smallest share of the image that a random resized crop keeps; 1 cuts out the centre instead."""
+    image_size: int = 0
+    """Side of the training images, pixels; 0 for the data's own. Validation, test and latency keep that: the network is used there.
+    Source: Touvron et al., "Fixing the train-test resolution discrepancy", which trains on smaller images than it tests on."""
     mixup: float = 0.0
     """Both parameters of the beta distribution from which the share of the other image in a blend is drawn, one for each batch; 0 for no
     mixup. Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization"."""
@@ -94,6 +97,7 @@ class Recipe:
             "drop_path_rate": 0 <= self.drop_path_rate < 1,
             "max_shift": self.max_shift >= 0,
             "min_crop_area": 0 < self.min_crop_area <= 1,
+            "image_size": self.image_size == 0 or (self.image_size >= 16 and self.image_size % 8 == 0),
             "mixup": 0 <= self.mixup < 100,
             "cutmix": 0 <= self.cutmix < 100,
             "ema_decay": 0 <= self.ema_decay < 1,
@@ -138,6 +142,18 @@ class Recipe:
                 f"--rungs is {num_rungs}, but a training of {self.steps} steps cannot be halved that often; give fewer rungs"
             )
         return replace(self, rungs=rungs, schedule=RUNG_SCHEDULE if num_rungs > 1 else self.schedule)
+
+    def training_size(self, image_size: int) -> int:
+        """Side of the training images from data whose images have this side.
+
+        Raises:
+            InvalidInputError: if it is larger: the data are not kept at that size.
+        """
+        if self.image_size > image_size:
+            raise InvalidInputError(
+                f"the recipe trains on images of {self.image_size} pixels, the data have {image_size}; give that or less"
+            )
+        return self.image_size or image_size
 
     def taught_by(self, teacher: str | None) -> Self:
         """The recipe with this teacher, or without one.

@@ -482,6 +482,14 @@ def test_crops_of_a_beton_file_follow_from_the_seed(beton: Path) -> None:
     assert [index // 10 for index in found] == labels.tolist()
 
 
+@pytest.mark.parametrize("min_crop_area", [0.5, 1.0])
+def test_a_beton_file_gives_smaller_training_images_where_the_recipe_asks(beton: Path, min_crop_area: float) -> None:
+    recipe = replace(AUGMENTED, min_crop_area=min_crop_area, image_size=24)
+    batches = load_data(open_data(f"beton:{beton}"), recipe, CPU)
+    assert next(batches.train(0))[0].shape == (8, 3, 24, 24)
+    assert next(batches.validation())[0].shape == (3, 3, 32, 32)
+
+
 def test_rectangles_have_the_areas_and_shapes_that_the_recipe_allows() -> None:
     pytest.importorskip("ffcv", reason="ffcv is not installed (extra `ffcv`)", exc_type=ImportError)
     from workers.beton_crop import draw_rectangles

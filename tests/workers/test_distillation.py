@@ -60,8 +60,8 @@ def test_a_teacher_that_we_exported_sees_what_it_was_trained_on(entry: Path) -> 
     with torch.inference_mode():
         expected = network((pixels - config["mean"][0]) / config["std"][0])
         for text in (str(entry), f"local-dir:{entry}"):
-            assert torch.allclose(load_teacher(text, DIGITS)(images), expected, atol=1e-4)
-    teacher = load_teacher(str(entry), DIGITS)
+            assert torch.allclose(load_teacher(text, DIGITS, 32)(images), expected, atol=1e-4)
+    teacher = load_teacher(str(entry), DIGITS, 32)
     assert teacher.identity.startswith("tutor sha256:") and str(entry.parent) not in teacher.identity
     assert not teacher.training and not any(parameter.requires_grad for parameter in teacher.parameters())
 
@@ -81,28 +81,28 @@ def test_a_teacher_is_found_from_elsewhere(entry: Path, monkeypatch: pytest.Monk
 )
 def test_a_teacher_of_other_data_is_refused(arguments: dict[str, int], message: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=message):
-        load_teacher(str(saved_by_timm(tmp_path, **arguments)), DIGITS)
+        load_teacher(str(saved_by_timm(tmp_path, **arguments)), DIGITS, 32)
 
 
 def test_what_is_no_teacher_is_refused(tmp_path: Path) -> None:
     for text, message in (("resnet99", "Unknown model"), (str(tmp_path), "Config file not found"), ("local-dir:/none", "not found")):
         with pytest.raises(InvalidInputError, match=f"teacher '{text}' cannot be loaded .*{message}.*; expected a folder as"):
-            load_teacher(text, DIGITS)
+            load_teacher(text, DIGITS, 32)
     folder = saved_by_timm(tmp_path / "damaged", num_classes=10, in_chans=1)
     (folder / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(InvalidInputError, match="damaged' cannot be loaded"):
-        load_teacher(str(folder), DIGITS)
+        load_teacher(str(folder), DIGITS, 32)
 
 
 def test_a_teacher_that_wants_larger_images_is_refused(tmp_path: Path) -> None:
     save_for_hf(timm.create_model("deit_tiny_patch16_224", num_classes=10, in_chans=1), tmp_path, safe_serialization=True)
     with pytest.raises(InvalidInputError, match="cannot look at images of 32 pixels"):
-        load_teacher(str(tmp_path), DIGITS)
+        load_teacher(str(tmp_path), DIGITS, 32)
 
 
 @pytest.mark.parametrize("kind", ["soft", "hard"])
 def test_the_loss_is_shared_between_labels_and_teacher(kind: str, entry: Path) -> None:
-    teacher = load_teacher(str(entry), DIGITS)
+    teacher = load_teacher(str(entry), DIGITS, 32)
     recipe = replace(RECIPE, distillation=kind, mixup=0.8, cutmix=1.0).taught_by(teacher.identity)
     batches, before = load_digits_batches(DIGITS, recipe, CPU), {name: value.clone() for name, value in teacher.state_dict().items()}
 
@@ -116,7 +116,7 @@ def test_the_loss_is_shared_between_labels_and_teacher(kind: str, entry: Path) -
         loss = trainer.advance(1)
         assert teacher is None or not teacher.training
         with torch.inference_mode():
-            return loss, distillation_loss(seen[1], load_teacher(str(entry), DIGITS)(seen[0]), recipe)
+            return loss, distillation_loss(seen[1], load_teacher(str(entry), DIGITS, 32)(seen[0]), recipe)
 
     labels_only, _ = first_loss(replace(recipe, teacher=""), None)
     loss, taught = first_loss(recipe, teacher)
@@ -126,7 +126,7 @@ def test_the_loss_is_shared_between_labels_and_teacher(kind: str, entry: Path) -
 
 
 def test_a_finalist_is_taught_and_another_teacher_is_noticed(entry: Path, tmp_path: Path) -> None:
-    recipe = RECIPE.taught_by(load_teacher(str(entry), DIGITS).identity)
+    recipe = RECIPE.taught_by(load_teacher(str(entry), DIGITS, 32).identity)
     space = make_space("conv_only", "nano", 32, 1, 10)
     spec = space.architecture(space.sample(np.random.default_rng(0))).to_spec()
     config = EvaluationConfig(data="digits", recipe=recipe, teacher=locate(str(entry)), lock_folder=str(tmp_path / "locks"))

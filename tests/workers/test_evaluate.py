@@ -19,7 +19,7 @@ from nas.records import JSON
 from search_spaces.build import build_model
 from search_spaces.registry import make_space
 from workers import evaluate as module
-from workers.data import open_data
+from workers.data import load_data, open_data
 from workers.evaluate import EvaluationConfig, EvaluationContext, _initial, calibrate, evaluate, free_memory, is_out_of_memory
 from workers.recipe import Recipe
 
@@ -146,6 +146,34 @@ def test_equal_jobs_give_identical_scores_and_weights_timed_or_not(
     weights = [run[-1].weights for run in runs if isinstance(run[-1], Finished)]
     assert scores[0] == scores[1] == scores[2]
     assert weights[0] == weights[1] == weights[2]
+
+
+def test_training_images_may_be_smaller_than_those_that_are_scored(tmp_path: Path) -> None:
+    seen: list[tuple[bool, int]] = []
+    context = EvaluationContext(make_config(tmp_path, replace(RECIPE, rungs=(2,), image_size=24)))
+    for number in range(3):
+        job = Job(number, SPACE.architecture(SPACE.sample(np.random.default_rng(number))).to_spec(), seed=0)
+        model = _initial(job, context)
+        model.register_forward_pre_hook(lambda module, inputs: seen.append((module.training, inputs[0].shape[-1])))
+        (score,) = context.trainer(model, seed=0).run()
+        assert 0 <= score.top1 <= 1
+    assert set(seen) == {(True, 24), (False, 32)}
+    with pytest.raises(InvalidInputError, match="the recipe trains on images of 40 pixels, the data have 32"):
+        EvaluationContext(make_config(tmp_path, replace(RECIPE, image_size=40)))
+
+
+@pytest.mark.parametrize("min_crop_area", [1.0, 0.5])
+def test_smaller_training_images_show_the_same(min_crop_area: float) -> None:
+    source = open_data("digits")
+
+    def first(image_size: int) -> torch.Tensor:
+        recipe = replace(RECIPE, image_size=image_size, min_crop_area=min_crop_area)
+        return next(load_data(source, recipe, torch.device("cpu")).train(0))[0]
+
+    large, small = first(0), first(16)
+    assert small.shape == (32, 1, 16, 16)
+    pooled = nn.functional.avg_pool2d(large, 2)
+    assert torch.corrcoef(torch.stack([pooled.flatten(), small.flatten()]))[0, 1] > 0.9
 
 
 def test_a_non_finite_loss_is_the_architectures_own_failure(tmp_path: Path, spec: JSON, monkeypatch: pytest.MonkeyPatch) -> None:

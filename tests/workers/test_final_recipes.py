@@ -6,23 +6,24 @@ from pathlib import Path
 import pytest
 
 from nas.errors import InvalidInputError
+from workers.digits import open_digits
 from workers.final_recipes import DROP_PATH_RATES, LEARNING_RATE_FACTORS, WEIGHT_DECAYS, final_recipe, variants
 from workers.recipe import RECIPES, Recipe
 
-SEARCH = RECIPES["nano"].to_json()
+SEARCH, DIGITS = RECIPES["nano"].to_json(), open_digits()
 
 
 def test_by_default_a_finalist_is_trained_eight_times_as_long_as_in_the_search() -> None:
-    recipe = final_recipe(None, RECIPES["nano"].with_rungs(3).to_json())
+    recipe = final_recipe(None, RECIPES["nano"].with_rungs(3).to_json(), DIGITS)
     assert recipe.rungs == (96, 192, 384, 768)
     assert (recipe.batch_size, recipe.learning_rate) == (RECIPES["nano"].batch_size, RECIPES["nano"].learning_rate)
 
 
 def test_a_name_is_scored_four_times_and_a_file_is_taken_as_it_is(tmp_path: Path) -> None:
-    assert final_recipe("cifar", SEARCH).rungs == (438, 877, 1755, 3510)
+    assert final_recipe("cifar", SEARCH, DIGITS).rungs == (438, 877, 1755, 3510)
     own = Recipe(rungs=(5, 7), batch_size=8, learning_rate=0.1)
     (tmp_path / "own.json").write_text(json.dumps(own.to_json()))
-    assert final_recipe(str(tmp_path / "own.json"), SEARCH) == own
+    assert final_recipe(str(tmp_path / "own.json"), SEARCH, DIGITS) == own
 
 
 @pytest.mark.parametrize(
@@ -42,16 +43,16 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path: Path, content: str | None
     if content is not None:
         path.write_text(content)
     with pytest.raises(InvalidInputError, match=message):
-        final_recipe(str(path), SEARCH)
+        final_recipe(str(path), SEARCH, DIGITS)
 
 
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="recipe 'best' is unknown; expected one of nano, cifar"):
-        final_recipe("best", SEARCH)
+        final_recipe("best", SEARCH, DIGITS)
 
 
 def test_variants_begin_with_the_recipe_and_fill_their_ranges() -> None:
-    recipe = final_recipe(None, SEARCH)
+    recipe = final_recipe(None, SEARCH, DIGITS)
     made = [Recipe.from_json(variant.recipe) for variant in variants(recipe, 33, seed=3)]
     assert made[0] == recipe
     assert [variant.recipe_hash for variant in variants(recipe, 33, seed=3)] == [one.hash for one in made]
@@ -69,7 +70,13 @@ def test_variants_begin_with_the_recipe_and_fill_their_ranges() -> None:
 
 
 def test_more_variants_begin_with_the_same_ones() -> None:
-    recipe = final_recipe(None, SEARCH)
+    recipe = final_recipe(None, SEARCH, DIGITS)
     assert variants(recipe, 1, 0) == variants(recipe, 8, 0)[:1]
     assert variants(recipe, 8, 0) == variants(recipe, 16, 0)[:8]
     assert variants(recipe, 8, 0)[1:] != variants(recipe, 8, 1)[1:]
+
+
+def test_images_larger_than_the_data_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "own.json").write_text('{"rungs": [8], "batch_size": 4, "learning_rate": 0.1, "image_size": 224}')
+    with pytest.raises(InvalidInputError, match="the recipe trains on images of 224 pixels, the data have 32; give that or less"):
+        final_recipe(str(tmp_path / "own.json"), SEARCH, DIGITS)

@@ -29,6 +29,7 @@ def test_every_field_enters_the_hash() -> None:
         "max_shift": 1,
         "batch_size": 9,
         "schedule": "inverse_sqrt",
+        "image_size": 24,
         "amp": "fp16",
         "distillation": "hard",
     }
@@ -39,7 +40,7 @@ def test_every_field_enters_the_hash() -> None:
 def test_recorded_recipes_keep_their_hash() -> None:
     hashes = {name: RECIPES[name].hash[:12] for name in ("nano", "cifar", "imagenet-proxy")}
     assert hashes == {"nano": "2d83a2d61e3c", "cifar": "f32498b51e5d", "imagenet-proxy": "f7446086dac1"}
-    assert set(RECIPE.to_json()).isdisjoint({"schedule", "mixup", "cutmix", "ema_decay", "amp", "teacher", "distillation"})
+    assert set(RECIPE.to_json()).isdisjoint({"schedule", "image_size", "mixup", "cutmix", "ema_decay", "amp", "teacher", "distillation"})
     assert Recipe.from_json(RECIPE.to_json() | {"mixup": 0.0, "amp": "bf16"}).hash == RECIPE.hash
 
 
@@ -64,6 +65,8 @@ def test_the_last_rung_is_the_whole_training() -> None:
         ("drop_path_rate", 1.0),
         ("max_shift", -1),
         ("min_crop_area", 0.0),
+        ("image_size", 20),
+        ("image_size", 8),
         ("mixup", -0.1),
         ("cutmix", float("nan")),
         ("ema_decay", 1.0),
