@@ -9,6 +9,7 @@ from nas.explain import Change, Explanation, Quality
 from nas.explain_report import html_explanation
 from nas.history import history_of
 from nas.influence import GeneReport, Influence
+from nas.latency_model import HeldOut, LatencyReport, PartTime
 from nas.lineage import Ancestor
 from nas.plots import html_history
 from tests.samples import REFERENCE_POINT, TRIALS, search_record
@@ -31,6 +32,7 @@ EXPLANATION = Explanation(
     lineages=((Ancestor(3, 0.6, 0.9, 0, (("depth", 1, 2),), 0.1, -10.0), ROOT),),
     trial_number=3,
     changes=(Change("depth", 2, 1, None, ("width 3",), -0.02, 0.01, -5.0), Change("kernel", 3, 5, "switched off by another gene")),
+    latency=LatencyReport(HeldOut(50, 0.92, None, 1.1), (PartTime("mbconv 3", 7, 0.1, 0.02, 0.8), PartTime("head", 1, 0.05, 0.0, 0.2))),
 )
 
 
@@ -57,9 +59,13 @@ def test_explanation_shows_bars_and_tables(page: "Page", tmp_path: Path) -> None
         "Which genes matter",
         "What each value does",
         "How the front came about",
+        "What the parts of a network take",
         "One gene of trial 3 changed",
     ]
     assert "warning: latency_ms is constant" in page.locator("#head").inner_text()
-    rows = page.locator("table").nth(2).locator("tbody tr").all_inner_texts()
+    rows = page.locator("table").nth(3).locator("tbody tr").all_inner_texts()
     assert rows[0].split("\t") == ["depth", "2", "1", "-2.0 ± 1.0", "-5.0 %", "repair gives width 3"]
     assert "no effect: switched off by another gene" in rows[1]
+    parts = page.locator("table").nth(2).locator("tbody tr").all_inner_texts()
+    assert [row.split("\t")[0] for row in parts] == ["mbconv 3", "head"]
+    assert "92% within 10%" in page.locator("main, body").first.inner_text()
