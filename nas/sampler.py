@@ -67,7 +67,8 @@ class EhviSampler(BaseSampler):
             self._informed(surrogate) if len(knowledge.earlier) >= MIN_FINISHED else surrogate,
             MIN_FINISHED if len(knowledge.earlier) >= MIN_FINISHED else RANDOM_TRAININGS,
         )
-        self._repaired: dict[Row, tuple[Row, str]] = {}
+        self._repaired: dict[Row, Row] = {}
+        self._identities: dict[Row, str] = {}
 
     def _informed(self, surrogate: Callable[[GeneEncoder], Surrogate]) -> Callable[[GeneEncoder], Surrogate]:
         """The same, of what differs from the earlier study."""
@@ -108,21 +109,20 @@ class EhviSampler(BaseSampler):
     def _propose(self, trials: Sequence[FrozenTrial]) -> Row:
         outcomes: dict[str, tuple[Row, FrozenTrial]] = {}
         for trial in trials:
-            row, identity = self._repair(self._levels.row(trial.params))
-            outcomes.setdefault(identity, (row, trial))
+            row = self._repair(self._levels.row(trial.params))
+            outcomes.setdefault(self._identity(row), (row, trial))
         running, failed = (
             self._levels.matrix([row for row, trial in outcomes.values() if trial.state == state])
             for state in (TrialState.RUNNING, TrialState.FAIL)
         )
 
         def excluded(row: Row) -> bool:
-            repaired, identity = self._repair(row)
             # What is not valid would become another architecture than the surrogate judged.
-            return repaired != row or identity in outcomes or not self._knowledge.feasible(self._levels.genotype(row))
+            return self._repair(row) != row or self._identity(row) in outcomes or not self._knowledge.feasible(self._levels.genotype(row))
 
         with one_thread():
             seen = self._observations(list(outcomes.values()))
-            return self._searcher.propose(seen, running, failed, lambda row: self._repair(row)[0], excluded, self._rng)
+            return self._searcher.propose(seen, running, failed, self._repair, excluded, self._rng)
 
     def _observations(self, outcomes: Sequence[tuple[Row, FrozenTrial]]) -> Observations:
         """What finished trainings gave and what stopped ones are expected to have given."""
@@ -136,13 +136,19 @@ class EhviSampler(BaseSampler):
         seen = Observations(rows, top1, np.log(cost), np.concatenate([np.zeros(len(complete)), np.maximum(sd, MIN_ERROR)]))
         return seen[np.isfinite(top1)]
 
-    def _repair(self, row: Row) -> tuple[Row, str]:
-        """Canonical row of the nearest valid genotype, and its identity."""
+    def _repair(self, row: Row) -> Row:
+        """Canonical row of the nearest valid genotype."""
         if row not in self._repaired:
             genotype = self._knowledge.repair(self._levels.genotype(row))
             canonical = self._levels.canonical(self._levels.rows([genotype]))[0]
-            self._repaired[row] = tuple(canonical.tolist()), self._knowledge.identity(genotype)
+            self._repaired[row] = tuple(canonical.tolist())
         return self._repaired[row]
+
+    def _identity(self, row: Row) -> str:
+        """Of a repaired row: the same for all of the same architecture."""
+        if row not in self._identities:
+            self._identities[row] = self._knowledge.identity(self._levels.genotype(row))
+        return self._identities[row]
 
 
 # NSGA-II's default population of 50 makes a quarter of a 200-trial budget random; 20 is what a small budget bears.

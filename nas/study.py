@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +101,7 @@ class SearchStudy:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         # With Optuna's cache in front, the number of a new trial costs no query.
         self._storage = optuna.storages.get_storage(storage)
+        self._database = storage if isinstance(storage, RDBStorage) else None
         self._objectives = objectives
         self._distributions = distributions_of(knowledge.genes)
         with _storage_errors():
@@ -180,13 +182,18 @@ class SearchStudy:
             user_attrs=dict(user_attributes),
             system_attrs={**system_attributes, **_constraint_attributes(constraints)},
         )
-        with _storage_errors():
+        with _storage_errors(), self._one_flush():
             trial_id = self._storage.create_new_trial(self._study_id, template)
             number = self._storage.get_trial_number_from_id(trial_id)
         self._trial_ids[number] = trial_id
         self.genotypes[number] = genotype
         self._expect(number, asked, constraints)
         return number
+
+    def _one_flush(self) -> AbstractContextManager[object]:
+        """Let a new trial's parameters be inserted together: a fifth of the time goes where each query that Optuna makes between two of
+        them sends the one before."""
+        return contextlib.nullcontext() if self._database is None else self._database.scoped_session().no_autoflush
 
     def restart(self, asked: Asked, number: int, constraints: Mapping[str, float]) -> None:
         """Set a WAITING trial RUNNING again under its old number."""

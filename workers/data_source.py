@@ -129,7 +129,7 @@ def content_sample(files: Sequence[Path], sizes: Sequence[int]) -> Iterator[byte
 def image_size_for(sizes: Sequence[tuple[int, int]]) -> int:
     """Side at which images of these (width, height) are searched: the median shorter side, as a multiple of 32 from 32 to 128.
 
-    More would make a proxy dear; the winner is trained at full size.
+    More would make a proxy dear.
     """
     return min(128, max(32, median_low([min(size) for size in sizes]) // 32 * 32))
 
