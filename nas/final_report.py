@@ -2,12 +2,11 @@
 
 import csv
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 
 from nas.records import JSON, FinalFront, Finalist, FullTraining, SearchRecord, TrialFacts
-from nas.report import utc_text
+from nas.report import snapshot_json, utc_text
 from nas.tables import text_table
 from nas.units import cost_text
 
@@ -58,22 +57,7 @@ def final_cost_text(finalist: Finalist, objective: str) -> str:
 
 def final_front_json(front: FinalFront, facts: Mapping[int, TrialFacts], search: SearchRecord) -> str:
     """All finalists as one JSON object, numbers in base units (fractions, milliseconds, counts)."""
-    return json.dumps(
-        {
-            "study": search.study,
-            "space": search.space,
-            "data": search.data,
-            "objectives": list(search.objectives),
-            "target": search.target,
-            "version": front.version,
-            "created": front.created.isoformat(),
-            "split": front.split,
-            "finalists": _rows(front, facts),
-        },
-        indent=2,
-        allow_nan=False,
-        ensure_ascii=False,
-    )
+    return snapshot_json(front, search, split=front.split, finalists=_rows(front, facts))
 
 
 def final_front_csv(front: FinalFront, facts: Mapping[int, TrialFacts]) -> str:

@@ -95,16 +95,8 @@ def html_front(path: Path, front: Front, facts: Iterable[TrialFacts], search: Se
 
     Arguments and errors are those of `plot_front`; the name ends in .html.
     """
-    page: JSON = {
-        "title": search.study,
-        "subtitle": _subtitle(front, search),
-        "cost": cost_axis(search.objectives[1]),
-        "costAxis": _cost_label(search),
-        "top1Axis": "validation top1",
-        "legend": "Green: the front, its knee ringed in red, with 95 % intervals of the cost. Grey: finished. Light: stopped early.",
-        "points": [dataclasses.asdict(point) for point in _points(front, facts, search)],
-    }
-    write_page(path, "front_template.html", search.study, page)
+    legend = "Green: the front, its knee ringed in red, with 95 % intervals of the cost. Grey: finished. Light: stopped early."
+    _write_front(path, search, _points(front, facts, search), _subtitle(front, search), "validation top1", legend)
 
 
 def html_final_front(path: Path, front: FinalFront, facts: Mapping[int, TrialFacts], search: SearchRecord) -> None:
@@ -112,14 +104,19 @@ def html_final_front(path: Path, front: FinalFront, facts: Mapping[int, TrialFac
 
     Arguments and errors are those of `plot_final_front`; the name ends in .html.
     """
+    legend = "Green: the final front, its knee ringed in red. Grey: the other finalists. Lines: 95 % intervals of top1 and cost."
+    _write_front(path, search, _final_points(front, facts, search), _final_subtitle(front, search), _final_top1(front), legend)
+
+
+def _write_front(path: Path, search: SearchRecord, points: Iterable[_Point], subtitle: str, top1_axis: str, legend: str) -> None:
     page: JSON = {
         "title": search.study,
-        "subtitle": _final_subtitle(front, search),
+        "subtitle": subtitle,
         "cost": cost_axis(search.objectives[1]),
         "costAxis": _cost_label(search),
-        "top1Axis": _final_top1(front),
-        "legend": "Green: the final front, its knee ringed in red. Grey: the other finalists. Lines: 95 % intervals of top1 and cost.",
-        "points": [dataclasses.asdict(point) for point in _final_points(front, facts, search)],
+        "top1Axis": top1_axis,
+        "legend": legend,
+        "points": [dataclasses.asdict(point) for point in points],
     }
     write_page(path, "front_template.html", search.study, page)
 

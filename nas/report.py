@@ -15,7 +15,7 @@ from nas.errors import InvalidInputError
 from nas.front import knee
 from nas.ledger import RungSpending, spending_of, spending_text
 from nas.protocols import SearchSpace
-from nas.records import JSON, Front, Lease, SearchRecord, TrialFacts
+from nas.records import JSON, FinalFront, Front, Lease, SearchRecord, TrialFacts
 from nas.retiming import Place
 from nas.tables import text_table
 from nas.units import cost_text, count_text, duration_text, latency_text
@@ -53,6 +53,12 @@ def _place_mark(place: Place | None) -> str:
 
 def front_json(front: Front, facts: Iterable[TrialFacts], search: SearchRecord, again: Sequence[Place] = ()) -> str:
     """A front as one JSON object, numbers in base units (fractions, milliseconds, counts)."""
+    members = _member_rows(front, facts, again)
+    return snapshot_json(front, search, reference_point=list(front.reference_point), hypervolume=front.hypervolume, members=members)
+
+
+def snapshot_json(front: Front | FinalFront, search: SearchRecord, **contents: object) -> str:
+    """One JSON object: what a front is of, and its contents."""
     return json.dumps(
         {
             "study": search.study,
@@ -62,9 +68,7 @@ def front_json(front: Front, facts: Iterable[TrialFacts], search: SearchRecord, 
             "target": search.target,
             "version": front.version,
             "created": front.created.isoformat(),
-            "reference_point": list(front.reference_point),
-            "hypervolume": front.hypervolume,
-            "members": _member_rows(front, facts, again),
+            **contents,
         },
         indent=2,
         allow_nan=False,

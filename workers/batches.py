@@ -142,10 +142,26 @@ def shift(images: Tensor, max_shift: int, generator: torch.Generator) -> Tensor:
     return pad(images, [max_shift] * 4)[which, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def random_resized_crop(images: Tensor, size: int, min_area: float, generator: torch.Generator, mirrored: Tensor | None = None) -> Tensor:
-    """Cut a random rectangle out of every image, resize it bilinearly.
+def random_rectangles(height_to_width_N: Tensor, min_area: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Rectangles of min_area to 1 of an image's area, of an aspect ratio from 3/4 to 4/3, anywhere within the image.
 
-    Its area is min_area to 1 of the image's, its aspect ratio 3/4 to 4/3, as in Szegedy et al., "Going Deeper with Convolutions".
+    Args:
+        height_to_width_N: (num,) ratios of the images' sides.
+
+    Returns:
+        Width and height as shares of the image's, and the centre from -1 (left, top) to 1, each (num, 2).
+
+    Source: Szegedy et al., "Going Deeper with Convolutions".
+    """
+    num = len(height_to_width_N)
+    area = min_area + (1 - min_area) * torch.rand(num, generator=generator)
+    aspect = torch.exp(math.log(4 / 3) * (2 * torch.rand(num, generator=generator) - 1)) * height_to_width_N
+    extent = torch.stack([(area * aspect).sqrt(), (area / aspect).sqrt()], dim=1).clamp(max=1.0)
+    return extent, (1 - extent) * (2 * torch.rand(num, 2, generator=generator) - 1)
+
+
+def random_resized_crop(images: Tensor, size: int, min_area: float, generator: torch.Generator, mirrored: Tensor | None = None) -> Tensor:
+    """Cut a random rectangle out of every image and resize it bilinearly.
 
     Args:
         images: (num, channels, side, side), uint8 or float.
@@ -155,10 +171,7 @@ def random_resized_crop(images: Tensor, size: int, min_area: float, generator: t
         (num, channels, size, size) float32, in memory of its own.
     """
     num = len(images)
-    area = min_area + (1 - min_area) * torch.rand(num, generator=generator)
-    aspect = torch.exp(math.log(4 / 3) * (2 * torch.rand(num, generator=generator) - 1))
-    extent = torch.stack([(area * aspect).sqrt(), (area / aspect).sqrt()], dim=1).clamp(max=1.0)
-    centre = (1 - extent) * (2 * torch.rand(num, 2, generator=generator) - 1)
+    extent, centre = random_rectangles(torch.ones(num), min_area, generator)
     # What affine_grid computes, which takes four times as long as the resizing itself: an upright rectangle needs no matrix per point.
     points = extent[:, :, None] * ((2 * torch.arange(size) + 1) / size - 1) + centre[:, :, None]
     columns, rows = points.unbind(1)

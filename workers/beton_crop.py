@@ -4,7 +4,6 @@ FFCV's own random crop draws from a generator of each of its threads, so no seed
 array that the compiled code reads; its address is all that is compiled in.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,10 +13,8 @@ from ffcv.fields.rgb_image import IMAGE_MODES, ResizedCropRGBImageDecoder
 from ffcv.libffcv import ctypes_memcopy, imdecode, resize_crop
 from ffcv.pipeline.compiler import Compiler
 
+from workers.batches import random_rectangles
 from workers.recipe import Recipe
-
-MAX_ASPECT = 4 / 3
-"""Of a rectangle's sides, either way."""
 
 
 class PlannedCropDecoder(ResizedCropRGBImageDecoder):  # type: ignore[misc] # FFCV has no types
@@ -73,7 +70,7 @@ class PlannedCropDecoder(ResizedCropRGBImageDecoder):  # type: ignore[misc] # FF
 
 
 def draw_rectangles(width_N: np.ndarray, height_N: np.ndarray, min_area: float, generator: torch.Generator) -> np.ndarray:
-    """Rectangles of random size, shape and place, as workers.batches.random_resized_crop has them, but in whole pixels.
+    """`random_rectangles` in whole pixels.
 
     Args:
         width_N, height_N: (num_images,) of the images, pixels.
@@ -82,9 +79,8 @@ def draw_rectangles(width_N: np.ndarray, height_N: np.ndarray, min_area: float, 
     Returns:
         (num_images, 4) int64: top, left, height, width, within the image.
     """
-    area, aspect, row, column = torch.rand(4, len(width_N), generator=generator, dtype=torch.float64).numpy()
-    sides = np.sqrt((min_area + (1 - min_area) * area) * width_N * height_N)
-    stretch = np.exp(math.log(MAX_ASPECT) * (aspect - 0.5))  # the root of the aspect ratio
-    width, height = np.clip(np.rint(sides * stretch), 1, width_N), np.clip(np.rint(sides / stretch), 1, height_N)
-    top, left = np.floor(row * (height_N - height + 1)), np.floor(column * (width_N - width + 1))
-    return np.stack([top, left, height, width], axis=1).astype(np.int64)
+    sides = np.stack([width_N, height_N], axis=1).astype(np.int64)
+    extent, centre = random_rectangles(torch.from_numpy(sides[:, 1] / sides[:, 0]), min_area, generator)
+    parts = np.clip(np.rint(extent.numpy() * sides), 1, sides)
+    starts = np.clip(np.rint((1 + centre.numpy()) / 2 * sides - parts / 2), 0, sides - parts)
+    return np.concatenate([starts[:, ::-1], parts[:, ::-1]], axis=1).astype(np.int64)
