@@ -99,6 +99,7 @@ artifacts_option = click.option("--artifacts", help="Folder of weights and drawi
 @click.option("--max-latency-ms", type=float, help="Reject slower candidates before training.")
 @click.option("--max-params", type=int, help="Reject larger candidates before training.")
 @click.option("--max-macs", type=int, help="Reject costlier candidates before training.")
+@click.option("--recipe", help="How candidates are trained: a name, or a JSON file; by default what suits the data.")
 @click.option(
     "--rungs", default=1, show_default=True, help="Scores in each training; at all but the last, the worse candidates are stopped."
 )
@@ -132,7 +133,7 @@ def run_search(options: dict[str, Any], quiet: bool, signals: StopSignals) -> Ou
     from search_spaces.registry import make_space
     from workers.data import open_data
     from workers.processes import end_processes
-    from workers.recipe import default_recipe
+    from workers.recipe import search_recipe
     from workers.target import LatencyTarget, default_target
 
     source = open_data(config.data)
@@ -149,7 +150,7 @@ def run_search(options: dict[str, Any], quiet: bool, signals: StopSignals) -> Ou
         data=source.name,
         data_fingerprint=source.fingerprint,
         num_classes=source.num_classes,
-        recipe=default_recipe(source).with_rungs(config.rungs).to_json(),
+        recipe=search_recipe(config.recipe, source, config.rungs).to_json(),
         target=targets[0] if targets else None,
         code_version=code_version(),
         config={**config.to_json(), "storage": redact_url(config.storage)},

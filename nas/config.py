@@ -13,7 +13,10 @@ EARLIER_STUDY = "study:"
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class SearchConfig:
-    """One search. Space, scale, data, objectives, latency target, limits and seed are fixed when the study is created; the rest is free."""
+    """One search.
+
+    Space, scale, data, recipe, rungs, objectives, latency target, limits and seed are fixed when the study is created; the rest is free.
+    """
 
     space: str
     """Name of the search space."""
@@ -27,6 +30,8 @@ class SearchConfig:
     """Folder for weights and drawings."""
     data: str = "digits"
     """digits, cifar10:DIR, cifar100:DIR, folder:DIR or beton:FILE."""
+    recipe: str | None = None
+    """How candidates are trained: a name or a JSON file; None for the default of the data."""
     scale: str = "nano"
     """Size class of the networks."""
     objectives: Objectives = ("top1", "latency_ms")

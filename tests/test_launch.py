@@ -42,6 +42,8 @@ def run(
         ([*SEARCH, "--max-latency-ms", "-1"], "--max-latency-ms is -1.0; expected a positive number"),
         ([*SEARCH, "--warm-start", "lukewarm"], "--warm-start is 'lukewarm'; expected presets, none or study:NAME"),
         ([*SEARCH, "--study", "a", "--warm-start", "study:a"], "--warm-start names the study 'a' itself"),
+        ([*SEARCH, "--recipe", "pico"], "recipe 'pico' is unknown; expected one of nano, nano-rungs, cifar"),
+        ([*SEARCH, "--recipe", "nano", "--rungs", "9"], "--rungs is 9, but a training of 96 steps cannot be halved that often"),
         ([*SEARCH, "--data", "cifar10:nowhere"], "'nowhere'"),
         ([*SEARCH, "--data", "mnist"], "'mnist'"),
         ([*SEARCH, "--storage", "sqlite:///missing\0/nas.db"], "storage"),

@@ -185,6 +185,7 @@ class Recipe:
 
 RECIPES: Mapping[str, Recipe] = {
     "nano": Recipe(rungs=(96,), batch_size=64, learning_rate=6e-3),
+    "nano-rungs": Recipe(rungs=(512,), batch_size=16, learning_rate=3e-3, warmup=0.1, schedule=RUNG_SCHEDULE, ema_decay=0.95),
     "cifar": Recipe(rungs=(3_510,), batch_size=128, learning_rate=2e-3, max_shift=4, horizontal_flip=True),
     "imagenet-proxy": Recipe(rungs=(20_000,), batch_size=512, learning_rate=2e-3, warmup=0.1, horizontal_flip=True, min_crop_area=0.35),
     "imagenet-full": Recipe(
@@ -201,7 +202,8 @@ RECIPES: Mapping[str, Recipe] = {
         ema_decay=0.9999,
     ),
 }
-"""Named recipes. `nano` was chosen by measurement (docs/proxy.md); `cifar` is ten epochs of the 45,000 images left after the hold-out.
+"""Named recipes. `nano` was chosen by measurement (docs/proxy.md), and so was `nano-rungs`, for trainings on the same data that are
+stopped at rungs (docs/search.md); `cifar` is ten epochs of the 45,000 images left after the hold-out.
 
 `imagenet-full` is 300 epochs with the optimizer, schedule, label smoothing, mixup and cutmix that GroupMixFormer publishes; they come from
 Touvron et al., "Training data-efficient image transformers & distillation through attention". It differs in three things: a moving
@@ -262,6 +264,21 @@ def default_recipe(data: DataSource) -> Recipe:
     """The recipe of a search that names none; smaller sets than the one it is made for get fewer steps."""
     name = DEFAULT_RECIPES[data.kind]
     return _sized(RECIPES[name], data.num_train, NOMINAL_IMAGES[name]) if name in NOMINAL_IMAGES else RECIPES[name]
+
+
+def search_recipe(text: str | None, data: DataSource, num_rungs: int) -> Recipe:
+    """How a search trains: by the recipe that a person names, or by the default one, scored `num_rungs` times.
+
+    Raises:
+        InvalidInputError: if the recipe cannot be read or used without a teacher, gives rungs of its own, or is too short for `num_rungs`.
+    """
+    recipe = default_recipe(data) if text is None else recipe_of(text).taught_by(None)
+    if len(recipe.rungs) > 1:
+        raise InvalidInputError(
+            f"recipe {text!r} gives {len(recipe.rungs)} rungs; expected one, the steps of the whole training, as --rungs says how often a "
+            "search scores it"
+        )
+    return recipe.with_rungs(num_rungs)
 
 
 def _sized(recipe: Recipe, num_train: int, nominal: int) -> Recipe:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -14,6 +15,7 @@ import psutil
 import pytest
 
 from db.engine import engine_kwargs
+from db.store import open_store
 
 ROOT = Path(__file__).resolve().parents[2]
 SPACE = ["--space", "conv_only"]
@@ -133,6 +135,20 @@ def test_same_seed_gives_the_identical_study_with_real_training(tmp_path: Path) 
 
 
 @pytest.mark.postgres
+def test_a_search_trains_by_the_recipe_of_its_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text('{"rungs": [8], "batch_size": 16, "learning_rate": 0.003, "ema_decay": 0.9}')
+    arguments = [*SPACE, "--budget", "4", "--study", "s", "--objectives", "top1,macs"]
+    code, output = run(tmp_path, *arguments, "--recipe", "mine.json", "--rungs", "2")
+    assert (code, "budget reached: 4 of 4" in output) == (0, True), output
+    with closing(open_store(f"sqlite:///{tmp_path}/runs/nas.db", create=False)) as store:
+        recorded, facts = store.search("s"), list(store.facts("s"))
+    assert recorded is not None
+    assert (recorded.recipe["rungs"], recorded.recipe["batch_size"], recorded.recipe["ema_decay"]) == ([4, 8], 16, 0.9)
+    assert {score.steps for trial in facts for score in trial.rungs} == {4, 8}
+    code, output = run(tmp_path, *arguments)
+    assert (code, "study 's' exists with recipe." in output) == (2, True), output
+
+
 def test_search_on_postgres_keeps_the_password_to_itself(tmp_path: Path, empty_postgres_url: str) -> None:
     password = re.search(r"://[^:]+:([^@]+)@", empty_postgres_url)
     process = start(tmp_path, *SPACE, "--budget", "3", "--study", "s", storage=empty_postgres_url)

@@ -10,7 +10,7 @@ import pytest
 from nas.errors import InvalidInputError
 from workers.data import KINDS
 from workers.digits import open_digits
-from workers.recipe import DEFAULT_RECIPES, RECIPES, Recipe, default_recipe, named_recipe, recipe_of
+from workers.recipe import DEFAULT_RECIPES, RECIPES, Recipe, default_recipe, named_recipe, recipe_of, search_recipe
 
 RECIPE = Recipe(rungs=(10, 30), batch_size=8, learning_rate=1e-3)
 
@@ -90,7 +90,7 @@ def test_json_with_wrong_fields_is_refused() -> None:
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
     assert named_recipe("nano") is RECIPES["nano"]
-    with pytest.raises(InvalidInputError, match="'huge' is unknown; expected one of nano, cifar, imagenet-proxy"):
+    with pytest.raises(InvalidInputError, match="'huge' is unknown; expected one of nano, nano-rungs, cifar, imagenet-proxy"):
         named_recipe("huge")
 
 
@@ -145,6 +145,18 @@ def test_smaller_sets_get_the_same_epochs(kind: str, num_train: int, batch_size:
     data = replace(open_digits(), kind=kind, num_train=num_train)
     recipe = default_recipe(data)
     assert (recipe.batch_size, recipe.steps) == (batch_size, steps)
+
+
+def test_a_search_takes_the_recipe_it_is_given_and_says_itself_how_often_to_score(tmp_path: Path) -> None:
+    data, file = open_digits(), tmp_path / "mine.json"
+    assert search_recipe(None, data, 1) == RECIPES["nano"]
+    assert search_recipe("nano-rungs", data, 4) == replace(RECIPES["nano-rungs"], rungs=(64, 128, 256, 512))
+    file.write_text('{"rungs": [4, 8], "batch_size": 16, "learning_rate": 0.001}')
+    with pytest.raises(InvalidInputError, match="gives 2 rungs; expected one, the steps of the whole training"):
+        search_recipe(str(file), data, 2)
+    file.write_text('{"rungs": [8], "batch_size": 16, "learning_rate": 0.001, "distillation": "hard"}')
+    with pytest.raises(InvalidInputError, match="no teacher"):
+        search_recipe(str(file), data, 1)
 
 
 def test_rungs_halve_the_training_and_change_its_schedule() -> None:
