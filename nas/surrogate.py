@@ -128,7 +128,7 @@ class GaussianProcess:
             [0.5, *(PARTS_VARIANCE / len(parts) for _ in parts)], [0.5, 1.0, 0.0067],
         ]))  # fmt: skip
         self._prior_sd = np.concatenate([
-            np.full(genes, 2.5), np.full(genes, 2.0), np.ones(sum(map(len, parts))), np.ones(1 + len(parts)), [1.0, 0.7, 1.5],
+            np.full(genes, 2.5), np.full(genes, 2.0), np.ones(sum(map(len, parts))), [1.0, *(1.5 for _ in parts)], [1.0, 0.7, 1.5],
         ])  # fmt: skip
         self.theta = self._prior_mean.copy()
         """ln of the hyperparameters: main, rates of each product, variances of the products, feature, length, noise."""
