@@ -3,8 +3,8 @@
     python -m benchmarks.halving --seed 0 --seed 1 --seed 2
 
 For each seed the search without rungs trains its whole budget. The search with rungs, by the same recipe, ends when it reaches the same
-hypervolume, or after as many device-seconds. Device-seconds are processor time of training and validation, which other load on the machine
-hardly changes. The cost objective is macs, so nothing is timed.
+hypervolume, or after as many device-seconds times --limit. Device-seconds are processor time of training and validation, which other load
+on the machine hardly changes. The cost objective is macs, so nothing is timed.
 """
 
 import argparse
@@ -20,12 +20,12 @@ import numpy as np
 
 from nas.config import SearchConfig
 from nas.protocols import Calibration, Event, Finished, Job
-from nas.records import JSON
+from nas.records import JSON, TrialFacts
 from nas.simulator import InMemorySearch
 from search_spaces.registry import make_space
 from workers.data import open_data
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
-from workers.recipe import RUNG_SCHEDULE, Recipe, default_recipe
+from workers.recipe import Recipe, recipe_of
 
 
 class SerialEvaluator:
@@ -72,33 +72,35 @@ class Result:
 
     hypervolume: float
     device_s: float
-    evaluated: int
-    complete: int
+    facts: Sequence[TrialFacts]
+
+    def counts(self) -> str:
+        complete = sum(trial.state == "COMPLETE" for trial in self.facts)
+        return f"{self.hypervolume:.4f} after {self.device_s:.0f} s ({len(self.facts)} architectures, {complete} trained to the end)"
 
 
-def search(data: str, sampler: str, seed: int, budget: int, times: int, rungs: int, keep: float, until: tuple[float, float]) -> Result:
+def search(
+    data: str, recipe: str, sampler: str, seed: int, budget: int, rungs: int, keep: float, until: tuple[float, float] = (math.inf, math.inf)
+) -> Result:
     """Search until the budget is used or `until`, a (hypervolume, device-seconds), is reached in either part."""
     source = open_data(data)
     space = make_space("hybrid_layout", "nano", source.image_size, source.in_chans, source.num_classes)
-    short = default_recipe(source)
-    recipe = replace(replace(short, rungs=(times * short.steps,)).with_rungs(rungs), schedule=RUNG_SCHEDULE)
     config = SearchConfig(
         space=space.name, budget=budget, study="halving", storage="", artifacts="", data=data, objectives=("top1", "macs"),
         sampler=sampler, seed=seed, rungs=rungs, keep=keep,
     )  # fmt: skip
-    evaluator = SerialEvaluator(data, recipe)
+    evaluator = SerialEvaluator(data, recipe_of(recipe).with_rungs(rungs))
     reference = 1 / source.num_classes, float(space.costs(space.largest()).macs)
     run = InMemorySearch(config, space, evaluator, reference)
     run.run(lambda: run.keeper.hypervolume >= until[0] or evaluator.device_s >= until[1])
-    states = [facts.state for facts in run.store.recorded]
-    return Result(run.keeper.hypervolume, evaluator.device_s, len(states), states.count("COMPLETE"))
+    return Result(run.keeper.hypervolume, evaluator.device_s, tuple(run.store.recorded))
 
 
-def compare(data: str, sampler: str, seed: int, budget: int, times: int, rungs: int, keep: float) -> tuple[Result, Result]:
+def compare(data: str, recipe: str, sampler: str, seed: int, budget: int, rungs: int, keep: float, limit: float) -> tuple[Result, Result]:
     """Without rungs, then with."""
-    full = search(data, sampler, seed, budget, times, 1, keep, (math.inf, math.inf))
-    print(f"seed {seed}: full {full.hypervolume:.4f} after {full.device_s:.0f} s", flush=True)
-    return full, search(data, sampler, seed, 10 * budget, times, rungs, keep, (full.hypervolume, full.device_s))
+    full = search(data, recipe, sampler, seed, budget, 1, keep)
+    print(f"seed {seed}: full {full.counts()}", flush=True)
+    return full, search(data, recipe, sampler, seed, 10 * budget, rungs, keep, (full.hypervolume, limit * full.device_s))
 
 
 def main() -> None:
@@ -107,29 +109,28 @@ def main() -> None:
     parser.add_argument("--seed", type=int, action="append", required=True)
     parser.add_argument("--sampler", default="ehvi")
     parser.add_argument("--budget", type=int, default=200, help="full trainings of the search without rungs")
-    parser.add_argument("--times", type=int, default=2, help="trainings this many times as long as the default recipe's")
-    parser.add_argument("--rungs", type=int, default=3)
-    parser.add_argument("--keep", type=float, default=0.5)
+    parser.add_argument("--recipe", default="nano-rungs", help="of both searches; a name or a JSON file")
+    parser.add_argument("--rungs", type=int, default=4)
+    parser.add_argument("--keep", type=float, default=0.4)
+    parser.add_argument("--limit", type=float, default=1.0, help="share of the device-seconds after which a search with rungs is given up")
     parser.add_argument("--data", default="digits")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
-    print(f"{options.data}, {options.sampler}, trainings {options.times} times as long as the default, {options.budget} of them against "
-          f"{options.rungs} rungs that keep {options.keep:g}")  # fmt: skip
+    print(f"{options.data}, {options.sampler}, recipe {options.recipe}: {options.budget} full trainings against {options.rungs} rungs that "
+          f"keep {options.keep:g}", flush=True)  # fmt: skip
     ratios = []
     with ProcessPoolExecutor(options.processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         jobs = [
-            pool.submit(compare, options.data, options.sampler, seed, options.budget, options.times, options.rungs, options.keep)
+            pool.submit(
+                compare, options.data, options.recipe, options.sampler, seed, options.budget, options.rungs, options.keep, options.limit
+            )
             for seed in options.seed
         ]
         for seed, job in zip(options.seed, jobs, strict=True):
             full, halved = job.result()
             reached = halved.hypervolume >= full.hypervolume
             ratios.append(halved.device_s / full.device_s if reached else math.inf)
-            print(
-                f"seed {seed}: full {full.hypervolume:.4f} after {full.device_s:.0f} s; with rungs {halved.hypervolume:.4f} after "
-                f"{halved.device_s:.0f} s ({halved.evaluated} architectures, {halved.complete} trained to the end); ratio {ratios[-1]:.2f}",
-                flush=True,
-            )
+            print(f"seed {seed}: full {full.counts()}; with rungs {halved.counts()}; ratio {ratios[-1]:.2f}", flush=True)
     print(f"median ratio of device-seconds {np.median(ratios):.2f}")
 
 

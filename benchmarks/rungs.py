@@ -21,22 +21,21 @@ from nas.records import JSON
 from search_spaces.registry import make_space
 from workers.data import open_data
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
-from workers.recipe import SCHEDULES, default_recipe
+from workers.recipe import SCHEDULES, Recipe, default_recipe
 
 JUDGE_SEED = 1000
 """Of the training that the rungs are compared with; it shares no luck with them."""
 
 
 @lru_cache(maxsize=8)
-def open_context(data: str, rungs: tuple[int, ...], schedule: str) -> EvaluationContext:
+def open_context(data: str, recipe: Recipe) -> EvaluationContext:
     """A context of this process; its locks are private, because nothing is timed here."""
-    recipe = replace(default_recipe(open_data(data)), rungs=rungs, schedule=schedule)
     return EvaluationContext(EvaluationConfig(data=data, recipe=recipe, lock_folder=tempfile.mkdtemp(prefix="rungs-locks-")))
 
 
-def curve(spec: JSON, data: str, rungs: tuple[int, ...], schedule: str, seed: int) -> list[float]:
+def curve(spec: JSON, data: str, recipe: Recipe, seed: int) -> list[float]:
     """top1 at each rung."""
-    events = evaluate(Job(0, spec, seed), open_context(data, rungs, schedule))
+    events = evaluate(Job(0, spec, seed), open_context(data, recipe))
     scores, event = [], next(events)
     while isinstance(event, RungReached):
         scores.append(event.score.top1)
@@ -62,9 +61,13 @@ def main() -> None:
     rng = np.random.default_rng(options.seed)
     specs = [space.architecture(space.sample(rng)).to_spec() for _ in range(options.architectures)]
     rungs = tuple(options.rungs)
+    recipe = replace(default_recipe(source), rungs=rungs)
+    judging = replace(recipe, rungs=rungs[-1:], schedule="one_cycle")
     with ProcessPoolExecutor(options.processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        judged = [pool.submit(curve, spec, options.data, rungs[-1:], "one_cycle", JUDGE_SEED) for spec in specs]
-        running = {name: [pool.submit(curve, spec, options.data, rungs, name, 0) for spec in specs] for name in SCHEDULES}
+        judged = [pool.submit(curve, spec, options.data, judging, JUDGE_SEED) for spec in specs]
+        running = {
+            name: [pool.submit(curve, spec, options.data, replace(recipe, schedule=name), 0) for spec in specs] for name in SCHEDULES
+        }
         judge = np.array([future.result()[-1] for future in judged])
         print(f"{len(specs)} architectures, {options.data}, mean top1 of the full training that judges {judge.mean():.3f}")
         for name, futures in running.items():
