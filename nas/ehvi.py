@@ -83,7 +83,8 @@ class EhviSearcher:
         """
         self._num_levels = np.asarray(num_levels)
         encoder = GeneEncoder.of(num_levels, ordered, parts)
-        self._top1, self._cost = surrogate(encoder), GaussianProcess(encoder)
+        # Of cost main effects tell most, so its surrogate does without parts and takes less time.
+        self._top1, self._cost = surrogate(encoder), GaussianProcess(GeneEncoder.of(num_levels, ordered))
         self._num_random = num_random
         self._log_cost, self._max_log_cost, self._given_reference = log_cost, max_log_cost, reference_point
         self._canonical = canonical

@@ -62,11 +62,28 @@ class GeneEncoder:
         """(num_rows, num_genes) int -> (num_rows, num_columns) float64."""
         return np.hstack([table[levels_ND[:, gene]] for gene, table in enumerate(self.tables)])
 
+    def settings(self, levels_ND: np.ndarray) -> list[np.ndarray]:
+        """Per part (num_rows,) int: equal where all genes of the part are."""
+        sizes = [len(table) for table in self.tables]
+        return [np.ravel_multi_index(tuple(levels_ND[:, part].T), [sizes[gene] for gene in part]) for part in map(list, self.parts)]
+
 
 def _thermometer(num_levels: int) -> np.ndarray:
     above = (np.arange(num_levels)[:, None] > np.arange(num_levels - 1)).astype(float)
     table: np.ndarray = np.hstack([above, 1 - above]) / np.sqrt(num_levels - 1)
     return table
+
+
+@dataclass(frozen=True, slots=True)
+class _Points:
+    """Where the kernel is evaluated."""
+
+    rows: np.ndarray
+    """(num_points, num_columns) encoded."""
+    settings: list[np.ndarray]
+    """Of GeneEncoder.settings."""
+    feature: np.ndarray
+    """(num_points,) in its standard deviations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +173,7 @@ class GaussianProcess:
         """
         self._feature_scale = feature_N.mean(), feature_N.std() or 1.0
         self._target_scale = target_N.mean(), target_N.std() or 1.0
-        self._rows = self._encoder.encode(levels_ND)
-        self._feature = self._scaled(feature_N)
+        self._seen = self._points(levels_ND, feature_N)
         target = (target_N - self._target_scale[0]) / self._target_scale[1]
         self._error = np.broadcast_to((sd_N / self._target_scale[1]) ** 2, target.shape)
         if max_iterations:
@@ -166,7 +182,7 @@ class GaussianProcess:
                 self.loss, self.theta, (target,), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": max_iterations}
             )
             self.theta = found.x
-        kernel = self._to_seen(self._hyper(self.theta), self._rows, self._feature)
+        kernel = self._kernel(self._hyper(self.theta), self._seen, self._seen)
         kernel[np.diag_indices_from(kernel)] += np.exp(self.theta[-1]) + self._error + JITTER
         self._factor = linalg.cholesky(kernel, lower=True, check_finite=False)
         self._weights = linalg.cho_solve((self._factor, True), target, check_finite=False)
@@ -174,7 +190,7 @@ class GaussianProcess:
     def predict(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of the noise-free target, each (num_rows,), in its units."""
         hyper = self._hyper(self.theta)
-        cross = self._to_seen(hyper, self._encoder.encode(levels_ND), self._scaled(feature_N))
+        cross = self._kernel(hyper, self._points(levels_ND, feature_N), self._seen)
         half = linalg.solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
         variance = np.maximum(hyper.variance - np.einsum("ij,ij->j", half, half), JITTER)
         mean, scale = self._target_scale
@@ -182,52 +198,46 @@ class GaussianProcess:
 
     def mean(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> np.ndarray:
         """The mean of `predict` alone, in a fraction of the time."""
-        cross = self._to_seen(self._hyper(self.theta), self._encoder.encode(levels_ND), self._scaled(feature_N))
+        cross = self._kernel(self._hyper(self.theta), self._points(levels_ND, feature_N), self._seen)
         mean: np.ndarray = self._target_scale[0] + self._target_scale[1] * (cross @ self._weights)
         return mean
 
     def covariance(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> np.ndarray:
         """Of the noise-free target at the rows, (num_rows, num_rows), in its unit squared; its diagonal is the variance of `predict`."""
-        hyper, rows, feature = self._hyper(self.theta), self._encoder.encode(levels_ND), self._scaled(feature_N)
-        cross = self._to_seen(hyper, rows, feature)
+        hyper, points = self._hyper(self.theta), self._points(levels_ND, feature_N)
+        cross = self._kernel(hyper, points, self._seen)
         half = linalg.solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
-        prior = self._kernel(hyper, (rows, feature), (rows, feature))
+        prior = self._kernel(hyper, points, points)
         covariance: np.ndarray = self._target_scale[1] ** 2 * (prior - half.T @ half)
         return covariance
 
-    def _scaled(self, feature_N: np.ndarray) -> np.ndarray:
+    def _points(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> _Points:
         mean, scale = self._feature_scale
-        scaled: np.ndarray = (feature_N - mean) / scale
-        return scaled
+        return _Points(self._encoder.encode(levels_ND), self._encoder.settings(levels_ND), (feature_N - mean) / scale)
 
-    def _to_seen(self, hyper: _Hyper, rows: np.ndarray, feature: np.ndarray) -> np.ndarray:
-        """The kernel between encoded rows with their scaled feature and the rows of the last fit."""
-        return self._kernel(hyper, (rows, feature), (self._rows, self._feature))
-
-    def _kernel(self, hyper: _Hyper, ours: tuple[np.ndarray, np.ndarray], theirs: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        """The sum of all terms, (num_ours, num_theirs), of (encoded rows, feature)."""
+    def _kernel(self, hyper: _Hyper, ours: _Points, theirs: _Points) -> np.ndarray:
+        """The sum of all terms, (num_ours, num_theirs)."""
         terms = self._terms(hyper, ours, theirs)
         kernel = next(terms)
         for term in terms:
             kernel += term
         return kernel
 
-    def _terms(self, hyper: _Hyper, ours: tuple[np.ndarray, np.ndarray], theirs: tuple[np.ndarray, np.ndarray]) -> Iterator[np.ndarray]:
+    def _terms(self, hyper: _Hyper, ours: _Points, theirs: _Points) -> Iterator[np.ndarray]:
         """The constant with the main effects, each product, and the feature."""
-        main: np.ndarray = (ours[0] * hyper.main[self._gene]) @ theirs[0].T
+        main: np.ndarray = (ours.rows * hyper.main[self._gene]) @ theirs.rows.T
         main += 1.0
         yield main
-        for factors, rates, variance in zip(self._products, hyper.rates, hyper.products, strict=True):
-            # In place: most of the time of an ask goes by here, and half of that would go to temporary matrices.
-            product: np.ndarray = (ours[0][:, factors.columns] * rates[factors.gene]) @ theirs[0][:, factors.columns].T
-            product -= rates.sum()
-            np.exp(product, out=product)
-            product *= variance
-            yield product
-        if not (ours[1].any() or theirs[1].any()):  # there is no feature
+        whole, *parts = zip(self._products, hyper.rates, hyper.products, strict=True)
+        yield _product(*whole, ours.rows, theirs.rows)
+        for part, settings in zip(parts, ours.settings, strict=True):
+            # Many rows share the setting of a part, and an exponential takes longer than a copy.
+            _, first, setting = np.unique(settings, return_index=True, return_inverse=True)
+            yield _product(*part, ours.rows[first], theirs.rows)[setting]
+        if not (ours.feature.any() or theirs.feature.any()):  # there is no feature
             yield np.broadcast_to(hyper.feature, main.shape)
             return
-        by_feature = (ours[1][:, None] - theirs[1]) / hyper.length
+        by_feature = (ours.feature[:, None] - theirs.feature) / hyper.length
         by_feature *= by_feature
         by_feature *= -0.5
         np.exp(by_feature, out=by_feature)
@@ -240,8 +250,8 @@ class GaussianProcess:
         Source: Rasmussen & Williams 2006, equations 5.8 and 5.9.
         """
         hyper = self._hyper(theta)
-        seen = self._rows, self._feature
-        main, *products, feature = self._terms(hyper, seen, seen)
+        rows, seen_feature = self._seen.rows, self._seen.feature
+        main, *products, feature = self._terms(hyper, self._seen, self._seen)
         kernel = sum([*products, feature], start=main)
         kernel[np.diag_indices_from(kernel)] += hyper.noise + self._error + JITTER
         factor = linalg.cholesky(kernel, lower=True, check_finite=False)
@@ -253,20 +263,30 @@ class GaussianProcess:
         slope = 0.5 * (inverse - np.outer(weights, weights))
         by_products, by_feature = [slope * product for product in products], slope * feature
         sums = np.array([by_product.sum() for by_product in by_products])
-        distance = (self._feature[:, None] - self._feature) / hyper.length
+        distance = (seen_feature[:, None] - seen_feature) / hyper.length
         by_rates = [
-            rates * (_per_gene(self._rows[:, factors.columns], factors.starts, by_product) - total)
+            rates * (_per_gene(rows[:, factors.columns], factors.starts, by_product) - total)
             for factors, rates, by_product, total in zip(self._products, hyper.rates, by_products, sums, strict=True)
         ]
         gradient = np.concatenate(
             [
-                hyper.main * _per_gene(self._rows, self._starts, slope),
+                hyper.main * _per_gene(rows, self._starts, slope),
                 *by_rates,
                 sums,
                 [by_feature.sum(), (by_feature * distance**2).sum(), hyper.noise * np.trace(slope)],
             ]
         )
         return float(value), gradient + deviation / self._prior_sd
+
+
+def _product(factors: _Factors, rates: np.ndarray, variance: float, ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """One of the products, (num_ours, num_theirs), of encoded rows."""
+    # In place: most of the time of an ask goes by here, and half of that would go to temporary matrices.
+    product: np.ndarray = (ours[:, factors.columns] * rates[factors.gene]) @ theirs[:, factors.columns].T
+    product -= rates.sum()
+    np.exp(product, out=product)
+    product *= variance
+    return product
 
 
 def _per_gene(columns: np.ndarray, starts: np.ndarray, matrix: np.ndarray) -> np.ndarray:
