@@ -99,6 +99,7 @@ class EhviSearcher:
         repair: Callable[[Row], Row],
         excluded: Callable[[Row], bool],
         rng: np.random.Generator,
+        num_unknown: int = 0,
     ) -> Row:
         """The next row to train.
 
@@ -108,12 +109,13 @@ class EhviSearcher:
             failed_ND: (num_failed, num_genes) rows whose training failed; they count loosely as if they gave the lowest top1 so far.
             repair: the nearest valid row.
             excluded: whether a row must not be proposed (invalid, trained, failed, in training, over a limit).
+            num_unknown: trainings that were stopped and of which `seen` says nothing yet.
 
         Returns:
             A row that is not excluded, unless nearly every row is.
         """
         finished = np.count_nonzero(seen.sd_N == 0)
-        if finished < MIN_FINISHED or finished + len(pending_ND) < self._num_random:
+        if finished < MIN_FINISHED or len(seen.rows_ND) + num_unknown + len(pending_ND) < self._num_random:
             sampled = random_rows(POPULATION, self._num_levels, rng)
             return next((row for row in map(repair, map(_row, sampled)) if not excluded(row)), repair(_row(sampled[0])))
         chosen = seen if len(seen.rows_ND) <= MAX_ROWS else _informative(seen, rng)

@@ -1,7 +1,8 @@
 """Successive halving by Pareto rank: at each rung of its training a candidate goes on only if few are better there.
 
-Asynchronous: the decision falls as soon as a score arrives, against all that reached the same rung before, so no worker waits. A stopped
-candidate keeps its curve and is PRUNED; its score never enters a front (DESIGN 2.11).
+Asynchronous: the decision falls as soon as a score arrives, against the last that reached the same rung, so no worker waits. Only the last,
+because a search proposes better and better candidates: against all, nearly every one would go on. A stopped candidate keeps its curve and
+is PRUNED; its score never enters a front (DESIGN 2.11).
 
 Sources: asynchronous halving, Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020; ranks and crowding
 distance, Deb et al., "A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II", IEEE TEC 2002; both together, Schmucker et al.,
@@ -15,6 +16,9 @@ from collections.abc import Iterable
 import numpy as np
 
 from nas.records import TrialFacts
+
+WINDOW = 24
+"""Scores at a rung, the latest included, among which it is ranked."""
 
 
 class ParetoHalving:
@@ -46,12 +50,14 @@ class ParetoHalving:
             cost: of the cost objective, > 0.
 
         Returns:
-            Whether the candidate is among the best ceil(keep * n) of the n that reached this rung, itself included.
+            Whether the candidate is among the best ceil(keep * n) of the last n <= WINDOW that reached this rung, itself included.
         """
         points = self._points.setdefault(rung, {})
+        points.pop(trial_number, None)  # of an attempt that was lost with its worker
         points[trial_number] = top1, cost
-        ahead = pareto_order(np.array(list(points.values()))).tolist().index(list(points).index(trial_number))
-        return bool(ahead < math.ceil(self._keep * len(points)))
+        latest = np.array(list(points.values())[-WINDOW:])
+        ahead = pareto_order(latest).tolist().index(len(latest) - 1)
+        return bool(ahead < math.ceil(self._keep * len(latest)))
 
 
 def pareto_order(points_N2: np.ndarray) -> np.ndarray:

@@ -123,12 +123,13 @@ class EhviSampler(BaseSampler):
 
         with one_thread():
             seen = self._observations(list(outcomes.values()))
-            return self._searcher.propose(seen, running, failed, self._repair, excluded, self._rng)
+            num_unknown = sum(map(_was_stopped, (trial for _, trial in outcomes.values()))) - int(np.count_nonzero(seen.sd_N))
+            return self._searcher.propose(seen, running, failed, self._repair, excluded, self._rng, num_unknown)
 
     def _observations(self, outcomes: Sequence[tuple[Row, FrozenTrial]]) -> Observations:
         """What finished trainings gave and what stopped ones are expected to have given."""
         complete = [(row, trial) for row, trial in outcomes if trial.state == TrialState.COMPLETE]
-        stopped = [(row, trial) for row, trial in outcomes if trial.state == TrialState.PRUNED and CURVE in trial.user_attrs]
+        stopped = [(row, trial) for row, trial in outcomes if _was_stopped(trial)]
         curves = [trial.user_attrs[CURVE] for _, trial in complete if CURVE in trial.user_attrs]
         mean, sd = extrapolate(curves, [trial.user_attrs[CURVE] for _, trial in stopped])
         top1 = np.concatenate([[trial.values[0] for _, trial in complete], mean])
@@ -150,6 +151,11 @@ class EhviSampler(BaseSampler):
         if row not in self._identities:
             self._identities[row] = self._knowledge.identity(self._levels.genotype(row))
         return self._identities[row]
+
+
+def _was_stopped(trial: FrozenTrial) -> bool:
+    """At a rung; what was rejected before training is pruned too."""
+    return trial.state == TrialState.PRUNED and CURVE in trial.user_attrs
 
 
 # NSGA-II's default population of 50 makes a quarter of a 200-trial budget random; 20 is what a small budget bears.

@@ -46,6 +46,19 @@ def test_about_the_share_goes_on_whatever_the_order() -> None:
     assert 0.2 < np.mean(going) < 0.35
 
 
+def test_a_search_that_has_become_better_is_ranked_among_its_latest() -> None:
+    halving = ParetoHalving(0.5, "macs")
+    going = [
+        halving.proceeds(number, 0, float(top1), 100.0) for number, top1 in enumerate(np.random.default_rng(0).random(400) + np.arange(400))
+    ]
+    assert all(going)
+    rng = np.random.default_rng(1)
+    for number in range(400, 600):
+        halving.proceeds(number, 0, 1000 + float(rng.random()), 100.0)
+    later = [halving.proceeds(number, 0, 1000 + float(rng.random()), 100.0) for number in range(600, 800)]
+    assert 0.4 < np.mean(later) < 0.65
+
+
 def test_a_restart_remembers_stopped_and_finished_trials() -> None:
     past = [
         facts(0, "COMPLETE", [0.5, 0.8], 100),
@@ -121,6 +134,31 @@ def test_the_sampler_learns_from_stopped_trainings() -> None:
     assert seen.rows_ND[-1].tolist() == [3, 3] and seen.sd_N[-1] > 0 and len(seen.sd_N) == 6
     assert seen.top1_N[-1] == pytest.approx(0.25)
     assert 5 not in seen.front()
+
+
+def test_stopped_trainings_count_among_the_random_ones_that_come_first() -> None:
+    genes = tuple(Gene(f"g{i}", tuple(range(4)), True, "") for i in range(6))
+    distributions = {gene.name: IntDistribution(0, 3) for gene in genes}
+
+    def proposal(num_stopped: int) -> dict[str, int]:
+        knowledge = Knowledge(genes, dict, str, lambda genotype: 1.0 + sum(genotype.values()), lambda genotype: True)  # type: ignore[arg-type]
+        study = optuna.create_study(directions=["maximize", "minimize"], sampler=EhviSampler(0, knowledge))
+        rng = np.random.default_rng(4)
+        for number in range(3 + num_stopped):
+            values = {gene.name: int(rng.integers(4)) for gene in genes}
+            study.enqueue_trial(values)
+            trial = study.ask(distributions)
+            top1, cost = 0.5 + 0.02 * sum(values.values()), 1.0 + sum(values.values())
+            trial.set_user_attr(CURVE, [top1 / 2, top1] if number < 3 else [top1 / 2])
+            trial.set_user_attr(COST, cost)
+            if number < 3:
+                study.tell(trial, [top1, cost])
+            else:
+                study.tell(trial, state=TrialState.PRUNED)
+        return study.ask(distributions).params
+
+    # The first draw is the same as long as it is a random one.
+    assert proposal(2) == proposal(5) != proposal(7)
 
 
 @pytest.mark.parametrize("workers", [1, 8])
