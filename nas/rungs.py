@@ -19,7 +19,7 @@ from nas.records import TrialFacts
 
 WINDOW = 24
 """Scores at a rung, the latest included, among which it is ranked."""
-FIRST = 5
+FIRST = 6
 """Candidates that go on from a rung whatever they score: so few rank nobody, and what a stopped training would have reached can only be
 told from that many finished ones (MIN_PAIRS of nas/curves.py)."""
 

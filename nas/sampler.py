@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.curves import extrapolate
+from nas.curves import Curve, extrapolate
 from nas.ehvi import MAX_ROWS, MIN_ERROR, MIN_FINISHED, RANDOM_TRAININGS, EhviSearcher, Observations
 from nas.errors import InvalidInputError
 from nas.gene_model import GeneModel
@@ -130,8 +130,8 @@ class EhviSampler(BaseSampler):
         """What finished trainings gave and what stopped ones are expected to have given."""
         complete = [(row, trial) for row, trial in outcomes if trial.state == TrialState.COMPLETE]
         stopped = [(row, trial) for row, trial in outcomes if _was_stopped(trial)]
-        curves = [trial.user_attrs[CURVE] for _, trial in complete if CURVE in trial.user_attrs]
-        mean, sd = extrapolate(curves, [trial.user_attrs[CURVE] for _, trial in stopped])
+        finished = [Curve(trial.user_attrs[CURVE], math.log(trial.values[1])) for _, trial in complete if CURVE in trial.user_attrs]
+        mean, sd = extrapolate(finished, [Curve(trial.user_attrs[CURVE], math.log(trial.user_attrs[COST])) for _, trial in stopped])
         top1 = np.concatenate([[trial.values[0] for _, trial in complete], mean])
         cost = [trial.values[1] for _, trial in complete] + [trial.user_attrs[COST] for _, trial in stopped]
         rows = self._levels.matrix([row for row, _ in (*complete, *stopped)])

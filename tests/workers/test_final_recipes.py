@@ -47,7 +47,7 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path: Path, content: str | None
 
 
 def test_an_unknown_name_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match="recipe 'best' is unknown; expected one of nano, cifar"):
+    with pytest.raises(InvalidInputError, match="recipe 'best' is unknown; expected one of nano, nano-rungs, cifar"):
         final_recipe("best", SEARCH, DIGITS)
 
 
