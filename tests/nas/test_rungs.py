@@ -36,16 +36,16 @@ def after_the_first(keep: float) -> ParetoHalving:
 
 def test_the_first_go_on_and_then_the_better_half_by_rank() -> None:
     halving = after_the_first(0.5)
-    assert not halving.proceeds(1, 0, 0.4, 200.0)
+    assert not halving.proceeds(1, 0, 0.4, 700.0)
     assert halving.proceeds(2, 0, 0.6, 100.0)
     # Nobody is better at this cost, so its low top1 does not matter.
     assert halving.proceeds(3, 0, 0.2, 10.0)
-    assert not halving.proceeds(4, 0, 0.3, 300.0)
+    assert not halving.proceeds(4, 0, 0.3, 800.0)
 
 
 def test_every_rung_has_its_own_ranking() -> None:
     halving = after_the_first(0.5)
-    assert not halving.proceeds(1, 0, 0.1, 600.0)
+    assert not halving.proceeds(1, 0, 0.1, 700.0)
     assert halving.proceeds(1, 1, 0.1, 100.0)
 
 
@@ -85,7 +85,7 @@ def test_a_restart_remembers_stopped_and_finished_trials() -> None:
 def test_a_repeated_score_of_a_retried_trial_counts_once() -> None:
     halving = after_the_first(0.5)
     for _ in range(5):
-        assert not halving.proceeds(1, 0, 0.4, 200.0)
+        assert not halving.proceeds(1, 0, 0.4, 700.0)
 
 
 def test_the_order_takes_front_after_front() -> None:
@@ -133,16 +133,16 @@ def test_the_sampler_learns_from_stopped_trainings() -> None:
         trial.set_user_attr(COST, 1.0 + a)
         study.tell(trial, [curve[-1], 1.0 + a] if state == TrialState.COMPLETE else None, state=state)
 
-    for a, b in [(0, 0), (0, 1), (1, 1), (2, 2), (3, 0)]:
+    for a, b in [(0, 0), (0, 1), (1, 1), (2, 2), (3, 0), (1, 3)]:
         tell(a, b, [0.1 * (a + b), 0.2 + 0.1 * (a + b)], TrialState.COMPLETE)
     tell(3, 3, [0.05], TrialState.PRUNED)
     sampler = study.sampler
     assert isinstance(sampler, EhviSampler)
     trials = [((int(trial.params["a"]), int(trial.params["b"])), trial) for trial in study.get_trials()]
     seen = sampler._observations(trials)
-    assert seen.rows_ND[-1].tolist() == [3, 3] and seen.sd_N[-1] > 0 and len(seen.sd_N) == 6
+    assert seen.rows_ND[-1].tolist() == [3, 3] and seen.sd_N[-1] > 0 and len(seen.sd_N) == 7
     assert seen.top1_N[-1] == pytest.approx(0.25)
-    assert 5 not in seen.front()
+    assert 6 not in seen.front()
 
 
 def test_stopped_trainings_count_among_the_random_ones_that_come_first() -> None:
