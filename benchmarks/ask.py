@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.ask
 
-Trials are random rows with a made-up accuracy, of parts with four genes; between two asks one more is finished. The first ask, which fits
-from nothing, is printed by itself: it is what a restart waits for.
+Trials are random rows with a made-up accuracy; between two asks one more is finished. The first ask, which fits from nothing, is printed
+by itself: it is what a restart waits for.
 """
 
 import argparse
@@ -15,8 +15,6 @@ from nas.ehvi import EhviSearcher, Observations
 from nas.levels import Row
 from nas.threads import one_thread
 
-GENES_PER_PART = 4
-
 
 def ask_ms(genes: int, trials: int, known: bool, asks: int, seed: int = 0) -> np.ndarray:
     """(asks,) milliseconds of processor time, with `trials` finished trials at the first and one more at each that follows."""
@@ -27,10 +25,7 @@ def ask_ms(genes: int, trials: int, known: bool, asks: int, seed: int = 0) -> np
     top1 = 0.5 + np.tanh(rows @ rng.standard_normal(genes) / 5) / 4 + 0.005 * rng.standard_normal(len(rows))
     log_cost = np.log(10 + rows.sum(axis=1))
     searcher = EhviSearcher(
-        num_levels,
-        [gene % 2 == 0 for gene in range(genes)],
-        (lambda row: float(np.log(10 + sum(row)))) if known else None,
-        parts=[f"stage{gene // GENES_PER_PART}" for gene in range(genes)],
+        num_levels, [gene % 2 == 0 for gene in range(genes)], (lambda row: float(np.log(10 + sum(row)))) if known else None
     )
     trained = set(map(tuple, rows.tolist()))
     nothing = np.zeros((0, genes), dtype=int)

@@ -66,7 +66,6 @@ class EhviSearcher:
         canonical: Callable[[np.ndarray], np.ndarray] = np.copy,
         surrogate: Callable[[GeneEncoder], Surrogate] = GaussianProcess,
         num_random: int = RANDOM_TRAININGS,
-        parts: Sequence[str] = (),
     ) -> None:
         """Begin with no knowledge.
 
@@ -79,12 +78,10 @@ class EhviSearcher:
             canonical: (num_rows, num_genes) -> the same architectures with genes of no influence at their first level.
             surrogate: makes an unfitted model of top1.
             num_random: trainings that are begun before the surrogate decides.
-            parts: name of the part of the network to which each gene belongs; empty tells none apart.
         """
         self._num_levels = np.asarray(num_levels)
-        encoder = GeneEncoder.of(num_levels, ordered, parts)
-        # Of cost main effects tell most, so its surrogate does without parts and takes less time.
-        self._top1, self._cost = surrogate(encoder), GaussianProcess(GeneEncoder.of(num_levels, ordered))
+        encoder = GeneEncoder.of(num_levels, ordered)
+        self._top1, self._cost = surrogate(encoder), GaussianProcess(encoder)
         self._num_random = num_random
         self._log_cost, self._max_log_cost, self._given_reference = log_cost, max_log_cost, reference_point
         self._canonical = canonical

@@ -18,9 +18,7 @@ class GeneModel:
     """Predicts one target from rows of levels."""
 
     def __init__(self, genes: Sequence[Gene]) -> None:
-        self._encoder = GeneEncoder.of(
-            [len(gene.values) for gene in genes], [gene.ordered for gene in genes], [gene.part for gene in genes]
-        )
+        self._encoder = GeneEncoder.of([len(gene.values) for gene in genes], [gene.ordered for gene in genes])
 
     def fit(self, rows: np.ndarray, target: np.ndarray) -> Self:
         """Learn from N >= 2 rows of levels, (num_rows, num_genes) int, and as many finite numbers."""

@@ -40,11 +40,6 @@ class Gene:
     only_if: tuple[tuple[str, tuple[Value, ...]], ...] = ()
     """(other gene, values): this gene has no influence unless each other gene has one of its values."""
 
-    @property
-    def part(self) -> str:
-        """The part of the network that it describes: what stands before the first underscore of its name, as in stage1_width."""
-        return self.name.partition("_")[0]
-
 
 @dataclass(frozen=True, slots=True)
 class Costs:

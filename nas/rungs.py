@@ -15,13 +15,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from nas.curves import MIN_PAIRS
 from nas.records import TrialFacts
 
 WINDOW = 24
 """Scores at a rung, the latest included, among which it is ranked."""
-FIRST = 6
-"""Candidates that go on from a rung whatever they score: so few rank nobody, and what a stopped training would have reached can only be
-told from that many finished ones (MIN_PAIRS of nas/curves.py)."""
 
 
 class ParetoHalving:
@@ -53,13 +51,14 @@ class ParetoHalving:
             cost: of the cost objective, > 0.
 
         Returns:
-            Whether the candidate is among the FIRST, or the best ceil(keep * n) of the last n <= WINDOW that reached this rung, itself
+            Whether the candidate is among the first MIN_PAIRS, or the best ceil(keep * n) of the last n <= WINDOW that reached this rung, itself
             included.
         """
         points = self._points.setdefault(rung, {})
         points.pop(trial_number, None)  # of an attempt that was lost with its worker
         points[trial_number] = top1, cost
-        if len(points) <= FIRST:
+        if len(points) <= MIN_PAIRS:
+            # So few rank nobody, and what a stopped training would have reached can only be told from that many finished ones.
             return True
         latest = np.array(list(points.values())[-WINDOW:])
         ahead = pareto_order(latest).tolist().index(len(latest) - 1)

@@ -66,7 +66,6 @@ class EhviSampler(BaseSampler):
             self._levels.canonical,
             self._informed(surrogate) if len(knowledge.earlier) >= MIN_FINISHED else surrogate,
             MIN_FINISHED if len(knowledge.earlier) >= MIN_FINISHED else RANDOM_TRAININGS,
-            [gene.part for gene in genes],
         )
         self._repaired: dict[Row, Row] = {}
         self._identities: dict[Row, str] = {}

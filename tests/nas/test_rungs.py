@@ -13,7 +13,7 @@ from nas.curves import MIN_PAIRS
 from nas.front import non_dominated_mask
 from nas.problems import open_problem
 from nas.records import Costs, Gene, RungScore, TrialFacts
-from nas.rungs import FIRST, ParetoHalving, crowding_distance, non_dominated_ranks, pareto_order
+from nas.rungs import ParetoHalving, crowding_distance, non_dominated_ranks, pareto_order
 from nas.sampler import COST, CURVE, SAMPLERS, EhviSampler, Knowledge
 from nas.simulator import simulate
 
@@ -23,14 +23,10 @@ def facts(number: int, state: records.TrialState, curve: list[float], macs: int)
     return TrialFacts(number, f"{number:064x}", {}, "", Costs(1, macs), 0, state, rungs=rungs)
 
 
-def test_the_surrogate_can_learn_from_what_is_stopped_after_the_first() -> None:
-    assert FIRST >= MIN_PAIRS
-
-
 def after_the_first(keep: float) -> ParetoHalving:
     """With the first at the first rung: equally accurate, the smallest at cost 100."""
     halving = ParetoHalving(keep, "macs")
-    assert all(halving.proceeds(-number, 0, 0.5, 100.0 * number) for number in range(1, FIRST + 1))
+    assert all(halving.proceeds(-number, 0, 0.5, 100.0 * number) for number in range(1, MIN_PAIRS + 1))
     return halving
 
 
@@ -72,7 +68,7 @@ def test_a_search_that_has_become_better_is_ranked_among_its_latest() -> None:
 def test_a_restart_remembers_stopped_and_finished_trials() -> None:
     past = [
         facts(0, "COMPLETE", [0.5, 0.8], 100),
-        *(facts(number, "COMPLETE", [0.6, 0.8], 100) for number in range(6, 6 + FIRST)),
+        *(facts(number, "COMPLETE", [0.6, 0.8], 100) for number in range(6, 6 + MIN_PAIRS)),
         facts(1, "PRUNED", [0.4], 200),
         facts(2, "FAIL", [0.9], 1),
         facts(3, "REJECTED", [], 1),

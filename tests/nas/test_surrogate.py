@@ -9,7 +9,6 @@ from sklearn.gaussian_process.kernels import PairwiseKernel
 from nas.surrogate import JITTER, GaussianProcess, GeneEncoder
 
 LEVELS, ORDERED = [3, 2, 4, 3], [False, False, True, True]
-PARTS = ["head", "tail", "head", "tail"]
 
 
 @pytest.fixture
@@ -29,35 +28,28 @@ def test_similarity_is_equality_or_closeness() -> None:
     assert similarity[1] == pytest.approx(np.array([[1, 0.5, 0], [0.5, 1, 0.5], [0, 0.5, 1]]))
 
 
-def test_parts_are_several_and_have_several_genes() -> None:
-    assert GeneEncoder.of([2, 2, 2, 2], [False] * 4, ["stem", "stage1", "stage1", "stage1"]).parts == ((1, 2, 3),)
-    assert GeneEncoder.of([2, 2], [False] * 2, ["edge", "edge"]).parts == ()
-
-
-@pytest.mark.parametrize("parts", [[], PARTS])
-def test_gradient_is_that_of_the_loss(data: tuple[np.ndarray, np.ndarray, np.ndarray], parts: list[str]) -> None:
+def test_gradient_is_that_of_the_loss(data: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     rows, feature, target = data
-    process = GaussianProcess(GeneEncoder.of(LEVELS, ORDERED, parts))
+    process = GaussianProcess(GeneEncoder.of(LEVELS, ORDERED))
     process.fit(rows, feature, target, 0)
     scaled = (target - target.mean()) / target.std()
     theta = process.theta + np.random.default_rng(1).normal(scale=0.5, size=process.theta.shape)
     error = check_grad(lambda t: process.loss(t, scaled)[0], lambda t: process.loss(t, scaled)[1], theta)
-    assert error < 1e-4 * np.linalg.norm(process.loss(theta, scaled)[1])
+    assert error < 1e-3
 
 
 def test_predictions_equal_those_of_scikit_learn_with_the_same_kernel(data: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     rows, feature, target = data
-    process = GaussianProcess(GeneEncoder.of(LEVELS, ORDERED, PARTS))
+    process = GaussianProcess(GeneEncoder.of(LEVELS, ORDERED))
     process.fit(rows, feature, target, 10)
-    main, rates, head, tail, rest = np.split(np.exp(process.theta), [4, 8, 10, 12])
-    product, head_product, tail_product, by_feature, length, noise = rest
+    genes, values = len(LEVELS), np.exp(process.theta)
+    main, rates, (product, by_feature, length, noise) = values[:genes], values[genes : 2 * genes], values[2 * genes :]
 
     def kernel(a: np.ndarray, b: np.ndarray, **_: object) -> float:
         apart = np.abs(a[:4] - b[:4])
         similar = np.where(ORDERED, 1 - apart / (np.array(LEVELS) - 1), apart == 0)
         near = by_feature * np.exp(-0.5 * ((a[4] - b[4]) / length) ** 2)
-        within = head_product * np.exp(head @ (similar[[0, 2]] - 1)) + tail_product * np.exp(tail @ (similar[[1, 3]] - 1))
-        return float(1 + main @ similar + product * np.exp(rates @ (similar - 1)) + within + near)
+        return float(1 + main @ similar + product * np.exp(rates @ (similar - 1)) + near)
 
     scaled = np.column_stack([rows, (feature - feature.mean()) / feature.std()])
     peer = GaussianProcessRegressor(PairwiseKernel(metric=kernel), alpha=noise + JITTER, optimizer=None, normalize_y=True)
@@ -81,17 +73,6 @@ def test_fitting_raises_the_likelihood_and_predicts_what_it_has_not_seen() -> No
     assert process.loss(process.theta, scaled)[0] < before
     mean, _ = process.predict(rows[40:], np.zeros(20))
     assert np.corrcoef(mean, target[40:])[0, 1] > 0.97
-
-
-def test_what_genes_of_a_part_do_together_is_expected_wherever_the_rest_stands() -> None:
-    rng = np.random.default_rng(3)
-    rows = rng.integers(0, 3, (360, 12))
-    target = sum(((rows[:, first] > 0) ^ (rows[:, first + 1] > 0)).astype(float) for first in (0, 4, 8))
-    plain, parted = (GaussianProcess(GeneEncoder.of([3] * 12, [True] * 12, parts)) for parts in ([], [f"stage{i // 4}" for i in range(12)]))
-    for process in plain, parted:
-        process.fit(rows[:60], np.zeros(60), target[:60], 30)
-    error, parted_error = (np.abs(process.predict(rows[60:], np.zeros(300))[0] - target[60:]).mean() for process in (plain, parted))
-    assert parted_error < 0.6 * error
 
 
 def test_a_known_error_of_a_target_makes_it_count_less() -> None:
