@@ -3,17 +3,24 @@
     OMP_NUM_THREADS=1 python -m benchmarks.ask
 
 Trials are random rows with a made-up accuracy; between two asks one more is finished. The first ask, which fits from nothing, is printed
-by itself: it is what a restart waits for.
+by itself: it is what a restart waits for. The last lines are whole asks of a study on the space hybrid_layout (31 genes on images of
+32 pixels), where the cost of each candidate is that of an architecture.
 """
 
 import argparse
 import time
 
 import numpy as np
+import optuna
 
+from nas.config import SearchConfig
 from nas.ehvi import EhviSearcher, Observations
+from nas.establish import knowledge_of
 from nas.levels import Row
+from nas.records import Genotype
+from nas.sampler import EhviSampler
 from nas.threads import one_thread
+from search_spaces.registry import make_space
 
 
 def ask_ms(genes: int, trials: int, known: bool, asks: int, seed: int = 0) -> np.ndarray:
@@ -42,6 +49,39 @@ def ask_ms(genes: int, trials: int, known: bool, asks: int, seed: int = 0) -> np
     return np.array(times)
 
 
+def space_ask_ms(objective: str, trials: int, asks: int, seed: int = 0) -> np.ndarray:
+    """The same for a study on hybrid_layout nano whose cost is `objective`, through Optuna."""
+    space = make_space("hybrid_layout", "nano", 32, 3, 10)
+    config = SearchConfig(space=space.name, budget=1, study="ask", storage="", artifacts="", objectives=("top1", objective))
+    largest = float(space.costs(space.largest()).macs)
+    study = optuna.create_study(
+        directions=("maximize", "minimize"), sampler=EhviSampler(seed, knowledge_of(space, config, reference_point=(0.1, largest)))
+    )
+    genes = {gene.name: optuna.distributions.CategoricalDistribution(gene.values) for gene in space.genes}
+    rng = np.random.default_rng(seed)
+
+    def values(genotype: Genotype) -> tuple[float, float]:
+        macs = space.genotype_costs(genotype).macs
+        return 0.5 + np.tanh(np.log(1e4 * macs / largest) / 5) / 4 + 0.005 * rng.standard_normal(), float(macs)
+
+    for _ in range(trials):
+        genotype = space.sample(rng)
+        study.add_trial(optuna.trial.create_trial(params=genotype, distributions=genes, values=values(genotype)))
+    times = []
+    for _ in range(asks):
+        started = time.process_time()
+        trial = study.ask(genes)
+        times.append(1e3 * (time.process_time() - started))
+        study.tell(trial, values(trial.params))
+    return np.array(times)
+
+
+def report(genes: int, trials: int, cost: str, times_ms: np.ndarray) -> None:
+    """Print one line."""
+    first, *others = times_ms
+    print(f"{genes:5}  {trials:6}  {cost:9}  {np.median(others):9.0f}  {max(others):7.0f}  {first:5.0f}", flush=True)
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -49,14 +89,17 @@ def main() -> None:
     parser.add_argument("--trials", type=int, action="append", help="200 and 2000 by default")
     parser.add_argument("--asks", type=int, default=33, help="so that a refit, every sixteenth of the record, is among them")
     options = parser.parse_args()
-    print("genes  trials  cost      median ms  longest  first")
-    for genes in options.genes or (12, 28, 40):
-        for trials in options.trials or (200, 2_000):
-            for known in (True, False):
-                with one_thread():
-                    first, *others = ask_ms(genes, trials, known, options.asks)
-                cost = "known" if known else "modelled"
-                print(f"{genes:5}  {trials:6}  {cost:8}  {np.median(others):9.0f}  {max(others):7.0f}  {first:5.0f}", flush=True)
+    print("genes  trials  cost       median ms  longest  first")
+    with one_thread():
+        for genes in options.genes or (12, 28, 40):
+            for trials in options.trials or (200, 2_000):
+                for cost in ("known", "modelled"):
+                    report(genes, trials, cost, ask_ms(genes, trials, cost == "known", options.asks))
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        num_genes = len(make_space("hybrid_layout", "nano", 32, 3, 10).genes)
+        for objective in ("macs", "latency_ms"):
+            for trials in options.trials or (200, 2_000):
+                report(num_genes, trials, objective, space_ask_ms(objective, trials, options.asks))
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def search(
     )  # fmt: skip
     evaluator = SerialEvaluator(data, recipe_of(recipe).with_rungs(rungs))
     reference = 1 / source.num_classes, float(space.costs(space.largest()).macs)
-    run = InMemorySearch(config, space, evaluator, reference)
+    run = InMemorySearch(config, space, evaluator, reference, sampler_reference=reference)
     run.run(lambda: run.keeper.hypervolume >= until[0] or evaluator.device_s >= until[1])
     return Result(run.keeper.hypervolume, evaluator.device_s, tuple(run.store.recorded))
 

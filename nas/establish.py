@@ -18,7 +18,7 @@ from nas.front import FrontKeeper
 from nas.history import history_of
 from nas.proposals import Proposer, excesses
 from nas.protocols import Evaluator, SearchSpace, Store
-from nas.records import JSON, Costs, Genotype, SearchRecord, TrialFacts, cost_of
+from nas.records import JSON, Genotype, SearchRecord, TrialFacts, cost_of
 from nas.sampler import Knowledge
 from nas.screening import Screen
 from nas.search import Outcome, out_of_patience
@@ -69,17 +69,14 @@ def knowledge_of(
     """What the sampler may know: canonical forms, and costs and limits that need no measurement."""
     objective, limits = config.cost_objective, config.limits
 
-    def costs(genotype: Genotype) -> Costs:
-        return space.costs(space.architecture(space.repair(genotype)))
-
     def feasible(genotype: Genotype) -> bool:
-        return all(excess <= 0 for excess in excesses(costs(genotype), limits).values())
+        return all(excess <= 0 for excess in excesses(space.genotype_costs(genotype), limits).values())
 
     return Knowledge(
         genes=space.genes,
         repair=space.repair,
         identity=lambda genotype: space.architecture(genotype).arch_hash,
-        cost=None if objective == "latency_ms" else lambda genotype: float(getattr(costs(genotype), objective)),
+        cost=None if objective == "latency_ms" else lambda genotype: float(getattr(space.genotype_costs(genotype), objective)),
         feasible=feasible if {"param_count", "macs"} & set(limits) else lambda genotype: True,
         max_cost=limits.get(objective, math.inf),
         reference_point=reference_point,

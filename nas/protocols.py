@@ -86,6 +86,13 @@ class SearchSpace(Protocol):
         """Without building the network."""
         ...
 
+    def genotype_costs(self, genotype: Genotype) -> Costs:
+        """Of the architecture of the nearest valid genotype, in microseconds: a sampler compares thousands of candidates in one ask.
+
+        The genotype has a value of each gene; this is not checked.
+        """
+        ...
+
     def parts(self, architecture: Architecture) -> Sequence[tuple[str, int]]:
         """What it is built of, in order, as (kind, multiply-adds): parts of one kind take similar time where their multiply-adds are equal.
 

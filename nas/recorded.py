@@ -100,11 +100,20 @@ class RecordedSpace:
 
     def architecture(self, genotype: Genotype) -> RecordedArchitecture:
         self._repeats += not self.replay
-        return RecordedArchitecture(tuple(int(genotype[gene.name]) for gene in self.genes), self._repeats)
+        return RecordedArchitecture(self._levels(genotype), self._repeats)
 
     def costs(self, architecture: Architecture) -> Costs:
+        return self._costs(tuple(architecture.to_spec()["levels"]))
+
+    def genotype_costs(self, genotype: Genotype) -> Costs:
+        return self._costs(self._levels(genotype))
+
+    def _costs(self, levels: Levels) -> Costs:
         known = self.problem.known_cost
-        return Costs(0, 0 if known is None else max(1, round(known(tuple(architecture.to_spec()["levels"])) / COST_UNIT)))
+        return Costs(0, 0 if known is None else max(1, round(known(levels) / COST_UNIT)))
+
+    def _levels(self, genotype: Genotype) -> Levels:
+        return tuple(int(genotype[gene.name]) for gene in self.genes)
 
     def parts(self, architecture: Architecture) -> Sequence[tuple[str, int]]:
         return [("whole", self.costs(architecture).macs)]

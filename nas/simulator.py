@@ -160,12 +160,14 @@ class InMemorySearch:
         reference_point: tuple[float, float],
         target: JSON | None = None,
         duplicates: float = 0.0,
+        sampler_reference: tuple[float, float] | None = None,
     ) -> None:
         """Take over the parts.
 
         Args:
             config: its storage and artifacts are not used.
             reference_point: (top1, cost) of the hypervolume.
+            sampler_reference: the one that the sampler is told, as a search does; None lets it choose.
             target: fingerprint that every latency must have; None when there are none.
             duplicates: share of the asks that repeat an earlier genotype.
         """
@@ -175,7 +177,7 @@ class InMemorySearch:
         self._config, self._space, self._evaluator, self._target, self._duplicates = config, space, evaluator, target, duplicates
         self._rng = np.random.default_rng((config.seed, 1))
         self._study = SearchStudy(
-            memory_storage(), config.study, config.objectives, knowledge_of(space, config), config.sampler, config.seed
+            memory_storage(), config.study, config.objectives, knowledge_of(space, config, sampler_reference), config.sampler, config.seed
         )  # fmt: skip
 
     def run(self, stop_requested: Callable[[], bool] = lambda: False) -> Outcome:

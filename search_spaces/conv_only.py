@@ -84,6 +84,9 @@ class ConvOnly:
         assert isinstance(architecture, Architecture)
         return costs(architecture)
 
+    def genotype_costs(self, genotype: Genotype) -> Costs:
+        return costs(self.architecture(genotype))
+
     def parts(self, architecture: protocols.Architecture) -> Sequence[tuple[str, int]]:
         assert isinstance(architecture, Architecture)
         return [(kind, macs) for kind, (_, macs) in parts(architecture)]

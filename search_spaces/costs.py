@@ -21,15 +21,20 @@ def parts(architecture: Architecture) -> list[tuple[str, Tally]]:
     """What it is built of, in order, as (kind, cost): stem, changes of resolution, the mixers and feed-forwards of the blocks, head."""
     sizes = architecture.map_sizes()
     stem = architecture.stem
-    found = [(f"stem {stem.kind}", _stem(stem, architecture.in_chans, architecture.image_size))]
+    found = [(f"stem {stem.kind}", stem_costs(stem, architecture.in_chans, architecture.image_size))]
     in_width = stem.width
     for stage, size in zip(architecture.stages, sizes, strict=True):
-        if stage.downsample != "none":
-            found.append((f"downsample {stage.downsample}", _downsample(stage, in_width, size)))
-        for block in stage.blocks:
-            found += _block(block, stage.width, size * size)
+        found += stage_parts(stage, in_width, size)
         in_width = stage.width
-    return [*found, ("head", _head(architecture, in_width, sizes[-1] ** 2))]
+    return [*found, ("head", head_costs(architecture.head_norm, in_width, sizes[-1] ** 2, architecture.num_classes))]
+
+
+def stage_parts(stage: StageSpec, in_width: int, size: int) -> list[tuple[str, Tally]]:
+    """Those of one stage, whose map has size x size positions."""
+    found = [] if stage.downsample == "none" else [(f"downsample {stage.downsample}", _downsample(stage, in_width, size))]
+    for block in stage.blocks:
+        found += _block(block, stage.width, size * size)
+    return found
 
 
 @lru_cache(maxsize=4096)
@@ -49,7 +54,8 @@ def _block(block: BlockSpec, width: int, positions: int) -> tuple[tuple[str, Tal
     return tuple(found)
 
 
-def _stem(stem: StemSpec, in_chans: int, image_size: int) -> Tally:
+def stem_costs(stem: StemSpec, in_chans: int, image_size: int) -> Tally:
+    """From an image to a map of a quarter of its size."""
     positions = (image_size // STEM_STRIDE) ** 2
     last = norm(stem.norm, stem.width, positions)
     if stem.kind == "patchify":
@@ -74,7 +80,8 @@ def _downsample(stage: StageSpec, in_width: int, size: int) -> Tally:
     return total(branch, conv(in_width, width, 1, positions))
 
 
-def _head(architecture: Architecture, width: int, positions: int) -> Tally:
-    last = norm(architecture.head_norm, width, positions if architecture.head_norm == "batch" else 1)
-    classifier = linear(width, architecture.num_classes, 1) if architecture.num_classes else (0, 0)
+def head_costs(head_norm: str, width: int, positions: int, num_classes: int) -> Tally:
+    """Norm, pooling and classifier; no classifier for 0 classes."""
+    last = norm(head_norm, width, positions if head_norm == "batch" else 1)
+    classifier = linear(width, num_classes, 1) if num_classes else (0, 0)
     return total(last, (0, positions * width), classifier)

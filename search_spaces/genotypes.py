@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations, islice, product
+from itertools import chain, combinations, islice, product
 
 import numpy as np
 
@@ -66,26 +66,24 @@ def nearest_valid(genes: Sequence[Gene], genotype: Genotype, is_valid: Rule) -> 
     """
     if is_valid(genotype):
         return dict(genotype)
+    options = [_other_values(gene, genotype[gene.name]) for gene in genes]
     for count in range(1, len(genes) + 1):
         best, best_distance = None, math.inf
-        for chosen in combinations(genes, count):
-            for changed, distance in _changes(chosen, genotype):
-                if distance < best_distance and is_valid(candidate := {**genotype, **changed}):
+        for changes in chain.from_iterable(product(*chosen) for chosen in combinations(options, count)):
+            distance = sum(distance for _, _, distance in changes)
+            if distance < best_distance:
+                candidate = {**genotype, **{name: value for name, value, _ in changes}}
+                if is_valid(candidate):
                     best, best_distance = candidate, distance
         if best is not None:
             return best
     raise AssertionError("no choice of the genes is valid")
 
 
-def _changes(chosen: Sequence[Gene], genotype: Genotype) -> Iterator[tuple[Genotype, int]]:
-    """All ways to change every chosen gene, with the sum of distances."""
-    options: list[list[tuple[str, Value, int]]] = []
-    for gene in chosen:
-        old = gene.values.index(genotype[gene.name])
-        distances = [abs(index - old) if gene.ordered else len(gene.values) for index in range(len(gene.values))]
-        options.append([(gene.name, gene.values[i], distances[i]) for i in range(len(gene.values)) if i != old])
-    for change in product(*options):
-        yield {name: value for name, value, _ in change}, sum(distance for _, _, distance in change)
+def _other_values(gene: Gene, old: Value) -> list[tuple[str, Value, int]]:
+    """Every other value of the gene, as (name of the gene, value, distance)."""
+    at = gene.values.index(old)
+    return [(gene.name, value, abs(i - at) if gene.ordered else len(gene.values)) for i, value in enumerate(gene.values) if i != at]
 
 
 def count_genotypes(genes: Sequence[Gene]) -> int:

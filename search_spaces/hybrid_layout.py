@@ -6,9 +6,9 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from nas import protocols
-from nas.records import Costs, Gene, Genotype
+from nas.records import Costs, Gene, Genotype, Value
 from search_spaces.architecture import Architecture, StageSpec, StemSpec
-from search_spaces.costs import costs, parts
+from search_spaces.costs import costs, head_costs, parts, stage_parts, stem_costs
 from search_spaces.drawing import draw
 from search_spaces.frames import FRAMES, attended_width, block_kinds, has_heads, parse_kernels, stage_blocks
 from search_spaces.genotypes import (
@@ -25,6 +25,7 @@ from search_spaces.kinds import ATTENTION, CONV, names
 from search_spaces.published import LAYOUTS, project
 from search_spaces.registry import SpaceFactory
 from search_spaces.scales import SMALL_IMAGE, Scale, check_setting, find_scale, stage_map_sizes
+from search_spaces.tally import total
 
 FULL_ATTENTION_LIMIT = 3136
 """Positions from which on full attention is not allowed: N^2 products dwarf the rest."""
@@ -57,6 +58,8 @@ class HybridLayout:
         self.genes = _genes(find_scale(scale), stages)
         by_name = {gene.name: gene for gene in self.genes}
         self._structure = [tuple(by_name[f"stage{stage}_{name}"] for name in STRUCTURE_GENES) for stage in stages]
+        self._stage_genes = [[f"stage{stage}_{name}" for name in STAGE_GENES] for stage in stages]
+        self._stage_costs = lru_cache(maxsize=65536)(self._sum_stage)
 
     @property
     def num_genotypes(self) -> int:
@@ -76,36 +79,61 @@ class HybridLayout:
     def repair(self, genotype: Genotype) -> Genotype:
         check_genotype(self.genes, genotype)
         repaired = {gene.name: genotype[gene.name] for gene in self.genes}
-        for genes, map_size in zip(self._structure, self._map_sizes, strict=True):
-            values = tuple(genotype[gene.name] for gene in genes)
-            if not _is_valid_stage(values, map_size):
-                repaired.update(_nearest_stage(genes, values, map_size))
+        for index in range(len(self._map_sizes)):
+            repaired.update(self._repair_stage(index, genotype))
         return repaired
 
+    def _repair_stage(self, index: int, genotype: Genotype) -> Genotype:
+        """The genes of one stage that must change; none if it can be built."""
+        genes, map_size = self._structure[index], self._map_sizes[index]
+        values = tuple(genotype[gene.name] for gene in genes)
+        return {} if _is_valid_stage(values, map_size) else _nearest_stage(genes, values, map_size)
+
     def architecture(self, genotype: Genotype) -> Architecture:
-        frame = FRAMES[str(genotype["stem"])]
-        norm = "batch" if frame.head_norm == "batch" or self._image_size < SMALL_IMAGE else "layer"
-        stages = tuple(
-            StageSpec(
-                width=int(genotype[f"stage{stage}_width"]),
-                downsample=frame.downsample if stage > 1 else "none",
-                stride=2 if stage > 1 else 1,
-                blocks=stage_blocks({name: genotype[f"stage{stage}_{name}"] for name in STAGE_GENES}, frame),
-            )
-            for stage in range(1, len(self._map_sizes) + 1)
-        )
+        kind = str(genotype["stem"])
+        stages = tuple(self._stage(index, genotype) for index in range(len(self._map_sizes)))
         return Architecture(
-            stem=StemSpec(kind=str(genotype["stem"]), width=stages[0].width, norm=norm),
+            stem=self._stem(kind, stages[0].width),
             stages=stages,
-            head_norm=frame.head_norm,
+            head_norm=FRAMES[kind].head_norm,
             image_size=self._image_size,
             in_chans=self._in_chans,
             num_classes=self._num_classes,
         )
 
+    def _stem(self, kind: str, width: int) -> StemSpec:
+        norm = "batch" if FRAMES[kind].head_norm == "batch" or self._image_size < SMALL_IMAGE else "layer"
+        return StemSpec(kind, width, norm)
+
+    def _stage(self, index: int, genotype: Genotype) -> StageSpec:
+        frame = FRAMES[str(genotype["stem"])]
+        genes = {name: genotype[f"stage{index + 1}_{name}"] for name in STAGE_GENES}
+        downsample, stride = (frame.downsample, 2) if index else ("none", 1)
+        return StageSpec(int(genes["width"]), downsample, stride, stage_blocks(genes, frame))
+
     def costs(self, architecture: protocols.Architecture) -> Costs:
         assert isinstance(architecture, Architecture)
         return costs(architecture)
+
+    def genotype_costs(self, genotype: Genotype) -> Costs:
+        """A sum over stages, each looked up by its genes: candidates are many, and most share their stages with others."""
+        kind, in_width, param_count, macs = str(genotype["stem"]), 0, 0, 0
+        for index, genes in enumerate(self._stage_genes):
+            stage_param_count, stage_macs, in_width = self._stage_costs(index, kind, in_width, tuple(genotype[gene] for gene in genes))
+            param_count += stage_param_count
+            macs += stage_macs
+        return Costs(param_count=param_count, macs=macs)
+
+    def _sum_stage(self, index: int, stem: str, in_width: int, values: tuple[Value, ...]) -> tuple[int, int, int]:
+        """Parameters and multiply-adds of one stage, with the stem before the first and the head after the last, and its width."""
+        genotype: Genotype = {"stem": stem, **dict(zip(self._stage_genes[index], values, strict=True))}
+        stage, size = self._stage(index, genotype | self._repair_stage(index, genotype)), self._map_sizes[index]
+        tallies = [tally for _, tally in stage_parts(stage, in_width, size)]
+        if index == 0:
+            tallies.append(stem_costs(self._stem(stem, stage.width), self._in_chans, self._image_size))
+        if index == len(self._map_sizes) - 1:
+            tallies.append(head_costs(FRAMES[stem].head_norm, stage.width, size**2, self._num_classes))
+        return *total(*tallies), stage.width
 
     def parts(self, architecture: protocols.Architecture) -> Sequence[tuple[str, int]]:
         assert isinstance(architecture, Architecture)

@@ -76,6 +76,9 @@ class TinySpace:
         spec = architecture.to_spec()
         return Costs(param_count=spec["width"] * spec["depth"], macs=100 * spec["width"] * spec["depth"] + spec["kernel"])
 
+    def genotype_costs(self, genotype: Genotype) -> Costs:
+        return self.costs(self.architecture(genotype))
+
     def parts(self, architecture: TinyArchitecture) -> Sequence[tuple[str, int]]:
         spec = architecture.to_spec()
         return [*[("layer", 100 * spec["width"])] * spec["depth"], ("kernel", spec["kernel"])]

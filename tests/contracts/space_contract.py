@@ -96,6 +96,10 @@ class SpaceContract:
             blocks = sum(len(stage["blocks"]) for stage in architecture.to_spec()["stages"])
             assert len(parts) >= blocks + 2, "stem and head"
 
+    def test_costs_of_a_genotype_are_those_of_its_nearest_valid_architecture(self, space: SearchSpace) -> None:
+        for genotype in raw_genotypes(space):
+            assert space.genotype_costs(genotype) == space.costs(space.architecture(space.repair(genotype)))
+
     def test_spec_tells_the_whole_architecture(self, space: SearchSpace) -> None:
         for genotype in raw_genotypes(space):
             architecture = space.architecture(space.repair(genotype))
