@@ -1,63 +1,116 @@
 """What a stopped training would have reached, from trainings that went on."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from nas.levels import Row
+from nas.surrogate import GaussianProcess, GeneEncoder
+
 MIN_PAIRS = 6
 """Trainings that passed a rung and were finished, from which on a score at that rung can be extrapolated."""
+MIN_SHARE = 0.1
+"""rho^2 below which a score is taken to tell no less: so few trainings do not tell it from nothing."""
+LATEST = 400
+"""Finished trainings that are looked at."""
+FIT_ITERATIONS = 15
 
 
 class Curve(NamedTuple):
     """One training."""
 
+    row: Row
+    """The architecture."""
+    log_cost: float
+    """Its."""
     scores: Sequence[float]
     """At each rung that was reached, at least one."""
-    log_cost: float
-    """Of the architecture."""
 
 
-def extrapolate(finished: Sequence[Curve], stopped: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray]:
-    """Predict the last score of stopped trainings by a linear fit of the finished ones' to the score at the same rung and ln cost.
+class Extrapolator:
+    """Predicts the last score of stopped trainings; holds a surrogate of the finished ones between calls."""
 
-    Without the cost, a small network whose score is still near to chance would be expected to end like the average one, and a search would
-    propose the like of it for ever. What went on was chosen for its score, so the fit is used below the scores that it was made from, and
-    its uncertainty grows on the way.
+    def __init__(self, encoder: GeneEncoder) -> None:
+        self._surrogate = GaussianProcess(encoder)
+        self._fitted = 0
+
+    def __call__(self, finished: Sequence[Curve], stopped: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of the last score of each stopped training, as `extrapolate` gives them.
+
+        Args:
+            finished: trainings that were scored at each rung, in the order in which they ended.
+            stopped: trainings that were not.
+        """
+        finished = finished[-LATEST:]
+        if len(finished) < MIN_PAIRS or not stopped:
+            return extrapolate(finished, np.zeros(len(finished)), stopped, np.zeros(len(stopped)))
+        grown = len(finished) - self._fitted >= max(1, len(finished) // 16)
+        if grown:
+            self._fitted = len(finished)
+        rows, log_costs = _rows_and_log_costs(finished)
+        self._surrogate.fit(rows, log_costs, np.array([curve.scores[-1] for curve in finished]), FIT_ITERATIONS if grown else 0)
+        return extrapolate(finished, self._surrogate.leave_one_out(), stopped, self._surrogate.mean(*_rows_and_log_costs(stopped)))
+
+
+def _rows_and_log_costs(curves: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([curve.row for curve in curves]), np.array([curve.log_cost for curve in curves])
+
+
+def extrapolate(
+    finished: Sequence[Curve], finished_predicted_N: np.ndarray, stopped: Sequence[Curve], stopped_predicted_N: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the last score of each stopped training tells of the one it would have ended with, beside what a surrogate predicts of that.
+
+    How a score at a rung differs from what prediction and ln cost let expect tells how the end differs from the prediction: the slope is
+    that of the finished trainings. What went on was chosen for its score, but the slope of the end over the score does not depend on that.
+    A direct fit of the end to the score would compare good architectures with bad ones, of which an early score tells much, and take chance
+    among equally good ones for as much.
+
+    With prior variance s^2 and correlation rho between the two differences the end is expected at prediction + slope * difference with
+    variance s^2 (1 - rho^2). That is the prior updated by an observation at prediction + slope * difference / rho^2 with the variance
+    s^2 (1 - rho^2) / rho^2, and the observation is what a surrogate with a prior of its own must be given.
 
     Args:
         finished: trainings that were scored at each rung.
+        finished_predicted_N: (num_finished,) last score of each as predicted from all the others.
         stopped: trainings that were not.
+        stopped_predicted_N: (num_stopped,).
 
     Returns:
-        Mean and standard deviation of the last score, each (num_stopped,); NaN where fewer than MIN_PAIRS finished trainings tell.
+        Value and standard deviation of each observation, each (num_stopped,); NaN where fewer than MIN_PAIRS finished trainings tell.
 
-    Source: prediction from linear regression, Draper & Smith, "Applied Regression Analysis", 3rd ed. 1998, section 5.1.
+    Source: linear regression with a truncated regressor and the update of a normal prior, Gelman et al., "Bayesian Data Analysis", 3rd ed.
+    2013, sections 2.5 and 8.1.
     """
     num_rungs = max((len(curve.scores) for curve in finished), default=0)
-    whole = [curve for curve in finished if len(curve.scores) == num_rungs]
+    whole = [index for index, curve in enumerate(finished) if len(curve.scores) == num_rungs]
+    value, sd = np.full((2, len(stopped)), np.nan)
     if len(whole) < MIN_PAIRS:
-        unknown = np.full(len(stopped), np.nan)
-        return unknown, unknown
-    scores, log_cost = np.array([curve.scores for curve in whole], dtype=float), np.array([curve.log_cost for curve in whole])
-    predicted = [
-        _predict(np.column_stack([scores[:, len(curve.scores) - 1], log_cost]), scores[:, -1], np.array([curve.scores[-1], curve.log_cost]))
-        for curve in stopped
-    ]
-    means, sds = np.array(predicted, dtype=float).reshape(-1, 2).T
-    return means, sds
+        return value, sd
+    known = [finished[index] for index in whole]
+    surprise = np.array([curve.scores[-1] for curve in known]) - finished_predicted_N[whole]
+    last_rungs = np.array([len(curve.scores) - 1 for curve in stopped], dtype=int)
+    for rung in set(last_rungs.tolist()):
+        reached = np.flatnonzero(last_rungs >= rung)
+        curves = [*known, *(stopped[index] for index in reached.tolist())]
+        predicted = np.concatenate([finished_predicted_N[whole], stopped_predicted_N[reached]])
+        difference = _residuals(np.array([curve.scores[rung] for curve in curves]), [[curve.log_cost for curve in curves], predicted])
+        slope, offset = np.polyfit(difference[: len(known)], surprise, 1) if np.ptp(difference[: len(known)]) > 0 else (0.0, 0.0)
+        if slope <= 0:  # a better score is no bad sign; with few trainings a fit might say so
+            slope, offset = 0.0, surprise.mean()
+        residual = surprise - offset - slope * difference[: len(known)]
+        variance, explained = float(residual @ residual) / (len(known) - 2), slope**2 * float(difference.var())
+        share = max(explained / (explained + variance), MIN_SHARE) if explained + variance else 1.0
+        ends = last_rungs[reached] == rung
+        value[reached[ends]] = stopped_predicted_N[reached[ends]] + offset + slope * difference[len(known) :][ends] / share
+        sd[reached[ends]] = math.sqrt(variance / share)
+    return value, sd
 
 
-def _predict(known_N2: np.ndarray, last_N: np.ndarray, point_2: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation at `point`; columns are score and ln cost."""
-    centred, target, offset = known_N2 - known_N2.mean(axis=0), last_N - last_N.mean(), point_2 - known_N2.mean(axis=0)
-    # The pseudo-inverse leaves out what does not vary.
-    inverse = np.linalg.pinv(centred)
-    slopes = inverse @ target
-    if slopes[0] < 0:
-        # A later score does not fall as the earlier one rises; with few trainings the fit might.
-        return _predict(known_N2 * [0, 1], last_N, point_2 * [0, 1])
-    residuals = target - centred @ slopes
-    variance = float(residuals @ residuals) / (len(last_N) - 1 - np.linalg.matrix_rank(centred))
-    leverage = 1 + 1 / len(last_N) + float(np.square(offset @ inverse).sum())
-    return float(last_N.mean() + offset @ slopes), float(np.sqrt(variance * leverage))
+def _residuals(target_N: np.ndarray, columns: Sequence[Sequence[float] | np.ndarray]) -> np.ndarray:
+    """What a linear fit leaves."""
+    inputs = np.column_stack([np.ones(len(target_N)), *columns])
+    residuals: np.ndarray = target_N - inputs @ np.linalg.lstsq(inputs, target_N, rcond=None)[0]
+    return residuals

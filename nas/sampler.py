@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.curves import Curve, extrapolate
+from nas.curves import Curve, Extrapolator
 from nas.ehvi import MAX_ROWS, MIN_ERROR, MIN_FINISHED, RANDOM_TRAININGS, EhviSearcher, Observations
 from nas.errors import InvalidInputError
 from nas.gene_model import GeneModel
@@ -67,6 +67,7 @@ class EhviSampler(BaseSampler):
             self._informed(surrogate) if len(knowledge.earlier) >= MIN_FINISHED else surrogate,
             MIN_FINISHED if len(knowledge.earlier) >= MIN_FINISHED else RANDOM_TRAININGS,
         )
+        self._extrapolate = Extrapolator(GeneEncoder.of([len(gene.values) for gene in genes], [gene.ordered for gene in genes]))
         self._repaired: dict[Row, Row] = {}
         self._identities: dict[Row, str] = {}
 
@@ -129,8 +130,9 @@ class EhviSampler(BaseSampler):
         """What finished trainings gave and what stopped ones are expected to have given."""
         complete = [(row, trial) for row, trial in outcomes if trial.state == TrialState.COMPLETE]
         stopped = [(row, trial) for row, trial in outcomes if _was_stopped(trial)]
-        finished = [Curve(trial.user_attrs[CURVE], math.log(trial.values[1])) for _, trial in complete if CURVE in trial.user_attrs]
-        mean, sd = extrapolate(finished, [Curve(trial.user_attrs[CURVE], math.log(trial.user_attrs[COST])) for _, trial in stopped])
+        finished = [Curve(row, math.log(trial.values[1]), trial.user_attrs[CURVE]) for row, trial in complete if CURVE in trial.user_attrs]
+        cut = [Curve(row, math.log(trial.user_attrs[COST]), trial.user_attrs[CURVE]) for row, trial in stopped]
+        mean, sd = self._extrapolate(finished, cut)
         top1 = np.concatenate([[trial.values[0] for _, trial in complete], mean])
         cost = [trial.values[1] for _, trial in complete] + [trial.user_attrs[COST] for _, trial in stopped]
         rows = self._levels.matrix([row for row, _ in (*complete, *stopped)])

@@ -119,7 +119,7 @@ class GaussianProcess:
         self._target_scale = target_N.mean(), target_N.std() or 1.0
         self._rows = self._encoder.encode(levels_ND)
         self._feature = self._scaled(feature_N)
-        target = (target_N - self._target_scale[0]) / self._target_scale[1]
+        self._target = target = (target_N - self._target_scale[0]) / self._target_scale[1]
         self._error = np.broadcast_to((sd_N / self._target_scale[1]) ** 2, target.shape)
         if max_iterations:
             bounds = list(zip(self._prior_mean - TAILS * self._prior_sd, self._prior_mean + TAILS * self._prior_sd, strict=True))
@@ -146,6 +146,16 @@ class GaussianProcess:
         cross = self._kernel(_Hyper.of(self.theta), self._encoder.encode(levels_ND), self._scaled(feature_N))
         mean: np.ndarray = self._target_scale[0] + self._target_scale[1] * (cross @ self._weights)
         return mean
+
+    def leave_one_out(self) -> np.ndarray:
+        """(num_rows,) what would be predicted of each row of the last fit by all the others.
+
+        Source: Rasmussen & Williams 2006, equation 5.12.
+        """
+        mean, scale = self._target_scale
+        inverse, _ = linalg.lapack.dpotri(self._factor, lower=1)
+        others: np.ndarray = mean + scale * (self._target - self._weights / np.diag(inverse))
+        return others
 
     def covariance(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> np.ndarray:
         """Of the noise-free target at the rows, (num_rows, num_rows), in its unit squared; its diagonal is the variance of `predict`."""

@@ -3,44 +3,90 @@
 import numpy as np
 import pytest
 
-from nas.curves import MIN_PAIRS, Curve, extrapolate
+from nas.curves import MIN_PAIRS, MIN_SHARE, Curve, Extrapolator, extrapolate
+from nas.surrogate import GeneEncoder
 
 
-def test_a_linear_law_of_score_and_cost_is_found_again() -> None:
+def curves(scores_NR: np.ndarray) -> list[Curve]:
+    return [Curve((number,), 1.0, scores.tolist()) for number, scores in enumerate(scores_NR)]
+
+
+def test_where_the_score_tells_the_end_the_end_is_known() -> None:
     rng = np.random.default_rng(1)
-    scores, costs = rng.uniform(0.2, 0.6, 9), rng.uniform(10, 14, 9)
-    finished = [Curve([score, score + 0.05, 0.3 + 0.8 * score + 0.01 * cost], cost) for score, cost in zip(scores, costs, strict=True)]
-    mean, sd = extrapolate(finished, [Curve([0.1], 10.0), Curve([0.3, 0.35], 14.0)])
-    assert mean == pytest.approx([0.48, 0.68])
-    assert sd == pytest.approx([0.0, 0.0], abs=1e-9)
+    costs, predicted, surprise = rng.uniform(10, 14, 900), rng.uniform(0.5, 0.9, 900), rng.normal(scale=0.03, size=900)
+    first = 0.02 * costs + 0.4 * predicted + 0.5 * surprise
+    every = [Curve((0,), cost, [early, end]) for cost, early, end in zip(costs, first, predicted + surprise, strict=True)]
+    stopped = [curve._replace(scores=curve.scores[:1]) for curve in every[600:]]
+    value, sd = extrapolate(every[:600], predicted[:600], stopped, predicted[600:])
+    assert value == pytest.approx((predicted + surprise)[600:], abs=0.01)
+    assert (sd < 0.005).all()
 
 
-def test_a_small_network_that_has_not_left_chance_yet_is_expected_to_end_like_small_ones() -> None:
-    finished = [Curve([0.1, 0.3 + 0.1 * size], float(size)) for size in range(8)]
-    assert extrapolate(finished, [Curve([0.1], 0.0)])[0] == pytest.approx([0.3])
-
-
-def test_far_below_the_finished_curves_less_is_known() -> None:
+def test_observations_update_the_prediction_to_what_is_true_of_the_stopped() -> None:
+    """Good and bad architectures, of which a score tells much; whatever scores low among its like is stopped."""
     rng = np.random.default_rng(0)
-    first = rng.uniform(0.5, 0.7, 20)
-    last = first + 0.2 + rng.normal(scale=0.02, size=20)
-    _, (near, far) = extrapolate([Curve(scores, 1.0) for scores in zip(first, last, strict=True)], [Curve([0.6], 1.0), Curve([0.1], 1.0)])
-    assert 0.01 < near < 0.04
-    assert far > 1.5 * near
+    predicted = rng.choice([0.3, 0.85], 4000) + rng.normal(scale=0.02, size=4000)
+    end = predicted + rng.normal(scale=0.04, size=4000)
+    early = 0.5 * end + rng.normal(scale=0.02, size=4000)
+    scores = np.column_stack([early, end])
+    goes_on = early > np.where(predicted > 0.6, 0.42, 0.15)
+    finished, stopped = curves(scores[goes_on]), curves(scores[~goes_on, :1])
+    value, sd = extrapolate(finished, predicted[goes_on], stopped, predicted[~goes_on])
+    precision = 1 / 0.04**2 + 1 / sd**2
+    error = (predicted[~goes_on] / 0.04**2 + value / sd**2) / precision - end[~goes_on]
+    good = predicted[~goes_on] > 0.6
+    for group in (good, ~good):
+        assert abs(error[group].mean()) < 0.004
+        assert np.sqrt((error[group] ** 2 * precision[group]).mean()) == pytest.approx(1, abs=0.1)
+    # An independent look at the end through the score, (early - 0) / 0.5, has this error.
+    assert sd == pytest.approx(np.full(len(sd), 0.02 / 0.5), rel=0.1)
 
 
-def test_a_later_score_does_not_fall_as_the_earlier_one_rises() -> None:
-    finished = [Curve([0.1 * place, 0.9 - 0.05 * place], 0.0) for place in range(6)]
-    mean, _ = extrapolate(finished, [Curve([0.0], 0.0), Curve([0.5], 0.0)])
-    assert mean == pytest.approx([0.775, 0.775])
+def test_a_score_that_tells_nothing_hardly_counts() -> None:
+    rng = np.random.default_rng(0)
+    scores = np.column_stack([rng.uniform(size=200), rng.normal(0.8, 0.03, 200)])
+    _, sd = extrapolate(curves(scores[:100]), np.full(100, 0.8), curves(scores[100:, :1]), np.full(100, 0.8))
+    assert sd == pytest.approx(np.full(100, 0.03 / np.sqrt(MIN_SHARE)), rel=0.15)
+
+
+def test_a_better_score_is_no_bad_sign() -> None:
+    finished = [Curve((0,), 0.0, [0.1 * place, 0.9 - 0.05 * place]) for place in range(6)]
+    value, _ = extrapolate(finished, np.full(6, 0.7), [Curve((0,), 0.0, [0.0]), Curve((0,), 0.0, [0.5])], np.full(2, 0.7))
+    assert value == pytest.approx([0.775, 0.775])
+
+
+def test_each_is_judged_by_the_last_rung_it_reached() -> None:
+    rng = np.random.default_rng(3)
+    end = rng.uniform(0.6, 0.9, 30)
+    scores = np.column_stack([rng.uniform(size=30), end - 0.2, end])
+    value, sd = extrapolate(curves(scores), np.full(30, 0.75), curves(scores[:5, :1]) + curves(scores[5:10, :2]), np.full(10, 0.75))
+    assert value[5:] == pytest.approx(end[5:10])
+    assert (sd[:5] > 0.1).all() and (sd[5:] < 1e-6).all()
 
 
 def test_too_few_finished_curves_tell_nothing() -> None:
-    mean, sd = extrapolate([Curve([0.1, 0.5], 1.0)] * (MIN_PAIRS - 1), [Curve([0.1], 1.0)])
-    assert np.isnan(mean).all() and np.isnan(sd).all()
+    few = curves(np.array([[0.1, 0.5]] * (MIN_PAIRS - 1)))
+    for value, sd in (
+        extrapolate(few, np.zeros(len(few)), curves(np.array([[0.1]])), np.zeros(1)),
+        Extrapolator(GeneEncoder.of([9], [True]))(few, curves(np.array([[0.1]]))),
+    ):
+        assert np.isnan(value).all() and np.isnan(sd).all() and len(value) == 1
 
 
 def test_nothing_stopped_is_no_error_and_equal_scores_neither() -> None:
-    assert extrapolate([Curve([0.1, 0.5], 1.0)] * 6, [])[0].shape == (0,)
-    mean, _ = extrapolate([Curve([0.1, 0.5], 1.0)] * 6, [Curve([0.05], 2.0)])
-    assert mean == pytest.approx([0.5])
+    equal = curves(np.array([[0.1, 0.5]] * 6))
+    assert extrapolate(equal, np.full(6, 0.5), [], np.zeros(0))[0].shape == (0,)
+    value, sd = extrapolate(equal, np.full(6, 0.5), [Curve((0,), 2.0, [0.05])], np.full(1, 0.5))
+    assert value == pytest.approx([0.5]) and np.isfinite(sd).all()
+
+
+def test_a_stopped_training_of_a_good_kind_is_expected_to_end_like_its_kind() -> None:
+    """Architectures of gene 0 at 1 end at 0.8, others at 0.4; scores tell the kinds apart, and within a kind nothing."""
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, [2, 4, 4], (60, 3))
+    end = np.where(rows[:, 0] == 1, 0.8, 0.4) + rng.normal(scale=0.01, size=60)
+    early = np.where(rows[:, 0] == 1, 0.5, 0.2) + rng.normal(scale=0.05, size=60)
+    every = [Curve(tuple(row), 1.0, [a, b]) for row, a, b in zip(rows.tolist(), early, end, strict=True)]
+    unlucky = [Curve(tuple(row), 1.0, [0.4]) for row in rows.tolist() if row[0] == 1][:5]
+    value, sd = Extrapolator(GeneEncoder.of([2, 4, 4], [False, True, True]))(every, unlucky)
+    assert (np.abs(value - 0.8) < 2 * sd).all() and (value > 0.7).all()

@@ -137,7 +137,7 @@ def test_the_sampler_learns_from_stopped_trainings() -> None:
     trials = [((int(trial.params["a"]), int(trial.params["b"])), trial) for trial in study.get_trials()]
     seen = sampler._observations(trials)
     assert seen.rows_ND[-1].tolist() == [3, 3] and seen.sd_N[-1] > 0 and len(seen.sd_N) == 7
-    assert seen.top1_N[-1] == pytest.approx(0.25)
+    assert seen.top1_N[-1] < 0.5, "its genes alone let expect 0.8"
     assert 6 not in seen.front()
 
 

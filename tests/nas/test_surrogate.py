@@ -61,6 +61,19 @@ def test_predictions_equal_those_of_scikit_learn_with_the_same_kernel(data: tupl
     assert ours_sd == pytest.approx(sd, rel=1e-4)
 
 
+def test_leaving_one_out_is_predicting_it_from_the_others(data: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    rows, feature, target = data
+    process, alone = (GaussianProcess(GeneEncoder.of(LEVELS, ORDERED)) for _ in range(2))
+    process.fit(rows, feature, target, 0)
+    left_out = process.leave_one_out()
+    assert np.abs(left_out - target).max() > 0.3 * target.std()
+    for index in range(8):
+        others = np.delete(np.arange(len(rows)), index)
+        alone.fit(rows[others], feature[others], target[others], 0)
+        # Mean and scale of the target are those of one row fewer.
+        assert alone.mean(rows[[index]], feature[[index]])[0] == pytest.approx(left_out[index], abs=0.05 * target.std())
+
+
 def test_fitting_raises_the_likelihood_and_predicts_what_it_has_not_seen() -> None:
     rng = np.random.default_rng(0)
     rows = rng.integers(0, LEVELS, (60, 4))
