@@ -8,6 +8,7 @@ on the machine hardly changes. The cost objective is macs, so nothing is timed.
 """
 
 import argparse
+import json
 import math
 import multiprocessing
 import tempfile
@@ -15,6 +16,7 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -79,28 +81,43 @@ class Result:
         return f"{self.hypervolume:.4f} after {self.device_s:.0f} s ({len(self.facts)} architectures, {complete} trained to the end)"
 
 
-def search(
-    data: str, recipe: str, sampler: str, seed: int, budget: int, rungs: int, keep: float, until: tuple[float, float] = (math.inf, math.inf)
-) -> Result:
+def search(options: argparse.Namespace, seed: int, budget: int, rungs: int, until: tuple[float, float] = (math.inf, math.inf)) -> Result:
     """Search until the budget is used or `until`, a (hypervolume, device-seconds), is reached in either part."""
-    source = open_data(data)
+    source = open_data(options.data)
     space = make_space("hybrid_layout", "nano", source.image_size, source.in_chans, source.num_classes)
     config = SearchConfig(
-        space=space.name, budget=budget, study="halving", storage="", artifacts="", data=data, objectives=("top1", "macs"),
-        sampler=sampler, seed=seed, rungs=rungs, keep=keep,
+        space=space.name, budget=budget, study="halving", storage="", artifacts="", data=options.data, objectives=("top1", "macs"),
+        sampler=options.sampler, seed=seed, rungs=rungs, keep=options.keep,
     )  # fmt: skip
-    evaluator = SerialEvaluator(data, recipe_of(recipe).with_rungs(rungs))
+    evaluator = SerialEvaluator(options.data, recipe_of(options.recipe).with_rungs(rungs))
     reference = 1 / source.num_classes, float(space.costs(space.largest()).macs)
     run = InMemorySearch(config, space, evaluator, reference, sampler_reference=reference)
-    run.run(lambda: run.keeper.hypervolume >= until[0] or evaluator.device_s >= until[1])
+    done = 0
+
+    def is_over() -> bool:
+        nonlocal done
+        if options.curves is not None:
+            with (options.curves / f"seed{seed}_rungs{rungs}.jsonl").open("a" if done else "w", encoding="utf-8") as lines:
+                lines.writelines(_line(trial, evaluator.device_s, run.keeper.hypervolume) for trial in run.store.recorded[done:])
+            done = len(run.store.recorded)
+        return run.keeper.hypervolume >= until[0] or evaluator.device_s >= until[1]
+
+    run.run(is_over)
     return Result(run.keeper.hypervolume, evaluator.device_s, tuple(run.store.recorded))
 
 
-def compare(data: str, recipe: str, sampler: str, seed: int, budget: int, rungs: int, keep: float, limit: float) -> tuple[Result, Result]:
+def _line(trial: TrialFacts, device_s: float, hypervolume: float) -> str:
+    top1 = {score.steps: score.top1 for score in trial.rungs}
+    state = {"trial": trial.trial_number, "state": trial.state, "macs": trial.costs.macs, "top1": top1}
+    return json.dumps({**state, "device_s": device_s, "hypervolume": hypervolume}) + "\n"
+
+
+def compare(options: argparse.Namespace, seed: int) -> tuple[Result, Result]:
     """Without rungs, then with."""
-    full = search(data, recipe, sampler, seed, budget, 1, keep)
+    full = search(options, seed, options.budget, rungs=1)
     print(f"seed {seed}: full {full.counts()}", flush=True)
-    return full, search(data, recipe, sampler, seed, 10 * budget, rungs, keep, (full.hypervolume, limit * full.device_s))
+    until = full.hypervolume, options.limit * full.device_s
+    return full, search(options, seed, 10 * options.budget, options.rungs, until)
 
 
 def main() -> None:
@@ -111,8 +128,9 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=200, help="full trainings of the search without rungs")
     parser.add_argument("--recipe", default="nano-rungs", help="of both searches; a name or a JSON file")
     parser.add_argument("--rungs", type=int, default=4)
-    parser.add_argument("--keep", type=float, default=0.4)
+    parser.add_argument("--keep", type=float, default=0.5)
     parser.add_argument("--limit", type=float, default=1.0, help="share of the device-seconds after which a search with rungs is given up")
+    parser.add_argument("--curves", type=Path, help="an existing folder for what each search did, a JSON line for each architecture")
     parser.add_argument("--data", default="digits")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
@@ -120,12 +138,7 @@ def main() -> None:
           f"keep {options.keep:g}", flush=True)  # fmt: skip
     ratios = []
     with ProcessPoolExecutor(options.processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        jobs = [
-            pool.submit(
-                compare, options.data, options.recipe, options.sampler, seed, options.budget, options.rungs, options.keep, options.limit
-            )
-            for seed in options.seed
-        ]
+        jobs = [pool.submit(compare, options, seed) for seed in options.seed]
         for seed, job in zip(options.seed, jobs, strict=True):
             full, halved = job.result()
             reached = halved.hypervolume >= full.hypervolume
