@@ -29,6 +29,9 @@ from workers.data import open_data
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
 from workers.recipe import Recipe, recipe_of
 
+EVERY = 0.999
+"""Share to keep that stops none of as few as are ranked."""
+
 
 class SerialEvaluator:
     """Evaluates one job after the other in this process."""
@@ -81,24 +84,42 @@ class Result:
         return f"{self.hypervolume:.4f} after {self.device_s:.0f} s ({len(self.facts)} architectures, {complete} trained to the end)"
 
 
-def search(options: argparse.Namespace, seed: int, budget: int, rungs: int, until: tuple[float, float] = (math.inf, math.inf)) -> Result:
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the searches that are compared have in common."""
+
+    data: str
+    recipe: str
+    sampler: str = "ehvi"
+    keep: float = 0.5
+    curves: Path | None = None
+    """Folder for a JSON line for each architecture."""
+
+
+def search(setting: Setting, seed: int, budget: int, rungs: int, until: tuple[float, float] = (math.inf, math.inf)) -> Result:
     """Search until the budget is used or `until`, a (hypervolume, device-seconds), is reached in either part."""
-    source = open_data(options.data)
+    source = open_data(setting.data)
     space = make_space("hybrid_layout", "nano", source.image_size, source.in_chans, source.num_classes)
     config = SearchConfig(
-        space=space.name, budget=budget, study="halving", storage="", artifacts="", data=options.data, objectives=("top1", "macs"),
-        sampler=options.sampler, seed=seed, rungs=rungs, keep=options.keep,
+        space=space.name, budget=budget, study="halving", storage="", artifacts="", data=setting.data, objectives=("top1", "macs"),
+        sampler=setting.sampler, seed=seed, rungs=rungs, keep=setting.keep,
     )  # fmt: skip
-    evaluator = SerialEvaluator(options.data, recipe_of(options.recipe).with_rungs(rungs))
+    evaluator = SerialEvaluator(setting.data, recipe_of(setting.recipe).with_rungs(rungs))
     reference = 1 / source.num_classes, float(space.costs(space.largest()).macs)
     run = InMemorySearch(config, space, evaluator, reference, sampler_reference=reference)
     done = 0
 
+    def line(trial: TrialFacts) -> str:
+        rungs = [{"steps": score.steps, "top1": score.top1, "duration_s": score.duration_s} for score in trial.rungs]
+        reached = {"device_s": evaluator.device_s, "hypervolume": run.keeper.hypervolume}
+        what = {"trial": trial.trial_number, "state": trial.state, "macs": trial.costs.macs, "genotype": run.genotypes[trial.trial_number]}
+        return json.dumps({**what, "rungs": rungs, **reached}) + "\n"
+
     def is_over() -> bool:
         nonlocal done
-        if options.curves is not None:
-            with (options.curves / f"seed{seed}_rungs{rungs}.jsonl").open("a" if done else "w", encoding="utf-8") as lines:
-                lines.writelines(_line(trial, evaluator.device_s, run.keeper.hypervolume) for trial in run.store.recorded[done:])
+        if setting.curves is not None:
+            with (setting.curves / f"seed{seed}_rungs{rungs}.jsonl").open("a" if done else "w", encoding="utf-8") as lines:
+                lines.writelines(map(line, run.store.recorded[done:]))
             done = len(run.store.recorded)
         return run.keeper.hypervolume >= until[0] or evaluator.device_s >= until[1]
 
@@ -106,18 +127,17 @@ def search(options: argparse.Namespace, seed: int, budget: int, rungs: int, unti
     return Result(run.keeper.hypervolume, evaluator.device_s, tuple(run.store.recorded))
 
 
-def _line(trial: TrialFacts, device_s: float, hypervolume: float) -> str:
-    top1 = {score.steps: score.top1 for score in trial.rungs}
-    state = {"trial": trial.trial_number, "state": trial.state, "macs": trial.costs.macs, "top1": top1}
-    return json.dumps({**state, "device_s": device_s, "hypervolume": hypervolume}) + "\n"
-
-
-def compare(options: argparse.Namespace, seed: int) -> tuple[Result, Result]:
+def compare(setting: Setting, seed: int, budget: int, rungs: int, limit: float) -> tuple[Result, Result]:
     """Without rungs, then with."""
-    full = search(options, seed, options.budget, rungs=1)
+    full = search(setting, seed, budget, rungs=1)
     print(f"seed {seed}: full {full.counts()}", flush=True)
-    until = full.hypervolume, options.limit * full.device_s
-    return full, search(options, seed, 10 * options.budget, options.rungs, until)
+    until = full.hypervolume, limit * full.device_s
+    return full, search(setting, seed, 10 * budget, rungs, until)
+
+
+def watch(setting: Setting, seed: int, budget: int, rungs: int) -> Result:
+    """Score at the rungs and stop nobody."""
+    return search(replace(setting, keep=EVERY), seed, budget, rungs)
 
 
 def main() -> None:
@@ -129,6 +149,9 @@ def main() -> None:
     parser.add_argument("--recipe", default="nano-rungs", help="of both searches; a name or a JSON file")
     parser.add_argument("--rungs", type=int, default=4)
     parser.add_argument("--keep", type=float, default=0.5)
+    parser.add_argument(
+        "--watch", action="store_true", help="one search of --budget that is scored at the rungs and stops none, for benchmarks.rung_rules"
+    )
     parser.add_argument("--limit", type=float, default=1.0, help="share of the device-seconds after which a search with rungs is given up")
     parser.add_argument("--curves", type=Path, help="an existing folder for what each search did, a JSON line for each architecture")
     parser.add_argument("--data", default="digits")
@@ -136,9 +159,14 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{options.data}, {options.sampler}, recipe {options.recipe}: {options.budget} full trainings against {options.rungs} rungs that "
           f"keep {options.keep:g}", flush=True)  # fmt: skip
+    setting = Setting(options.data, options.recipe, options.sampler, options.keep, options.curves)
     ratios = []
     with ProcessPoolExecutor(options.processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        jobs = [pool.submit(compare, options, seed) for seed in options.seed]
+        if options.watch:
+            for seed, watched in [(seed, pool.submit(watch, setting, seed, options.budget, options.rungs)) for seed in options.seed]:
+                print(f"seed {seed}: scored at {options.rungs} rungs, {watched.result().counts()}", flush=True)
+            return
+        jobs = [pool.submit(compare, setting, seed, options.budget, options.rungs, options.limit) for seed in options.seed]
         for seed, job in zip(options.seed, jobs, strict=True):
             full, halved = job.result()
             reached = halved.hypervolume >= full.hypervolume

@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 from scipy.stats import kendalltau
 
-from benchmarks.halving import search
+from benchmarks.halving import Setting, search
 from benchmarks.rungs import curve
 from nas.records import JSON
 from workers.recipe import recipe_of
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--data", default="digits")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
-    facts = search(options.data, "nano", "ehvi", SEARCH_SEED, NUM_FIRST + options.architectures, 1, 0.5).facts[NUM_FIRST:]
+    facts = search(Setting(options.data, "nano"), SEARCH_SEED, NUM_FIRST + options.architectures, rungs=1).facts[NUM_FIRST:]
     size = np.log([trial.costs.macs for trial in facts])
     print(f"{len(facts)} architectures of {size.min():.1f} to {size.max():.1f} ln macs, {options.data}, {options.rungs} rungs")
     with ProcessPoolExecutor(options.processes, mp_context=multiprocessing.get_context("spawn")) as pool:

@@ -18,7 +18,7 @@ from nas.progress import Progress
 from nas.proposals import Proposer
 from nas.protocols import Evaluator, SearchSpace
 from nas.recorded import TARGET, Levels, RecordedEvaluator, RecordedProblem, RecordedSpace
-from nas.records import JSON, FinalFront, FinalTraining, Front, FrontMember, Latency, Lease, Retiming, SearchRecord, TrialFacts
+from nas.records import JSON, FinalFront, FinalTraining, Front, FrontMember, Genotype, Latency, Lease, Retiming, SearchRecord, TrialFacts
 from nas.search import Outcome, Search
 from nas.study import SearchStudy, memory_storage
 
@@ -174,19 +174,25 @@ class InMemorySearch:
         self.store, self.keeper = MemoryStore(), FrontKeeper(config.cost_objective, reference_point)
         self.ask_s: list[float] = []
         """Time of each call of the sampler, real clock."""
-        self._config, self._space, self._evaluator, self._target, self._duplicates = config, space, evaluator, target, duplicates
+        self.space = space
+        self._config, self._evaluator, self._target, self._duplicates = config, evaluator, target, duplicates
         self._rng = np.random.default_rng((config.seed, 1))
         self._study = SearchStudy(
             memory_storage(), config.study, config.objectives, knowledge_of(space, config, sampler_reference), config.sampler, config.seed
         )  # fmt: skip
+
+    @property
+    def genotypes(self) -> Mapping[int, Genotype]:
+        """Of each trial."""
+        return self._study.genotypes
 
     def run(self, stop_requested: Callable[[], bool] = lambda: False) -> Outcome:
         """Search until the budget is reached, nothing is left, or a stop is requested."""
         config = self._config
         with TemporaryDirectory() as folder:
             return Search(
-                config=replace(config, artifacts=folder), space=self._space, evaluator=self._evaluator, store=self.store, study=self._study,
-                proposer=Proposer(self._space, self._study, config.limits, {}, config.seed, self._timed), keeper=self.keeper,
+                config=replace(config, artifacts=folder), space=self.space, evaluator=self._evaluator, store=self.store, study=self._study,
+                proposer=Proposer(self.space, self._study, config.limits, {}, config.seed, self._timed), keeper=self.keeper,
                 target=self._target, progress=Progress(config.study, config.budget, 0, quiet=True),
                 check_owner=lambda: None, stop_requested=stop_requested,
             ).run()  # fmt: skip
