@@ -16,6 +16,10 @@ MIN_SHARE = 0.1
 LATEST = 400
 """Finished trainings that are looked at."""
 FIT_ITERATIONS = 15
+LATEST_COURSES = 48
+"""Trainings from which it is told how far those of some cost get."""
+SIMILAR = 0.3
+"""Standard deviation of the kernel that weighs them by ln cost."""
 
 
 class Curve(NamedTuple):
@@ -27,6 +31,30 @@ class Curve(NamedTuple):
     """Its."""
     scores: Sequence[float]
     """At each rung that was reached, at least one."""
+
+
+def finished_per_training(log_cost_N: np.ndarray, trainings: Sequence[Curve]) -> np.ndarray:
+    """How many trainings of this cost are finished for the steps of one whole training, as far as the latest tell.
+
+    A rung stops more of some costs than of others: early scores differ less between small and large networks than those at the end. What is
+    expected of a candidate is worth the less the more of its like are stopped, and the more the sooner they are.
+
+    Args:
+        log_cost_N: (num_candidates,).
+        trainings: finished and stopped, in the order in which they began; each rung is half-way to the next.
+
+    Returns:
+        (num_candidates,) in (0, 1]; the share that is finished over the mean share of the steps that are taken, both weighted by similarity
+        of cost.
+    """
+    num_rungs = max(len(curve.scores) for curve in trainings)
+    latest = trainings[-LATEST_COURSES:]
+    log_costs, reached = np.array([curve.log_cost for curve in latest]), np.array([len(curve.scores) for curve in latest])
+    finished, steps = (reached == num_rungs).astype(float), 0.5 ** (num_rungs - reached)
+    alike = np.exp(-0.5 * ((log_cost_N[:, None] - log_costs) / SIMILAR) ** 2)
+    # Two more that are like the average of all: where few trainings are alike, nothing is special.
+    per_training: np.ndarray = (alike @ finished + 2 * finished.mean()) / (alike @ steps + 2 * steps.mean())
+    return per_training
 
 
 class Extrapolator:

@@ -97,6 +97,7 @@ class EhviSearcher:
         excluded: Callable[[Row], bool],
         rng: np.random.Generator,
         num_unknown: int = 0,
+        worth: Callable[[np.ndarray], np.ndarray] = np.ones_like,
     ) -> Row:
         """The next row to train.
 
@@ -107,6 +108,7 @@ class EhviSearcher:
             repair: the nearest valid row.
             excluded: whether a row must not be proposed (invalid, trained, failed, in training, over a limit).
             num_unknown: trainings that were stopped and of which `seen` says nothing yet.
+            worth: (num_candidates,) ln cost -> factor of the growth that is expected.
 
         Returns:
             A row that is not excluded, unless nearly every row is.
@@ -125,7 +127,8 @@ class EhviSearcher:
         def score(rows_ND: np.ndarray) -> np.ndarray:
             log_cost = self._log_costs(rows_ND)
             mean, sd = self._top1.predict(rows_ND, log_cost)
-            return expected_improvement(mean, sd, log_cost, front, reference_point)
+            growth: np.ndarray = expected_improvement(mean, sd, log_cost, front, reference_point) * worth(log_cost)
+            return growth
 
         children = offspring(known.rows_ND[members], NUM_CHILDREN, self._num_levels, rng)
         rows = np.vstack([random_rows(NUM_RANDOM, self._num_levels, rng), children])

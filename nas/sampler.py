@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.curves import Curve, Extrapolator
+from nas.curves import Curve, Extrapolator, finished_per_training
 from nas.ehvi import MAX_ROWS, MIN_ERROR, MIN_FINISHED, RANDOM_TRAININGS, EhviSearcher, Observations
 from nas.errors import InvalidInputError
 from nas.gene_model import GeneModel
@@ -124,7 +124,16 @@ class EhviSampler(BaseSampler):
         with one_thread():
             seen = self._observations(list(outcomes.values()))
             num_unknown = sum(map(_was_stopped, (trial for _, trial in outcomes.values()))) - int(np.count_nonzero(seen.sd_N))
-            return self._searcher.propose(seen, running, failed, self._repair, excluded, self._rng, num_unknown)
+            worth = self._worth([(row, trial) for row, trial in outcomes.values() if CURVE in trial.user_attrs])
+            return self._searcher.propose(seen, running, failed, self._repair, excluded, self._rng, num_unknown, worth)
+
+    @staticmethod
+    def _worth(outcomes: Sequence[tuple[Row, FrozenTrial]]) -> Callable[[np.ndarray], np.ndarray]:
+        """Of a candidate by its ln cost: 1 where nothing is stopped."""
+        trainings = [Curve(row, math.log(trial.user_attrs[COST]), trial.user_attrs[CURVE]) for row, trial in outcomes]
+        if not any(_was_stopped(trial) for _, trial in outcomes):
+            return np.ones_like
+        return lambda log_cost_N: finished_per_training(log_cost_N, trainings)
 
     def _observations(self, outcomes: Sequence[tuple[Row, FrozenTrial]]) -> Observations:
         """What finished trainings gave and what stopped ones are expected to have given."""

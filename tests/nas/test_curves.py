@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nas.curves import MIN_PAIRS, MIN_SHARE, Curve, Extrapolator, extrapolate
+from nas.curves import MIN_PAIRS, MIN_SHARE, Curve, Extrapolator, extrapolate, finished_per_training
 from nas.surrogate import GeneEncoder
 
 
@@ -90,3 +90,20 @@ def test_a_stopped_training_of_a_good_kind_is_expected_to_end_like_its_kind() ->
     unlucky = [Curve(tuple(row), 1.0, [0.4]) for row in rows.tolist() if row[0] == 1][:5]
     value, sd = Extrapolator(GeneEncoder.of([2, 4, 4], [False, True, True]))(every, unlucky)
     assert (np.abs(value - 0.8) < 2 * sd).all() and (value > 0.7).all()
+
+
+def test_what_is_finished_for_the_steps_of_one_training_depends_on_the_cost() -> None:
+    """Three rungs: small networks are finished, half of the large ones is stopped at the first, huge ones always at the second."""
+    small, large, huge = 10.0, 13.0, 16.0
+    whole, first, second = [0.1, 0.2, 0.3], [0.1], [0.1, 0.2]
+    trainings = [Curve((0,), small, whole), Curve((0,), large, whole), Curve((0,), large, first), Curve((0,), huge, second)] * 10
+    found = finished_per_training(np.array([small, large, huge]), trainings)
+    mean = np.array([0.5, (1 + 1 + 0.25 + 0.5) / 4])
+    # Ten or twenty alike, and two of the average.
+    expected = [(10 + 2 * mean[0]) / (10 + 2 * mean[1]), (10 + 2 * mean[0]) / (12.5 + 2 * mean[1]), 2 * mean[0] / (5 + 2 * mean[1])]
+    assert found == pytest.approx(expected)
+
+
+def test_where_none_was_like_it_a_candidate_is_worth_the_average() -> None:
+    trainings = [Curve((0,), 10.0, [0.1, 0.2]), Curve((0,), 10.0, [0.1])]
+    assert finished_per_training(np.array([99.0]), trainings) == pytest.approx([0.5 / 0.75])

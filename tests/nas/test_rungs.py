@@ -179,3 +179,30 @@ def test_a_search_with_rungs_failures_and_duplicates_is_exact(workers: int) -> N
     assert {member.trial_number for member in run.front} <= complete
     assert all(len(trial.rungs) == 3 for trial in run.facts if trial.state == "COMPLETE")
     assert all(1 <= len(trial.rungs) < 3 for trial in run.facts if trial.state == "PRUNED")
+
+
+def test_costs_at_which_trainings_are_stopped_are_proposed_less() -> None:
+    genes = tuple(Gene(f"g{i}", tuple(range(4)), True, "") for i in range(6))
+    distributions = {gene.name: IntDistribution(0, 3) for gene in genes}
+
+    def mean_cost(stopped_above: float) -> float:
+        """Of ten proposals after 40 trainings, of which those of higher cost were stopped, all but some of the first."""
+        knowledge = Knowledge(
+            genes, dict, str, lambda genotype: 1.0 + sum(genotype.values()), lambda genotype: True, reference_point=(0.1, 20.0)
+        )  # type: ignore[arg-type]
+        study = optuna.create_study(directions=["maximize", "minimize"], sampler=EhviSampler(0, knowledge))
+        rng, costs = np.random.default_rng(4), []
+        for number in range(50):
+            if number < 40:
+                study.enqueue_trial({gene.name: int(rng.integers(4)) for gene in genes})
+            trial = study.ask(distributions)
+            cost = 1.0 + sum(trial.params.values())
+            top1 = 0.3 + 0.03 * cost + 0.01 * rng.standard_normal()
+            goes_on = number < 12 or cost <= stopped_above
+            trial.set_user_attr(CURVE, [0.2, top1] if goes_on else [0.2])
+            trial.set_user_attr(COST, cost)
+            study.tell(trial, [top1, cost] if goes_on else None, state=TrialState.COMPLETE if goes_on else TrialState.PRUNED)
+            costs.append(cost)
+        return float(np.mean(costs[40:]))
+
+    assert mean_cost(stopped_above=7.0) < 5.0 < mean_cost(stopped_above=99.0)
