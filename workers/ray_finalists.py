@@ -234,7 +234,8 @@ def _job_of(config: dict[str, Any]) -> FinalJob:
 class AshaPerArchitecture(FIFOScheduler):
     """Asynchronous successive halving (Ray's ASHA) among the tunings of each architecture: a small network never competes with a large one.
 
-    Time is counted in rungs, so that the rungs may lie at any steps: the k-th one is at time KEEP ** k.
+    Time is counted in rungs, so that the rungs may lie at any steps: the k-th one is at time KEEP ** k. The last one that
+    stands is never stopped: what it lost to may be a training that a kill cut off, or that failed, and then no tuning would be whole.
     """
 
     def __init__(self, num_rungs: int, ended: Sequence[FinalTraining]) -> None:
@@ -242,7 +243,11 @@ class AshaPerArchitecture(FIFOScheduler):
         super().__init__()  # type: ignore[no-untyped-call]
         self._num_rungs = num_rungs
         self._schedulers: dict[int, ASHAScheduler] = {}
+        self._standing: defaultdict[int, set[str]] = defaultdict(set)
+        """Trial number -> its tunings that were neither stopped nor failed."""
         for training in ended:
+            if training.purpose == "tuning" and training.state == "COMPLETE":
+                self._standing[training.trial_number].add(training.key)
             if training.purpose == "tuning" and len(training.rungs) <= num_rungs:
                 stand_in: Any = SimpleNamespace(trial_id=training.key)
                 asha: Any = self._of(training.trial_number)
@@ -265,11 +270,27 @@ class AshaPerArchitecture(FIFOScheduler):
     def _asha(self, trial: Trial) -> ASHAScheduler:
         return self._of(trial.config["job"]["trial_number"])
 
+    def _standing_with(self, trial: Trial) -> set[str]:
+        return self._standing[trial.config["job"]["trial_number"]]
+
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        self._standing_with(trial).add(trial.trial_id)
         self._asha(trial).on_trial_add(tune_controller, trial)
 
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        self._standing_with(trial).discard(trial.trial_id)
+        self._asha(trial).on_trial_error(tune_controller, trial)
+
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        return self._asha(trial).on_trial_result(tune_controller, trial, result)
+        decision = self._asha(trial).on_trial_result(tune_controller, trial, result)
+        standing = self._standing_with(trial)
+        if result.get("reason") is not None:
+            standing.discard(trial.trial_id)
+        elif decision == self.STOP and result["milestone"] < milestone(self._num_rungs - 1):
+            if standing == {trial.trial_id}:
+                return self.CONTINUE
+            standing.discard(trial.trial_id)
+        return decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         self._asha(trial).on_trial_complete(tune_controller, trial, result)

@@ -62,6 +62,26 @@ def test_what_ended_in_an_earlier_run_competes_too(order: int) -> None:
     assert decisions(scheduler, trial(scheduler, "y", 1), [0.55]) == [CONTINUE]
 
 
+def test_after_a_kill_the_last_that_stands_is_not_stopped_by_one_that_was() -> None:
+    """b lost at the second rung to a, which was killed before its end; a begins anew, and b was better at the first rung."""
+    stopped = replace(tuning(1, "b", 0.5, 0.6), state="PRUNED")
+    scheduler = AshaPerArchitecture(3, [stopped])
+    assert decisions(scheduler, trial(scheduler, "a", 1), [0.4, 0.5, 0.8]) == [CONTINUE, CONTINUE, STOP]
+    scheduler = AshaPerArchitecture(3, [stopped])
+    first, second = trial(scheduler, "a", 1), trial(scheduler, "c", 1)
+    assert decisions(scheduler, first, [0.4]) == [STOP]
+    assert decisions(scheduler, second, [0.3, 0.3, 0.3]) == [CONTINUE, CONTINUE, STOP]
+
+
+def test_one_that_failed_does_not_stand() -> None:
+    scheduler = AshaPerArchitecture(2, [])
+    first, second, third = (trial(scheduler, name, 1) for name in "abc")
+    assert decisions(scheduler, first, [0.9]) == [CONTINUE]
+    scheduler.on_trial_result(None, first, {"milestone": milestone(1), "top1": 0.0, "reason": "a loss that is not finite"})
+    scheduler.on_trial_error(None, second)
+    assert decisions(scheduler, third, [0.1]) == [CONTINUE]
+
+
 def watched(error: Exception | None = None) -> tuple[_Watch, Any, list[tuple[FinalJob, _Progress]]]:
     """A watch over one training, its trial in Tune, and what was handed over."""
     job = FinalJob(3, {}, {"rungs": [1, 2]}, "a" * 64, 0, "final")
