@@ -135,11 +135,6 @@ def compare(setting: Setting, seed: int, budget: int, rungs: int, limit: float) 
     return full, search(setting, seed, 10 * budget, rungs, until)
 
 
-def watch(setting: Setting, seed: int, budget: int, rungs: int) -> Result:
-    """Score at the rungs and stop nobody."""
-    return search(replace(setting, keep=EVERY), seed, budget, rungs)
-
-
 def main() -> None:
     """Print one line per seed and the median ratio."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -157,15 +152,16 @@ def main() -> None:
     parser.add_argument("--data", default="digits")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
-    print(f"{options.data}, {options.sampler}, recipe {options.recipe}: {options.budget} full trainings against {options.rungs} rungs that "
-          f"keep {options.keep:g}", flush=True)  # fmt: skip
     setting = Setting(options.data, options.recipe, options.sampler, options.keep, options.curves)
     ratios = []
     with ProcessPoolExecutor(options.processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         if options.watch:
-            for seed, watched in [(seed, pool.submit(watch, setting, seed, options.budget, options.rungs)) for seed in options.seed]:
+            nobody = replace(setting, keep=EVERY)
+            for seed, watched in [(seed, pool.submit(search, nobody, seed, options.budget, options.rungs)) for seed in options.seed]:
                 print(f"seed {seed}: scored at {options.rungs} rungs, {watched.result().counts()}", flush=True)
             return
+        rule = f"{options.rungs} rungs that keep {options.keep:g}"
+        print(f"{options.data}, {options.sampler}, recipe {options.recipe}: {options.budget} full trainings against {rule}", flush=True)
         jobs = [pool.submit(compare, setting, seed, options.budget, options.rungs, options.limit) for seed in options.seed]
         for seed, job in zip(options.seed, jobs, strict=True):
             full, halved = job.result()

@@ -139,7 +139,7 @@ class LawEvaluator:
 def simulate(
     law: Law, space: SearchSpace, reference: tuple[float, float], seed: int, rule: Rule, budget: int, until_s: float, oracle: bool
 ) -> np.ndarray:
-    """(num_trials, 3): device-seconds, hypervolume and whether it was trained to the end, after each trial."""
+    """(num_trials, 2): device-seconds and hypervolume after each trial."""
     num_rungs, keep = rule
     evaluator = LawEvaluator(law, seed, num_rungs)
     config = SearchConfig(
@@ -152,12 +152,10 @@ def simulate(
         return np.array(ends, dtype=float), np.full(len(stopped), 1e-3)
 
     search = evaluator.search = InMemorySearch(config, space, evaluator, reference, sampler_reference=reference)
-    course: list[tuple[float, float, bool]] = []
+    course: list[tuple[float, float]] = []
 
     def is_over() -> bool:
-        course.extend(
-            (evaluator.device_s, search.keeper.hypervolume, trial.state == "COMPLETE") for trial in search.store.recorded[len(course) :]
-        )
+        course.extend((evaluator.device_s, search.keeper.hypervolume) for _ in search.store.recorded[len(course) :])
         return evaluator.device_s >= until_s
 
     with mock.patch("nas.curves.Extrapolator.__call__", told) if oracle else contextlib.nullcontext():
@@ -190,7 +188,7 @@ def main() -> None:
     found: dict[Rule, list[tuple[float, float]]] = {rule: [] for rule in rules}
     for seed in range(options.seeds):
         full = simulate(law, space, reference, seed, (1, 0.5), options.budget, math.inf, oracle=False)
-        whole_s, target, _ = full[-1]
+        whole_s, target = full[-1]
         print(f"seed {seed}, simulated: full {target:.4f}, at half of its time {at(full, whole_s / 2):.4f}", flush=True)
         for rule in rules:
             course = simulate(law, space, reference, seed, rule, 20 * options.budget, whole_s, options.oracle)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nas.levels import Row
-from nas.surrogate import GaussianProcess, GeneEncoder
+from nas.surrogate import GaussianProcess, GeneEncoder, Refits
 
 MIN_PAIRS = 6
 """Trainings that passed a rung and were finished, from which on a score at that rung can be extrapolated."""
@@ -15,7 +15,6 @@ MIN_SHARE = 0.1
 """rho^2 below which a score is taken to tell no less: so few trainings do not tell it from nothing."""
 LATEST = 400
 """Finished trainings that are looked at."""
-FIT_ITERATIONS = 15
 LATEST_COURSES = 48
 """Trainings from which it is told how far those of some cost get."""
 SIMILAR = 0.3
@@ -41,44 +40,41 @@ def finished_per_training(log_cost_N: np.ndarray, trainings: Sequence[Curve]) ->
 
     Args:
         log_cost_N: (num_candidates,).
-        trainings: finished and stopped, in the order in which they began; each rung is half-way to the next.
+        trainings: finished, at least one, and stopped, in the order of their trials; each rung is half-way to the next.
 
     Returns:
         (num_candidates,) in (0, 1]; the share that is finished over the mean share of the steps that are taken, both weighted by similarity
         of cost.
     """
     num_rungs = max(len(curve.scores) for curve in trainings)
-    latest = trainings[-LATEST_COURSES:]
-    log_costs, reached = np.array([curve.log_cost for curve in latest]), np.array([len(curve.scores) for curve in latest])
+    log_costs, reached = np.array([curve.log_cost for curve in trainings]), np.array([len(curve.scores) for curve in trainings])
     finished, steps = (reached == num_rungs).astype(float), 0.5 ** (num_rungs - reached)
-    alike = np.exp(-0.5 * ((log_cost_N[:, None] - log_costs) / SIMILAR) ** 2)
-    # Two more that are like the average of all: where few trainings are alike, nothing is special.
-    per_training: np.ndarray = (alike @ finished + 2 * finished.mean()) / (alike @ steps + 2 * steps.mean())
+    latest = slice(-LATEST_COURSES, None)
+    alike = np.exp(-0.5 * ((log_cost_N[:, None] - log_costs[latest]) / SIMILAR) ** 2)
+    # Two more that are like the average of all: where few are alike nothing is special, and where none was finished lately all count.
+    per_training: np.ndarray = (alike @ finished[latest] + 2 * finished.mean()) / (alike @ steps[latest] + 2 * steps.mean())
     return per_training
 
 
 class Extrapolator:
-    """Predicts the last score of stopped trainings; holds a surrogate of the finished ones between calls."""
+    """Says where stopped trainings would have ended; holds a surrogate of the finished ones between calls."""
 
     def __init__(self, encoder: GeneEncoder) -> None:
         self._surrogate = GaussianProcess(encoder)
-        self._fitted = 0
+        self._refits = Refits()
 
     def __call__(self, finished: Sequence[Curve], stopped: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of the last score of each stopped training, as `extrapolate` gives them.
+        """Value and standard deviation of an observation of the end of each stopped training, as `extrapolate` gives them.
 
         Args:
-            finished: trainings that were scored at each rung, in the order in which they ended.
+            finished: trainings that were scored at each rung, in the order of their trials.
             stopped: trainings that were not.
         """
-        finished = finished[-LATEST:]
-        if len(finished) < MIN_PAIRS or not stopped:
+        num_finished, finished = len(finished), finished[-LATEST:]
+        if num_finished < MIN_PAIRS or not stopped:
             return extrapolate(finished, np.zeros(len(finished)), stopped, np.zeros(len(stopped)))
-        grown = len(finished) - self._fitted >= max(1, len(finished) // 16)
-        if grown:
-            self._fitted = len(finished)
-        rows, log_costs = _rows_and_log_costs(finished)
-        self._surrogate.fit(rows, log_costs, np.array([curve.scores[-1] for curve in finished]), FIT_ITERATIONS if grown else 0)
+        last = np.array([curve.scores[-1] for curve in finished])
+        self._surrogate.fit(*_rows_and_log_costs(finished), last, self._refits.iterations(num_finished))
         return extrapolate(finished, self._surrogate.leave_one_out(), stopped, self._surrogate.mean(*_rows_and_log_costs(stopped)))
 
 

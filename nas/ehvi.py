@@ -14,7 +14,7 @@ import numpy as np
 
 from nas.acquisition import expected_improvement, front_rows, neighbours, offspring, random_rows
 from nas.levels import Row
-from nas.surrogate import GaussianProcess, GeneEncoder, Surrogate
+from nas.surrogate import GaussianProcess, GeneEncoder, Refits, Surrogate
 
 RANDOM_TRAININGS = 10
 """Trainings that are begun before the surrogate decides."""
@@ -27,7 +27,6 @@ NUM_CLIMBS, MAX_CLIMB, MAX_LEAP = 3, 20, 8
 """How many of the best candidates are improved, for how many steps at most, and how many genes may change in one step."""
 MAX_ROWS = 400
 """Observations that the surrogate learns from; of more, those nearest to the front and a random quarter."""
-FIT_ITERATIONS = 15
 MIN_ERROR = 1e-6
 """Of what was not trained to its end, so that it is never taken for it."""
 
@@ -86,7 +85,7 @@ class EhviSearcher:
         self._log_cost, self._max_log_cost, self._given_reference = log_cost, max_log_cost, reference_point
         self._canonical = canonical
         self._costs: dict[Row, float] = {}
-        self._fitted_rows = 0
+        self._refits = Refits()
 
     def propose(
         self,
@@ -185,11 +184,7 @@ class EhviSearcher:
         return list(zip(groups, np.split(values, ends), strict=True))
 
     def _fit(self, seen: Observations, num_trained: int) -> None:
-        """Refit the hyperparameters whenever the record has grown by a sixteenth; condition on every row each time."""
-        grown = num_trained - self._fitted_rows >= max(1, num_trained // 16)
-        iterations = FIT_ITERATIONS if grown else 0
-        if grown:
-            self._fitted_rows = num_trained
+        iterations = self._refits.iterations(num_trained)
         self._top1.fit(seen.rows_ND, seen.log_cost_N, seen.top1_N, iterations, seen.sd_N)
         if self._log_cost is None:
             self._cost.fit(seen.rows_ND, np.zeros(len(seen.rows_ND)), seen.log_cost_N, iterations)

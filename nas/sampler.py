@@ -53,13 +53,14 @@ class EhviSampler(BaseSampler):
         self._rng = np.random.default_rng(seed)
         self._knowledge = knowledge
         genes = knowledge.genes
+        num_levels, ordered = [len(gene.values) for gene in genes], [gene.ordered for gene in genes]
         self._levels = GeneLevels(genes)
         cost = knowledge.cost
         log_cost = None if cost is None else lambda row: math.log(cost(self._levels.genotype(row)))
         reference = knowledge.reference_point
         self._searcher = EhviSearcher(
-            [len(gene.values) for gene in genes],
-            [gene.ordered for gene in genes],
+            num_levels,
+            ordered,
             log_cost,
             math.log(knowledge.max_cost),
             None if reference is None else (reference[0], math.log(reference[1])),
@@ -67,7 +68,7 @@ class EhviSampler(BaseSampler):
             self._informed(surrogate) if len(knowledge.earlier) >= MIN_FINISHED else surrogate,
             MIN_FINISHED if len(knowledge.earlier) >= MIN_FINISHED else RANDOM_TRAININGS,
         )
-        self._extrapolate = Extrapolator(GeneEncoder.of([len(gene.values) for gene in genes], [gene.ordered for gene in genes]))
+        self._extrapolate = Extrapolator(GeneEncoder.of(num_levels, ordered))
         self._repaired: dict[Row, Row] = {}
         self._identities: dict[Row, str] = {}
 
@@ -130,19 +131,18 @@ class EhviSampler(BaseSampler):
     @staticmethod
     def _worth(outcomes: Sequence[tuple[Row, FrozenTrial]]) -> Callable[[np.ndarray], np.ndarray]:
         """Of a candidate by its ln cost: 1 where nothing is stopped."""
-        trainings = [Curve(row, math.log(trial.user_attrs[COST]), trial.user_attrs[CURVE]) for row, trial in outcomes]
         if not any(_was_stopped(trial) for _, trial in outcomes):
             return np.ones_like
+        trainings = [_curve(row, trial) for row, trial in outcomes]
         return lambda log_cost_N: finished_per_training(log_cost_N, trainings)
 
     def _observations(self, outcomes: Sequence[tuple[Row, FrozenTrial]]) -> Observations:
-        """What finished trainings gave and what stopped ones are expected to have given."""
+        """What finished trainings gave and what stopped ones tell of their end."""
         complete = [(row, trial) for row, trial in outcomes if trial.state == TrialState.COMPLETE]
         stopped = [(row, trial) for row, trial in outcomes if _was_stopped(trial)]
-        finished = [Curve(row, math.log(trial.values[1]), trial.user_attrs[CURVE]) for row, trial in complete if CURVE in trial.user_attrs]
-        cut = [Curve(row, math.log(trial.user_attrs[COST]), trial.user_attrs[CURVE]) for row, trial in stopped]
-        mean, sd = self._extrapolate(finished, cut)
-        top1 = np.concatenate([[trial.values[0] for _, trial in complete], mean])
+        finished = [_curve(row, trial) for row, trial in complete if CURVE in trial.user_attrs]
+        value, sd = self._extrapolate(finished, [_curve(row, trial) for row, trial in stopped])
+        top1 = np.concatenate([[trial.values[0] for _, trial in complete], value])
         cost = [trial.values[1] for _, trial in complete] + [trial.user_attrs[COST] for _, trial in stopped]
         rows = self._levels.matrix([row for row, _ in (*complete, *stopped)])
         seen = Observations(rows, top1, np.log(cost), np.concatenate([np.zeros(len(complete)), np.maximum(sd, MIN_ERROR)]))
@@ -161,6 +161,10 @@ class EhviSampler(BaseSampler):
         if row not in self._identities:
             self._identities[row] = self._knowledge.identity(self._levels.genotype(row))
         return self._identities[row]
+
+
+def _curve(row: Row, trial: FrozenTrial) -> Curve:
+    return Curve(row, math.log(trial.user_attrs[COST]), trial.user_attrs[CURVE])
 
 
 def _was_stopped(trial: FrozenTrial) -> bool:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nas.curves import MIN_PAIRS, MIN_SHARE, Curve, Extrapolator, extrapolate, finished_per_training
+from nas.curves import LATEST_COURSES, MIN_PAIRS, MIN_SHARE, Curve, Extrapolator, extrapolate, finished_per_training
 from nas.surrogate import GeneEncoder
 
 
@@ -107,3 +107,8 @@ def test_what_is_finished_for_the_steps_of_one_training_depends_on_the_cost() ->
 def test_where_none_was_like_it_a_candidate_is_worth_the_average() -> None:
     trainings = [Curve((0,), 10.0, [0.1, 0.2]), Curve((0,), 10.0, [0.1])]
     assert finished_per_training(np.array([99.0]), trainings) == pytest.approx([0.5 / 0.75])
+
+
+def test_where_none_was_finished_lately_no_cost_is_worth_nothing() -> None:
+    trainings = [Curve((0,), 10.0, [0.1, 0.2])] * 3 + [Curve((0,), 11.0, [0.1])] * (2 * LATEST_COURSES)
+    assert (finished_per_training(np.array([10.0, 11.0, 12.0]), trainings) > 0).all()
