@@ -6,7 +6,7 @@ Conventions stand in tally.py, the mixers' formulas in kinds.py.
 from functools import lru_cache
 
 from nas.records import Costs
-from search_spaces.architecture import STEM_STRIDE, Architecture, BlockSpec, StageSpec, StemSpec
+from search_spaces.architecture import STEM_STRIDE, Architecture, BlockSpec, StemSpec
 from search_spaces.kinds import KINDS
 from search_spaces.tally import Tally, conv, depthwise, inverted_bottleneck, linear, norm, total
 
@@ -24,22 +24,22 @@ def parts(architecture: Architecture) -> list[tuple[str, Tally]]:
     found = [(f"stem {stem.kind}", stem_costs(stem, architecture.in_chans, architecture.image_size))]
     in_width = stem.width
     for stage, size in zip(architecture.stages, sizes, strict=True):
-        found += stage_parts(stage, in_width, size)
+        if stage.downsample != "none":
+            found.append((f"downsample {stage.downsample}", downsample_costs(stage.downsample, in_width, stage.width, stage.stride, size)))
+        for block in stage.blocks:
+            found += _block_parts(block, stage.width, size * size)
         in_width = stage.width
     return [*found, ("head", head_costs(architecture.head_norm, in_width, sizes[-1] ** 2, architecture.num_classes))]
 
 
-def stage_parts(stage: StageSpec, in_width: int, size: int) -> list[tuple[str, Tally]]:
-    """Those of one stage, whose map has size x size positions."""
-    found = [] if stage.downsample == "none" else [(f"downsample {stage.downsample}", _downsample(stage, in_width, size))]
-    for block in stage.blocks:
-        found += _block(block, stage.width, size * size)
-    return found
+@lru_cache(maxsize=65536)
+def block_costs(block: BlockSpec, width: int, positions: int) -> Tally:
+    """Of one block on a map of so many positions."""
+    return total(*(tally for _, tally in _block_parts(block, width, positions)))
 
 
-@lru_cache(maxsize=4096)
-def _block(block: BlockSpec, width: int, positions: int) -> tuple[tuple[str, Tally], ...]:
-    found = []
+def _block_parts(block: BlockSpec, width: int, positions: int) -> list[tuple[str, Tally]]:
+    found: list[tuple[str, Tally]] = []
     if block.conv:
         found.append((f"{block.conv} {block.kernel}", KINDS[block.conv].costs(block, width, positions)))
     if block.attention:
@@ -51,7 +51,7 @@ def _block(block: BlockSpec, width: int, positions: int) -> tuple[tuple[str, Tal
         middle = [depthwise(hidden, 3, positions)] if block.ffn == "mlp_dw" else []
         layers = (linear(width, hidden, positions), linear(hidden, width, positions))
         found.append((block.ffn, total(norm("layer", width, positions), *layers, *middle)))
-    return tuple(found)
+    return found
 
 
 def stem_costs(stem: StemSpec, in_chans: int, image_size: int) -> Tally:
@@ -67,16 +67,17 @@ def stem_costs(stem: StemSpec, in_chans: int, image_size: int) -> Tally:
     return total(*first, conv(half, stem.width, 3, positions), last)
 
 
-def _downsample(stage: StageSpec, in_width: int, size: int) -> Tally:
-    positions, width = size * size, stage.width
-    if stage.downsample == "separable":
+def downsample_costs(kind: str, in_width: int, width: int, stride: int, size: int) -> Tally:
+    """To a map of size x size positions."""
+    positions = size * size
+    if kind == "separable":
         pointwise = conv(in_width, width, 1, positions, bias=False)
         return total(depthwise(in_width, 3, positions, bias=False), pointwise, norm("batch", width, positions))
-    if stage.downsample == "patchify":
-        return total(norm("layer", in_width, positions * stage.stride**2), conv(in_width, width, stage.stride, positions))
-    if stage.downsample == "overlap":
+    if kind == "patchify":
+        return total(norm("layer", in_width, positions * stride**2), conv(in_width, width, stride, positions))
+    if kind == "overlap":
         return total(conv(in_width, width, 3, positions), norm("layer", width, positions))
-    branch = inverted_bottleneck(in_width, 4 * width, width, 3, positions, stride=stage.stride)
+    branch = inverted_bottleneck(in_width, 4 * width, width, 3, positions, stride=stride)
     return total(branch, conv(in_width, width, 1, positions))
 
 

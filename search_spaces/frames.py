@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from nas.records import Genotype
 from search_spaces.architecture import BlockSpec
@@ -59,27 +60,40 @@ def stage_blocks(genes: Genotype, frame: Frame) -> tuple[BlockSpec, ...]:
 
 
 def _block(kind: str, genes: Genotype, frame: Frame) -> BlockSpec:
-    """A fused block with mbconv is MOAT's (its expansion stands for the feed-forward), one with dwconv LinGlo's."""
-    conv, ratio, kernel = str(genes["conv"]), int(genes["ratio"]), int(genes["kernel"])
+    conv, kernel, ratio, width = str(genes["conv"]), int(genes["kernel"]), int(genes["ratio"]), int(genes["width"])
     if kind == "conv":
-        return BlockSpec(kind, conv=conv, kernel=kernel, conv_ratio=ratio, se_ratio=0.25 if conv == "mbconv" else 0.0)
+        return _conv_block(conv, kernel, ratio)
     attention = str(genes["attention"])
     head_dim = int(genes["head_dim"]) if has_heads(attention) else 0
     kernels = parse_kernels(genes["group_sizes"]) if attention == "group_mix" else ()
-    attended = int(attended_width(int(genes["width"]), attention, kernels))
-    fused = kind != "attention"
-    expands = fused and conv == "mbconv"
+    fused = (conv, kernel) if kind != "attention" else ("", 0)
+    return _attention_block(kind, frame, width, attention, head_dim, kernels, *fused, ratio)
+
+
+# Candidates are many and their blocks few, so each block is made once.
+@lru_cache(maxsize=4096)
+def _conv_block(conv: str, kernel: int, ratio: int) -> BlockSpec:
+    return BlockSpec("conv", conv=conv, kernel=kernel, conv_ratio=ratio, se_ratio=0.25 if conv == "mbconv" else 0.0)
+
+
+@lru_cache(maxsize=65536)
+def _attention_block(
+    kind: str, frame: Frame, width: int, attention: str, head_dim: int, kernels: tuple[int, ...], conv: str, kernel: int, ratio: int
+) -> BlockSpec:
+    """A fused block with mbconv is MOAT's (its expansion stands for the feed-forward), one with dwconv LinGlo's."""
+    attended = int(attended_width(width, attention, kernels))
+    expands = conv == "mbconv"
     return BlockSpec(
         kind,
-        conv=conv if fused else "",
-        kernel=kernel if fused else 0,
+        conv=conv,
+        kernel=kernel,
         conv_ratio=ratio if expands else 0,
         attention=attention,
         heads=attended // head_dim if head_dim else 0,
         head_dim=head_dim,
         group_sizes=kernels,
         conv_branch=attention == "group_mix",
-        position="none" if fused else frame.position,
+        position="none" if conv else frame.position,
         ffn="none" if expands else frame.ffn,
         ffn_ratio=0 if expands else ratio,
         options=KINDS[attention].searched,

@@ -68,15 +68,11 @@ def nearest_valid(genes: Sequence[Gene], genotype: Genotype, is_valid: Rule) -> 
         return dict(genotype)
     options = [_other_values(gene, genotype[gene.name]) for gene in genes]
     for count in range(1, len(genes) + 1):
-        best, best_distance = None, math.inf
-        for changes in chain.from_iterable(product(*chosen) for chosen in combinations(options, count)):
-            distance = sum(distance for _, _, distance in changes)
-            if distance < best_distance:
-                candidate = {**genotype, **{name: value for name, value, _ in changes}}
-                if is_valid(candidate):
-                    best, best_distance = candidate, distance
-        if best is not None:
-            return best
+        changes = chain.from_iterable(product(*chosen) for chosen in combinations(options, count))
+        for changed in sorted(changes, key=lambda change: sum(distance for _, _, distance in change)):  # stable: then in gene order
+            candidate = {**genotype, **{name: value for name, value, _ in changed}}
+            if is_valid(candidate):
+                return candidate
     raise AssertionError("no choice of the genes is valid")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from nas import protocols
 from nas.records import Costs, Gene, Genotype, Value
 from search_spaces.architecture import Architecture, StageSpec, StemSpec
-from search_spaces.costs import costs, head_costs, parts, stage_parts, stem_costs
+from search_spaces.costs import block_costs, costs, downsample_costs, head_costs, parts, stem_costs
 from search_spaces.drawing import draw
 from search_spaces.frames import FRAMES, attended_width, block_kinds, has_heads, parse_kernels, stage_blocks
 from search_spaces.genotypes import (
@@ -25,7 +25,7 @@ from search_spaces.kinds import ATTENTION, CONV, names
 from search_spaces.published import LAYOUTS, project
 from search_spaces.registry import SpaceFactory
 from search_spaces.scales import SMALL_IMAGE, Scale, check_setting, find_scale, stage_map_sizes
-from search_spaces.tally import total
+from search_spaces.tally import Tally, total
 
 FULL_ATTENTION_LIMIT = 3136
 """Positions from which on full attention is not allowed: N^2 products dwarf the rest."""
@@ -59,7 +59,8 @@ class HybridLayout:
         by_name = {gene.name: gene for gene in self.genes}
         self._structure = [tuple(by_name[f"stage{stage}_{name}"] for name in STRUCTURE_GENES) for stage in stages]
         self._stage_genes = [[f"stage{stage}_{name}" for name in STAGE_GENES] for stage in stages]
-        self._stage_costs = lru_cache(maxsize=65536)(self._sum_stage)
+        self._block_costs = lru_cache(maxsize=65536)(self._sum_blocks)
+        self._joint_costs = lru_cache(maxsize=4096)(self._sum_joints)
 
     @property
     def num_genotypes(self) -> int:
@@ -117,23 +118,29 @@ class HybridLayout:
 
     def genotype_costs(self, genotype: Genotype) -> Costs:
         """A sum over stages, each looked up by its genes: candidates are many, and most share their stages with others."""
-        kind, in_width, param_count, macs = str(genotype["stem"]), 0, 0, 0
+        stem, in_width, tallies = str(genotype["stem"]), 0, []
         for index, genes in enumerate(self._stage_genes):
-            stage_param_count, stage_macs, in_width = self._stage_costs(index, kind, in_width, tuple(genotype[gene] for gene in genes))
-            param_count += stage_param_count
-            macs += stage_macs
-        return Costs(param_count=param_count, macs=macs)
+            blocks, width = self._block_costs(index, stem, tuple([genotype[gene] for gene in genes]))
+            tallies += [blocks, self._joint_costs(index, stem, in_width, width)]
+            in_width = width
+        return Costs(*total(*tallies))
 
-    def _sum_stage(self, index: int, stem: str, in_width: int, values: tuple[Value, ...]) -> tuple[int, int, int]:
-        """Parameters and multiply-adds of one stage, with the stem before the first and the head after the last, and its width."""
+    def _sum_blocks(self, index: int, stem: str, values: tuple[Value, ...]) -> tuple[Tally, int]:
+        """Of the blocks of one stage; and its width."""
         genotype: Genotype = {"stem": stem, **dict(zip(self._stage_genes[index], values, strict=True))}
-        stage, size = self._stage(index, genotype | self._repair_stage(index, genotype)), self._map_sizes[index]
-        tallies = [tally for _, tally in stage_parts(stage, in_width, size)]
+        stage = self._stage(index, genotype | self._repair_stage(index, genotype))
+        positions = self._map_sizes[index] ** 2
+        return total(*[block_costs(block, stage.width, positions) for block in stage.blocks]), stage.width
+
+    def _sum_joints(self, index: int, stem: str, in_width: int, width: int) -> Tally:
+        """Of what stands before the blocks of one stage, and of the head after the last."""
+        frame, size = FRAMES[stem], self._map_sizes[index]
         if index == 0:
-            tallies.append(stem_costs(self._stem(stem, stage.width), self._in_chans, self._image_size))
-        if index == len(self._map_sizes) - 1:
-            tallies.append(head_costs(FRAMES[stem].head_norm, stage.width, size**2, self._num_classes))
-        return *total(*tallies), stage.width
+            before = stem_costs(self._stem(stem, width), self._in_chans, self._image_size)
+        else:
+            before = downsample_costs(frame.downsample, in_width, width, 2, size)
+        head = head_costs(frame.head_norm, width, size**2, self._num_classes) if index == len(self._map_sizes) - 1 else (0, 0)
+        return total(before, head)
 
     def parts(self, architecture: protocols.Architecture) -> Sequence[tuple[str, int]]:
         assert isinstance(architecture, Architecture)
