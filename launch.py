@@ -366,17 +366,17 @@ def pareto(
     with _reading(storage) as store:
         search = pick_study(study, store.searches())
         front, facts, finals = store.front(search.study), list(store.facts(search.study)), store.final_front(search.study)
-        retimings = store.retimings(search.study)
+        retimings, ended = store.retimings(search.study), tuple(facts)
         if latency_target is not None:
             from workers.target import LatencyTarget
 
             timed = on_target(search, facts, store.timings(search.study), LatencyTarget.read(latency_target).settings())
-            search, front, facts = timed.search, timed.front, list(timed.facts)
+            search, front, facts, ended = timed.search, timed.front, list(timed.facts), timed.history
     if front is None:
         raise NasError(f"study {search.study!r} has no front yet: no trial has finished; look at `launch.py status --study {search.study}`")
     view = front_view(front, facts, search, places(front, facts, latest(retimings, search.target)))
     if history:
-        view = history_view(history_of(facts, search.objectives[1], search.reference_point), search)
+        view = history_view(history_of(ended, search.objectives[1], search.reference_point), search)
     elif final:
         if finals is None:
             raise NasError(f"study {search.study!r} has no final front yet; `launch.py finalize --study {search.study}` makes one")
@@ -419,6 +419,8 @@ def bench_samplers(
     for sampler in chosen:
         check_sampler(sampler)
     recorded = open_problem(problem, folder, cost == "known")
+    if json_file not in (None, "-"):
+        report.check_file(Path(json_file), (".json",))  # before hours of work
     results = []
     for number, sampler in enumerate(chosen, 1):
         results.append(bench(recorded, sampler, conditions))

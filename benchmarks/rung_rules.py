@@ -137,13 +137,21 @@ class LawEvaluator:
 
 
 def simulate(
-    law: Law, space: SearchSpace, reference: tuple[float, float], seed: int, rule: Rule, budget: int, until_s: float, oracle: bool
+    law: Law,
+    space: SearchSpace,
+    reference: tuple[float, float],
+    sampler: str,
+    seed: int,
+    rule: Rule,
+    budget: int,
+    until_s: float = math.inf,
+    oracle: bool = False,
 ) -> np.ndarray:
     """(num_trials, 2): device-seconds and hypervolume after each trial."""
     num_rungs, keep = rule
     evaluator = LawEvaluator(law, seed, num_rungs)
     config = SearchConfig(
-        space=space.name, budget=budget, study="rungs", storage="", artifacts="", objectives=("top1", "macs"), sampler="ehvi", seed=seed,
+        space=space.name, budget=budget, study="rungs", storage="", artifacts="", objectives=("top1", "macs"), sampler=sampler, seed=seed,
         rungs=num_rungs, keep=keep,
     )  # fmt: skip
 
@@ -168,6 +176,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("files", type=Path, nargs="+", help="written by benchmarks.halving --watch")
     parser.add_argument("--rule", action="append", required=True, help="RUNGS:KEEP, as 4:0.5; repeat it")
+    parser.add_argument("--sampler", default="ehvi")
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--budget", type=int, default=200, help="full trainings of the search without rungs")
     parser.add_argument("--data", default="digits")
@@ -187,11 +196,11 @@ def main() -> None:
     law = Law(space, [training for trainings in recorded for training in trainings])
     found: dict[Rule, list[tuple[float, float]]] = {rule: [] for rule in rules}
     for seed in range(options.seeds):
-        full = simulate(law, space, reference, seed, (1, 0.5), options.budget, math.inf, oracle=False)
+        full = simulate(law, space, reference, options.sampler, seed, (1, 0.5), options.budget)
         whole_s, target = full[-1]
         print(f"seed {seed}, simulated: full {target:.4f}, at half of its time {at(full, whole_s / 2):.4f}", flush=True)
         for rule in rules:
-            course = simulate(law, space, reference, seed, rule, 20 * options.budget, whole_s, options.oracle)
+            course = simulate(law, space, reference, options.sampler, seed, rule, 20 * options.budget, whole_s, options.oracle)
             reached_s = course[course[:, 1] >= target, 0]
             found[rule].append((at(course, whole_s / 2) - target, reached_s[0] / whole_s if len(reached_s) else math.inf))
             print(f"  {text(rule)}: {at(course, whole_s / 2):.4f} then, ratio of device-seconds {found[rule][-1][1]:.2f}", flush=True)

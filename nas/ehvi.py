@@ -27,6 +27,10 @@ NUM_CLIMBS, MAX_CLIMB, MAX_LEAP = 3, 20, 8
 """How many of the best candidates are improved, for how many steps at most, and how many genes may change in one step."""
 MAX_ROWS = 400
 """Observations that the surrogate learns from; of more, those nearest to the front and a random quarter."""
+MAX_TIMED = 200
+"""Latest timings of what was not trained to the end that costs are learned from."""
+MAX_COSTS = 50_000
+"""Known costs that are kept between asks; each ask looks at about 1,300 rows."""
 MIN_ERROR = 1e-6
 """Of what was not trained to its end, so that it is never taken for it."""
 
@@ -50,6 +54,15 @@ class Observations:
         finished = np.flatnonzero(self.sd_N == 0)
         members: np.ndarray = finished[front_rows(self.top1_N[finished], self.log_cost_N[finished])]
         return members
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Costs of architectures that were not trained to the end: rejected for them, or failed later."""
+
+    rows_ND: np.ndarray
+    """(num_timed, num_genes) int."""
+    log_cost_N: np.ndarray
 
 
 class EhviSearcher:
@@ -97,6 +110,7 @@ class EhviSearcher:
         rng: np.random.Generator,
         num_unknown: int = 0,
         worth: Callable[[np.ndarray], np.ndarray] = np.ones_like,
+        timed: Timings | None = None,
     ) -> Row:
         """The next row to train.
 
@@ -108,6 +122,7 @@ class EhviSearcher:
             excluded: whether a row must not be proposed (invalid, trained, failed, in training, over a limit).
             num_unknown: trainings that were stopped and of which `seen` says nothing yet.
             worth: (num_candidates,) ln cost -> factor of the growth that is expected.
+            timed: what else tells costs where they are measured; under a limit `seen` knows only what lies below it.
 
         Returns:
             A row that is not excluded, unless nearly every row is.
@@ -117,7 +132,7 @@ class EhviSearcher:
             sampled = random_rows(POPULATION, self._num_levels, rng)
             return next((row for row in map(repair, map(_row, sampled)) if not excluded(row)), repair(_row(sampled[0])))
         chosen = seen if len(seen.rows_ND) <= MAX_ROWS else _informative(seen, rng)
-        self._fit(chosen, len(seen.rows_ND))
+        self._fit(chosen, len(seen.rows_ND), timed)
         reference_point = self._reference_point(rng)
         known = self._with_unfinished(chosen, pending_ND, failed_ND)
         members = known.front()
@@ -183,16 +198,22 @@ class EhviSearcher:
         ends = np.cumsum([len(group) for group in groups])[:-1]
         return list(zip(groups, np.split(values, ends), strict=True))
 
-    def _fit(self, seen: Observations, num_trained: int) -> None:
+    def _fit(self, seen: Observations, num_trained: int, timed: Timings | None) -> None:
         iterations = self._refits.iterations(num_trained)
         self._top1.fit(seen.rows_ND, seen.log_cost_N, seen.top1_N, iterations, seen.sd_N)
         if self._log_cost is None:
-            self._cost.fit(seen.rows_ND, np.zeros(len(seen.rows_ND)), seen.log_cost_N, iterations)
+            rows, log_cost = seen.rows_ND, seen.log_cost_N
+            if timed is not None:
+                rows = np.vstack([rows, timed.rows_ND[-MAX_TIMED:]])
+                log_cost = np.concatenate([log_cost, timed.log_cost_N[-MAX_TIMED:]])
+            self._cost.fit(rows, np.zeros(len(rows)), log_cost, iterations)
 
     def _log_costs(self, rows_ND: np.ndarray) -> np.ndarray:
         if self._log_cost is None:
             return self._cost.mean(rows_ND, np.zeros(len(rows_ND)))
         rows = list(map(tuple, rows_ND.tolist()))
+        if len(self._costs) > MAX_COSTS:
+            self._costs.clear()
         for row in rows:
             if row not in self._costs:
                 self._costs[row] = self._log_cost(row)
@@ -229,7 +250,8 @@ class EhviSearcher:
 
 def _informative(seen: Observations, rng: np.random.Generator) -> Observations:
     members = seen.front()
-    position = np.searchsorted(seen.log_cost_N[members], seen.log_cost_N, side="right") - 1
+    # A stopped training may be cheaper than every member.
+    position = np.maximum(np.searchsorted(seen.log_cost_N[members], seen.log_cost_N, side="right") - 1, 0)
     order = np.argsort(seen.top1_N[members][position] - seen.top1_N, kind="stable")
     near = order[: MAX_ROWS * 3 // 4]
     keep = np.concatenate([near, rng.choice(order[len(near) :], MAX_ROWS - len(near), replace=False)])

@@ -30,6 +30,10 @@ class GeneModel:
         """Mean and standard deviation without noise, each (num_rows,), in the unit of the target."""
         return _predict(self._process, rows)
 
+    def mean(self, rows: np.ndarray) -> np.ndarray:
+        """The mean of `predict` alone, in a fraction of the time."""
+        return self._process.mean(rows, np.zeros(len(rows)))
+
     def differences(self, origin: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Target at each row minus target at the row `origin`: mean and standard deviation without noise."""
         every = np.vstack([origin, rows])

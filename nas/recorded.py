@@ -6,8 +6,10 @@ Asynchronous workers, rungs, failures and lost workers are simulated on a virtua
 import hashlib
 import heapq
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -15,8 +17,8 @@ from nas.protocols import Architecture, Calibration, Event, Failed, Finished, Jo
 from nas.records import JSON, Costs, Gene, Genotype, Latency, RungScore
 
 TARGET: JSON = {"kind": "recorded"}
-COST_UNIT = 1e-6
-"""Costs known before training travel as counts (nas.records.Costs); one count is this much."""
+COST_STEPS = 10**9
+"""Costs known before training travel as counts (nas.records.Costs); the architecture of all first levels costs so many."""
 RETRYABLE = 0.5
 """Share of the simulated failures that are a worker's death and are tried again; the others are the architecture's own."""
 
@@ -91,6 +93,8 @@ class RecordedSpace:
 
     def mutate(self, genotype: Genotype, rng: np.random.Generator) -> Genotype:
         free = [gene for gene in self.genes if len(gene.values) > 1]
+        if not free:
+            return genotype
         gene = free[int(rng.integers(len(free)))]
         others = [value for value in gene.values if value != genotype[gene.name]]
         return {**genotype, gene.name: others[int(rng.integers(len(others)))]}
@@ -110,7 +114,12 @@ class RecordedSpace:
 
     def _costs(self, levels: Levels) -> Costs:
         known = self.problem.known_cost
-        return Costs(0, 0 if known is None else max(1, round(known(levels) / COST_UNIT)))
+        return Costs(0, 0 if known is None else max(1, round(known(levels) / self._cost_unit * COST_STEPS)))
+
+    @cached_property
+    def _cost_unit(self) -> float:
+        assert self.problem.known_cost is not None, "only a known cost is counted"
+        return self.problem.known_cost((0,) * len(self.genes))
 
     def _levels(self, genotype: Genotype) -> Levels:
         return tuple(int(genotype[gene.name]) for gene in self.genes)
@@ -198,6 +207,8 @@ class RecordedEvaluator:
         levels: Levels = tuple(job.spec["levels"])
         last, left = rung == self.num_rungs - 1, 1 - self._share(rung)
         top1 = self.problem.accuracy_percent(levels) / 100
+        if not math.isfinite(top1):
+            return [Failed(number, "simulated", f"the recorded accuracy is {top1}", retryable=False)]
         # Before the end a score is lower and says less; nothing of that is recorded.
         top1 *= 1 - left * (EARLY_LOSS + EARLY_NOISE * rng.standard_normal())
         event = RungReached(number, "simulated", RungScore(rung=rung, steps=rung + 1, top1=top1, loss=0.0, duration_s=0.0), last)

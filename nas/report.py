@@ -192,13 +192,9 @@ def write_file(path: Path, content: str | bytes, suffixes: Sequence[str]) -> Non
         suffixes: what the name may end in, ".csv" for example.
 
     Raises:
-        InvalidInputError: if the suffix is another one, the folder does not exist, or it cannot be written to.
+        InvalidInputError: as check_file, and if the file cannot be written.
     """
-    if path.suffix.lower() not in suffixes:
-        raise InvalidInputError(f"{str(path)!r} ends in {path.suffix!r}; expected a file name that ends in {' or '.join(suffixes)}")
-    if path.is_dir() or not path.parent.is_dir():
-        problem = "is a folder; expected a file name" if path.is_dir() else "lies in a folder that does not exist; create the folder first"
-        raise InvalidInputError(f"{str(path)!r} {problem}")
+    check_file(path, suffixes)
     part = path.with_name(f".{path.name}.part")
     try:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -207,6 +203,19 @@ def write_file(path: Path, content: str | bytes, suffixes: Sequence[str]) -> Non
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise InvalidInputError(f"cannot write {str(path)!r} ({error.strerror}); choose a folder that you may write to") from error
+
+
+def check_file(path: Path, suffixes: Sequence[str]) -> None:
+    """Refuse what write_file could not write, before long work.
+
+    Raises:
+        InvalidInputError: if the suffix is another one, it is a folder, or its folder does not exist.
+    """
+    if path.suffix.lower() not in suffixes:
+        raise InvalidInputError(f"{str(path)!r} ends in {path.suffix!r}; expected a file name that ends in {' or '.join(suffixes)}")
+    if path.is_dir() or not path.parent.is_dir():
+        problem = "is a folder; expected a file name" if path.is_dir() else "lies in a folder that does not exist; create the folder first"
+        raise InvalidInputError(f"{str(path)!r} {problem}")
 
 
 _COLUMNS = (

@@ -12,7 +12,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.curves import Curve, Extrapolator, finished_per_training
-from nas.ehvi import MAX_ROWS, MIN_ERROR, MIN_FINISHED, RANDOM_TRAININGS, EhviSearcher, Observations
+from nas.ehvi import MAX_ROWS, MIN_ERROR, MIN_FINISHED, RANDOM_TRAININGS, EhviSearcher, Observations, Timings
 from nas.errors import InvalidInputError
 from nas.gene_model import GeneModel
 from nas.levels import GeneLevels, Row
@@ -81,7 +81,7 @@ class EhviSampler(BaseSampler):
             rows = self._levels.canonical(self._levels.rows([genotype for genotype, _ in chosen]))
             with one_thread():
                 model = GeneModel(self._knowledge.genes).fit(rows, np.array([top1 for _, top1 in chosen]))
-            return Transferred(surrogate(encoder), lambda levels_ND: model.predict(levels_ND)[0])
+            return Transferred(surrogate(encoder), model.mean)
 
         return make
 
@@ -112,7 +112,9 @@ class EhviSampler(BaseSampler):
         outcomes: dict[str, tuple[Row, FrozenTrial]] = {}
         for trial in trials:
             row = self._repair(self._levels.row(trial.params))
-            outcomes.setdefault(self._identity(row), (row, trial))
+            known = outcomes.setdefault(self._identity(row), (row, trial))
+            if _was_passed_over(known[1]) and not _was_passed_over(trial):  # and trained all the same, where nothing else was left
+                outcomes[self._identity(row)] = row, trial
         running, failed = (
             self._levels.matrix([row for row, trial in outcomes.values() if trial.state == state])
             for state in (TrialState.RUNNING, TrialState.FAIL)
@@ -126,7 +128,13 @@ class EhviSampler(BaseSampler):
             seen = self._observations(list(outcomes.values()))
             num_unknown = sum(map(_was_stopped, (trial for _, trial in outcomes.values()))) - int(np.count_nonzero(seen.sd_N))
             worth = self._worth([(row, trial) for row, trial in outcomes.values() if CURVE in trial.user_attrs])
-            return self._searcher.propose(seen, running, failed, self._repair, excluded, self._rng, num_unknown, worth)
+            timed = self._timings([(row, trial) for row, trial in outcomes.values() if COST in trial.user_attrs])
+            return self._searcher.propose(seen, running, failed, self._repair, excluded, self._rng, num_unknown, worth, timed)
+
+    def _timings(self, outcomes: Sequence[tuple[Row, FrozenTrial]]) -> Timings:
+        """Of what was rejected or failed after it was timed."""
+        ended = [(row, trial) for row, trial in outcomes if trial.state == TrialState.FAIL or _was_passed_over(trial)]
+        return Timings(self._levels.matrix([row for row, _ in ended]), np.log([trial.user_attrs[COST] for _, trial in ended]))
 
     @staticmethod
     def _worth(outcomes: Sequence[tuple[Row, FrozenTrial]]) -> Callable[[np.ndarray], np.ndarray]:
@@ -170,6 +178,11 @@ def _curve(row: Row, trial: FrozenTrial) -> Curve:
 def _was_stopped(trial: FrozenTrial) -> bool:
     """At a rung; what was rejected before training is pruned too."""
     return trial.state == TrialState.PRUNED and CURVE in trial.user_attrs
+
+
+def _was_passed_over(trial: FrozenTrial) -> bool:
+    """Pruned before any training."""
+    return trial.state == TrialState.PRUNED and CURVE not in trial.user_attrs
 
 
 # NSGA-II's default population of 50 makes a quarter of a 200-trial budget random; 20 is what a small budget bears.

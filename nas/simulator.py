@@ -103,6 +103,11 @@ class Simulation:
     """Virtual, of all workers."""
 
     @property
+    def distinct(self) -> int:
+        """Architectures that were trained, to the end or up to a rung that stopped them."""
+        return len({tuple(trial.spec["levels"]) for trial in self.facts if trial.state in ("COMPLETE", "PRUNED")})
+
+    @property
     def replays(self) -> int:
         """Asks that were answered from the record."""
         return len(self.ask_s) - len(self.facts)

@@ -264,9 +264,11 @@ class SearchStudy:
         return [top1, cost]
 
     def _curve(self, facts: TrialFacts) -> dict[str, Any]:
-        """What a sampler may learn from a training, also from one that was stopped; Optuna gives such a trial no values."""
+        """What a sampler may learn from a stopped training, and from a timing after which none began; Optuna gives neither values."""
         cost = facts.cost(self._objectives[1])
-        return {CURVE: [score.top1 for score in facts.rungs], COST: cost} if facts.rungs and cost is not None else {}
+        if cost is None:
+            return {}
+        return {COST: cost} | ({CURVE: [score.top1 for score in facts.rungs]} if facts.rungs else {})
 
     def _as_finished(self, trial: FrozenTrial, facts: TrialFacts) -> FrozenTrial:
         constraints = {name: value for name, value in trial.constraints.items() if not name.isdigit()}

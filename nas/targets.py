@@ -19,7 +19,9 @@ class TargetView:
 
     search: SearchRecord
     facts: tuple[TrialFacts, ...]
-    """The trials that were timed on it, in the order in which they ended."""
+    """The finished trials that were timed on it, in the order in which they ended."""
+    history: tuple[TrialFacts, ...]
+    """All trials in that order; those that are not among `facts` have no latency."""
     front: Front
 
 
@@ -50,18 +52,20 @@ def on_target(search: SearchRecord, facts: Sequence[TrialFacts], timings: Timing
     target = max(fitting, key=lambda latency: str(latency.conditions.get("measured", ""))).target
     seen = []
     for trial in finished:
-        there = [latency for latency in timings.get(trial.trial_number, ()) if latency.target == target]
+        timed = [latency for latency in timings.get(trial.trial_number, ()) if latency.target == target]
         # What the search itself measured stays what its trial is known by.
         own = trial.latency if trial.latency is not None and trial.latency.target == target else None
-        if own or there:
-            seen.append(replace(trial, latency=own or there[-1]))
+        if own or timed:
+            seen.append(replace(trial, latency=own or timed[-1]))
     reference = search.reference_point[0], max(trial.latency.median_ms for trial in seen if trial.latency)
     if target == search.target and search.objectives[1] == "latency_ms":
         reference = search.reference_point
     members = front_of(seen, "latency_ms", reference)
     volume = hypervolume(((member.top1, member.cost) for member in members), reference)
     view = replace(search, objectives=("top1", "latency_ms"), target=target, reference_point=reference)
-    return TargetView(view, tuple(seen), Front(1, datetime.now(UTC), reference, volume, members))
+    there = {trial.trial_number: trial for trial in seen}
+    history = tuple(there.get(trial.trial_number, replace(trial, latency=None)) for trial in facts)
+    return TargetView(view, tuple(seen), history, Front(1, datetime.now(UTC), reference, volume, members))
 
 
 def untimed(trials: Sequence[TrialFacts], timings: Timings, target: JSON) -> list[TrialFacts]:

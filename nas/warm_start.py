@@ -36,7 +36,8 @@ def earlier_study(config: SearchConfig, space: SearchSpace, store: Store, storag
     if recorded.space_hash != space.space_hash:
         raise InvalidInputError(
             f"--warm-start names the study {name!r}, which searched {recorded.space} at scale {recorded.config.get('scale')} on "
-            f"{recorded.data}; expected one of the same space, scale, image size and classes as this search ({space.name}, {space.scale})"
+            f"{recorded.data}; expected one of the same space, scale, image size, channels and classes as this search ({space.name}, "
+            f"{space.scale})"
         )
     if front is None:
         raise InvalidInputError(f"--warm-start names the study {name!r}, which has no front yet: no trial of it has finished")

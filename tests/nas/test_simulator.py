@@ -1,5 +1,6 @@
 """Searches on recorded problems: exactness under failures, and what the samplers find."""
 
+import itertools
 import math
 import os
 from pathlib import Path
@@ -14,7 +15,7 @@ from nas.errors import InvalidInputError
 from nas.front import front_of, hypervolume
 from nas.problems import open_problem
 from nas.protocols import Event, Failed, Job
-from nas.recorded import RecordedEvaluator, RecordedSpace
+from nas.recorded import TARGET, RecordedEvaluator, RecordedSpace
 from nas.simulator import InMemorySearch, Simulation, simulate
 
 NOWHERE = Path("nowhere")
@@ -100,6 +101,43 @@ def test_run_problem_trains_each_once_and_asks_for_costs_as_it_may(known: bool) 
     assert points == [(50 + 10.0 * a + 5 * b - c, math.exp(a + 0.1 * c)) for a, b, c, _ in calls]
 
 
+def test_run_problem_takes_costs_of_any_unit() -> None:
+    def search(unit: float) -> list[float]:
+        genes = [("a", 8, "int"), ("b", 8, "int"), ("c", 8, "cat")]
+        return [
+            top1 for top1, _ in run_problem(genes, lambda row: 50 + sum(map(math.sqrt, row)), lambda row: unit * (3.7 + sum(row)), 0, 30)
+        ]
+
+    assert search(1.0) == search(1e-9) == search(1e12)
+
+
+def test_run_problem_leaves_out_what_has_no_accuracy() -> None:
+    points = run_problem(
+        [("a", 4, "int"), ("b", 5, "cat")], lambda row: math.nan if row[0] == 2 else 60.0 + row[1], lambda row: 1.0 + row[0], 0, 20
+    )
+    assert len(points) == 15 and all(math.isfinite(top1) for top1, _ in points)
+
+
+def test_a_space_of_one_architecture_is_searched() -> None:
+    assert run_problem([("a", 1, "int"), ("b", 1, "cat")], lambda row: 60.0, lambda row: 2.0, 0, 5) == [(60.0, 2.0)]
+
+
+def test_a_latency_limit_that_few_meet_is_learned_from_what_was_rejected() -> None:
+    """One random architecture in ten meets it; told nothing of those that do not, the sampler proposed them until the search gave up."""
+    problem = open_problem("synthetic", NOWHERE, False)
+    costs = [problem.cost(levels) for levels in itertools.product(range(4), repeat=8)]
+    limit = float(np.quantile(costs, 0.1))
+    config = SearchConfig(
+        space="recorded", budget=60, study="s", storage="memory", artifacts="", objectives=("top1", "latency_ms"), sampler="ehvi",
+        max_latency_ms=limit,
+    )  # fmt: skip
+    search = InMemorySearch(config, RecordedSpace(problem), RecordedEvaluator(problem, 1, 0), (0.0, 1e18), TARGET)
+    search.run()
+    states = [facts.state for facts in search.store.recorded]
+    assert states.count("COMPLETE") == 60
+    assert states.count("REJECTED") < 60
+
+
 def test_a_small_space_is_exhausted_without_error() -> None:
     points = run_problem([("a", 3, "int"), ("b", 4, "cat")], lambda row: 60.0 + row[0] + row[1], lambda row: 1.0 + row[0], 0, 50)
     assert len(points) == 12
@@ -129,6 +167,22 @@ def test_a_comparison_reports_shares_of_the_true_front_that_grow_with_trainings(
     assert all(0 < low <= median <= high < 1 for low, median, high in result.hypervolume)
     assert medians == sorted(medians)
     assert result.distinct == 60 and 0 < result.ask_ms[0] <= result.ask_ms[1]
+
+
+def test_with_rungs_a_comparison_counts_the_stopped_and_says_what_was_worked() -> None:
+    """Of 60 architectures in either column; those that were stopped add nothing, and took less."""
+    whole, halved = (
+        bench(
+            open_problem("synthetic", NOWHERE, True),
+            "random",
+            Conditions(seeds=3, budget=60, workers=1, failure_rate=0, rungs=rungs, replay=True),
+        )
+        for rungs in (1, 3)
+    )
+    assert whole.distinct == halved.distinct == 60
+    assert all(theirs[1] <= ours[1] for theirs, ours in zip(halved.hypervolume, whole.hypervolume, strict=True))
+    assert halved.work < 0.7 * whole.work
+    assert whole.work == pytest.approx(60, rel=0.1)
 
 
 @pytest.mark.parametrize(("option", "value"), [("seeds", 0), ("budget", 0), ("workers", -1), ("rungs", 0)])

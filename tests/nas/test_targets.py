@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from nas.errors import InvalidInputError
+from nas.history import history_of
 from nas.records import JSON, Latency
 from nas.targets import on_target, untimed
-from tests.samples import TARGET, TRIALS, search_record
+from tests.samples import REFERENCE_POINT, TARGET, TRIALS, search_record
 
 OLD: JSON = {**TARGET, "runtime": "onnxruntime", "runtime_version": "1.0"}
 NEW: JSON = {**OLD, "runtime_version": "2.0"}
@@ -34,6 +35,13 @@ def test_the_front_is_of_one_fingerprint() -> None:
     assert view.search.target == NEW and {trial.latency.target["runtime_version"] for trial in view.facts if trial.latency} == {"2.0"}
     assert view.front.reference_point == (0.1, 8.0)
     assert view.front.hypervolume > 0
+
+
+def test_the_history_counts_every_trial_whatever_it_was_timed_on() -> None:
+    view = on_target(search_record(), TRIALS, TIMINGS, {"runtime": "onnxruntime"})
+    own, other = (history_of(facts, "latency_ms", REFERENCE_POINT) for facts in (TRIALS, view.history))
+    assert (other.evaluated, other.device_s) == (own.evaluated, own.device_s)
+    assert {step.trial_number for step in other.growths} <= {0, 2, 3}
 
 
 def test_the_own_target_gives_the_own_front() -> None:
