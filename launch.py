@@ -185,7 +185,7 @@ def _search_config(options: dict[str, Any]) -> SearchConfig:
     given.setdefault("gpus_per_worker", default_gpus_per_worker(max(1, given["workers"])))
     given["objectives"] = tuple(name.strip() for name in options["objectives"].split(","))
     given["artifacts"] = str(_artifacts_folder(options["artifacts"], options["storage"]))
-    given["study"] = options["study"] or "unnamed"  # the default name needs the data, which take longer to check than all of this
+    given["study"] = options["study"] or "(no name yet)"  # the default name needs the data, which take longer to check than all of this
     return SearchConfig(**given)
 
 

@@ -72,6 +72,8 @@ class SearchConfig:
     def __post_init__(self) -> None:
         if self.budget < 1:
             raise InvalidInputError(f"--budget is {self.budget}; expected the number of architectures to evaluate, at least 1")
+        if not 0 <= self.seed < 2**31:  # samplers take 32 bits, and a study that goes on adds its trials to the seed
+            raise InvalidInputError(f"--seed is {self.seed}; expected a whole number from 0 to {2**31 - 1}")
         if self.patience is not None and self.patience < 1:
             raise InvalidInputError(f"--patience is {self.patience}; expected a number of evaluations without growth, at least 1")
         if self.rungs < 1:

@@ -4,6 +4,7 @@ import csv
 import gzip
 import itertools
 import zipfile
+import zlib
 from functools import cache
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def open_problem(name: str, folder: Path, known: bool) -> RecordedProblem:
         if name == "synthetic":
             return _synthetic(known)
         return _macro(folder, known) if name == "macro" else _accel(name, folder, known)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:  # absent, or not what the name says
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:  # absent, or not what the name says
         reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else error
         raise InvalidInputError(
             f"the data of problem {name!r} cannot be read in {folder}: {reason}; give their folder as --data"

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -126,7 +127,9 @@ def summarize(search: SearchRecord, facts: Iterable[TrialFacts], front: Front | 
         counts[trial.state] += 1
         device_s[trial.state] = device_s.get(trial.state, 0.0) + trial.duration_s
         if trial.reason:
-            reasons[f"{trial.state}: {trial.reason}"] += 1
+            # Each rejected candidate has a cost of its own; what counts is the limit.
+            reason = re.sub(r" is [^;]+, over", ", over", trial.reason) if trial.state == "REJECTED" else trial.reason
+            reasons[f"{trial.state}: {reason}"] += 1
     spending = spending_of(trials, int(search.recipe["batch_size"]))
     return StudySummary(search, counts, reasons, device_s, spending, front, owner)
 

@@ -65,6 +65,7 @@ def run(
         (["bench", "--problem", "macro", "--data", "nowhere"], "the data of problem 'macro' cannot be read in nowhere"),
         (["bench", "--problem", "synthetic", "--sampler", "best"], "unknown sampler 'best'"),
         (["bench", "--problem", "synthetic", "--cost", "guessed"], "--cost is 'guessed'; expected known or modelled"),
+        (["--space", "hybrid_layout", "--budget", "1", "--seed", "-1"], "--seed is -1; expected a whole number from 0 to 2147483647"),
         (["bench", "--problem", "synthetic", "--json", "nowhere/x.json"], "lies in a folder that does not exist"),
         (["bench", "--problem", "synthetic", "--json", "x.txt"], "expected a file name that ends in .json"),
         (["bench", "--problem", "synthetic", "--failures", "0.9"], "--failures is 0.9; expected a share from 0 to 0.3"),

@@ -74,7 +74,7 @@ def start_local(num_workers: int, gpus_per_worker: float) -> str:
         with signals_kept():
             ray.shutdown()
         end_processes((), folder)
-        if isinstance(error, INIT_ERRORS):
+        if isinstance(error, Exception):  # a host that is too busy gives a bare one
             raise EvaluatorError(f"a local Ray does not start: {describe(error)}") from error
         raise
     return folder

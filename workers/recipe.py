@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Self
+from typing import Self, get_args
 
 from nas.errors import InvalidInputError
 from nas.records import JSON
@@ -235,15 +235,23 @@ def recipe_of(text: str) -> Recipe:
         raise InvalidInputError(f"recipe {text!r} is no JSON ({error}); expected the fields of Recipe in workers/recipe.py") from error
     if not isinstance(values, dict):
         raise InvalidInputError(f"recipe {text!r} holds a {type(values).__name__}; expected an object with the fields of Recipe")
-    try:
-        recipe = Recipe.from_json(values)
-        whole = {field.name: (getattr(recipe, field.name),) for field in fields(Recipe) if field.type is int} | {"rungs": recipe.rungs}
-        for name, value in ((name, value) for name, given in whole.items() for value in given):
-            if not isinstance(value, int):
-                raise TypeError(f"{name} {value} is no whole number")
-        return recipe
-    except TypeError as error:
-        raise InvalidInputError(f"recipe {text!r} has a value of another type than its field ({error}); see workers/recipe.py") from error
+    for field in fields(Recipe):
+        if field.name in values and not _fits(values[field.name], field.type):
+            given, expected = json.dumps(values[field.name]), _KINDS.get(field.type, "a list of numbers")
+            raise InvalidInputError(f"recipe {text!r}: {field.name} is {given}, expected {expected}; see workers/recipe.py")
+    return Recipe.from_json(values)
+
+
+_KINDS: Mapping[object, str] = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+
+
+def _fits(value: object, kind: object) -> bool:
+    """Whether a JSON value can stand in a field of this type; Python takes true for 1."""
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(kind, type) and kind in _KINDS:
+        return type(value) is kind
+    return isinstance(value, list) and all(_fits(element, get_args(kind)[0]) for element in value)
 
 
 DEFAULT_RECIPES: Mapping[str, str] = {

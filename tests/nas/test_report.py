@@ -82,6 +82,18 @@ def test_summary_counts_states_reasons_and_worker_seconds() -> None:
     assert dict(summary.device_s) == {"COMPLETE": 16.0, "PRUNED": 2.0, "FAIL": 2.0, "REJECTED": 0.5}
 
 
+def test_rejections_are_counted_by_limit() -> None:
+    (rejected,) = (trial for trial in TRIALS if trial.state == "REJECTED")
+    reasons = (
+        "latency_ms is 20.5, over the limit of 20; macs is 1,200, over the limit of 9",
+        "latency_ms is 28, over the limit of 20; macs is 10, over the limit of 9",
+    )
+    trials = [replace(rejected, trial_number=number, reason=reason) for number, reason in enumerate(reasons)]
+    assert dict(summarize(search_record(), trials, None, None).reasons) == {
+        "REJECTED: latency_ms, over the limit of 20; macs, over the limit of 9": 2
+    }
+
+
 def test_status_says_where_a_study_stands() -> None:
     text = status_text(summarize(search_record(), TRIALS, latest_front(), OWNER))
     for fact in (

@@ -1,5 +1,6 @@
 """Searches on recorded problems: exactness under failures, and what the samplers find."""
 
+import gzip
 import itertools
 import math
 import os
@@ -148,6 +149,14 @@ def test_unknown_problems_and_missing_data_are_refused() -> None:
         open_problem("micro", NOWHERE, True)
     with pytest.raises(InvalidInputError, match=r"the data of problem 'macro' cannot be read in nowhere: .*; give their folder as --data"):
         open_problem("macro", NOWHERE, True)
+
+
+def test_half_a_file_of_data_is_refused(tmp_path: Path) -> None:
+    whole = gzip.compress(b"b0,acc_mean\n" * 1000)
+    for content in (whole[: len(whole) // 2], whole):  # a download that broke off, and a table of something else
+        (tmp_path / "macro.csv.gz").write_bytes(content)
+        with pytest.raises(InvalidInputError, match="the data of problem 'macro' cannot be read in"):
+            open_problem("macro", tmp_path, True)
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the recorded results are absent; NAS_TABULAR names their folder")

@@ -106,14 +106,21 @@ def test_a_recipe_is_a_name_or_a_file(tmp_path: Path) -> None:
     [
         ("{", "is no JSON"),
         ("[96]", "holds a list; expected an object with the fields of Recipe"),
-        ('{"rungs": [9], "batch_size": "64", "learning_rate": 0.1}', "has a value of another type than its field"),
-        ('{"rungs": 9, "batch_size": 64, "learning_rate": 0.1}', "has a value of another type than its field"),
+        ('{"rungs": [9], "batch_size": "64", "learning_rate": 0.1}', 'batch_size is "64", expected a whole number'),
+        ('{"rungs": 9, "batch_size": 64, "learning_rate": 0.1}', "rungs is 9, expected a list of numbers"),
+        ('{"rungs": {"a": 4}, "batch_size": 64, "learning_rate": 0.1}', "rungs is .*, expected a list of numbers"),
+        ('{"rungs": [true], "batch_size": 64, "learning_rate": 0.1}', "rungs is .true., expected a list of numbers"),
+        (
+            '{"rungs": [9], "batch_size": 64, "learning_rate": 0.1, "horizontal_flip": "no"}',
+            'horizontal_flip is "no", expected true or false',
+        ),
+        ('{"rungs": [9], "batch_size": 64, "learning_rate": true}', "learning_rate is true, expected a number"),
         ('{"rungs": [9], "batch_size": 0, "learning_rate": 0.1}', "batch_size is 0"),
         (
             '{"rungs": [9.5], "batch_size": 64, "learning_rate": 0.1}',
-            "has a value of another type than its field .rungs 9.5 is no whole number",
+            "rungs is .9.5., expected a list of numbers",
         ),
-        ('{"rungs": [9], "batch_size": 64.0, "learning_rate": 0.1}', "batch_size 64.0 is no whole number"),
+        ('{"rungs": [9], "batch_size": 64.0, "learning_rate": 0.1}', "batch_size is 64.0, expected a whole number"),
         (None, "cannot be read .No such file or directory.; give a JSON file, or one of nano, "),
     ],
 )
