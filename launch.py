@@ -35,7 +35,7 @@ from db.store import SqlStore, open_store
 from nas import report
 from nas.config import COST_OBJECTIVES, SearchConfig
 from nas.dashboard import drawings_folder, make_drawings_folder, serve
-from nas.errors import InvalidInputError, NasError
+from nas.errors import InvalidInputError, NasError, SearchAbortedError
 from nas.establish import Identity, already_done, check_study, establish
 from nas.final_report import final_front_text, full_training_text
 from nas.finalists import MIN_SEEDS, Finals, choose_finalists, final_front_faults, full_training, run_finals
@@ -410,7 +410,7 @@ def bench_samplers(
     problem: str, folder: Path, samplers: tuple[str, ...], cost: str, failures: float, no_replay: bool, json_file: str | None, **counts: int
 ) -> None:
     """Compare samplers on recorded results, with simulated workers; a search uses the same loop."""
-    from nas.bench import Conditions, bench, bench_json, bench_text
+    from nas.bench import Conditions, SamplerResult, bench, bench_json, bench_text
 
     if cost not in ("known", "modelled"):
         raise InvalidInputError(f"--cost is {cost!r}; expected known or modelled")
@@ -421,14 +421,21 @@ def bench_samplers(
     recorded = open_problem(problem, folder, cost == "known")
     if json_file not in (None, "-"):
         report.check_file(Path(json_file), (".json",))  # before hours of work
-    results = []
-    for number, sampler in enumerate(chosen, 1):
-        results.append(bench(recorded, sampler, conditions))
-        click.echo(f"{sampler}: done, {number} of {len(chosen)}", err=True)
-    if json_file is not None:
-        _give(json_file, bench_json(results, conditions), ".json")
-    else:
-        click.echo(bench_text(results, conditions))
+    results: list[SamplerResult] = []
+    try:
+        for number, sampler in enumerate(chosen, 1):
+            results.append(bench(recorded, sampler, conditions))
+            click.echo(f"{sampler}: done, {number} of {len(chosen)}", err=True)
+    except SearchAbortedError as error:
+        raise SearchAbortedError(f"a search by {sampler} stopped itself: {error}; give a smaller --failures") from error
+    except KeyboardInterrupt:
+        click.echo(f"interrupted; the same command begins again. Done: {', '.join(chosen[: len(results)]) or 'nothing'}", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    finally:  # hours of work are not lost with what follows them
+        if results and json_file is not None:
+            _give(json_file, bench_json(results, conditions), ".json")
+        elif results:
+            click.echo(bench_text(results, conditions))
 
 
 @cli.command()

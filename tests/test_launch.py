@@ -7,6 +7,10 @@ from pathlib import Path
 import optuna
 import pytest
 
+from nas.bench import Conditions, SamplerResult, bench
+from nas.errors import SearchAbortedError
+from nas.recorded import RecordedProblem
+
 SEARCH = ["--space", "hybrid_layout", "--budget", "5"]
 
 
@@ -145,3 +149,17 @@ def test_samplers_are_compared_on_a_problem_that_needs_no_data(run) -> None:
     code, out, _ = run(*arguments, "--workers", "4", "--json")
     values = json.loads(out)
     assert (code, values["workers"], [result["distinct"] for result in values["results"]]) == (0, 4, [30.0, 30.0])
+
+
+@pytest.mark.parametrize(("error", "code"), [(SearchAbortedError("11 of the last 20 evaluations failed"), 1), (KeyboardInterrupt(), 130)])
+def test_a_comparison_that_ends_early_gives_what_is_done(run, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int) -> None:
+    def bench_or_end(problem: RecordedProblem, sampler: str, conditions: Conditions) -> SamplerResult:
+        if sampler == "tpe":
+            raise error
+        return bench(problem, sampler, conditions)
+
+    monkeypatch.setattr("nas.bench.bench", bench_or_end)
+    found, out, err = run("bench", "--problem", "synthetic", "--seeds", "1", "--budget", "5", "--sampler", "random", "--sampler", "tpe")
+    assert found == code
+    assert [line.split()[0] for line in out.splitlines()] == ["sampler", "random"]
+    assert ("a search by tpe stopped itself: 11 of the last 20" if code == 1 else "Done: random") in err
