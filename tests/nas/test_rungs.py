@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 
 from nas import records
 from nas.curves import MIN_PAIRS
+from nas.ehvi import EhviSearcher, Observations
 from nas.front import non_dominated_mask
 from nas.problems import open_problem
 from nas.records import Costs, Gene, RungScore, TrialFacts
@@ -139,6 +140,46 @@ def test_the_sampler_learns_from_stopped_trainings() -> None:
     assert seen.rows_ND[-1].tolist() == [3, 3] and seen.sd_N[-1] > 0 and len(seen.sd_N) == 7
     assert seen.top1_N[-1] < 0.5, "its genes alone let expect 0.8"
     assert 6 not in seen.front()
+
+
+def test_what_was_passed_over_and_trained_later_is_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    genes = (Gene("a", (0, 1), True, ""), Gene("b", (0, 1), True, ""))
+    sampler = EhviSampler(0, Knowledge(genes, dict, str, None, lambda genotype: True))  # type: ignore[arg-type]
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    distributions = {gene.name: IntDistribution(0, 1) for gene in genes}
+    learned: list[list[float]] = []
+
+    def propose(seen: Observations, *others: object) -> tuple[int, int]:
+        learned.append(seen.top1_N.tolist())
+        return 0, 0
+
+    monkeypatch.setattr(sampler._searcher, "propose", propose)
+    for state in (TrialState.PRUNED, TrialState.COMPLETE, TrialState.PRUNED):
+        study.enqueue_trial({"a": 1, "b": 1})
+        trial = study.ask(distributions)
+        if state == TrialState.COMPLETE:
+            trial.set_user_attr(CURVE, [0.7])
+            trial.set_user_attr(COST, 9.0)
+        study.tell(trial, [0.7, 9.0] if state == TrialState.COMPLETE else None, state=state)
+    study.ask(distributions)
+    assert learned == [[0.7]]
+
+
+def test_known_costs_that_are_kept_are_bounded_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = open_problem("synthetic", Path("nowhere"), True)
+    kept = simulate(problem, "ehvi", 0, 20).trained
+    monkeypatch.setattr("nas.ehvi.MAX_COSTS", 10)
+    sizes: list[int] = []
+    look_up = EhviSearcher._log_costs
+
+    def counted(searcher: EhviSearcher, rows_ND: np.ndarray) -> np.ndarray:
+        costs = look_up(searcher, rows_ND)
+        sizes.append(len(searcher._costs) - len(rows_ND))
+        return costs
+
+    monkeypatch.setattr(EhviSearcher, "_log_costs", counted)
+    assert simulate(problem, "ehvi", 0, 20).trained == kept
+    assert max(sizes) <= 10
 
 
 def test_stopped_trainings_count_among_the_random_ones_that_come_first() -> None:
