@@ -44,7 +44,8 @@ class _Sklearn(ABC):
     """A regressor of scikit-learn on encoded rows and the feature, both standardised."""
 
     def __init__(self, encoder: GeneEncoder) -> None:
-        self._encoder = encoder
+        # A column for each level, its similarity to it: trees split at those, not at sums of them.
+        self._columns = [offset + table @ table.T for offset, table in zip(encoder.offsets, encoder.tables, strict=True)]
 
     def fit(
         self, levels_ND: np.ndarray, feature_N: np.ndarray, target_N: np.ndarray, max_iterations: int, sd_N: np.ndarray | float = 0.0
@@ -59,7 +60,8 @@ class _Sklearn(ABC):
         return self._scale[0] + self._scale[1] * mean, self._scale[1] * np.maximum(sd, MIN_SD)
 
     def _inputs(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> np.ndarray:
-        return np.column_stack([self._encoder.encode(levels_ND), (feature_N - self._feature_scale[0]) / self._feature_scale[1]])
+        genes = [columns[levels_ND[:, gene]] for gene, columns in enumerate(self._columns)]
+        return np.column_stack([*genes, (feature_N - self._feature_scale[0]) / self._feature_scale[1]])
 
     @abstractmethod
     def _fit(self, inputs: np.ndarray, target: np.ndarray) -> None: ...

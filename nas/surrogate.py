@@ -1,12 +1,13 @@
 """A Gaussian process over genes, small and fast: the surrogate of the `ehvi` sampler.
 
-The kernel is a sum: a constant, one term per gene (main effects), the product over all genes (interactions), and a term over a
-cheap numeric feature such as ln cost. Each gene's similarity S_g is 1 for equal values and falls to 0; it is an inner product of encoded
-rows, so that every kernel matrix and every gradient is a matrix product. Hyperparameters maximise marginal likelihood times a log-normal
-prior.
+The kernel is a sum: a constant, one term per gene (main effects), the square of another such sum (what two genes do together), the
+product over all genes (all other interactions), and a term over a cheap numeric feature such as ln cost. Each gene's similarity S_g is 1
+for equal values and falls to 0; it is an inner product of encoded rows and a constant, so that every kernel matrix and every gradient is
+a matrix product. Hyperparameters maximise marginal likelihood times a log-normal prior.
 
-Source: Rasmussen & Williams, "Gaussian Processes for Machine Learning", MIT Press 2006, chapters 2 and 5. The prior means scale with
-the number of genes, after Hvarfner, Hellsten & Nardi, "Vanilla Bayesian Optimization Performs Great in High Dimensions", ICML 2024.
+Source: Rasmussen & Williams, "Gaussian Processes for Machine Learning", MIT Press 2006, chapters 2, 4.2.2 (the polynomial kernel) and 5.
+The prior means scale with the number of genes, after Hvarfner, Hellsten & Nardi, "Vanilla Bayesian Optimization Performs Great in High
+Dimensions", ICML 2024.
 """
 
 from collections.abc import Sequence
@@ -25,15 +26,23 @@ TAILS = 4.0
 
 @dataclass(frozen=True, slots=True)
 class GeneEncoder:
-    """Rows of levels -> rows whose inner product, within the columns of gene g, is S_g."""
+    """Rows of levels -> rows whose inner product, within the columns of gene g, is S_g less a constant.
+
+    With the constant left out a gene of n levels takes n - 1 columns; the time of an ask goes with their number.
+    """
 
     tables: tuple[np.ndarray, ...]
     """Per gene: (num_levels, num_columns) float64."""
+    offsets: np.ndarray
+    """(num_genes,) what is to be added to the inner products."""
 
     @classmethod
     def of(cls, num_levels: Sequence[int], ordered: Sequence[bool]) -> "GeneEncoder":
-        """One-hot columns where levels have no order (S = 1 when equal, else 0); else a thermometer (S = 1 - |i - j| / (levels - 1))."""
-        return cls(tuple(_thermometer(n) if is_ordered and n > 2 else np.eye(n) for n, is_ordered in zip(num_levels, ordered, strict=True)))
+        """S = 1 - |i - j| / (levels - 1) where levels have an order, else 1 when equal and 0 when not."""
+        similarities = [_closeness(n) if is_ordered and n > 2 else np.eye(n) for n, is_ordered in zip(num_levels, ordered, strict=True)]
+        # 1/2 with an order, else 1 / levels: the most that leaves no negative eigenvalue. A gene of one level keeps its only column.
+        offsets = np.array([similarity.mean(axis=0).min() if len(similarity) > 1 else 0.0 for similarity in similarities])
+        return cls(tuple(_root(similarity - offset) for similarity, offset in zip(similarities, offsets, strict=True)), offsets)
 
     @property
     def starts(self) -> np.ndarray:
@@ -51,10 +60,18 @@ class GeneEncoder:
         return np.hstack([table[levels_ND[:, gene]] for gene, table in enumerate(self.tables)])
 
 
-def _thermometer(num_levels: int) -> np.ndarray:
-    above = (np.arange(num_levels)[:, None] > np.arange(num_levels - 1)).astype(float)
-    table: np.ndarray = np.hstack([above, 1 - above]) / np.sqrt(num_levels - 1)
-    return table
+def _closeness(num_levels: int) -> np.ndarray:
+    levels = np.arange(num_levels)
+    closeness: np.ndarray = 1 - np.abs(levels[:, None] - levels) / (num_levels - 1)
+    return closeness
+
+
+def _root(matrix: np.ndarray) -> np.ndarray:
+    """(n, rank): a matrix times whose transpose is `matrix`, which is symmetric and has no negative eigenvalue."""
+    values, vectors = np.linalg.eigh(matrix)
+    kept = values > 1e-9
+    root: np.ndarray = vectors[:, kept] * np.sqrt(values[kept])
+    return root
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +80,8 @@ class _Hyper:
 
     main: np.ndarray
     """(num_genes,) variance of each gene's own effect."""
+    pairs: np.ndarray
+    """(num_genes,) weight of each gene in the square; those of two genes multiply."""
     rates: np.ndarray
     """(num_genes,) how fast the product falls with 1 - S_g."""
     product: float
@@ -73,13 +92,14 @@ class _Hyper:
 
     @classmethod
     def of(cls, theta: np.ndarray) -> "_Hyper":
-        positive, genes = np.exp(theta), (len(theta) - 4) // 2
-        return cls(positive[:genes], positive[genes : 2 * genes], *map(float, positive[2 * genes :]))
+        genes = (len(theta) - 4) // 3
+        main, pairs, rates, others = np.split(np.exp(theta), [genes, 2 * genes, 3 * genes])
+        return cls(main, pairs, rates, *map(float, others))
 
     @property
     def variance(self) -> float:
         """Of the prior at any point, noise left out; the 1 is the constant's."""
-        return 1 + float(self.main.sum()) + self.product + self.feature
+        return 1 + float(self.main.sum()) + float(self.pairs.sum()) ** 2 + self.product + self.feature
 
 
 class Refits:
@@ -112,11 +132,12 @@ class GaussianProcess:
     def __init__(self, encoder: GeneEncoder) -> None:
         genes = len(encoder.tables)
         self._encoder = encoder
-        self._starts, self._gene = encoder.starts, encoder.gene_of_column
-        self._prior_mean = np.log(np.concatenate([np.full(genes, 0.5 / genes), np.full(genes, 2 / genes), [0.5, 0.5, 1.0, 0.0067]]))
-        self._prior_sd = np.concatenate([np.full(genes, 2.5), np.full(genes, 2.0), [1.0, 1.0, 0.7, 1.5]])
+        self._starts, self._gene, self._offsets = encoder.starts, encoder.gene_of_column, encoder.offsets
+        per_gene = np.repeat([0.5 / genes, np.sqrt(2) / genes, 2 / genes], genes)
+        self._prior_mean = np.log(np.concatenate([per_gene, [0.5, 0.5, 1.0, 0.0067]]))
+        self._prior_sd = np.concatenate([np.repeat([2.5, 1.5, 2.0], genes), [1.0, 1.0, 0.7, 1.5]])
         self.theta = self._prior_mean.copy()
-        """(2 num_genes + 4,) ln of the hyperparameters: main, rates, product, feature, length, noise."""
+        """(3 num_genes + 4,) ln of the hyperparameters: main, pairs, rates, product, feature, length, noise."""
 
     def fit(
         self, levels_ND: np.ndarray, feature_N: np.ndarray, target_N: np.ndarray, max_iterations: int, sd_N: np.ndarray | float = 0.0
@@ -177,7 +198,7 @@ class GaussianProcess:
         hyper, rows, feature = _Hyper.of(self.theta), self._encoder.encode(levels_ND), self._scaled(feature_N)
         cross = self._kernel(hyper, rows, feature)
         half = linalg.solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
-        prior = _sum(*_kernels(hyper, self._gene, (rows, feature), (rows, feature)))
+        prior = _sum(*self._kernels_of(hyper, (rows, feature), (rows, feature)))
         covariance: np.ndarray = self._target_scale[1] ** 2 * (prior - half.T @ half)
         return covariance
 
@@ -189,8 +210,29 @@ class GaussianProcess:
     def _kernel(self, hyper: _Hyper, rows: np.ndarray, feature: np.ndarray) -> np.ndarray:
         return _sum(*self._kernels(hyper, rows, feature))
 
-    def _kernels(self, hyper: _Hyper, rows: np.ndarray, feature: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return _kernels(hyper, self._gene, (rows, feature), (self._rows, self._feature))
+    def _kernels(self, hyper: _Hyper, rows: np.ndarray, feature: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        return self._kernels_of(hyper, (rows, feature), (self._rows, self._feature))
+
+    def _kernels_of(
+        self, hyper: _Hyper, ours: tuple[np.ndarray, np.ndarray], theirs: tuple[np.ndarray, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Main effects, what is squared for pairs, product and feature terms, each (num_ours, num_theirs), of (encoded rows, feature)."""
+        # Theirs are weighted: of candidates, which come first, there are many more.
+        main, pairs, product = (ours[0] @ (theirs[0] * weights[self._gene]).T for weights in (hyper.main, hyper.pairs, hyper.rates))
+        # In place from here on: most of the time of an ask goes by here, and half of that would go to temporary matrices.
+        main += hyper.main @ self._offsets
+        pairs += hyper.pairs @ self._offsets
+        product += hyper.rates @ (self._offsets - 1)
+        np.exp(product, out=product)
+        product *= hyper.product
+        if not (ours[1].any() or theirs[1].any()):  # there is no feature
+            return main, pairs, product, np.broadcast_to(hyper.feature, main.shape)
+        by_feature = (ours[1][:, None] - theirs[1]) / hyper.length
+        by_feature *= by_feature
+        by_feature *= -0.5
+        np.exp(by_feature, out=by_feature)
+        by_feature *= hyper.feature
+        return main, pairs, product, by_feature
 
     def loss(self, theta: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
         """Negative ln of marginal likelihood times prior (constants left out) and its gradient, for the rows of the last fit.
@@ -198,8 +240,8 @@ class GaussianProcess:
         Source: Rasmussen & Williams 2006, equations 5.8 and 5.9.
         """
         hyper = _Hyper.of(theta)
-        main, product, feature = self._kernels(hyper, self._rows, self._feature)
-        kernel = _sum(main, product, feature)
+        main, pairs, product, feature = self._kernels(hyper, self._rows, self._feature)
+        kernel = _sum(main, pairs, product, feature)
         kernel[np.diag_indices_from(kernel)] += hyper.noise + self._error + JITTER
         factor = linalg.cholesky(kernel, lower=True, check_finite=False)
         weights = linalg.cho_solve((factor, True), target, check_finite=False)
@@ -213,6 +255,7 @@ class GaussianProcess:
         gradient = np.concatenate(
             [
                 hyper.main * self._per_gene(slope),
+                2 * hyper.pairs * self._per_gene(slope * pairs),
                 hyper.rates * (self._per_gene(by_product) - by_product.sum()),
                 [by_product.sum(), by_feature.sum(), (by_feature * distance**2).sum(), hyper.noise * np.trace(slope)],
             ]
@@ -221,32 +264,14 @@ class GaussianProcess:
 
     def _per_gene(self, matrix: np.ndarray) -> np.ndarray:
         """(num_genes,): the sum over all pairs of rows of matrix times S_g."""
-        sums: np.ndarray = np.add.reduceat(np.einsum("ij,ij->j", self._rows, matrix @ self._rows), self._starts)
+        products = np.add.reduceat(np.einsum("ij,ij->j", self._rows, matrix @ self._rows), self._starts)
+        sums: np.ndarray = products + self._offsets * matrix.sum()
         return sums
 
 
-def _kernels(
-    hyper: _Hyper, gene_of_column: np.ndarray, ours: tuple[np.ndarray, np.ndarray], theirs: tuple[np.ndarray, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Main effects, product and feature terms, each (num_ours, num_theirs), of (encoded rows, feature)."""
-    main = (ours[0] * hyper.main[gene_of_column]) @ theirs[0].T
-    # In place from here on: most of the time of an ask goes by here, and half of that would go to temporary matrices.
-    product = (ours[0] * hyper.rates[gene_of_column]) @ theirs[0].T
-    product -= hyper.rates.sum()
-    np.exp(product, out=product)
-    product *= hyper.product
-    if not (ours[1].any() or theirs[1].any()):  # there is no feature
-        return main, product, np.broadcast_to(hyper.feature, main.shape)
-    by_feature = (ours[1][:, None] - theirs[1]) / hyper.length
-    by_feature *= by_feature
-    by_feature *= -0.5
-    np.exp(by_feature, out=by_feature)
-    by_feature *= hyper.feature
-    return main, product, by_feature
-
-
-def _sum(main: np.ndarray, product: np.ndarray, by_feature: np.ndarray) -> np.ndarray:
+def _sum(main: np.ndarray, pairs: np.ndarray, product: np.ndarray, by_feature: np.ndarray) -> np.ndarray:
     """The whole kernel, the constant's 1 included, in the memory of `main`."""
+    main += pairs**2
     main += product
     main += by_feature
     main += 1.0

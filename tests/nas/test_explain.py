@@ -86,11 +86,11 @@ def test_spread_of_a_difference_is_that_of_the_joint_posterior() -> None:
     target = rows @ [1.0, 0.5, -2.0] + rng.normal(scale=0.5, size=25)
     model = GeneModel(GENES).fit(rows, target)
     values = np.exp(model._process.theta)
-    main, rates, (product, by_feature, _, noise) = values[:3], values[3:6], values[6:]
+    main, pairs, rates, (product, by_feature, _, noise) = np.split(values, [3, 6, 9])
 
     def kernel(a: np.ndarray, b: np.ndarray, **_: object) -> float:
         similar = 1 - np.abs(a - b) / 3
-        return float(1 + main @ similar + product * np.exp(rates @ (similar - 1)) + by_feature)
+        return float(1 + main @ similar + (pairs @ similar) ** 2 + product * np.exp(rates @ (similar - 1)) + by_feature)
 
     peer = GaussianProcessRegressor(PairwiseKernel(metric=kernel), alpha=noise + JITTER, optimizer=None, normalize_y=True).fit(rows, target)
     mean, covariance = peer.predict(np.vstack([rows[4], others]), return_cov=True)
