@@ -41,10 +41,10 @@ Split = tuple[np.ndarray, np.ndarray]
 
 
 class _Sklearn(ABC):
-    """A regressor of scikit-learn on encoded rows and the feature, both standardised."""
+    """A regressor of scikit-learn on similarities to each level and the standardised feature, of the standardised target."""
 
     def __init__(self, encoder: GeneEncoder) -> None:
-        # A column for each level, its similarity to it: trees split at those, not at sums of them.
+        # A column for each level, with the similarity of the row's level to it: trees could not see levels in the encoder's columns.
         self._columns = [offset + table @ table.T for offset, table in zip(encoder.offsets, encoder.tables, strict=True)]
 
     def fit(

@@ -1,6 +1,6 @@
 """A Gaussian process over genes, small and fast: the surrogate of the `ehvi` sampler.
 
-The kernel is a sum: a constant, one term per gene (main effects), the square of another such sum (what two genes do together), the
+The kernel is a sum: a constant, one term per gene (main effects), the square of another such sum (with what two genes do together), the
 product over all genes (all other interactions), and a term over a cheap numeric feature such as ln cost. Each gene's similarity S_g is 1
 for equal values and falls to 0; it is an inner product of encoded rows and a constant, so that every kernel matrix and every gradient is
 a matrix product. Hyperparameters maximise marginal likelihood times a log-normal prior.
@@ -38,11 +38,15 @@ class GeneEncoder:
 
     @classmethod
     def of(cls, num_levels: Sequence[int], ordered: Sequence[bool]) -> "GeneEncoder":
-        """S = 1 - |i - j| / (levels - 1) where levels have an order, else 1 when equal and 0 when not."""
-        similarities = [_closeness(n) if is_ordered and n > 2 else np.eye(n) for n, is_ordered in zip(num_levels, ordered, strict=True)]
-        # 1/2 with an order, else 1 / levels: the most that leaves no negative eigenvalue. A gene of one level keeps its only column.
-        offsets = np.array([similarity.mean(axis=0).min() if len(similarity) > 1 else 0.0 for similarity in similarities])
-        return cls(tuple(_root(similarity - offset) for similarity, offset in zip(similarities, offsets, strict=True)), offsets)
+        """S = 1 - |i - j| / (levels - 1) where levels have an order, else 1 when equal and 0 when not.
+
+        The offsets are the largest that leave an inner product: 1/2 with an order, else 1 / levels.
+        """
+        has_order = np.asarray(ordered, dtype=bool)
+        tables = [_thermometer(n) if is_ordered else _simplex(n) for n, is_ordered in zip(num_levels, has_order, strict=True)]
+        offsets = np.where(has_order, 0.5, 1 / np.asarray(num_levels))
+        offsets[np.asarray(num_levels) == 1] = 0.0
+        return cls(tuple(tables), offsets)
 
     @property
     def starts(self) -> np.ndarray:
@@ -60,18 +64,19 @@ class GeneEncoder:
         return np.hstack([table[levels_ND[:, gene]] for gene, table in enumerate(self.tables)])
 
 
-def _closeness(num_levels: int) -> np.ndarray:
-    levels = np.arange(num_levels)
-    closeness: np.ndarray = 1 - np.abs(levels[:, None] - levels) / (num_levels - 1)
-    return closeness
+def _thermometer(num_levels: int) -> np.ndarray:
+    """(num_levels, num_levels - 1): 1 in as many columns as there are levels below, else -1, scaled; one column of 1 for a single level."""
+    if num_levels == 1:
+        return np.ones((1, 1))
+    above = np.arange(num_levels)[:, None] > np.arange(num_levels - 1)
+    table: np.ndarray = np.where(above, 1.0, -1.0) / np.sqrt(2 * (num_levels - 1))
+    return table
 
 
-def _root(matrix: np.ndarray) -> np.ndarray:
-    """(n, rank): a matrix times whose transpose is `matrix`, which is symmetric and has no negative eigenvalue."""
-    values, vectors = np.linalg.eigh(matrix)
-    kept = values > 1e-9
-    root: np.ndarray = vectors[:, kept] * np.sqrt(values[kept])
-    return root
+def _simplex(num_levels: int) -> np.ndarray:
+    """(num_levels, num_levels - 1): corners that are all equally far apart, around zero; one column of 1 for a single level."""
+    table: np.ndarray = np.ones((1, 1)) if num_levels == 1 else linalg.helmert(num_levels).T
+    return table
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +138,7 @@ class GaussianProcess:
         genes = len(encoder.tables)
         self._encoder = encoder
         self._starts, self._gene, self._offsets = encoder.starts, encoder.gene_of_column, encoder.offsets
+        # sqrt(2) / genes: a square of 2 for equal rows, where every weight is at its prior median.
         per_gene = np.repeat([0.5 / genes, np.sqrt(2) / genes, 2 / genes], genes)
         self._prior_mean = np.log(np.concatenate([per_gene, [0.5, 0.5, 1.0, 0.0067]]))
         self._prior_sd = np.concatenate([np.repeat([2.5, 1.5, 2.0], genes), [1.0, 1.0, 0.7, 1.5]])
