@@ -38,15 +38,9 @@ class GeneEncoder:
 
     @classmethod
     def of(cls, num_levels: Sequence[int], ordered: Sequence[bool]) -> "GeneEncoder":
-        """S = 1 - |i - j| / (levels - 1) where levels have an order, else 1 when equal and 0 when not.
-
-        The offsets are the largest that leave an inner product: 1/2 with an order, else 1 / levels.
-        """
-        has_order = np.asarray(ordered, dtype=bool)
-        tables = [_thermometer(n) if is_ordered else _simplex(n) for n, is_ordered in zip(num_levels, has_order, strict=True)]
-        offsets = np.where(has_order, 0.5, 1 / np.asarray(num_levels))
-        offsets[np.asarray(num_levels) == 1] = 0.0
-        return cls(tuple(tables), offsets)
+        """S = 1 - |i - j| / (levels - 1) where levels have an order, else 1 when equal and 0 when not."""
+        tables, offsets = zip(*map(_columns, num_levels, ordered), strict=True)
+        return cls(tables, np.array(offsets))
 
     @property
     def starts(self) -> np.ndarray:
@@ -64,19 +58,14 @@ class GeneEncoder:
         return np.hstack([table[levels_ND[:, gene]] for gene, table in enumerate(self.tables)])
 
 
-def _thermometer(num_levels: int) -> np.ndarray:
-    """(num_levels, num_levels - 1): 1 in as many columns as there are levels below, else -1, scaled; one column of 1 for a single level."""
+def _columns(num_levels: int, is_ordered: bool) -> tuple[np.ndarray, float]:
+    """One gene's table, (num_levels, num_levels - 1), and the largest constant that leaves an inner product."""
     if num_levels == 1:
-        return np.ones((1, 1))
-    above = np.arange(num_levels)[:, None] > np.arange(num_levels - 1)
-    table: np.ndarray = np.where(above, 1.0, -1.0) / np.sqrt(2 * (num_levels - 1))
-    return table
-
-
-def _simplex(num_levels: int) -> np.ndarray:
-    """(num_levels, num_levels - 1): corners that are all equally far apart, around zero; one column of 1 for a single level."""
-    table: np.ndarray = np.ones((1, 1)) if num_levels == 1 else linalg.helmert(num_levels).T
-    return table
+        return np.ones((1, 1)), 0.0
+    if is_ordered:  # as many columns are positive as there are levels below
+        above = np.arange(num_levels)[:, None] > np.arange(num_levels - 1)
+        return np.where(above, 1.0, -1.0) / np.sqrt(2 * (num_levels - 1)), 0.5
+    return linalg.helmert(num_levels).T, 1 / num_levels
 
 
 @dataclass(frozen=True, slots=True)
