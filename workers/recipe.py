@@ -262,15 +262,19 @@ DEFAULT_RECIPES: Mapping[str, str] = {
     "beton": "imagenet-proxy",
 }
 """Kind of data -> name of its recipe."""
+RUNG_RECIPES: Mapping[str, str] = {"digits": "nano-rungs"}
+"""The same for searches with MANY_RUNGS or more, where the first score of the default recipe would be chance."""
+MANY_RUNGS = 3
 
 
 NOMINAL_IMAGES: Mapping[str, int] = {"cifar": 45_000, "imagenet-proxy": 1_281_167}
 """Training images of the set that a recipe is made for."""
 
 
-def default_recipe(data: DataSource) -> Recipe:
+def default_recipe(data: DataSource, num_rungs: int = 1) -> Recipe:
     """The recipe of a search that names none; smaller sets than the one it is made for get fewer steps."""
-    name = DEFAULT_RECIPES[data.kind]
+    recipes = {**DEFAULT_RECIPES, **RUNG_RECIPES} if num_rungs >= MANY_RUNGS else DEFAULT_RECIPES
+    name = recipes[data.kind]
     return _sized(RECIPES[name], data.num_train, NOMINAL_IMAGES[name]) if name in NOMINAL_IMAGES else RECIPES[name]
 
 
@@ -280,7 +284,7 @@ def search_recipe(text: str | None, data: DataSource, num_rungs: int) -> Recipe:
     Raises:
         InvalidInputError: if the recipe cannot be read or used without a teacher, gives rungs of its own, or is too short for `num_rungs`.
     """
-    recipe = default_recipe(data) if text is None else recipe_of(text).taught_by(None)
+    recipe = default_recipe(data, num_rungs) if text is None else recipe_of(text).taught_by(None)
     if len(recipe.rungs) > 1:
         raise InvalidInputError(
             f"recipe {text!r} gives {len(recipe.rungs)} rungs; expected one, the steps of the whole training, as --rungs says how often a "

@@ -157,6 +157,9 @@ def test_smaller_sets_get_the_same_epochs(kind: str, num_train: int, batch_size:
 def test_a_search_takes_the_recipe_it_is_given_and_says_itself_how_often_to_score(tmp_path: Path) -> None:
     data, file = open_digits(), tmp_path / "mine.json"
     assert search_recipe(None, data, 1) == RECIPES["nano"]
+    assert search_recipe(None, data, 2) == RECIPES["nano"].with_rungs(2)
+    assert search_recipe(None, data, 3) == RECIPES["nano-rungs"].with_rungs(3)  # a quarter of nano's steps tells nothing (docs/audit.md)
+    assert search_recipe("nano", data, 3) == RECIPES["nano"].with_rungs(3)
     assert search_recipe("nano-rungs", data, 4) == replace(RECIPES["nano-rungs"], rungs=(64, 128, 256, 512))
     file.write_text('{"rungs": [4, 8], "batch_size": 16, "learning_rate": 0.001}')
     with pytest.raises(InvalidInputError, match="gives 2 rungs; expected one, the steps of the whole training"):
