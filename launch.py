@@ -300,11 +300,16 @@ def _last_lines(config: SearchConfig, store: SqlStore, outcome: Outcome) -> list
     ]
     if not outcome.complete:
         lines.append("the same command continues")
-    database, study = _storage_words(config.storage), f" --study {shlex.quote(config.study)}"
+    study, database = _study_words(config.study, config.storage), _storage_words(config.storage)
     own_folder = Path(config.artifacts) != _artifacts_folder(None, config.storage)
     artifacts = f" --artifacts {shlex.quote(config.artifacts)}" if own_folder else ""
-    steps = f"pareto{study}{database}", f"export{study}{database}{artifacts} --pick knee --zoo zoo", f"dashboard{database}{artifacts}"
+    steps = f"pareto {study}", f"export {study}{artifacts} --pick knee --zoo zoo", f"dashboard{database}{artifacts}"
     return [*lines, "next: " + " | ".join(f"launch.py {step}" for step in steps)]
+
+
+def _study_words(study: str, url: str) -> str:
+    """The options that name the same study in another command."""
+    return f"--study {shlex.quote(study)}{_storage_words(url)}"
 
 
 def _storage_words(url: str) -> str:
@@ -373,13 +378,15 @@ def pareto(
             timed = on_target(search, facts, store.timings(search.study), LatencyTarget.read(latency_target).settings())
             search, front, facts, ended = timed.search, timed.front, list(timed.facts), timed.history
     if front is None:
-        raise NasError(f"study {search.study!r} has no front yet: no trial has finished; look at `launch.py status --study {search.study}`")
+        words = _study_words(search.study, storage)
+        raise NasError(f"study {search.study!r} has no front yet: no trial has finished; look at `launch.py status {words}`")
     view = front_view(front, facts, search, places(front, facts, latest(retimings, search.target)))
     if history:
         view = history_view(history_of(ended, search.objectives[1], search.reference_point), search)
     elif final:
         if finals is None:
-            raise NasError(f"study {search.study!r} has no final front yet; `launch.py finalize --study {search.study}` makes one")
+            words = _study_words(search.study, storage)
+            raise NasError(f"study {search.study!r} has no final front yet; `launch.py finalize {words}` makes one")
         view = final_view(finals, facts, search)
     for file, make, suffix in ((json_file, view.json, ".json"), (csv_file, view.csv, ".csv")):
         if file is not None:
@@ -454,7 +461,7 @@ def explain(study: str | None, storage: str, trial: int | None, json_file: str |
         front, facts = store.front(search.study), list(store.facts(search.study))
         genotypes = recorded_genotypes(optuna_storage, search.study)
     if not facts:
-        raise NasError(f"study {search.study!r} has no trials yet; look at `launch.py status --study {search.study}`")
+        raise NasError(f"study {search.study!r} has no trials yet; look at `launch.py status {_study_words(search.study, storage)}`")
     explanation = explain_study(_space_of(search, facts[0]), search, facts, front, genotypes, trial)
     if json_file is not None:
         _give(json_file, explain_report.explanation_json(explanation), ".json")
@@ -608,7 +615,7 @@ def finalize(
             click.echo("\n".join(finals.plan(source.num_test, workers)))
             front = run_finals(finals, store, lambda *jobs: trainer().train(*jobs), click.echo, ownership.check)
     click.echo(final_front_text(front, facts, search))
-    knee = f"export --study {shlex.quote(search.study)}{_storage_words(storage)} --pick knee --zoo zoo"
+    knee = f"export {_study_words(search.study, storage)} --pick knee --zoo zoo"
     click.echo(f"next: launch.py {knee}")
 
 
@@ -646,7 +653,7 @@ def export(
         trial = pick_trial(pick, final or store.front(search.study), facts, search.objectives[1])
         full = full_training(final, store.final_trainings(search.study), trial.trial_number)
         name = name or re.sub(r"[^A-Za-z0-9_-]", "-", f"{search.study}-t{trial.trial_number}")
-        in_study = f"--study {shlex.quote(search.study)}{_storage_words(storage)}"
+        in_study = _study_words(search.study, storage)
         again = f"{in_study} --pick trial:{trial.trial_number} --retrain"
         command = f"python launch.py export {again}" if full is None else f"python launch.py finalize {in_study}"
         check_export(zoo=zoo, name=name, spec=trial.spec, onnx=onnx, overwrite=overwrite)
@@ -702,7 +709,7 @@ def profile(study: str | None, storage: str, latency_target: str | None, trials:
             click.echo(f"trial {trial.trial_number}: {cost_text('latency_ms', latency.median_ms)}", err=True)
 
         failed = time_trials(todo, target, record, lambda text: click.echo(text, err=True))
-    options = f"--study {shlex.quote(search.study)}{_storage_words(storage)} --latency-target {target}"
+    options = f"{_study_words(search.study, storage)} --latency-target {target}"
     click.echo(f"{len(todo) - failed} timed, {failed} failed; next: launch.py pareto {options}")
     if failed:
         sys.exit(1)

@@ -97,7 +97,7 @@ def test_a_study_without_finalists_says_what_to_do(sqlite_url: str, run_command:
         for trial in TRIALS:
             store.record("sample", trial, latest_front() if trial is TRIALS[-1] else None)
     code, _, errors = run_command("pareto", "--final", "--storage", sqlite_url)
-    assert (code, "has no final front yet; `launch.py finalize --study sample` makes one" in errors) == (1, True)
+    assert (code, f"has no final front yet; `launch.py finalize --study sample --storage {sqlite_url}` makes one" in errors) == (1, True)
 
 
 def test_a_teacher_that_cannot_teach_is_refused_before_anything_starts(
