@@ -1,6 +1,8 @@
 """Genotypes as rows of levels: the position of each value among the values of its gene."""
 
+import itertools
 from collections.abc import Mapping, Sequence
+from operator import getitem
 
 import numpy as np
 
@@ -13,18 +15,20 @@ class GeneLevels:
     """Translates between genotypes and rows."""
 
     def __init__(self, genes: Sequence[Gene]) -> None:
-        self._genes = genes
+        self._names, self._values = tuple(gene.name for gene in genes), tuple(gene.values for gene in genes)
         self._levels = [{value: level for level, value in enumerate(gene.values)} for gene in genes]
-        column = {gene.name: position for position, gene in enumerate(genes)}
-        self._conditions = [
-            [(column[name], np.isin(np.arange(len(genes[column[name]].values)), [self._levels[column[name]][value] for value in values]))
-             for name, values in gene.only_if]
-            for gene in genes
-        ]  # fmt: skip
-        """Per gene: (column of another gene, (num_levels,) bool whether that level switches this gene on)."""
+        column = {name: position for position, name in enumerate(self._names)}
+        conditions = [(gene, column[name], values) for gene, of in enumerate(genes) for name, values in of.only_if]
+        switches_on = [[value in values for value in self._values[other]] for _, other, values in conditions]
+        self._conditional, self._starts = np.unique(np.array([gene for gene, _, _ in conditions], dtype=int), return_index=True)
+        """Genes with conditions, and the first condition of each."""
+        self._others = np.array([other for _, other, _ in conditions], dtype=int)
+        self._switches_on = np.array(list(itertools.chain(*switches_on)), dtype=bool)
+        """Whether a level of the other gene switches the gene on: all conditions one after the other."""
+        self._offsets = np.cumsum([0, *map(len, switches_on)], dtype=int)[:-1]
 
     def row(self, genotype: Mapping[str, Value]) -> Row:
-        return tuple(levels[genotype[gene.name]] for gene, levels in zip(self._genes, self._levels, strict=True))
+        return tuple(levels[genotype[name]] for name, levels in zip(self._names, self._levels, strict=True))
 
     def rows(self, genotypes: Sequence[Mapping[str, Value]]) -> np.ndarray:
         """(num_genotypes, num_genes) int."""
@@ -32,15 +36,15 @@ class GeneLevels:
 
     def matrix(self, rows: Sequence[Row]) -> np.ndarray:
         """(num_rows, num_genes) int, also of no rows."""
-        return np.array(rows, dtype=int).reshape(-1, len(self._genes))
+        return np.array(rows, dtype=int).reshape(-1, len(self._names))
 
     def genotype(self, row: Sequence[int] | np.ndarray) -> Genotype:
-        return {gene.name: gene.values[level] for gene, level in zip(self._genes, row, strict=True)}
+        return dict(zip(self._names, map(getitem, self._values, row), strict=True))
 
     def canonical(self, rows_ND: np.ndarray) -> np.ndarray:
         """(num_rows, num_genes): the same architectures, with every gene that has no influence at its first level."""
         canonical = rows_ND.copy()
-        for gene, conditions in enumerate(self._conditions):
-            for other, switches_on in conditions:
-                canonical[~switches_on[rows_ND[:, other]], gene] = 0
+        if len(self._conditional):
+            is_on = self._switches_on[rows_ND[:, self._others] + self._offsets]
+            canonical[:, self._conditional] *= np.logical_and.reduceat(is_on, self._starts, axis=1)
         return canonical

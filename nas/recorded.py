@@ -122,7 +122,11 @@ class RecordedSpace:
         return self.problem.known_cost((0,) * len(self.genes))
 
     def _levels(self, genotype: Genotype) -> Levels:
-        return tuple(int(genotype[gene.name]) for gene in self.genes)
+        return tuple(map(int, map(genotype.__getitem__, self._names)))
+
+    @cached_property
+    def _names(self) -> Sequence[str]:
+        return [gene.name for gene in self.genes]
 
     def parts(self, architecture: Architecture) -> Sequence[tuple[str, int]]:
         return [("whole", self.costs(architecture).macs)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
+from operator import itemgetter
 
 import numpy as np
 
@@ -59,6 +60,8 @@ class HybridLayout:
         by_name = {gene.name: gene for gene in self.genes}
         self._structure = [tuple(by_name[f"stage{stage}_{name}"] for name in STRUCTURE_GENES) for stage in stages]
         self._stage_genes = [[f"stage{stage}_{name}" for name in STAGE_GENES] for stage in stages]
+        self._stage_values = [itemgetter(*names) for names in self._stage_genes]
+        self._structure_values = [itemgetter(*(gene.name for gene in genes)) for genes in self._structure]
         self._block_costs = lru_cache(maxsize=65536)(self._sum_blocks)
         self._joint_costs = lru_cache(maxsize=4096)(self._sum_joints)
 
@@ -87,7 +90,7 @@ class HybridLayout:
     def _repair_stage(self, index: int, genotype: Genotype) -> Genotype:
         """The genes of one stage that must change; none if it can be built."""
         genes, map_size = self._structure[index], self._map_sizes[index]
-        values = tuple(genotype[gene.name] for gene in genes)
+        values = self._structure_values[index](genotype)
         return {} if _is_valid_stage(values, map_size) else _nearest_stage(genes, values, map_size)
 
     def architecture(self, genotype: Genotype) -> Architecture:
@@ -108,7 +111,7 @@ class HybridLayout:
 
     def _stage(self, index: int, genotype: Genotype) -> StageSpec:
         frame = FRAMES[str(genotype["stem"])]
-        genes = {name: genotype[f"stage{index + 1}_{name}"] for name in STAGE_GENES}
+        genes = dict(zip(STAGE_GENES, self._stage_values[index](genotype), strict=True))
         downsample, stride = (frame.downsample, 2) if index else ("none", 1)
         return StageSpec(int(genes["width"]), downsample, stride, stage_blocks(genes, frame))
 
@@ -119,8 +122,8 @@ class HybridLayout:
     def genotype_costs(self, genotype: Genotype) -> Costs:
         """A sum over stages, each looked up by its genes: candidates are many, and most share their stages with others."""
         stem, in_width, tallies = str(genotype["stem"]), 0, []
-        for index, genes in enumerate(self._stage_genes):
-            blocks, width = self._block_costs(index, stem, tuple([genotype[gene] for gene in genes]))
+        for index, values in enumerate(self._stage_values):
+            blocks, width = self._block_costs(index, stem, values(genotype))
             tallies += [blocks, self._joint_costs(index, stem, in_width, width)]
             in_width = width
         return Costs(*total(*tallies))

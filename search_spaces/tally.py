@@ -9,7 +9,11 @@ Tally = tuple[int, int]
 
 
 def total(*parts: Tally) -> Tally:
-    return sum(params for params, _ in parts), sum(macs for _, macs in parts)
+    param_count = macs = 0
+    for part in parts:
+        param_count += part[0]
+        macs += part[1]
+    return param_count, macs
 
 
 def conv(in_width: int, width: int, kernel: int, positions: int, *, groups: int = 1, bias: bool = True) -> Tally:
