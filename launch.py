@@ -162,6 +162,8 @@ def run_search(options: dict[str, Any], quiet: bool, signals: StopSignals) -> Ou
         make_drawings_folder(Path(config.artifacts))
         if recorded is not None and recorded.code_version != identity.code_version:
             say(f"note: the study was created by version {recorded.code_version}, this is {identity.code_version}")
+        if recorded is not None:
+            _note_missing_weights(config, recorded, store, say)
         outcome = already_done(config, space, recorded, store, storage) if recorded is not None else None
         # A kill may have come before the front was timed again, and that needs workers.
         if recorded is not None and outcome is not None and not unsettled(recorded, targets, store):
@@ -171,6 +173,19 @@ def run_search(options: dict[str, Any], quiet: bool, signals: StopSignals) -> Ou
         with signals.closing(lambda: _make_pool(config, identity)) as pool:
             ownership.note_session(lambda: (pool.session_processes, pool.session_folder))
             return _search(config, space, identity, targets, recorded, pool, store, storage, ownership, signals, quiet)
+
+
+def _note_missing_weights(config: SearchConfig, recorded: SearchRecord, store: SqlStore, say: Callable[[str], None]) -> None:
+    """A folder may have been moved, so other --artifacts are no error; but `export` would not find what stays elsewhere."""
+    front, folder = store.front(config.study), Path(config.artifacts)
+    members = {member.trial_number for member in front.members} if front is not None else set()
+    kept = [trial.weights_path for trial in store.facts(config.study) if trial.trial_number in members and trial.weights_path]
+    missing = sum(not (folder / path).is_file() for path in kept)
+    if missing:
+        say(
+            f"note: the weights of {missing} members of the front are not in {folder}; the study began with --artifacts "
+            f"{recorded.config['artifacts']}. Give that, or move its content, or `export` will not find them"
+        )
 
 
 def _search_config(options: dict[str, Any]) -> SearchConfig:
@@ -440,9 +455,9 @@ def bench_samplers(
         sys.exit(EXIT_INTERRUPTED)
     finally:  # hours of work are not lost with what follows them
         if results and json_file is not None:
-            _give(json_file, bench_json(results, conditions), ".json")
+            _give(json_file, bench_json(recorded, results, conditions), ".json")
         elif results:
-            click.echo(bench_text(results, conditions))
+            click.echo(bench_text(recorded, results, conditions))
 
 
 @cli.command()

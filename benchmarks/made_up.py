@@ -150,8 +150,7 @@ def main() -> None:
         with one_thread():
             problem = make_problem(shape, options.constants)
             results = [bench(problem, sampler, conditions) for sampler in options.sampler]
-        print(f"{shape}, {len(problem.genes)} genes, constants {options.constants}, medians (quartiles) of {options.seeds} seeds")
-        print(bench_text(results, conditions), flush=True)
+        print(bench_text(problem, results, conditions), flush=True)
 
 
 if __name__ == "__main__":

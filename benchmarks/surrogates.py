@@ -177,7 +177,7 @@ def in_search(name: str, folder: Path, seeds: int, budget: int) -> None:
     SAMPLERS.update({model: partial(EhviSampler, surrogate=make) for model, make in MODELS.items()})
     conditions = Conditions(seeds=seeds, budget=budget, workers=1, failure_rate=0.0, rungs=1, replay=True)
     problem = open_problem(name, folder, True)
-    print(bench_text([bench(problem, model, conditions) for model in MODELS], conditions), flush=True)
+    print(bench_text(problem, [bench(problem, model, conditions) for model in MODELS], conditions), flush=True)
 
 
 def main() -> None:

@@ -38,7 +38,9 @@ def search_row(connection: Connection, study: str) -> Row[Any]:
     """
     row = connection.execute(sa.select(searches).where(searches.c.study == study)).one_or_none()
     if row is None:
-        raise InvalidInputError(f"there is no study {study!r} in this database; `launch.py status` lists those there are")
+        raise InvalidInputError(
+            f"there is no study {study!r} in this database; `launch.py status` with the same --storage lists those there are"
+        )
     return row
 
 

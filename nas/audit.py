@@ -20,6 +20,7 @@ BELIEVABLE_TAU = 0.4
 """Below it an order is nearer to chance than to the truth."""
 MIN_COUNT = 5
 """Architectures below which an order says nothing."""
+MORE = "give a larger --count, or search on if all are in"
 AZ_NAS = "expressivity", "progressivity", "trainability"
 
 Kind = Literal["search", "rung", "cost", "zero_cost"]
@@ -175,13 +176,13 @@ def _warnings(predictors: Sequence[Predictor]) -> Iterator[str]:
     for predictor in (predictor for predictor in predictors if predictor.kind in advice):
         found = predictor.agreement
         if found is None:
-            yield f"warning: {predictor.name}: no tau, {predictor.num} architectures have no two values; give a larger --count"
+            yield f"warning: {predictor.name}: no tau, {predictor.num} architectures have no two values; {MORE}"
         elif found.tau < BELIEVABLE_TAU:
             yield f"warning: {predictor.name}: tau {found.tau:.2f} is below {BELIEVABLE_TAU}: {advice[predictor.kind]}"
         elif found.low < BELIEVABLE_TAU:
             unsure.append(f"{predictor.name} ({found.low:.2f})")
     if unsure:
-        yield f"note: intervals that reach below {BELIEVABLE_TAU}: {', '.join(unsure)}; a larger --count narrows them"
+        yield f"note: intervals that reach below {BELIEVABLE_TAU}: {', '.join(unsure)}; to narrow them, {MORE}"
 
 
 def audit_text(audit: Audit) -> str:

@@ -58,6 +58,8 @@ class SamplerResult:
     sampler: str
     hypervolume: tuple[tuple[float, float, float], ...]
     """Lower quartile, median and upper quartile at each checkpoint, as a share of the true front's."""
+    trainings: int
+    """The fewest that a seed counted towards its budget: less than that where the space was exhausted."""
     distinct: float
     """Median of the distinct architectures that were trained, to the end or up to a rung that stopped them."""
     work: float
@@ -83,9 +85,10 @@ def bench(problem: RecordedProblem, sampler: str, conditions: Conditions) -> Sam
     curves = [_curve(problem, run, conditions.checkpoints) for run in runs]
     low, median, high = np.quantile(curves, QUARTILES, axis=0).tolist()
     half, most = 1e3 * np.quantile(np.concatenate([run.ask_s for run in runs]), [0.5, 0.95])
+    trainings = min(sum(trial.state in ("COMPLETE", "PRUNED") for trial in run.facts) for run in runs)
     distinct = float(np.median([run.distinct for run in runs]))
     work = float(np.median([run.busy_s for run in runs]))
-    return SamplerResult(sampler, tuple(zip(low, median, high, strict=True)), distinct, work, (float(half), float(most)))
+    return SamplerResult(sampler, tuple(zip(low, median, high, strict=True)), trainings, distinct, work, (float(half), float(most)))
 
 
 def _curve(problem: RecordedProblem, run: Simulation, checkpoints: Sequence[int]) -> list[float]:
@@ -96,8 +99,9 @@ def _curve(problem: RecordedProblem, run: Simulation, checkpoints: Sequence[int]
     return [hypervolume(found, problem.reference_point) / problem.front_hypervolume for found in reached]
 
 
-def bench_text(results: Sequence[SamplerResult], conditions: Conditions) -> str:
-    """A table with one line per sampler."""
+def bench_text(problem: RecordedProblem, results: Sequence[SamplerResult], conditions: Conditions) -> str:
+    """A table with one line per sampler, under what was run; below it which searches ended before their budget."""
+    head = f"{problem.name}, cost {_cost_mode(problem)}, {conditions.seeds} seeds; shares of the hypervolume of the true front"
     header = ["sampler", *(f"after {count}" for count in conditions.checkpoints), "distinct", "work", "ask, ms"]
     rows = [
         [
@@ -109,10 +113,19 @@ def bench_text(results: Sequence[SamplerResult], conditions: Conditions) -> str:
         ]
         for result in results
     ]
-    return text_table(header, rows, right=0)
+    notes = [
+        f"{result.sampler} found nothing new after {result.trainings} of {conditions.budget} trainings; later columns repeat the end"
+        for result in results
+        if result.trainings < conditions.budget
+    ]
+    return "\n".join([head, text_table(header, rows, right=0), *notes])
 
 
-def bench_json(results: Sequence[SamplerResult], conditions: Conditions) -> str:
+def bench_json(problem: RecordedProblem, results: Sequence[SamplerResult], conditions: Conditions) -> str:
     """The same, unrounded."""
-    values = {**asdict(conditions), "checkpoints": conditions.checkpoints, "results": [asdict(result) for result in results]}
-    return json.dumps(values, indent=2)
+    what = {"problem": problem.name, "cost": _cost_mode(problem), **asdict(conditions), "checkpoints": conditions.checkpoints}
+    return json.dumps({**what, "results": [asdict(result) for result in results]}, indent=2)
+
+
+def _cost_mode(problem: RecordedProblem) -> str:
+    return "modelled" if problem.known_cost is None else "known"

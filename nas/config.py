@@ -80,10 +80,10 @@ class SearchConfig:
             raise InvalidInputError(f"--rungs is {self.rungs}; expected how often a training is scored, at least 1")
         if not 0 < self.keep < 1:
             raise InvalidInputError(f"--keep is {self.keep:g}; expected the share that goes on from each rung, between 0 and 1")
-        if self.other_targets and not self.needs_latency:
+        if self.latency_target is not None and not self.needs_latency:
             raise InvalidInputError(
-                f"--latency-target is given {1 + len(self.other_targets)} times and the objective is {self.cost_objective}; "
-                "expected the objective latency_ms, or a --max-latency-ms, with more than one"
+                f"--latency-target is {self.latency_target!r}, and a search for {self.cost_objective} times nothing; expected the "
+                "objective latency_ms, or a --max-latency-ms, with it"
             )
         if self.workers < 1:
             raise InvalidInputError(f"--workers is {self.workers}; expected at least 1")

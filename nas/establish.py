@@ -26,7 +26,7 @@ from nas.study import SearchStudy, Storage, has_study
 from nas.warm_start import earlier_study
 
 # What stays as it was when the study was created, causes before what follows from them; the reference point is taken from the record.
-_FIXED = ("space", "data", "objectives", "space_hash", "data_fingerprint", "recipe", "target", "limits", "seed")
+_FIXED = ("space", "data", "objectives", "space_hash", "data_fingerprint", "recipe", "limits", "target", "seed")
 _TYPICAL_SAMPLE = 25
 
 

@@ -87,5 +87,6 @@ def _scored(number: int, facts: Mapping[int, TrialFacts], option: str = "--pick"
         raise InvalidInputError(f"{given}, and the study has no such trial; {known}")
     trial = facts[number]
     if trial.state != "COMPLETE":
-        raise InvalidInputError(f"{given}, and that trial is {trial.state} ({trial.reason}); expected one that finished")
+        reason = trial.reason or f"stopped at rung {len(trial.rungs)}"
+        raise InvalidInputError(f"{given}, and that trial is {trial.state} ({reason}); expected one that finished")
     return trial

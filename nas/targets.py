@@ -47,7 +47,8 @@ def on_target(search: SearchRecord, facts: Sequence[TrialFacts], timings: Timing
         known = {json.dumps(latency.target, sort_keys=True): latency.target for latency in every}
         names = "; ".join(target_text(target) for target in known.values()) or "none"
         raise InvalidInputError(
-            f"study {search.study!r} has no latencies on {_pairs(settings)}; it has those on: {names}. `launch.py profile` times others"
+            f"study {search.study!r} has no latencies on {_pairs(settings)}; it has those on: {names}. "
+            "`launch.py profile` with the same --study, --storage and --latency-target times it"
         )
     target = max(fitting, key=lambda latency: str(latency.conditions.get("measured", ""))).target
     seen = []

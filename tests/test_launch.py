@@ -40,8 +40,8 @@ def run(
         ([*SEARCH, "--latency-target", "cpu", "--latency-target", "cpu:threads=1"], "--latency-target names one target twice"),
         ([*SEARCH, "--latency-target", "cpu", "--latency-target", "abacus"], "the kind 'abacus' is unknown"),
         (
-            [*SEARCH, "--objectives", "top1,macs", "--latency-target", "cpu", "--latency-target", "cpu:batch=2"],
-            "--latency-target is given 2 times and the objective is macs",
+            [*SEARCH, "--objectives", "top1,macs", "--latency-target", "cpu"],
+            "--latency-target is 'cpu', and a search for macs times nothing",
         ),
         ([*SEARCH, "--max-latency-ms", "-1"], "--max-latency-ms is -1.0; expected a positive number"),
         ([*SEARCH, "--warm-start", "lukewarm"], "--warm-start is 'lukewarm'; expected presets, none or study:NAME"),
@@ -145,10 +145,12 @@ def test_samplers_are_compared_on_a_problem_that_needs_no_data(run) -> None:
     arguments = ["bench", "--problem", "synthetic", "--seeds", "2", "--budget", "30", "--sampler", "random", "--sampler", "ehvi"]
     code, out, _ = run(*arguments)
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == ["sampler", "random", "ehvi"]
-    code, out, _ = run(*arguments, "--workers", "4", "--json")
+    assert out.startswith("synthetic, cost known, 2 seeds; ")
+    assert [line.split()[0] for line in out.splitlines()[1:]] == ["sampler", "random", "ehvi"]
+    code, out, _ = run(*arguments, "--workers", "4", "--cost", "modelled", "--json")
     values = json.loads(out)
     assert (code, values["workers"], [result["distinct"] for result in values["results"]]) == (0, 4, [30.0, 30.0])
+    assert (values["problem"], values["cost"]) == ("synthetic", "modelled")
 
 
 @pytest.mark.parametrize(("error", "code"), [(SearchAbortedError("11 of the last 20 evaluations failed"), 1), (KeyboardInterrupt(), 130)])
@@ -161,5 +163,5 @@ def test_a_comparison_that_ends_early_gives_what_is_done(run, monkeypatch: pytes
     monkeypatch.setattr("nas.bench.bench", bench_or_end)
     found, out, err = run("bench", "--problem", "synthetic", "--seeds", "1", "--budget", "5", "--sampler", "random", "--sampler", "tpe")
     assert found == code
-    assert [line.split()[0] for line in out.splitlines()] == ["sampler", "random"]
+    assert [line.split()[0] for line in out.splitlines()[1:]] == ["sampler", "random"]
     assert ("a search by tpe stopped itself: 11 of the last 20" if code == 1 else "Done: random") in err

@@ -48,7 +48,10 @@ def start_local(num_workers: int, gpus_per_worker: float) -> str:
     """
     gpus = num_workers * gpus_per_worker
     if gpus and gpus > num_gpus():
-        raise InvalidInputError(f"{num_workers} workers need {gpus:g} GPUs, and torch sees {num_gpus()}; ask for fewer workers")
+        raise InvalidInputError(
+            f"{num_workers} workers need {gpus:g} GPUs, and torch sees {num_gpus()}; expected no more: fewer --workers, or "
+            "a smaller --gpus-per-worker (0 trains on the CPU)"
+        )
     end_abandoned_sessions()
     folder = make_session_folder()
     variables = {

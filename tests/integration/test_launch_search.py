@@ -106,6 +106,9 @@ def test_two_kills_and_a_stop_end_in_the_exact_budget(tmp_path: Path) -> None:
     assert re.search(r"^\d+ members of the front timed again: ", output, re.MULTILINE), output
     code, output = run(tmp_path, *arguments, "--budget", str(budget))
     assert (code, "starting" in output, "members of the front timed again: " in output) == (0, False, True), "it needs no worker any more"
+    assert "note: the weights of" not in output
+    code, output = run(tmp_path, *arguments, "--budget", str(budget), "--artifacts", "elsewhere")
+    assert code == 0 and re.search(r"note: the weights of \d+ members .* not in elsewhere; .* began with --artifacts \S*artifacts", output)
     recorded = trials(url, "s")
     assert [trial.state.name for trial in recorded] == ["COMPLETE"] * budget
     assert len({trial.user_attrs["arch_hash"] for trial in recorded}) == budget
@@ -134,7 +137,6 @@ def test_same_seed_gives_the_identical_study_with_real_training(tmp_path: Path) 
     assert studies[0] == studies[1]
 
 
-@pytest.mark.postgres
 def test_a_search_trains_by_the_recipe_of_its_file(tmp_path: Path) -> None:
     (tmp_path / "mine.json").write_text('{"rungs": [8], "batch_size": 16, "learning_rate": 0.003, "ema_decay": 0.9}')
     arguments = [*SPACE, "--budget", "4", "--study", "s", "--objectives", "top1,macs"]
@@ -149,6 +151,7 @@ def test_a_search_trains_by_the_recipe_of_its_file(tmp_path: Path) -> None:
     assert (code, "study 's' exists with recipe." in output) == (2, True), output
 
 
+@pytest.mark.postgres
 def test_search_on_postgres_keeps_the_password_to_itself(tmp_path: Path, empty_postgres_url: str) -> None:
     password = re.search(r"://[^:]+:([^@]+)@", empty_postgres_url)
     process = start(tmp_path, *SPACE, "--budget", "3", "--study", "s", storage=empty_postgres_url)

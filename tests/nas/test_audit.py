@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nas.agreement import Agreement
-from nas.audit import Audit, Predictor, audit, audit_json, audit_text, stratified_sample
+from nas.audit import MORE, Audit, Predictor, audit, audit_json, audit_text, stratified_sample
 from nas.audit_log import FinalTraining
 from nas.records import RungScore, TrialFacts, TrialState
 from tests.samples import search_record
@@ -113,14 +113,13 @@ def test_an_interval_that_reaches_below_the_bound_is_noted() -> None:
     result = audit_of(whole(6), [0.1, 0.3, 0.2, 0.4, 0.6, 0.5])
     found = by_name(result)["search proxy, 48 steps"].agreement
     assert found is not None and found.low < 0.4 < found.tau
-    assert result.warnings == (
-        f"note: intervals that reach below 0.4: search proxy, 48 steps ({found.low:.2f}); a larger --count narrows them",
-    )
+    reaches = f"note: intervals that reach below 0.4: search proxy, 48 steps ({found.low:.2f})"
+    assert result.warnings == (f"{reaches}; to narrow them, {MORE}",)
 
 
 def test_one_value_only_has_no_tau_and_says_so() -> None:
     result = audit_of(whole(6), [0.5] * 6)
-    assert result.warnings == ("warning: search proxy, 48 steps: no tau, 6 architectures have no two values; give a larger --count",)
+    assert result.warnings == (f"warning: search proxy, 48 steps: no tau, 6 architectures have no two values; {MORE}",)
     assert "none" in audit_text(result)
 
 

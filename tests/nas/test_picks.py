@@ -14,11 +14,12 @@ def trial(number: int, top1: float, ms: float, state: str = "COMPLETE") -> Trial
     latency = Latency({}, {}, ms, ms, ms, ms, 30)
     return TrialFacts(
         number, f"h{number}", {}, "l", Costs(1, 1), seed=0, state=state, latency=latency, rungs=(score,),
-        reason=None if state == "COMPLETE" else "loss is nan",
+        reason="loss is nan" if state == "FAIL" else None,
     )  # fmt: skip
 
 
-FACTS = {t.trial_number: t for t in [trial(0, 0.1, 1), trial(1, 0.8, 2), trial(2, 0.85, 8), trial(3, 0.9, 64), trial(4, 0.0, 9, "FAIL")]}
+FINISHED = [trial(0, 0.1, 1), trial(1, 0.8, 2), trial(2, 0.85, 8), trial(3, 0.9, 64)]
+FACTS = {t.trial_number: t for t in [*FINISHED, trial(4, 0.0, 9, "FAIL"), trial(5, 0.3, 9, "PRUNED")]}
 KEEPER = FrontKeeper("latency_ms", (0.0, 100.0))
 FRONT = [front for facts in FACTS.values() if (front := KEEPER.add(facts))][-1]
 
@@ -35,8 +36,9 @@ def test_picks(pick: str, number: int) -> None:
     [
         ("best", "expected knee, accuracy"),
         ("trial:x", "expected knee, accuracy"),
-        ("trial:9999", "no such trial; its trials are 0 to 4"),
+        ("trial:9999", "no such trial; its trials are 0 to 5"),
         ("trial:4", "FAIL \\(loss is nan\\)"),
+        ("trial:5", "PRUNED \\(stopped at rung 1\\)"),
         ("latency:0.5", "fastest member of the front takes 1 ms"),
     ],
 )

@@ -399,6 +399,11 @@ def test_every_rung_is_kept_and_the_worse_half_is_stopped(bench: Bench) -> None:
         ({"space": TinySpace(scale="tiny", levels=5), "scale": "tiny"}, "scale = nano, and now it would be tiny"),
         ({"seed": 1}, "seed = 0, and now it would be 1"),
         ({"max_params": 9}, "limits.param_count = None, and now it would be 9.0"),
+        # A limit that needs timings is told by itself, not by the target that comes with it.
+        (
+            {"max_latency_ms": 5.0, "identity": replace(IDENTITY, target={"kind": "other"})},
+            "limits.latency_ms = None, and now it would be 5.0",
+        ),
         ({"identity": replace(IDENTITY, data_fingerprint="g")}, "data_fingerprint = f, and now it would be g"),
         ({"identity": replace(IDENTITY, target={"kind": "other"})}, "target.kind = virtual, and now it would be other"),
     ],

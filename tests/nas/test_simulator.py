@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from benchmarks.simulator import run_problem
-from nas.bench import Conditions, bench
+from nas.bench import Conditions, bench, bench_text
 from nas.config import SearchConfig
 from nas.errors import InvalidInputError
 from nas.front import front_of, hypervolume
 from nas.problems import open_problem
 from nas.protocols import Event, Failed, Job
-from nas.recorded import TARGET, RecordedEvaluator, RecordedSpace
+from nas.recorded import TARGET, RecordedEvaluator, RecordedProblem, RecordedSpace
+from nas.records import Gene
 from nas.simulator import InMemorySearch, Simulation, simulate
 
 NOWHERE = Path("nowhere")
@@ -176,6 +177,15 @@ def test_a_comparison_reports_shares_of_the_true_front_that_grow_with_trainings(
     assert all(0 < low <= median <= high < 1 for low, median, high in result.hypervolume)
     assert medians == sorted(medians)
     assert result.distinct == 60 and 0 < result.ask_ms[0] <= result.ask_ms[1]
+
+
+def test_a_search_that_exhausts_the_space_says_that_later_columns_repeat_its_end() -> None:
+    genes = tuple(Gene(name, (0, 1, 2), True, name) for name in "ab")
+    problem = RecordedProblem("small", genes, lambda levels: 50.0 + sum(levels), lambda levels: 1.0 + sum(levels), None)
+    conditions = Conditions(seeds=2, budget=30, workers=1, failure_rate=0, rungs=1, replay=True)
+    result = bench(problem, "random", conditions)
+    assert (result.trainings, result.distinct) == (9, 9)
+    assert bench_text(problem, [result], conditions).splitlines()[-1].startswith("random found nothing new after 9 of 30 trainings")
 
 
 def test_with_rungs_a_comparison_counts_the_stopped_and_says_what_was_worked() -> None:
