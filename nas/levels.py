@@ -28,7 +28,7 @@ class GeneLevels:
         self._offsets = np.cumsum([0, *map(len, switches_on)], dtype=int)[:-1]
 
     def row(self, genotype: Mapping[str, Value]) -> Row:
-        return tuple(levels[genotype[name]] for name, levels in zip(self._names, self._levels, strict=True))
+        return tuple(map(getitem, self._levels, map(genotype.__getitem__, self._names)))
 
     def rows(self, genotypes: Sequence[Mapping[str, Value]]) -> np.ndarray:
         """(num_genotypes, num_genes) int."""

@@ -35,27 +35,34 @@ class GeneEncoder:
     """Per gene: (num_levels, num_columns) float64."""
     offsets: np.ndarray
     """(num_genes,) what is to be added to the inner products."""
+    gene_of_column: np.ndarray
+    """(num_columns,) int."""
+    entries: np.ndarray
+    """All tables, row by row, one after the other: of many rows every column is looked up at once."""
+    first_entries: np.ndarray
+    """(num_columns,) int: where the lowest level's value of each column stands in `entries`."""
+    steps: np.ndarray
+    """(num_columns,) int: how far it is from one level's value to the next."""
 
     @classmethod
     def of(cls, num_levels: Sequence[int], ordered: Sequence[bool]) -> "GeneEncoder":
         """S = 1 - |i - j| / (levels - 1) where levels have an order, else 1 when equal and 0 when not."""
         tables, offsets = zip(*map(_columns, num_levels, ordered), strict=True)
-        return cls(tables, np.array(offsets))
+        widths = [table.shape[1] for table in tables]
+        begins = np.cumsum([0, *(table.size for table in tables[:-1])])
+        first_entries = np.concatenate([begin + np.arange(width) for begin, width in zip(begins, widths, strict=True)])
+        entries = np.concatenate([table.ravel() for table in tables])
+        return cls(tables, np.array(offsets), np.repeat(np.arange(len(widths)), widths), entries, first_entries, np.repeat(widths, widths))
 
     @property
     def starts(self) -> np.ndarray:
         """(num_genes,) int: first column of each gene."""
         return np.concatenate([[0], np.cumsum([table.shape[1] for table in self.tables])[:-1]])
 
-    @property
-    def gene_of_column(self) -> np.ndarray:
-        """(num_columns,) int."""
-        widths = [table.shape[1] for table in self.tables]
-        return np.repeat(np.arange(len(widths)), widths)
-
     def encode(self, levels_ND: np.ndarray) -> np.ndarray:
         """(num_rows, num_genes) int -> (num_rows, num_columns) float64."""
-        return np.hstack([table[levels_ND[:, gene]] for gene, table in enumerate(self.tables)])
+        encoded: np.ndarray = self.entries.take(levels_ND.take(self.gene_of_column, axis=1) * self.steps + self.first_entries)
+        return encoded
 
 
 def _columns(num_levels: int, is_ordered: bool) -> tuple[np.ndarray, float]:
