@@ -76,8 +76,9 @@ def offspring(parents_ND: np.ndarray, num_rows: int, num_levels: np.ndarray, rng
 
 def neighbours(row_D: np.ndarray, num_levels: np.ndarray) -> np.ndarray:
     """(num_neighbours, num_genes): every row that differs from this one in exactly one gene."""
-    genes = np.repeat(np.arange(len(num_levels)), num_levels - 1)
-    shifts = np.concatenate([np.arange(1, count) for count in num_levels])
+    others = num_levels - 1
+    genes = np.repeat(np.arange(len(num_levels)), others)
+    shifts = np.arange(1, len(genes) + 1) - (np.cumsum(others) - others)[genes]
     around = np.tile(row_D, (len(genes), 1))
     around[np.arange(len(genes)), genes] = (row_D[genes] + shifts) % num_levels[genes]
     return around

@@ -165,23 +165,24 @@ class GaussianProcess:
                 self.loss, self.theta, (target,), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": max_iterations}
             )
             self.theta = found.x
-        kernel = self._kernel(_Hyper.of(self.theta), self._rows, self._feature)
+        self._hyper = _Hyper.of(self.theta)
+        self._learned = self._weighted(self._hyper, self._rows), self._feature
+        kernel = self._kernel(self._rows, self._feature)
         kernel[np.diag_indices_from(kernel)] += np.exp(self.theta[-1]) + self._error + JITTER
         self._factor = linalg.cholesky(kernel, lower=True, check_finite=False)
         self._weights = linalg.cho_solve((self._factor, True), target, check_finite=False)
 
     def predict(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of the noise-free target, each (num_rows,), in its units."""
-        hyper = _Hyper.of(self.theta)
-        cross = self._kernel(hyper, self._encoder.encode(levels_ND), self._scaled(feature_N))
+        cross = self._kernel(self._encoder.encode(levels_ND), self._scaled(feature_N))
         half = linalg.solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
-        variance = np.maximum(hyper.variance - np.einsum("ij,ij->j", half, half), JITTER)
+        variance = np.maximum(self._hyper.variance - np.einsum("ij,ij->j", half, half), JITTER)
         mean, scale = self._target_scale
         return mean + scale * (cross @ self._weights), scale * np.sqrt(variance)
 
     def mean(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> np.ndarray:
         """The mean of `predict` alone, in a fraction of the time."""
-        cross = self._kernel(_Hyper.of(self.theta), self._encoder.encode(levels_ND), self._scaled(feature_N))
+        cross = self._kernel(self._encoder.encode(levels_ND), self._scaled(feature_N))
         mean: np.ndarray = self._target_scale[0] + self._target_scale[1] * (cross @ self._weights)
         return mean
 
@@ -197,10 +198,10 @@ class GaussianProcess:
 
     def covariance(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> np.ndarray:
         """Of the noise-free target at the rows, (num_rows, num_rows), in its unit squared; its diagonal is the variance of `predict`."""
-        hyper, rows, feature = _Hyper.of(self.theta), self._encoder.encode(levels_ND), self._scaled(feature_N)
-        cross = self._kernel(hyper, rows, feature)
+        rows, feature = self._encoder.encode(levels_ND), self._scaled(feature_N)
+        cross = self._kernel(rows, feature)
         half = linalg.solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
-        prior = _sum(*self._kernels_of(hyper, (rows, feature), (rows, feature)))
+        prior = _sum(*self._kernels(self._hyper, (rows, feature), (self._weighted(self._hyper, rows), feature)))
         covariance: np.ndarray = self._target_scale[1] ** 2 * (prior - half.T @ half)
         return covariance
 
@@ -209,18 +210,23 @@ class GaussianProcess:
         scaled: np.ndarray = (feature_N - mean) / scale
         return scaled
 
-    def _kernel(self, hyper: _Hyper, rows: np.ndarray, feature: np.ndarray) -> np.ndarray:
-        return _sum(*self._kernels(hyper, rows, feature))
+    def _kernel(self, rows: np.ndarray, feature: np.ndarray) -> np.ndarray:
+        return _sum(*self._kernels(self._hyper, (rows, feature), self._learned))
 
-    def _kernels(self, hyper: _Hyper, rows: np.ndarray, feature: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        return self._kernels_of(hyper, (rows, feature), (self._rows, self._feature))
+    def _weighted(self, hyper: _Hyper, rows: np.ndarray) -> list[np.ndarray]:
+        """Encoded rows whose inner products with others are sums over genes of weight times S_g: main effects, pairs, product."""
+        return [rows * weights[self._gene] for weights in (hyper.main, hyper.pairs, hyper.rates)]
 
-    def _kernels_of(
-        self, hyper: _Hyper, ours: tuple[np.ndarray, np.ndarray], theirs: tuple[np.ndarray, np.ndarray]
+    def _kernels(
+        self, hyper: _Hyper, ours: tuple[np.ndarray, np.ndarray], theirs: tuple[list[np.ndarray], np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Main effects, what is squared for pairs, product and feature terms, each (num_ours, num_theirs), of (encoded rows, feature)."""
-        # Theirs are weighted: of candidates, which come first, there are many more.
-        main, pairs, product = (ours[0] @ (theirs[0] * weights[self._gene]).T for weights in (hyper.main, hyper.pairs, hyper.rates))
+        """Main effects, what is squared for pairs, product and feature terms, each (num_ours, num_theirs).
+
+        Args:
+            ours: encoded rows and feature.
+            theirs: weighted rows and feature; candidates, of which there are many more, are ours.
+        """
+        main, pairs, product = (ours[0] @ weighted.T for weighted in theirs[0])
         # In place from here on: most of the time of an ask goes by here, and half of that would go to temporary matrices.
         main += hyper.main @ self._offsets
         pairs += hyper.pairs @ self._offsets
@@ -242,7 +248,8 @@ class GaussianProcess:
         Source: Rasmussen & Williams 2006, equations 5.8 and 5.9.
         """
         hyper = _Hyper.of(theta)
-        main, pairs, product, feature = self._kernels(hyper, self._rows, self._feature)
+        weighted = self._weighted(hyper, self._rows)
+        main, pairs, product, feature = self._kernels(hyper, (self._rows, self._feature), (weighted, self._feature))
         kernel = _sum(main, pairs, product, feature)
         kernel[np.diag_indices_from(kernel)] += hyper.noise + self._error + JITTER
         factor = linalg.cholesky(kernel, lower=True, check_finite=False)
