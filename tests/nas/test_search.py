@@ -439,6 +439,20 @@ def test_a_search_that_lost_its_study_stops(bench: Bench) -> None:
     assert TrialState.RUNNING not in bench.states()
 
 
+def test_a_trial_that_somebody_else_enqueues_keeps_its_number_and_ours_keep_theirs(bench: Bench) -> None:
+    evaluator, space = ScriptedEvaluator(), TinySpace()
+
+    def enqueue_in_mid_search() -> None:
+        if len(evaluator.submitted) == 5 and len(bench.trials()) == 5:
+            optuna.load_study(study_name="s", storage=bench.url).enqueue_trial(space.sample(np.random.default_rng(0)))
+
+    bench.run(12, evaluator, space, check_owner=enqueue_in_mid_search)
+    assert bench.states() == [TrialState.COMPLETE] * 5 + [TrialState.WAITING] + [TrialState.COMPLETE] * 7
+    trials = bench.trials()
+    for facts in bench.facts():
+        assert space.architecture(trials[facts.trial_number].params).arch_hash == facts.arch_hash
+
+
 def test_drawings_need_a_folder(bench: Bench) -> None:
     (bench.folder / "artifacts").write_text("in the way")
     with pytest.raises(InvalidInputError, match=r"cannot make the folder .*drawings .*--artifacts"):
