@@ -1,6 +1,5 @@
 """What a stopped training would have reached, from trainings that went on."""
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -17,6 +16,8 @@ LATEST = 400
 """Finished trainings that are looked at."""
 LATEST_COURSES = 48
 """Trainings from which it is told how far those of some cost get."""
+SAME = 1e-9
+"""Scores that differ by less are equal: they are shares of at most millions of images."""
 SIMILAR = 0.3
 """Standard deviation of the kernel that weighs them by ln cost."""
 
@@ -94,7 +95,8 @@ def extrapolate(
 
     With prior variance s^2 and correlation rho between the two differences the end is expected at prediction + slope * difference with
     variance s^2 (1 - rho^2). That is the prior updated by an observation at prediction + slope * difference / rho^2 with the variance
-    s^2 (1 - rho^2) / rho^2, and the observation is what a surrogate with a prior of its own must be given.
+    s^2 (1 - rho^2) / rho^2, and the observation is what a surrogate with a prior of its own must be given. The slope has an error too, which
+    counts the more the farther a score is from those of the finished trainings.
 
     Args:
         finished: trainings that were scored at each rung.
@@ -121,15 +123,17 @@ def extrapolate(
         curves = [*known, *(stopped[index] for index in reached.tolist())]
         predicted = np.concatenate([finished_predicted_N[whole], stopped_predicted_N[reached]])
         difference = _residuals(np.array([curve.scores[rung] for curve in curves]), [[curve.log_cost for curve in curves], predicted])
-        slope, offset = np.polyfit(difference[: len(known)], surprise, 1) if np.ptp(difference[: len(known)]) > 0 else (0.0, 0.0)
+        ends = last_rungs[reached] == rung
+        of_finished, of_stopped = difference[: len(known)], difference[len(known) :][ends]
+        slope, offset = np.polyfit(of_finished, surprise, 1) if np.ptp(of_finished) > SAME else (0.0, 0.0)
         if slope <= 0:  # a better score is no bad sign; with few trainings a fit might say so
             slope, offset = 0.0, surprise.mean()
-        residual = surprise - offset - slope * difference[: len(known)]
+        residual = surprise - offset - slope * of_finished
         variance, explained = float(residual @ residual) / (len(known) - 2), slope**2 * float(difference.var())
         share = max(explained / (explained + variance), MIN_SHARE) if explained + variance else 1.0
-        ends = last_rungs[reached] == rung
-        value[reached[ends]] = stopped_predicted_N[reached[ends]] + offset + slope * difference[len(known) :][ends] / share
-        sd[reached[ends]] = math.sqrt(variance / share)
+        slope_variance = variance / (len(known) * of_finished.var()) if slope else 0.0
+        value[reached[ends]] = stopped_predicted_N[reached[ends]] + offset + slope * of_stopped / share
+        sd[reached[ends]] = np.sqrt(variance / share + slope_variance * (of_stopped - of_finished.mean()) ** 2 / share**2)
     return value, sd
 
 

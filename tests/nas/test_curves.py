@@ -112,3 +112,25 @@ def test_where_none_was_like_it_a_candidate_is_worth_the_average() -> None:
 def test_where_none_was_finished_lately_no_cost_is_worth_nothing() -> None:
     trainings = [Curve((0,), 10.0, [0.1, 0.2])] * 3 + [Curve((0,), 11.0, [0.1])] * (2 * LATEST_COURSES)
     assert (finished_per_training(np.array([10.0, 11.0, 12.0]), trainings) > 0).all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_rung_at_which_all_score_alike_tells_nothing(seed: int) -> None:
+    """Early scores are often chance; what is left of equal ones after a fit is rounding, of which a slope would make any end."""
+    rng = np.random.default_rng(seed)
+    costs, predicted, surprise = rng.uniform(10, 14, 40), rng.uniform(0.5, 0.9, 40), rng.normal(scale=0.03, size=40)
+    every = [Curve((0,), cost, [0.1, end]) for cost, end in zip(costs, predicted + surprise, strict=True)]
+    stopped = [curve._replace(scores=curve.scores[:1]) for curve in every[8:]]
+    value, sd = extrapolate(every[:8], predicted[:8], stopped, predicted[8:])
+    assert value == pytest.approx(predicted[8:] + surprise[:8].mean())
+    assert sd == pytest.approx(np.full(32, surprise[:8].std() * np.sqrt(8 / 6 / MIN_SHARE)))
+
+
+def test_a_score_far_from_all_that_were_finished_tells_little() -> None:
+    rng = np.random.default_rng(0)
+    scores = np.column_stack([rng.normal(0.3, 0.01, 12), rng.normal(0.8, 0.03, 12)])
+    scores[:, 1] += scores[:, 0]
+    near, far = Curve((0,), 1.0, [0.3]), Curve((0,), 1.0, [0.9])
+    value, sd = extrapolate(curves(scores), np.full(12, 1.1), [near, far], np.full(2, 1.1))
+    assert sd[1] > 10 * sd[0]
+    assert abs(value[1] - 1.1) < 3 * sd[1]
