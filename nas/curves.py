@@ -95,8 +95,8 @@ def extrapolate(
 
     With prior variance s^2 and correlation rho between the two differences the end is expected at prediction + slope * difference with
     variance s^2 (1 - rho^2). That is the prior updated by an observation at prediction + slope * difference / rho^2 with the variance
-    s^2 (1 - rho^2) / rho^2, and the observation is what a surrogate with a prior of its own must be given. The slope has an error too, which
-    counts the more the farther a score is from those of the finished trainings.
+    s^2 (1 - rho^2) / rho^2, and the observation is what a surrogate with a prior of its own must be given. The slope has an
+    error too, which counts the more the farther a score is from those of the finished trainings.
 
     Args:
         finished: trainings that were scored at each rung.

@@ -29,7 +29,9 @@ MAX_ROWS = 400
 """Observations that the surrogate learns from; of more, those nearest to the front and a random quarter."""
 MAX_TIMED = 200
 """Latest timings of what was not trained to the end that costs are learned from."""
-MAX_COSTS = 50_000
+MAX_FAILED = 100
+"""Latest failures that are learned from; each is one more row of the surrogate."""
+MAX_CACHED = 50_000
 """Known costs that are kept between asks; each ask looks at about 1,300 rows."""
 MIN_ERROR = 1e-6
 """Of what was not trained to its end, so that it is never taken for it."""
@@ -117,7 +119,8 @@ class EhviSearcher:
         Args:
             seen: what was trained.
             pending_ND: (num_pending, num_genes) rows in training; they count as if they gave what is predicted.
-            failed_ND: (num_failed, num_genes) rows whose training failed; they count loosely as if they gave the lowest top1 so far.
+            failed_ND: (num_failed, num_genes) rows whose training failed, in the order of their trials; the latest MAX_FAILED count loosely
+                as if they gave the lowest top1 so far.
             repair: the nearest valid row.
             excluded: whether a row must not be proposed (invalid, trained, failed, in training, over a limit).
             num_unknown: trainings that were stopped and of which `seen` says nothing yet.
@@ -134,7 +137,7 @@ class EhviSearcher:
         chosen = seen if len(seen.rows_ND) <= MAX_ROWS else _informative(seen, rng)
         self._fit(chosen, len(seen.rows_ND), timed)
         reference_point = self._reference_point(rng)
-        known = self._with_unfinished(chosen, pending_ND, failed_ND)
+        known = self._with_unfinished(chosen, pending_ND, failed_ND[-MAX_FAILED:])
         members = known.front()
         front = known.top1_N[members], known.log_cost_N[members]
 
@@ -212,7 +215,7 @@ class EhviSearcher:
         if self._log_cost is None:
             return self._cost.mean(rows_ND, np.zeros(len(rows_ND)))
         rows = list(map(tuple, rows_ND.tolist()))
-        if len(self._costs) > MAX_COSTS:
+        if len(self._costs) > MAX_CACHED:
             self._costs.clear()
         for row in rows:
             if row not in self._costs:

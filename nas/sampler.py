@@ -12,7 +12,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.curves import Curve, Extrapolator, finished_per_training
-from nas.ehvi import MAX_ROWS, MIN_ERROR, MIN_FINISHED, RANDOM_TRAININGS, EhviSearcher, Observations, Timings
+from nas.ehvi import MAX_CACHED, MAX_ROWS, MIN_ERROR, MIN_FINISHED, RANDOM_TRAININGS, EhviSearcher, Observations, Timings
 from nas.errors import InvalidInputError
 from nas.gene_model import GeneModel
 from nas.levels import GeneLevels, Row
@@ -58,6 +58,7 @@ class EhviSampler(BaseSampler):
         cost = knowledge.cost
         log_cost = None if cost is None else lambda row: math.log(cost(self._levels.genotype(row)))
         reference = knowledge.reference_point
+        is_informed = len(knowledge.earlier) >= MIN_FINISHED
         self._searcher = EhviSearcher(
             num_levels,
             ordered,
@@ -65,8 +66,8 @@ class EhviSampler(BaseSampler):
             math.log(knowledge.max_cost),
             None if reference is None else (reference[0], math.log(reference[1])),
             self._levels.canonical,
-            self._informed(surrogate) if len(knowledge.earlier) >= MIN_FINISHED else surrogate,
-            MIN_FINISHED if len(knowledge.earlier) >= MIN_FINISHED else RANDOM_TRAININGS,
+            self._informed(surrogate) if is_informed else surrogate,
+            MIN_FINISHED if is_informed else RANDOM_TRAININGS,
         )
         self._extrapolate = Extrapolator(GeneEncoder.of(num_levels, ordered))
         self._repaired: dict[Row, Row] = {}
@@ -109,6 +110,9 @@ class EhviSampler(BaseSampler):
         return values[int(self._rng.integers(len(values)))]
 
     def _propose(self, trials: Sequence[FrozenTrial]) -> Row:
+        for cache in (self._repaired, self._identities):
+            if len(cache) > MAX_CACHED:
+                cache.clear()
         outcomes: dict[str, tuple[Row, FrozenTrial]] = {}
         for trial in trials:
             row = self._repair(self._levels.row(trial.params))
@@ -127,7 +131,8 @@ class EhviSampler(BaseSampler):
         with one_thread():
             seen = self._observations(list(outcomes.values()))
             num_unknown = sum(map(_was_stopped, (trial for _, trial in outcomes.values()))) - int(np.count_nonzero(seen.sd_N))
-            worth = self._worth([(row, trial) for row, trial in outcomes.values() if CURVE in trial.user_attrs])
+            trained = [(row, trial) for row, trial in outcomes.values() if CURVE in trial.user_attrs and trial.state != TrialState.FAIL]
+            worth = self._worth(trained)
             timed = self._timings([(row, trial) for row, trial in outcomes.values() if COST in trial.user_attrs])
             return self._searcher.propose(seen, running, failed, self._repair, excluded, self._rng, num_unknown, worth, timed)
 

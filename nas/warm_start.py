@@ -42,8 +42,8 @@ def earlier_study(config: SearchConfig, space: SearchSpace, store: Store, storag
     if front is None:
         raise InvalidInputError(f"--warm-start names the study {name!r}, which has no front yet: no trial of it has finished")
     genotypes = recorded_genotypes(storage, name)
-    finished = [trial for trial in store.facts(name) if trial.state == "COMPLETE" and trial.top1 is not None]
+    finished = [(genotypes[trial.trial_number], trial.top1) for trial in store.facts(name) if trial.state == "COMPLETE"]
     return EarlierStudy(
         tuple(genotypes[member.trial_number] for member in front.members),
-        tuple((genotypes[trial.trial_number], trial.top1) for trial in finished if trial.top1 is not None),
+        tuple((genotype, top1) for genotype, top1 in finished if top1 is not None),
     )

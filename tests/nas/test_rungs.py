@@ -168,7 +168,7 @@ def test_what_was_passed_over_and_trained_later_is_learned(monkeypatch: pytest.M
 def test_known_costs_that_are_kept_are_bounded_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = open_problem("synthetic", Path("nowhere"), True)
     kept = simulate(problem, "ehvi", 0, 20).trained
-    monkeypatch.setattr("nas.ehvi.MAX_COSTS", 10)
+    monkeypatch.setattr("nas.ehvi.MAX_CACHED", 10)
     sizes: list[int] = []
     look_up = EhviSearcher._log_costs
 

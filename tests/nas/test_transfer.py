@@ -37,3 +37,14 @@ def test_a_study_that_ranks_the_other_way_is_not_believed_for_long() -> None:
 def test_one_value_in_the_earlier_study_changes_nothing() -> None:
     alone = GaussianProcess(GeneEncoder.of(LEVELS, [True] * len(LEVELS)))
     assert error(transferred(0 * WEIGHTS), 20) == pytest.approx(error(alone, 20), rel=1e-3)
+
+
+def test_failures_say_nothing_of_the_earlier_study() -> None:
+    """Large networks that do not fit in memory count loosely as the worst result, whatever the earlier study thought of them."""
+    rows = np.vstack([sample(20, 0), np.full((4, len(LEVELS)), 3)])
+    target = 0.3 + 2 * rows @ WEIGHTS
+    target[20:] = target[:20].min()
+    model, unseen = transferred(2 * WEIGHTS), sample(200, 1)
+    model.fit(rows, np.zeros(24), target, 15, np.concatenate([np.zeros(20), np.full(4, target.std())]))
+    missed = model.predict(unseen, np.zeros(200))[0] - 0.3 - 2 * unseen @ WEIGHTS
+    assert np.sqrt(np.mean(missed**2)) < 0.02
