@@ -18,7 +18,7 @@ from nas.dashboard import drawing_attributes, latency_attribute, make_drawings_f
 from nas.errors import NasError, SearchAbortedError, StudyMismatchError
 from nas.front import FrontKeeper
 from nas.progress import Progress
-from nas.proposals import Candidate, Proposer
+from nas.proposals import ESCAPES, Candidate, Proposer
 from nas.protocols import Evaluator, Event, Failed, Finished, Job, LatencyMeasured, RungReached, SearchSpace, Store
 from nas.records import JSON, Latency, RungScore, TrialFacts, TrialState, cost_of
 from nas.rungs import ParetoHalving
@@ -45,7 +45,7 @@ class Outcome:
     reason: str
     """One line for people."""
     complete: bool
-    """True when nothing is left to do: the budget is reached, the space is exhausted or patience is out."""
+    """True when nothing is left to do: the budget is reached, nothing new can be found or patience is out."""
     exit_code: int = 0
     """Of the command: 1 when the limits let nothing through, 130 when the user stopped it."""
 
@@ -178,12 +178,15 @@ class Search:
             return Outcome(f"budget reached: {self.evaluated} of {self._config.budget} architectures evaluated", complete=True)
         rejected, failed = self._counts["REJECTED"], self._counts["FAIL"]
         tally = f"{self.evaluated} evaluated, {rejected} over the limits, {failed} failed"
-        if rejected > self.evaluated:
-            limits = ", ".join(f"{name} <= {value:g}" for name, value in self._config.limits.items())
-            return Outcome(f"limits too tight: nothing new was found within {limits} ({tally})", complete=False, exit_code=1)
+        limits = ", ".join(f"{name} <= {value:g}" for name, value in self._config.limits.items())
+        if limits and not self.evaluated:
+            return Outcome(f"limits too tight: nothing was found within {limits} ({tally})", complete=False, exit_code=1)
+        if limits:  # which samplers see some of: it is no use to count what was rejected
+            return Outcome(f"nothing new was found within {limits} ({tally})", complete=True)
         total = self._proposer.count_architectures()
-        size = f"{len(self._proposer.known)} of {total}" if total is not None else f"{len(self._proposer.known)} found"
-        return Outcome(f"space exhausted: {size} architectures ({tally})", complete=True)
+        if total is None:
+            return Outcome(f"nothing new was found in {ESCAPES} tries: the space is exhausted, or nearly so ({tally})", complete=True)
+        return Outcome(f"space exhausted: {len(self._proposer.known)} of {total} architectures ({tally})", complete=True)
 
     def _with_passed_over(self, outcome: Outcome) -> Outcome:
         screen = self._proposer.screen
@@ -257,7 +260,7 @@ class Search:
         if limit is not None:
             excess = event.latency.median_ms / limit - 1
             constraints = {**flight.candidate.constraints, "latency_ms": excess}
-            self._study.constrain(flight.number, "latency_ms", excess, constraints)
+            self._study.constrain(flight.number, constraints)
             if excess > 0:
                 flight.over_limit = f"latency_ms is {event.latency.median_ms:.4g}, over the limit of {limit:g}"
         self._evaluator.answer(flight.number, proceed=flight.over_limit is None)

@@ -119,6 +119,7 @@ class SearchStudy:
         # A resumed sampler must not repeat the random numbers of the first run.
         self._memory = optuna.create_study(directions=DIRECTIONS, sampler=make_sampler(sampler, seed + len(past), knowledge))
         self._asked: dict[int, Asked] = {}
+        self._constraints: dict[int, Mapping[str, float]] = {}
 
     def reconcile(self, facts: Mapping[int, TrialFacts]) -> list[Waiting]:
         """Bring the trials of earlier runs in order, once, before the first ask.
@@ -210,21 +211,15 @@ class SearchStudy:
         self._expect(number, asked, constraints)
 
     def _expect(self, number: int, asked: Asked, constraints: Mapping[str, float]) -> None:
-        self._asked[number] = asked
-        for name, value in constraints.items():
-            asked.trial.set_constraint(name, value)
+        self._asked[number], self._constraints[number] = asked, constraints
 
-    def constrain(self, number: int, name: str, value: float, constraints: Mapping[str, float]) -> None:
-        """Add a constraint that became known after the start (measured latency).
-
-        Args:
-            constraints: all of the trial's, this one included.
-        """
+    def constrain(self, number: int, constraints: Mapping[str, float]) -> None:
+        """Replace a trial's constraints, once another became known after the start (measured latency, again after a retry)."""
         trial_id = self._trial_ids[number]
         with _storage_errors():
             for key, attribute in _constraint_attributes(constraints).items():
                 self._storage.set_trial_system_attr(trial_id, key, attribute)
-        self._asked[number].trial.set_constraint(name, value)
+        self._constraints[number] = constraints
 
     def annotate(self, number: int, attributes: Mapping[str, object]) -> None:
         """Add user attributes to a RUNNING trial."""
@@ -235,7 +230,11 @@ class SearchStudy:
     def tell(self, number: int, facts: TrialFacts) -> None:
         """Finish a trial, in the record first and for the sampler after."""
         self._tell_recorded(self._trial_ids[number], facts)
-        self.replay(self._asked.pop(number), facts)
+        asked = self._asked.pop(number)
+        # Not before: in Optuna a constraint is set once, and a retry may measure another latency.
+        for name, value in self._constraints.pop(number).items():
+            asked.trial.set_constraint(name, value)
+        self.replay(asked, facts)
 
     def replay(self, asked: Asked, facts: TrialFacts) -> None:
         """Answer the sampler with a recorded outcome, at no cost."""
@@ -259,6 +258,7 @@ class SearchStudy:
         with _storage_errors():
             self._storage.set_trial_state_values(self._trial_ids[number], TrialState.WAITING)
         self._asked.pop(number, None)
+        self._constraints.pop(number, None)
 
     def _tell_recorded(self, trial_id: int, facts: TrialFacts) -> None:
         with _storage_errors():

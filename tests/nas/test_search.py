@@ -23,7 +23,7 @@ from nas.establish import Identity, already_done, check_study, establish
 from nas.front import front_of
 from nas.history import History, history_of
 from nas.progress import Progress
-from nas.protocols import Failed, Job
+from nas.protocols import Event, Failed, Job, LatencyMeasured
 from nas.records import Latency
 from nas.search import Outcome, Search
 from nas.study import SearchStudy, open_optuna_storage
@@ -254,6 +254,20 @@ def test_retryable_failure_is_tried_twice_more(bench: Bench) -> None:
     assert bench.states() == [TrialState.COMPLETE] * 10
 
 
+def test_a_retry_measures_the_latency_that_counts(bench: Bench) -> None:
+    class DiesAfterTiming(ScriptedEvaluator):
+        def _script(self, job: Job) -> list[Event]:
+            if job.trial_number != 3 or job.attempt > 0:
+                return super()._script(job)
+            slow = replace(latency_of(job.spec), median_ms=9.0)
+            return [LatencyMeasured(3, "worker 0", slow), Failed(3, "worker 0", "actor died", retryable=True)]
+
+    bench.run(10, DiesAfterTiming(), max_latency_ms=10.0)
+    trial, facts = bench.trials()[3], next(facts for facts in bench.facts() if facts.trial_number == 3)
+    assert facts.latency == latency_of(facts.spec)
+    assert trial.constraints["latency_ms"] == pytest.approx(facts.latency.median_ms / 10 - 1)
+
+
 def test_failed_architectures_carry_a_reason_are_not_counted_and_not_tried_again(bench: Bench) -> None:
     def fails(job: Job) -> Failed | None:
         return Failed(job.trial_number, "worker 0", "loss is nan at step 7", retryable=False) if job.spec["depth"] == 2 else None
@@ -347,9 +361,7 @@ def test_a_small_space_is_still_exhausted_when_most_of_it_is_passed_over(bench: 
     monkeypatch.setattr("nas.screening.MIN_TIMINGS", 12)
     space = TinySpace(levels=4)
     outcome = bench.run(200, space=space, sampler="random", max_latency_ms=1.25)
-    assert (
-        f"space exhausted: {space.num_architectures} of {space.num_architectures}" in outcome.reason or "limits too tight" in outcome.reason
-    )
+    assert outcome.complete and "nothing new was found within latency_ms <= 1.25" in outcome.reason
     fits = {trial.arch_hash for trial in bench.facts() if trial.state == "COMPLETE"}
     every = [space.architecture({"depth": d, "width": w, "kernel": k}) for d in range(1, 5) for w in range(1, 5) for k in range(1, 5)]
     assert fits == {architecture.arch_hash for architecture in every if latency_of(architecture.to_spec()).median_ms <= 1.25}
@@ -359,6 +371,23 @@ def test_without_a_latency_limit_nothing_is_predicted(bench: Bench, monkeypatch:
     monkeypatch.setattr("nas.screening.LatencyModel", None)
     monkeypatch.setattr("nas.screening.held_out", None)
     assert bench.run(60, space=TinySpace(levels=9), sampler="random", max_macs=5000).complete
+
+
+@pytest.mark.parametrize("sampler", ["ehvi", "random"])
+def test_when_all_within_the_limits_is_evaluated_the_search_is_done_whatever_the_sampler(bench: Bench, sampler: str) -> None:
+    outcome = bench.run(64, max_macs=500, sampler=sampler)
+    assert outcome.complete and outcome.exit_code == 0
+    assert "nothing new was found within macs <= 500" in outcome.reason
+    space = TinySpace()
+    within = {facts.arch_hash for facts in bench.facts() if facts.state == "COMPLETE"}
+    every = [space.architecture({"depth": d, "width": w, "kernel": k}) for d in range(1, 5) for w in range(1, 5) for k in range(1, 5)]
+    assert within == {architecture.arch_hash for architecture in every if space.costs(architecture).macs <= 500}
+
+
+def test_a_space_too_large_to_count_is_not_said_to_be_exhausted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.proposals.ENUMERABLE", 10)
+    outcome = bench.run(70, sampler="random")
+    assert outcome.complete and "nothing new was found in 1000 tries" in outcome.reason
 
 
 def test_limits_too_tight_end_the_search(bench: Bench) -> None:
