@@ -3,7 +3,7 @@ what changing one gene of one trial is expected to do."""
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,9 @@ POOR_R2 = 0.3
 MAX_TRIALS = 300
 """The surrogates learn from no more trials than this, a random choice: their time grows with the cube."""
 FOLDS = 5
+
+LogCost = Callable[[np.ndarray], np.ndarray]
+"""Rows of levels of valid genotypes, (num_rows, num_genes) -> ln cost, (num_rows,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,8 @@ class Explanation:
     """Others, by state."""
     learned_from: int
     """What the surrogates were fitted to; fewer than `trials` in a large study."""
-    quality: tuple[Quality, Quality]
+    quality: tuple[Quality, ...]
+    """Of top1, and of latency_ms; macs and param_count are counted, not predicted."""
     warnings: tuple[str, ...]
     genes: tuple[GeneReport, ...]
     """By falling influence on top1."""
@@ -111,22 +115,28 @@ def explain(
     objective = search.objectives[1]
     rows = GeneLevels(space.genes).rows([genotypes[trial.trial_number] for trial in complete])
     top1 = np.array([trial.top1 for trial in complete], dtype=float)
-    log_cost = np.log([float(trial.cost(objective) or math.nan) for trial in complete])
     origin = next((place for place, trial in enumerate(complete) if trial.trial_number == trial_number), None)
     chosen = _chosen(len(complete), origin)
     with one_thread():
-        models = [GeneModel(space.genes).fit(rows[chosen], target[chosen]) for target in (top1, log_cost)]
-        quality = (held_out(space, rows[chosen], top1[chosen], "top1"), held_out(space, rows[chosen], log_cost[chosen], objective))
-        changes = () if origin is None else changes_of(space, genotypes[complete[origin].trial_number], models[0], models[1], objective)
+        model = GeneModel(space.genes).fit(rows[chosen], top1[chosen])
+        quality = [held_out(space, rows[chosen], top1[chosen], "top1")]
+        log_cost: LogCost
+        if objective == "latency_ms":
+            measured = np.log([float(trial.cost(objective) or math.nan) for trial in complete])[chosen]
+            log_cost = GeneModel(space.genes).fit(rows[chosen], measured).mean
+            quality.append(held_out(space, rows[chosen], measured, objective))
+        else:
+            log_cost = _counted(space, objective)
+        changes = () if origin is None else changes_of(space, genotypes[complete[origin].trial_number], model, log_cost)
         latency = latency_report(space, facts, genotypes)
-        genes = gene_reports(space, lambda rows: np.column_stack([model.predict(rows)[0] for model in models]))
+        genes = gene_reports(space, lambda rows: np.column_stack([model.mean(rows), log_cost(rows)]))
     return Explanation(
         study=search.study,
         cost_objective=objective,
         trials=len(complete),
         left_out=dict(Counter(trial.state for trial in facts if trial.state != "COMPLETE")),
         learned_from=len(chosen),
-        quality=quality,
+        quality=tuple(quality),
         warnings=_warnings(quality),
         genes=genes,
         lineages=lineages(space.genes, complete, rows, objective, () if front is None else front.members),
@@ -164,6 +174,11 @@ def _chosen(num_trials: int, origin: int | None) -> np.ndarray:
     return np.unique(drawn if origin is None else np.append(drawn, origin))
 
 
+def _counted(space: SearchSpace, objective: str) -> LogCost:
+    levels = GeneLevels(space.genes)
+    return lambda rows: np.log([float(getattr(space.genotype_costs(levels.genotype(row)), objective)) for row in rows])
+
+
 def _warnings(quality: Sequence[Quality]) -> tuple[str, ...]:
     few = quality[0].trials < FEW_TRIALS
     lines = [f"only {quality[0].trials} finished trials: every number below is a guess"] if few else []
@@ -179,7 +194,7 @@ def held_out(space: SearchSpace, rows: np.ndarray, target: np.ndarray, name: str
     predicted = np.empty(len(rows))
     for fold in np.array_split(np.random.default_rng(0).permutation(len(rows)), FOLDS):
         rest = np.setdiff1d(np.arange(len(rows)), fold)
-        predicted[fold] = GeneModel(space.genes).fit(rows[rest], target[rest]).predict(rows[fold])[0]
+        predicted[fold] = GeneModel(space.genes).fit(rows[rest], target[rest]).mean(rows[fold])
     if np.ptp(target) == 0:
         return Quality(name, len(rows), None, None)
     r2 = 1 - ((predicted - target) ** 2).sum() / ((target - target.mean()) ** 2).sum()
@@ -187,7 +202,7 @@ def held_out(space: SearchSpace, rows: np.ndarray, target: np.ndarray, name: str
     return Quality(name, len(rows), float(r2), rank)
 
 
-def changes_of(space: SearchSpace, genotype: Genotype, top1: GeneModel, log_cost: GeneModel, objective: str) -> tuple[Change, ...]:
+def changes_of(space: SearchSpace, genotype: Genotype, top1: GeneModel, log_cost: LogCost) -> tuple[Change, ...]:
     """Every change of one gene of `genotype`, which `top1` has learned from."""
     own = space.architecture(genotype)
     inert, effective = [], []
@@ -205,10 +220,7 @@ def changes_of(space: SearchSpace, genotype: Genotype, top1: GeneModel, log_cost
         return tuple(inert)
     rows = GeneLevels(space.genes).rows([genotype, *(valid for _, _, valid in effective)])
     mean, sd = top1.differences(rows[0], rows[1:])
-    ratios = np.exp(log_cost.predict(rows[1:])[0] - log_cost.predict(rows[:1])[0])
-    if objective != "latency_ms":
-        costs = [float(getattr(space.costs(space.architecture(valid)), objective)) for _, _, valid in effective]
-        ratios = np.array(costs) / float(getattr(space.costs(own), objective))
+    ratios = np.exp(log_cost(rows[1:]) - log_cost(rows[:1]))
     changes = []
     for (name, value, valid), expected, spread, ratio in zip(effective, mean, sd, ratios, strict=True):
         also = tuple(f"{other} {valid[other]}" for other in genotype if valid[other] != (value if other == name else genotype[other]))

@@ -108,6 +108,7 @@ def _head(explanation: Explanation) -> str:
         explanation.study,
         f"rests on {explanation.trials} finished trials{learned}" + (f"; left out: {left_out}" if left_out else ""),
         *(_quality_text(quality) for quality in explanation.quality),
+        *([] if explanation.cost_objective == "latency_ms" else [f"{explanation.cost_objective} of every network is counted, so exact"]),
         *(f"warning: {warning}" for warning in explanation.warnings),
     ]
     return "\n".join(lines)

@@ -10,8 +10,6 @@ from nas.surrogate import GaussianProcess, GeneEncoder
 
 ITERATIONS = 60
 """Of the fit of the hyperparameters."""
-CHUNK = 4096
-"""Rows that are predicted at once."""
 
 
 class GeneModel:
@@ -26,24 +24,13 @@ class GeneModel:
         self._process.fit(rows, np.zeros(len(rows)), target, ITERATIONS)
         return self
 
-    def predict(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation without noise, each (num_rows,), in the unit of the target."""
-        return _predict(self._process, rows)
-
     def mean(self, rows: np.ndarray) -> np.ndarray:
-        """The mean of `predict` alone, in a fraction of the time."""
+        """(num_rows,) expected value, in the unit of the target."""
         return self._process.mean(rows, np.zeros(len(rows)))
 
     def differences(self, origin: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Target at each row minus target at the row `origin`: mean and standard deviation without noise."""
         every = np.vstack([origin, rows])
-        mean, covariance = self.predict(every)[0], self._process.covariance(every, np.zeros(len(every)))
+        mean, covariance = self.mean(every), self._process.covariance(every, np.zeros(len(every)))
         variance = np.diag(covariance) + covariance[0, 0] - 2 * covariance[0]
         return (mean - mean[0])[1:], np.sqrt(np.maximum(variance, 0))[1:]
-
-
-def _predict(process: GaussianProcess, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    parts = [
-        process.predict(rows[start : start + CHUNK], np.zeros(len(rows[start : start + CHUNK]))) for start in range(0, len(rows), CHUNK)
-    ]
-    return np.concatenate([mean for mean, _ in parts]), np.concatenate([sd for _, sd in parts])

@@ -90,7 +90,7 @@ class LatencyModel:
     def predict(self, genotypes: Sequence[Genotype]) -> np.ndarray:
         """(num_genotypes,) ms. A kind of part that was never timed counts nothing."""
         table_ms = self._features([self._tally(genotype) for genotype in genotypes]) @ self._weights
-        predicted: np.ndarray = table_ms * np.exp(self._correction.predict(self._rows(genotypes))[0])
+        predicted: np.ndarray = table_ms * np.exp(self._correction.mean(self._rows(genotypes)))
         return predicted
 
     @property

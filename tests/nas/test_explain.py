@@ -1,5 +1,6 @@
 """What a study says about its genes, against closed forms and constructed histories."""
 
+import itertools
 import json
 import math
 import re
@@ -146,7 +147,10 @@ def test_a_study_is_explained(study: tuple[list[TrialFacts], dict[int, Genotype]
     assert [report.gene for report in explanation.genes][-1] == "kernel"
     assert explanation.lineages
     effects = next(report for report in explanation.genes if report.gene == "depth").cost.effects
-    assert effects == pytest.approx(np.log([1, 2, 3, 4]) - np.log([1, 2, 3, 4]).mean(), abs=0.1)
+    assert [quality.target for quality in explanation.quality] == ["top1"], "macs are counted"
+    every = [SPACE.genotype_costs({"depth": d, "width": w, "kernel": k}).macs for d, w, k in itertools.product(range(1, 5), repeat=3)]
+    by_depth = np.log(every).reshape(4, 16).mean(axis=1)
+    assert effects == pytest.approx(by_depth - by_depth.mean(), abs=0.01)
     assert len(explanation.changes) == 9
     for change in explanation.changes:
         before, after = (SPACE.costs(SPACE.architecture(g)).macs for g in (genotypes[3], {**genotypes[3], change.gene: change.after}))
@@ -159,7 +163,7 @@ def test_changes_without_effect_say_why(study: tuple[list[TrialFacts], dict[int,
     rows, target = GeneLevels(SPACE.genes).rows(list(genotypes.values())), np.arange(30.0)
     shallow = next(genotype for genotype in genotypes.values() if genotype["depth"] == 1 and genotype["width"] == 3)
     model = GeneModel(GENES).fit(rows, target)
-    changes = {(change.gene, change.after): change for change in changes_of(Capped(), shallow, model, model, "latency_ms")}
+    changes = {(change.gene, change.after): change for change in changes_of(Capped(), shallow, model, model.mean)}
     assert {changes["kernel", value].no_effect for value in (2, 3, 4)} == {"switched off by another gene"}
     assert changes["width", 4].no_effect == "repaired away"
     assert changes["depth", 2].no_effect is None
@@ -228,7 +232,7 @@ def test_a_gene_with_one_value_has_no_influence() -> None:
 
     rows = np.random.default_rng(0).integers(0, [4, 4, 1], (20, 3))
     model = GeneModel(Fixed().genes).fit(rows, rows[:, 0] * 1.0)
-    report = next(r for r in gene_reports(Fixed(), lambda r: np.column_stack([model.predict(r)[0]] * 2)) if r.gene == "kernel")
+    report = next(r for r in gene_reports(Fixed(), lambda r: np.column_stack([model.mean(r)] * 2)) if r.gene == "kernel")
     assert (report.top1.total, report.top1.effects) == (0.0, pytest.approx((0.0,)))
 
 
@@ -237,6 +241,7 @@ def test_text_says_all_of_it(study) -> None:
     text = explanation_text(explanation)
     assert "rests on 28 finished trials; left out: 1 FAIL, 1 PRUNED" in text
     assert re.search(r"held out, 28 trials: top1 predicted with R2 0\.9\d, rank correlation (0\.9|1\.0)", text)
+    assert "macs of every network is counted, so exact" in text
     assert re.search(r"^depth +\d+%, \d+% .*\(rises\)", text, re.MULTILINE)
     assert "one gene of trial 3 changed" in text and " ± " in text
     assert "as above" in text or len(explanation.lineages) == 1
