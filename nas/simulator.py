@@ -4,6 +4,7 @@ What differs between two samplers here is what they propose.
 """
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,9 @@ from nas.recorded import TARGET, Levels, RecordedEvaluator, RecordedProblem, Rec
 from nas.records import JSON, FinalFront, FinalTraining, Front, FrontMember, Genotype, Latency, Lease, Retiming, SearchRecord, TrialFacts
 from nas.search import Outcome, Search
 from nas.study import SearchStudy, memory_storage
+
+# Without a handler Python prints warnings, and thousands of simulated failures are no news.
+logging.getLogger("nas").addHandler(logging.NullHandler())
 
 
 @dataclass

@@ -1,6 +1,8 @@
 """The command line without a search: what bad input and read commands give."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -151,6 +153,14 @@ def test_samplers_are_compared_on_a_problem_that_needs_no_data(run) -> None:
     values = json.loads(out)
     assert (code, values["workers"], [result["distinct"] for result in values["results"]]) == (0, 4, [30.0, 30.0])
     assert (values["problem"], values["cost"]) == ("synthetic", "modelled")
+
+
+def test_simulated_failures_print_nothing(tmp_path: Path) -> None:
+    """In a process of its own, because pytest's handler for warnings would take them."""
+    launch = Path(__file__).parent.parent / "launch.py"
+    options = ["--problem", "synthetic", "--sampler", "random", "--seeds", "1", "--budget", "20", "--failures", "0.3"]
+    ended = subprocess.run([sys.executable, launch, "bench", *options], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ended.stderr == "random: done, 1 of 1\n"
 
 
 @pytest.mark.parametrize(("error", "code"), [(SearchAbortedError("11 of the last 20 evaluations failed"), 1), (KeyboardInterrupt(), 130)])
