@@ -32,7 +32,7 @@ MAX_TIMED = 200
 MAX_FAILED = 100
 """Latest failures that are learned from; each is one more row of the surrogate."""
 MAX_CACHED = 50_000
-"""Known costs that are kept between asks; each ask looks at about 1,300 rows."""
+"""Rows of which costs, repairs and identities are kept between asks; each ask looks at about 1,300."""
 MIN_ERROR = 1e-6
 """Of what was not trained to its end, so that it is never taken for it."""
 

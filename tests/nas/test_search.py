@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from nas.protocols import Event, Failed, Job, LatencyMeasured
 from nas.records import Latency
 from nas.search import Outcome, Search
 from nas.study import SearchStudy, open_optuna_storage
-from tests.doubles import TARGET, ScriptedEvaluator, TinySpace, latency_of, tiny_top1
+from tests.doubles import TARGET, ScriptedEvaluator, TinyArchitecture, TinySpace, latency_of, tiny_top1
 
 IDENTITY = Identity(
     data="toy", data_fingerprint="f", num_classes=10, recipe={"name": "toy"}, target=TARGET, code_version="test", config={"budget": 1}
@@ -112,6 +112,11 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
+
+
+def architectures(space: TinySpace) -> list[TinyArchitecture]:
+    """Of every genotype."""
+    return [space.architecture(dict(zip(("depth", "width", "kernel"), levels, strict=True))) for levels in product(range(1, 5), repeat=3)]
 
 
 def hashes(bench: Bench) -> list[str]:
@@ -363,8 +368,7 @@ def test_a_small_space_is_still_exhausted_when_most_of_it_is_passed_over(bench: 
     outcome = bench.run(200, space=space, sampler="random", max_latency_ms=1.25)
     assert outcome.complete and "nothing new was found within latency_ms <= 1.25" in outcome.reason
     fits = {trial.arch_hash for trial in bench.facts() if trial.state == "COMPLETE"}
-    every = [space.architecture({"depth": d, "width": w, "kernel": k}) for d in range(1, 5) for w in range(1, 5) for k in range(1, 5)]
-    assert fits == {architecture.arch_hash for architecture in every if latency_of(architecture.to_spec()).median_ms <= 1.25}
+    assert fits == {architecture.arch_hash for architecture in architectures(space) if latency_of(architecture.to_spec()).median_ms <= 1.25}
 
 
 def test_without_a_latency_limit_nothing_is_predicted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -380,8 +384,7 @@ def test_when_all_within_the_limits_is_evaluated_the_search_is_done_whatever_the
     assert "nothing new was found within macs <= 500" in outcome.reason
     space = TinySpace()
     within = {facts.arch_hash for facts in bench.facts() if facts.state == "COMPLETE"}
-    every = [space.architecture({"depth": d, "width": w, "kernel": k}) for d in range(1, 5) for w in range(1, 5) for k in range(1, 5)]
-    assert within == {architecture.arch_hash for architecture in every if space.costs(architecture).macs <= 500}
+    assert within == {architecture.arch_hash for architecture in architectures(space) if space.costs(architecture).macs <= 500}
 
 
 def test_a_space_too_large_to_count_is_not_said_to_be_exhausted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
