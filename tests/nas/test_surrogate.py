@@ -63,6 +63,20 @@ def test_predictions_equal_those_of_scikit_learn_with_the_same_kernel(data: tupl
     assert ours_sd == pytest.approx(sd, rel=1e-4)
 
 
+@pytest.mark.parametrize("num_rows", [0, 1, 2000])
+def test_a_prediction_does_not_depend_on_what_is_asked_beside_it(data: tuple[np.ndarray, np.ndarray, np.ndarray], num_rows: int) -> None:
+    rows, feature, target = data
+    process = GaussianProcess(GeneEncoder.of(LEVELS, ORDERED))
+    process.fit(rows, feature, target, 10)
+    rng = np.random.default_rng(6)
+    asked, costs = rng.integers(0, LEVELS, (num_rows, 4)), rng.normal(size=num_rows)
+    mean, sd = process.predict(asked, costs)
+    assert mean == pytest.approx(process.mean(asked, costs))
+    for i in range(0, num_rows, 97):
+        alone = process.predict(asked[i : i + 1], costs[i : i + 1])
+        assert (mean[i], sd[i]) == pytest.approx((alone[0][0], alone[1][0]))
+
+
 def test_leaving_one_out_is_predicting_it_from_the_others(data: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     rows, feature, target = data
     process, alone = (GaussianProcess(GeneEncoder.of(LEVELS, ORDERED)) for _ in range(2))
