@@ -392,16 +392,16 @@ def pareto(
 
             timed = on_target(search, facts, store.timings(search.study), LatencyTarget.read(latency_target).settings())
             search, front, facts, ended = timed.search, timed.front, list(timed.facts), timed.history
-    if front is None:
-        words = _study_words(search.study, storage)
-        raise NasError(f"study {search.study!r} has no front yet: no trial has finished; look at `launch.py status {words}`")
-    view = front_view(front, facts, search, places(front, facts, latest(retimings, search.target)))
+    words = _study_words(search.study, storage)
     if history:
         view = history_view(history_of(ended, search.objectives[1], search.reference_point), search)
-    elif final:
-        if finals is None:
-            words = _study_words(search.study, storage)
-            raise NasError(f"study {search.study!r} has no final front yet; `launch.py finalize {words}` makes one")
+    elif front is None:
+        raise NasError(f"study {search.study!r} has no front yet: no trial has finished; look at `launch.py status {words}`")
+    elif not final:
+        view = front_view(front, facts, search, places(front, facts, latest(retimings, search.target)))
+    elif finals is None:
+        raise NasError(f"study {search.study!r} has no final front yet; `launch.py finalize {words}` makes one")
+    else:
         view = final_view(finals, facts, search)
     for file, make, suffix in ((json_file, view.json, ".json"), (csv_file, view.csv, ".csv")):
         if file is not None:

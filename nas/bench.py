@@ -9,7 +9,6 @@ import numpy as np
 from nas.errors import InvalidInputError
 from nas.front import hypervolume
 from nas.recorded import RecordedProblem
-from nas.sampler import check_sampler
 from nas.simulator import Simulation, simulate
 from nas.tables import text_table
 
@@ -74,7 +73,6 @@ def bench(problem: RecordedProblem, sampler: str, conditions: Conditions) -> Sam
     Raises:
         InvalidInputError: if the sampler is unknown.
     """
-    check_sampler(sampler)
     runs = [
         simulate(
             problem, sampler, seed, conditions.budget, workers=conditions.workers, failure_rate=conditions.failure_rate,

@@ -191,7 +191,7 @@ class EhviSearcher:
                 rows.append(row)
             if len(rows) == MAX_LEAP:
                 break
-        return self._canonical(np.array(rows[1:]).reshape(-1, len(row_D)))
+        return self._canonical(np.array(rows[1:], dtype=int).reshape(-1, len(row_D)))
 
     @staticmethod
     def _scored(groups: list[np.ndarray], score: Callable[[np.ndarray], np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:

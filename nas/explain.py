@@ -190,7 +190,13 @@ def _warnings(quality: Sequence[Quality]) -> tuple[str, ...]:
 
 
 def held_out(space: SearchSpace, rows: np.ndarray, target: np.ndarray, name: str) -> Quality:
-    """Predict each trial from those of the other folds; the folds are random."""
+    """Predict each trial from those of the other folds; the folds are random.
+
+    Args:
+        rows: (num_trials, num_genes) int.
+        target: (num_trials,) top1, or ln latency, of which R2 and rank correlation are then.
+        name: of the target.
+    """
     predicted = np.empty(len(rows))
     for fold in np.array_split(np.random.default_rng(0).permutation(len(rows)), FOLDS):
         rest = np.setdiff1d(np.arange(len(rows)), fold)

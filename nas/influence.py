@@ -64,7 +64,7 @@ def gene_reports(space: SearchSpace, function: Function) -> tuple[GeneReport, ..
         return function(levels.rows([space.repair(levels.genotype(row)) for row in raw]))
 
     variance = at(rng.integers(sizes, size=(VARIANCE_POINTS, len(sizes)))).var(axis=0)
-    share = np.divide(1.0, variance, out=np.zeros_like(variance), where=variance > 1e-18)
+    per_variance = np.divide(1.0, variance, out=np.zeros_like(variance), where=variance > 1e-18)
     points = rng.integers(sizes, size=(POINTS, len(sizes)))
     reports = []
     for place, gene in enumerate(space.genes):
@@ -72,7 +72,7 @@ def gene_reports(space: SearchSpace, function: Function) -> tuple[GeneReport, ..
         tried[:, :, place] = np.arange(sizes[place])
         values = at(tried.reshape(-1, len(sizes))).reshape(POINTS, sizes[place], -1)
         effects = values.mean(axis=0) - values.mean(axis=(0, 1))
-        alone, total = effects.var(axis=0) * share, values.var(axis=1).mean(axis=0) * share
+        alone, total = effects.var(axis=0) * per_variance, values.var(axis=1).mean(axis=0) * per_variance
         top1, cost = (Influence(float(alone[t]), float(total[t]), tuple(effects[:, t].tolist())) for t in (0, 1))
         reports.append(GeneReport(gene.name, gene.ordered, gene.values, top1, cost))
     return tuple(sorted(reports, key=lambda report: (-report.top1.total, -report.cost.total, report.gene)))

@@ -84,13 +84,13 @@ class LatencyModel:
         # Divided by the latencies, so that errors are relative: networks of every size count alike.
         self._weights, _ = optimize.nnls(features / latency_ms[:, None], np.ones(len(latency_ms)))
         missed = np.log(latency_ms / np.maximum(features @ self._weights, 1e-3 * latency_ms))
-        self._correction = GeneModel(self._space.genes).fit(self._rows(genotypes), missed)
+        self._correction = GeneModel(self._space.genes).fit(self._levels.rows(genotypes), missed)
         return self
 
     def predict(self, genotypes: Sequence[Genotype]) -> np.ndarray:
         """(num_genotypes,) ms. A kind of part that was never timed counts nothing."""
         table_ms = self._features([self._tally(genotype) for genotype in genotypes]) @ self._weights
-        predicted: np.ndarray = table_ms * np.exp(self._correction.mean(self._rows(genotypes)))
+        predicted: np.ndarray = table_ms * np.exp(self._correction.mean(self._levels.rows(genotypes)))
         return predicted
 
     @property
@@ -116,9 +116,6 @@ class LatencyModel:
     def _features(self, tallies: Sequence[tuple[Counter[str], Counter[str]]]) -> np.ndarray:
         """(num_genotypes, 2 num_kinds): how many parts of each kind, then their multiply-adds in millions."""
         return np.array([[*(num[kind] for kind in self._kinds), *(macs[kind] / 1e6 for kind in self._kinds)] for num, macs in tallies])
-
-    def _rows(self, genotypes: Sequence[Genotype]) -> np.ndarray:
-        return self._levels.canonical(self._levels.rows(genotypes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,14 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Started:
+    """Before the first event of a job that had to wait for its worker to come up. On a worker that is up a job begins at once, without."""
+
+    trial_number: int
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
 class LatencyMeasured:
     """First event of a job when the study asks for latency. The job waits for `answer`."""
 
@@ -178,7 +186,7 @@ class Failed:
     out of memory on an otherwise free device)."""
 
 
-Event = LatencyMeasured | RungReached | Finished | Failed
+Event = Started | LatencyMeasured | RungReached | Finished | Failed
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,8 @@ class Gene:
     meaning: str
     """One line for `launch.py spaces`."""
     only_if: tuple[tuple[str, tuple[Value, ...]], ...] = ()
-    """(other gene, values): this gene has no influence unless each other gene has one of its values."""
+    """(other gene, values): this gene has no influence unless each other gene has one of its values. Where another gene has conditions of
+    its own, they stand here too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ class TrialFacts:
     device: str = ""
     worker: str = ""
     duration_s: float = 0.0
-    """From submission to the end, monotonic clock."""
+    """From submission to the end, monotonic clock; what it waited for a worker to come up is left out."""
 
     @property
     def top1(self) -> float | None:

@@ -281,7 +281,9 @@ def _counts_text(counts: Mapping[str, int]) -> str:
 
 
 def _device_text(device_s: Mapping[str, float]) -> str:
-    parts = [f"{state} {duration_text(device_s[state])}" for state in ("COMPLETE", "PRUNED", "FAIL") if device_s.get(state)]
+    parts = [
+        f"{state} {duration_text(device_s[state])}" for state in ("COMPLETE", "PRUNED", "REJECTED", "FAIL") if device_s.get(state, 0) >= 1
+    ]
     return duration_text(sum(device_s.values())) + (f" ({', '.join(parts)})" if parts else "")
 
 

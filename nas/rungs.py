@@ -23,7 +23,7 @@ WINDOW = 24
 
 
 class ParetoHalving:
-    """What reached each rung so far, and who goes on. Rebuilt from the facts after a restart."""
+    """What reached each rung so far, and who goes on. Rebuilt from the facts after a restart, in the order in which trials ended."""
 
     def __init__(self, keep: float, cost_objective: str, facts: Iterable[TrialFacts] = ()) -> None:
         """Begin with the rungs of the trials that are over.
@@ -38,7 +38,7 @@ class ParetoHalving:
         """rung -> trial number -> (top1, cost)."""
         for trial in facts:
             cost = trial.cost(cost_objective)
-            if trial.state in ("COMPLETE", "PRUNED") and cost is not None:
+            if cost is not None:
                 for score in trial.rungs:
                     self._points.setdefault(score.rung, {})[trial.trial_number] = score.top1, cost
 

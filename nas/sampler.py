@@ -79,7 +79,7 @@ class EhviSampler(BaseSampler):
         def make(encoder: GeneEncoder) -> Surrogate:
             scores = self._knowledge.earlier
             chosen = [scores[i] for i in self._rng.permutation(len(scores))[:MAX_ROWS]]
-            rows = self._levels.canonical(self._levels.rows([genotype for genotype, _ in chosen]))
+            rows = self._levels.rows([genotype for genotype, _ in chosen])
             with one_thread():
                 model = GeneModel(self._knowledge.genes).fit(rows, np.array([top1 for _, top1 in chosen]))
             return Transferred(surrogate(encoder), model.mean)

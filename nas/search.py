@@ -19,7 +19,7 @@ from nas.errors import NasError, SearchAbortedError, StudyMismatchError
 from nas.front import FrontKeeper
 from nas.progress import Progress
 from nas.proposals import ESCAPES, Candidate, Proposer
-from nas.protocols import Evaluator, Event, Failed, Finished, Job, LatencyMeasured, RungReached, SearchSpace, Store
+from nas.protocols import Evaluator, Event, Failed, Finished, Job, LatencyMeasured, RungReached, SearchSpace, Started, Store
 from nas.records import JSON, Latency, RungScore, TrialFacts, TrialState, cost_of
 from nas.rungs import ParetoHalving
 from nas.study import SearchStudy
@@ -68,6 +68,9 @@ class _Flight:
     candidate: Candidate
     number: int
     started: float
+    """Monotonic clock; later than the submission by what it waited for a worker to come up."""
+    submitted: float
+    """Of the latest attempt."""
     attempt: int = 0
     latency: Latency | None = None
     rungs: list[RungScore] = field(default_factory=list)
@@ -227,7 +230,7 @@ class Search:
             number = self._study.start(candidate.asked, candidate.genotype, candidate.constraints, attributes, drawing)
         else:
             self._study.restart(candidate.asked, number, candidate.constraints)
-        flight = _Flight(candidate, number, time.monotonic())
+        flight = _Flight(candidate, number, now := time.monotonic(), now)
         if candidate.feasible:
             self._flights[number] = flight
             self._evaluator.submit(self._job(flight))
@@ -241,6 +244,8 @@ class Search:
     def _handle(self, event: Event) -> None:
         flight = self._flights[event.trial_number]
         match event:
+            case Started():
+                flight.started += time.monotonic() - flight.submitted
             case LatencyMeasured():
                 self._on_latency(flight, event)
             case RungReached():
@@ -290,6 +295,7 @@ class Search:
             flight.attempt += 1
             flight.latency, flight.over_limit, flight.reached_last = None, None, False
             flight.rungs.clear()
+            flight.submitted = time.monotonic()
             self._evaluator.submit(self._job(flight))
             return
         self._note(f"trial {flight.number} failed: {event.reason}")

@@ -97,6 +97,7 @@ class Simulation:
     """In the order in which trials ended."""
     front: tuple[FrontMember, ...]
     trained: tuple[Levels, ...]
+    """In the order in which whole trainings ended."""
     points: tuple[tuple[float, float], ...]
     """(accuracy in percent, cost) of each entry of `trained`."""
     ask_s: tuple[float, ...]
@@ -175,10 +176,12 @@ class InMemorySearch:
 
         Args:
             config: its storage and artifacts are not used.
+            space: where candidates come from.
+            evaluator: idle.
             reference_point: (top1, cost) of the hypervolume.
-            sampler_reference: the one that the sampler is told, as a search does; None lets it choose.
             target: fingerprint that every latency must have; None when there are none.
             duplicates: share of the asks that repeat an earlier genotype.
+            sampler_reference: the reference point that the sampler is told, as a search does; None lets it choose.
         """
         self.store, self.keeper = MemoryStore(), FrontKeeper(config.cost_objective, reference_point)
         self.ask_s: list[float] = []
@@ -201,13 +204,14 @@ class InMemorySearch:
         with TemporaryDirectory() as folder:
             return Search(
                 config=replace(config, artifacts=folder), space=self.space, evaluator=self._evaluator, store=self.store, study=self._study,
-                proposer=Proposer(self.space, self._study, config.limits, {}, config.seed, self._timed), keeper=self.keeper,
+                proposer=Proposer(self.space, self._study, config.limits, {}, config.seed, self._asking), keeper=self.keeper,
                 target=self._target, progress=Progress(config.study, config.budget, 0, quiet=True),
                 check_owner=lambda: None, stop_requested=stop_requested,
             ).run()  # fmt: skip
 
     @contextlib.contextmanager
-    def _timed(self) -> Iterator[None]:
+    def _asking(self) -> Iterator[None]:
+        """Time an ask, having made some of them repeats."""
         genotypes = self._study.genotypes
         if genotypes and self._rng.random() < self._duplicates:
             self._study.enqueue(genotypes[int(self._rng.choice(list(genotypes)))])

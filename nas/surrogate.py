@@ -19,6 +19,8 @@ from scipy import linalg, optimize
 
 JITTER = 1e-8
 """Added to the diagonal in units of the standardised target's variance, against rounding."""
+ROUNDING = 1e-12
+"""What varies less than this, relative to its size, is constant."""
 REFIT_ITERATIONS = 15
 BLOCK = 24_576
 """Entries of the matrices that predictions go through: they stay in a processor's cache. Larger ones are given back to the system and taken
@@ -156,25 +158,23 @@ class GaussianProcess:
             max_iterations: of L-BFGS; 0 keeps the hyperparameters.
             sd_N: (num_rows,) known standard deviation of each target's own error, beside the noise that is learned.
         """
-        self._feature_scale = feature_N.mean(), feature_N.std() or 1.0
-        self._target_scale = target_N.mean(), target_N.std() or 1.0
+        self._feature_scale, self._target_scale = _mean_and_scale(feature_N), _mean_and_scale(target_N)
         self._rows = self._encoder.encode(levels_ND)
         self._feature = self._scaled(feature_N)
-        self._target = target = (target_N - self._target_scale[0]) / self._target_scale[1]
-        self._error = np.broadcast_to((sd_N / self._target_scale[1]) ** 2, target.shape)
-        self._terms = np.empty((4, len(target), len(target)))  # of the kernel, overwritten by each evaluation
+        self._target = (target_N - self._target_scale[0]) / self._target_scale[1]
+        self._error = np.broadcast_to((sd_N / self._target_scale[1]) ** 2, self._target.shape)
+        self._terms = np.empty((4, len(target_N), len(target_N)))  # of the kernel, overwritten by each evaluation
         if max_iterations:
             bounds = list(zip(self._prior_mean - TAILS * self._prior_sd, self._prior_mean + TAILS * self._prior_sd, strict=True))
             found = optimize.minimize(
-                self.loss, self.theta, (target,), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": max_iterations}
+                self.loss, self.theta, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": max_iterations}
             )
             self.theta = found.x
         self._hyper = _Hyper.of(self.theta)
         self._learned = self._weighted(self._hyper, self._rows), self._feature
-        kernel = self._kernel(self._rows, self._feature, self._terms)
-        kernel[np.diag_indices_from(kernel)] += np.exp(self.theta[-1]) + self._error + JITTER
+        kernel = self._with_noise(self._kernel(self._rows, self._feature, self._terms), self._hyper)
         self._factor = linalg.cholesky(kernel, lower=True, check_finite=False)
-        self._weights = linalg.cho_solve((self._factor, True), target, check_finite=False)
+        self._weights = linalg.cho_solve((self._factor, True), self._target, check_finite=False)
 
     def predict(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of the noise-free target, each (num_rows,), in its units."""
@@ -205,8 +205,8 @@ class GaussianProcess:
         cross = self._kernel(rows, feature, np.empty((4, len(rows), len(self._rows))))
         half = linalg.solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
         prior = np.empty((4, len(rows), len(rows)))
-        self._kernels(self._hyper, (rows, feature), (self._weighted(self._hyper, rows), feature), prior)
-        covariance: np.ndarray = self._target_scale[1] ** 2 * (_sum(prior) - half.T @ half)
+        self._write_terms(self._hyper, (rows, feature), (self._weighted(self._hyper, rows), feature), prior)
+        covariance: np.ndarray = self._target_scale[1] ** 2 * (_add_up(prior) - half.T @ half)
         return covariance
 
     def _scaled(self, feature_N: np.ndarray) -> np.ndarray:
@@ -231,23 +231,27 @@ class GaussianProcess:
         return explained
 
     def _kernel(self, rows: np.ndarray, feature: np.ndarray, terms: np.ndarray) -> np.ndarray:
-        self._kernels(self._hyper, (rows, feature), self._learned, terms)
-        return _sum(terms)
+        self._write_terms(self._hyper, (rows, feature), self._learned, terms)
+        return _add_up(terms)
+
+    def _with_noise(self, kernel: np.ndarray, hyper: _Hyper) -> np.ndarray:
+        """The kernel of the rows of the last fit, with what their targets have of error on its diagonal."""
+        kernel[np.diag_indices_from(kernel)] += hyper.noise + self._error + JITTER
+        return kernel
 
     def _weighted(self, hyper: _Hyper, rows: np.ndarray) -> list[np.ndarray]:
         """Encoded rows whose inner products with others are sums over genes of weight times S_g: main effects, pairs, product."""
         return [rows * weights[self._gene] for weights in (hyper.main, hyper.pairs, hyper.rates)]
 
-    def _kernels(
+    def _write_terms(
         self, hyper: _Hyper, ours: tuple[np.ndarray, np.ndarray], theirs: tuple[list[np.ndarray], np.ndarray], out: np.ndarray
     ) -> None:
-        """Main effects, what is squared for pairs, product and feature terms.
+        """Write the four terms of the kernel: main effects, what is squared for pairs, product, feature.
 
         Args:
             ours: encoded rows and feature.
             theirs: weighted rows and feature; candidates, of which there are many more, are ours.
-            out: (4, num_ours, num_theirs), overwritten with the terms. Most of the time of an ask goes by here, and half of that would go
-                to new matrices.
+            out: (4, num_ours, num_theirs), overwritten. Most of the time of an ask goes by here, and half of that would go to new matrices.
         """
         for weighted, term in zip(theirs[0], out[:3], strict=True):
             np.matmul(ours[0], weighted.T, out=term)
@@ -266,20 +270,19 @@ class GaussianProcess:
         np.exp(by_feature, out=by_feature)
         by_feature *= hyper.feature
 
-    def loss(self, theta: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
+    def loss(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Negative ln of marginal likelihood times prior (constants left out) and its gradient, for the rows of the last fit.
 
         Source: Rasmussen & Williams 2006, equations 5.8 and 5.9.
         """
         hyper = _Hyper.of(theta)
         weighted = self._weighted(hyper, self._rows)
-        self._kernels(hyper, (self._rows, self._feature), (weighted, self._feature), self._terms)
-        kernel = _sum(self._terms)
-        kernel[np.diag_indices_from(kernel)] += hyper.noise + self._error + JITTER
+        self._write_terms(hyper, (self._rows, self._feature), (weighted, self._feature), self._terms)
+        kernel = self._with_noise(_add_up(self._terms), hyper)
         factor = linalg.cholesky(kernel.T, lower=True, overwrite_a=True, check_finite=False)
-        weights = linalg.cho_solve((factor, True), target, check_finite=False)
+        weights = linalg.cho_solve((factor, True), self._target, check_finite=False)
         deviation = (theta - self._prior_mean) / self._prior_sd
-        value = 0.5 * target @ weights + np.log(np.diag(factor)).sum() + 0.5 * deviation @ deviation
+        value = 0.5 * self._target @ weights + np.log(np.diag(factor)).sum() + 0.5 * deviation @ deviation
         # Half of (inverse - weights weights'), of which one triangle of the inverse stands for both: only sums over all pairs are taken.
         lower, _ = linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)
         slope = lower.T
@@ -291,7 +294,7 @@ class GaussianProcess:
                 hyper.main * self._per_gene(slope),
                 2 * hyper.pairs * self._per_gene(by_pairs),
                 hyper.rates * (self._per_gene(by_product) - by_product.sum()),
-                [by_product.sum(), by_feature.sum(), _squared_distances(by_feature, self._feature / hyper.length)],
+                [by_product.sum(), by_feature.sum(), _weighted_squares(by_feature, self._feature / hyper.length)],
                 [hyper.noise * np.trace(slope)],
             ]
         )
@@ -304,7 +307,13 @@ class GaussianProcess:
         return sums
 
 
-def _sum(terms: np.ndarray) -> np.ndarray:
+def _mean_and_scale(values_N: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation; 1 for a constant, whose deviation is rounding."""
+    mean, scale = float(values_N.mean()), float(values_N.std())
+    return mean, scale if scale > ROUNDING * np.abs(values_N).max() else 1.0
+
+
+def _add_up(terms: np.ndarray) -> np.ndarray:
     """The whole kernel, the constant's 1 included, in the memory of the main effects."""
     kernel: np.ndarray = terms[0]
     kernel += terms[1] ** 2
@@ -314,6 +323,6 @@ def _sum(terms: np.ndarray) -> np.ndarray:
     return kernel
 
 
-def _squared_distances(weights: np.ndarray, feature: np.ndarray) -> float:
+def _weighted_squares(weights: np.ndarray, feature: np.ndarray) -> float:
     """The sum over all pairs of weight times squared distance, without a matrix of distances."""
     return float((weights.sum(axis=0) + weights.sum(axis=1)) @ feature**2 - 2 * feature @ weights @ feature)

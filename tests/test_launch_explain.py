@@ -123,6 +123,16 @@ def test_studies_that_cannot_be_explained_say_why(run_command, tmp_path: Path) -
     assert code == 2 and "its genes mean something else; explain it with version 0.1.0" in err
 
 
+def test_history_of_a_study_without_a_front_says_what_was_spent(run_command, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/nas.db"
+    with contextlib.closing(open_store(url)) as store:
+        store.create_search(search_record("macs", study="s"))
+    code, out, _ = run_command("pareto", "--history", "--storage", url)
+    assert code == 0 and out.splitlines()[-1] == "0 evaluated in 0 s of device time; no growth in the last 0"
+    code, _, err = run_command("pareto", "--storage", url)
+    assert code == 1 and "study 's' has no front yet: no trial has finished" in err
+
+
 def test_history_comes_in_every_form(run_command, url: str, tmp_path: Path) -> None:
     code, out, _ = run_command("pareto", "--history", "--storage", url)
     assert code == 0

@@ -22,7 +22,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from nas.errors import EvaluatorError, InvalidInputError
-from nas.protocols import Calibration, Event, Failed, Job, LatencyMeasured, RungReached
+from nas.protocols import Calibration, Event, Failed, Job, LatencyMeasured, RungReached, Started
 from nas.records import JSON, ProcessId
 from workers.processes import end_processes, session_processes, signals_kept
 from workers.ray_failures import describe, machine_is_to_blame, reason_of
@@ -233,8 +233,7 @@ class RayPool:
         except RayError as error:
             return self._lose(seat, reason_of(error))
         if not seat.ready:
-            self._welcome(seat, received)
-            return None
+            return self._welcome(seat, received)
         event: Event = received
         self._note(seat, event)
         return event
@@ -265,8 +264,8 @@ class RayPool:
             case _:
                 seat.job, seat.doing = None, "idle"
 
-    def _welcome(self, seat: _Seat, fingerprint: JSON | None) -> None:
-        """A new actor is up.
+    def _welcome(self, seat: _Seat, fingerprint: JSON | None) -> Event | None:
+        """A new actor is up, and begins with the job that waits for it.
 
         Raises:
             EvaluatorError: if its timings could not be compared with the study's.
@@ -275,8 +274,10 @@ class RayPool:
         if fingerprint != self._target:
             raise EvaluatorError(f"{seat.name} cannot time for this study: {difference(self._target, fingerprint)}")
         seat.ready, seat.doing, self._failed_starts = True, "idle", 0
-        if seat.job is not None:
-            self._begin(seat, seat.job)
+        if seat.job is None:
+            return None
+        self._begin(seat, seat.job)
+        return Started(seat.job.trial_number, seat.name)
 
     def _give_up(self, seat: _Seat) -> Event | None:
         seat.awaited = None

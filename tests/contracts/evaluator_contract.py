@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from nas.protocols import Evaluator, Event, Failed, Finished, Job, LatencyMeasured, RungReached
+from nas.protocols import Evaluator, Event, Failed, Finished, Job, LatencyMeasured, RungReached, Started
 
 PATIENCE_S = 60.0
 
@@ -18,7 +18,7 @@ def collect(evaluator: Evaluator, until: Callable[[Sequence[Event]], bool], pati
     deadline = time.monotonic() + patience_s
     while not until(events):
         assert time.monotonic() < deadline, f"still waiting after {events}"
-        events += evaluator.events(timeout_s=0.5)
+        events += [event for event in evaluator.events(timeout_s=0.5) if not isinstance(event, Started)]
     return events
 
 

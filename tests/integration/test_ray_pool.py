@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from nas.errors import InvalidInputError
-from nas.protocols import Failed, Finished, Job
+from nas.protocols import Event, Failed, Finished, Job, Started
 from tests.contracts.evaluator_contract import EvaluatorContract, collect, run
 from tests.integration.quick_work import TIMEOUT_S, quick_job, quick_pool
 from workers.ray_pool import RayPool
@@ -72,6 +72,22 @@ def test_a_worker_that_is_killed_during_a_job(pool: RayPool) -> None:
     assert isinstance(failed, Failed)
     assert (failed.trial_number, failed.retryable) == (31, True)
     pool.answer(32, False)
+    assert isinstance(collect(pool, bool)[0], Finished)
+
+
+def test_a_job_that_waited_for_its_worker_says_when_it_begins(pool: RayPool) -> None:
+    _worker_pids(pool)  # both are up
+    for number in (36, 37):
+        pool.submit(quick_job(number, "die"))
+    collect(pool, lambda events: len(events) == 2)  # and now neither is
+    pool.submit(quick_job(38))
+    events: list[Event] = []
+    while not events:
+        events += pool.events(timeout_s=1.0)
+    assert [type(event) for event in events] == [Started]
+    assert events[0].trial_number == 38
+    collect(pool, bool)
+    pool.answer(38, False)
     assert isinstance(collect(pool, bool)[0], Finished)
 
 

@@ -56,6 +56,15 @@ def test_shares_of_an_additive_function_are_those_of_its_variances() -> None:
     assert (reports["depth"].best_for_top1, reports["kernel"].cheapest) == (4, 1)
 
 
+def test_two_spellings_of_one_architecture_are_judged_alike() -> None:
+    genes = (Gene("conv", ("none", "mbconv"), False, ""), Gene("kernel", (3, 5, 7), True, "", only_if=(("conv", ("mbconv",)),)))
+    rows = np.array([[0, 2], [1, 0], [1, 1], [1, 2], [0, 1]])
+    model = GeneModel(genes).fit(rows, np.array([0.2, 0.5, 0.6, 0.7, 0.2]))
+    assert model.mean(np.array([[0, 0]])) == pytest.approx(model.mean(np.array([[0, 2]])))
+    change, sd = model.differences(np.array([0, 0]), np.array([[0, 2], [1, 2]]))
+    assert (change[0], sd[0]) == pytest.approx((0.0, 0.0), abs=1e-6) and change[1] > 0.3
+
+
 def test_an_interaction_counts_in_the_total_only() -> None:
     xor = columns(lambda r: (r[:, 0] % 2) * 2.0 * (r[:, 1] % 2) - r[:, 0] % 2 - r[:, 1] % 2, lambda r: np.zeros(len(r)))
     reports = {report.gene: report for report in gene_reports(SPACE, xor)}

@@ -107,6 +107,12 @@ def test_status_says_where_a_study_stands() -> None:
         assert fact in text
 
 
+def test_the_device_time_of_all_states_adds_up() -> None:
+    trials = [replace(trial, duration_s=30.0) if trial.state == "REJECTED" else trial for trial in TRIALS]
+    text = status_text(summarize(search_record(), trials, None, None))
+    assert "device time   50 s (COMPLETE 16 s, PRUNED 2 s, REJECTED 30 s, FAIL 2 s)" in text
+
+
 def test_status_of_a_study_that_has_not_begun() -> None:
     text = status_text(summarize(search_record("macs"), (), None))
     assert "evaluated     0 of 10" in text

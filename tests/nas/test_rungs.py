@@ -79,6 +79,16 @@ def test_a_restart_remembers_stopped_and_finished_trials() -> None:
     assert halving.proceeds(5, 0, 0.65, 100.0)
 
 
+def test_a_restart_ranks_as_the_search_did_before_also_beside_trials_that_failed_later() -> None:
+    live = ParetoHalving(0.5, "macs")
+    past = [facts(number, "FAIL", [0.9], 100) for number in range(MIN_PAIRS)]
+    for trial in past:
+        live.proceeds(trial.trial_number, 0, 0.9, 100.0)
+    restarted = ParetoHalving(0.5, "macs", past)
+    assert not live.proceeds(99, 0, 0.5, 100.0)
+    assert not restarted.proceeds(99, 0, 0.5, 100.0)
+
+
 def test_a_repeated_score_of_a_retried_trial_counts_once() -> None:
     halving = after_the_first(0.5)
     for _ in range(5):
@@ -93,6 +103,11 @@ def test_the_order_takes_front_after_front() -> None:
         size = int(non_dominated_mask(loss[order]).sum())
         assert non_dominated_mask(loss[order])[:size].all()
         order = order[size:]
+
+
+def test_within_a_rank_the_lonelier_come_first() -> None:
+    points = np.array([[0.1, 1.0], [0.5, 2.0], [0.52, 2.1], [0.9, 9.0]])
+    assert pareto_order(points).tolist() == [0, 3, 2, 1]
 
 
 def test_ranks_equal_those_of_peeling_fronts_off_with_ties() -> None:

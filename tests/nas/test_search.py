@@ -3,6 +3,7 @@
 import contextlib
 import io
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,7 +24,7 @@ from nas.establish import Identity, already_done, check_study, establish
 from nas.front import front_of
 from nas.history import History, history_of
 from nas.progress import Progress
-from nas.protocols import Event, Failed, Job, LatencyMeasured
+from nas.protocols import Event, Failed, Job, LatencyMeasured, Started
 from nas.records import Latency
 from nas.search import Outcome, Search
 from nas.study import SearchStudy, open_optuna_storage
@@ -271,6 +272,28 @@ def test_a_retry_measures_the_latency_that_counts(bench: Bench) -> None:
     trial, facts = bench.trials()[3], next(facts for facts in bench.facts() if facts.trial_number == 3)
     assert facts.latency == latency_of(facts.spec)
     assert trial.constraints["latency_ms"] == pytest.approx(facts.latency.median_ms / 10 - 1)
+
+
+def test_waiting_for_a_worker_to_come_up_is_no_device_time(bench: Bench) -> None:
+    """After a restart the first workers take seconds, and so does the one that replaces a lost one."""
+
+    class StartsLate(ScriptedEvaluator):
+        def submit(self, job: Job) -> None:
+            super().submit(job)
+            if job.trial_number == 0 or job.attempt == 1:
+                time.sleep(1.0)
+                self._ready.appendleft(Started(job.trial_number, "worker 0"))
+
+    def dies_once(job: Job) -> Failed | None:
+        if (job.trial_number, job.attempt) != (4, 0):
+            return None
+        time.sleep(0.3)
+        return Failed(4, "worker 0", "actor died", retryable=True)
+
+    bench.run(6, StartsLate(failure=dies_once))
+    assert {facts.trial_number for facts in bench.facts()} == set(range(6))
+    assert all(facts.duration_s < 0.9 for facts in bench.facts())
+    assert next(facts for facts in bench.facts() if facts.trial_number == 4).duration_s > 0.3, "what the lost attempt took counts"
 
 
 def test_failed_architectures_carry_a_reason_are_not_counted_and_not_tried_again(bench: Bench) -> None:

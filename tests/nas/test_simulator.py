@@ -103,6 +103,40 @@ def test_run_problem_trains_each_once_and_asks_for_costs_as_it_may(known: bool) 
     assert points == [(50 + 10.0 * a + 5 * b - c, math.exp(a + 0.1 * c)) for a, b, c, _ in calls]
 
 
+def test_costs_that_an_earlier_search_has_seen_are_no_costs_known_before_training() -> None:
+    seen: set[tuple[int, ...]] = set()
+    genes = [("a", 4, "cat"), ("b", 3, "int"), ("c", 3, "cat")]
+
+    def train(levels: tuple[int, ...]) -> float:
+        seen.add(levels)
+        return 50.0 + levels[0]
+
+    lengths = [len(run_problem(genes, train, lambda levels: 1.0 + sum(levels) if levels in seen else None, seed, 20)) for seed in range(8)]
+    assert lengths == [20] * 8 and (0, 0, 0) in seen
+
+
+@pytest.mark.parametrize("kind", ["cat", "int"])
+def test_one_gene_of_many_levels_is_searched_to_its_end(kind: str) -> None:
+    assert len(run_problem([("a", 20, kind), ("b", 1, "cat")], lambda row: 50.0 + row[0], lambda row: 1.0 + row[0], 0, 60)) == 20
+
+
+@pytest.mark.parametrize(
+    ("genes", "cost", "message"),
+    [
+        ([], 1.0, "there are no genes; expected"),
+        ([("a", 0, "int")], 1.0, r"the gene \('a', 0, 'int'\) cannot be searched; expected"),
+        ([("a", 3, "float")], 1.0, r"the gene \('a', 3, 'float'\) cannot be searched; expected"),
+        ([("a", 3, "int"), ("a", 2, "int")], 1.0, "two genes have one name"),
+        ([("a", 3, "int")], 0.0, r"the cost of \(\d,\) is 0.0; expected a finite number > 0"),
+        ([("a", 3, "int")], math.inf, r"the cost of \(\d,\) is inf; expected"),
+        ([("a", 3, "int")], None, r"the cost of \(\d,\) is None; expected a number once it is trained"),
+    ],
+)
+def test_run_problem_refuses_what_cannot_be_searched(genes: list[tuple[str, int, str]], cost: float | None, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        run_problem(genes, lambda row: 60.0, lambda row: cost, 0, 10)
+
+
 def test_run_problem_takes_costs_of_any_unit() -> None:
     def search(unit: float) -> list[float]:
         genes = [("a", 8, "int"), ("b", 8, "int"), ("c", 8, "cat")]
