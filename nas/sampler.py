@@ -47,7 +47,7 @@ class Knowledge:
 
 
 class EhviSampler(BaseSampler):
-    """Expected hypervolume improvement at known or modelled cost; see nas/ehvi.py. For studies of (top1 maximised, cost minimised)."""
+    """Expected hypervolume improvement at known or modelled cost; see nas/ehvi.py. For one study of (top1 maximised, cost minimised)."""
 
     def __init__(self, seed: int, knowledge: Knowledge, surrogate: Callable[[GeneEncoder], Surrogate] = GaussianProcess) -> None:
         self._rng = np.random.default_rng(seed)
@@ -72,6 +72,7 @@ class EhviSampler(BaseSampler):
         self._extrapolate = Extrapolator(GeneEncoder.of(num_levels, ordered))
         self._repaired: dict[Row, Row] = {}
         self._identities: dict[Row, str] = {}
+        self._architectures: dict[int, tuple[Row, str]] = {}
 
     def _informed(self, surrogate: Callable[[GeneEncoder], Surrogate]) -> Callable[[GeneEncoder], Surrogate]:
         """The same, of what differs from the earlier study."""
@@ -115,10 +116,10 @@ class EhviSampler(BaseSampler):
                 cache.clear()
         outcomes: dict[str, tuple[Row, FrozenTrial]] = {}
         for trial in trials:
-            row = self._repair(self._levels.row(trial.params))
-            known = outcomes.setdefault(self._identity(row), (row, trial))
+            row, identity = self._architecture(trial)
+            known = outcomes.setdefault(identity, (row, trial))
             if _was_passed_over(known[1]) and not _was_passed_over(trial):  # and trained all the same, where nothing else was left
-                outcomes[self._identity(row)] = row, trial
+                outcomes[identity] = row, trial
         running, failed = (
             self._levels.matrix([row for row, trial in outcomes.values() if trial.state == state])
             for state in (TrialState.RUNNING, TrialState.FAIL)
@@ -160,6 +161,13 @@ class EhviSampler(BaseSampler):
         rows = self._levels.matrix([row for row, _ in (*complete, *stopped)])
         seen = Observations(rows, top1, np.log(cost), np.concatenate([np.zeros(len(complete)), np.maximum(sd, MIN_ERROR)]))
         return seen[np.isfinite(top1)]
+
+    def _architecture(self, trial: FrozenTrial) -> tuple[Row, str]:
+        """Repaired row and identity of a trial, kept for the asks to come: they look at every trial."""
+        if trial.number not in self._architectures:
+            row = self._repair(self._levels.row(trial.params))
+            self._architectures[trial.number] = row, self._identity(row)
+        return self._architectures[trial.number]
 
     def _repair(self, row: Row) -> Row:
         """Canonical row of the nearest valid genotype."""
