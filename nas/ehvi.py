@@ -12,7 +12,7 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 
-from nas.acquisition import distinct, expected_improvement, front_rows, neighbours, offspring, random_rows
+from nas.acquisition import expected_improvement, front_rows, neighbours, offspring, random_rows
 from nas.levels import Row
 from nas.surrogate import GaussianProcess, GeneEncoder, Refits, Surrogate
 
@@ -149,7 +149,7 @@ class EhviSearcher:
 
         children = offspring(known.rows_ND[members], NUM_CHILDREN, self._num_levels, rng)
         rows = np.vstack([random_rows(NUM_RANDOM, self._num_levels, rng), children])
-        candidates = distinct(self._canonical(rows))
+        candidates = np.unique(self._canonical(rows), axis=0)
         return self._climbed(candidates, score, excluded)
 
     def _climbed(self, candidates: np.ndarray, score: Callable[[np.ndarray], np.ndarray], excluded: Callable[[Row], bool]) -> Row:

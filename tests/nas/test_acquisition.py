@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from nas.acquisition import distinct, expected_improvement, front_rows, neighbours, offspring
+from nas.acquisition import expected_improvement, front_rows, neighbours, offspring
 from nas.front import hypervolume
 
 FRONT = np.array([0.3, 0.5, 0.8]), np.array([0.0, 1.0, 2.0])
@@ -57,9 +57,3 @@ def test_children_stay_in_the_space_and_near_their_parents() -> None:
     assert (changed <= 3).all()
     assert (children[np.arange(300) % 3 == 0] == 0).all()
     assert set(changed.tolist()) >= {0, 1, 2, 3}
-
-
-def test_distinct_rows_come_once_and_in_order() -> None:
-    rows = np.random.default_rng(0).integers(0, 3, (200, 3))
-    assert np.array_equal(distinct(rows), np.unique(rows, axis=0))
-    assert np.array_equal(distinct(rows[:1]), rows[:1])
