@@ -32,30 +32,30 @@ import click
 from db.engine import engine_kwargs, parse_url, redact_url
 from db.errors import again_after_races
 from db.store import SqlStore, open_store
-from nas import report
 from nas.config import COST_OBJECTIVES, SearchConfig
-from nas.dashboard import drawings_folder, make_drawings_folder, serve
 from nas.errors import InvalidInputError, NasError, SearchAbortedError
-from nas.establish import Identity, already_done, check_study, establish
-from nas.final_report import final_front_text, full_training_text
-from nas.finalists import MIN_SEEDS, Finals, choose_finalists, final_front_faults, full_training, run_finals
-from nas.history import history_of
-from nas.ownership import Ownership, owned
-from nas.picks import EXPECTED, pick_study, pick_trial, pick_trials
-from nas.problems import PROBLEMS, open_problem
-from nas.progress import Progress
+from nas.finalists.plan import MIN_SEEDS, Finals, choose_finalists, final_front_faults, full_training, run_finals
+from nas.pareto.history import history_of
+from nas.pareto.picks import EXPECTED, pick_study, pick_trial, pick_trials
+from nas.pareto.targets import on_target, target_text, untimed
 from nas.protocols import SearchSpace
 from nas.records import JSON, Latency, SearchRecord, TrialFacts
-from nas.retiming import latest, places, retimings_text, time_again, unsettled
-from nas.sampler import SAMPLERS, check_sampler
-from nas.search import INTERRUPTED, Outcome, Search
+from nas.reports import fronts as report
+from nas.reports.dashboard import drawings_folder, make_drawings_folder, serve
+from nas.reports.final_fronts import final_front_text, full_training_text
+from nas.reports.views import final_view, front_view, history_view
+from nas.samplers.registry import SAMPLERS, check_sampler
+from nas.search.establish import Identity, already_done, check_study, establish
+from nas.search.loop import INTERRUPTED, Outcome, Search
+from nas.search.ownership import Ownership, owned
+from nas.search.progress import Progress
+from nas.search.retiming import latest, places, retimings_text, time_again, unsettled
+from nas.search.study import open_optuna_storage, recorded_genotypes
+from nas.search.weights import WeightsFolder
 from nas.signals import StopSignals
-from nas.study import open_optuna_storage, recorded_genotypes
-from nas.targets import on_target, target_text, untimed
-from nas.units import cost_text
+from nas.tabular.problems import PROBLEMS, open_problem
+from nas.text import cost_text
 from nas.version import code_version
-from nas.views import final_view, front_view, history_view
-from nas.weights import WeightsFolder
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -432,7 +432,7 @@ def bench_samplers(
     problem: str, folder: Path, samplers: tuple[str, ...], cost: str, failures: float, no_replay: bool, json_file: str | None, **counts: int
 ) -> None:
     """Compare samplers on recorded results, with simulated workers; a search uses the same loop."""
-    from nas.bench import Conditions, SamplerResult, bench, bench_json, bench_text
+    from nas.tabular.bench import Conditions, SamplerResult, bench, bench_json, bench_text
 
     if cost not in ("known", "modelled"):
         raise InvalidInputError(f"--cost is {cost!r}; expected known or modelled")
@@ -468,8 +468,8 @@ def bench_samplers(
 @click.option("--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="Write it as one page.")
 def explain(study: str | None, storage: str, trial: int | None, json_file: str | None, html_file: Path | None) -> None:
     """Say which genes drive a study's top1 and cost, and how its front came about."""
-    from nas import explain_report
-    from nas.explain import explain as explain_study
+    from nas.analysis.explain import explain as explain_study
+    from nas.reports import explanations as explain_report
 
     with _reading(storage) as store, _optuna_storage(storage) as optuna_storage:
         search = pick_study(study, store.searches())
@@ -515,8 +515,8 @@ def _give(file: str, text: str, suffix: str) -> None:
 @click.option("--json", "json_file", is_flag=False, flag_value="-", help="Give it as JSON, to a file or without one to the output.")
 def audit(study: str | None, storage: str, artifacts: str | None, json_file: str | None, **options: Any) -> None:
     """Train a sample of a study's architectures fully, and say how well the search ranks them."""
-    from nas.audit import audit_json, audit_text
-    from nas.audit_log import AuditLog
+    from nas.analysis.audit import audit_json, audit_text
+    from nas.analysis.audit_log import AuditLog
     from workers.audit import AuditConfig, audit_study
     from workers.processes import environment
 

@@ -14,12 +14,12 @@ import numpy as np
 import optuna
 
 from nas.config import SearchConfig
-from nas.ehvi import EhviSearcher, Observations
-from nas.establish import knowledge_of
-from nas.levels import Row
 from nas.records import Genotype
-from nas.sampler import EhviSampler
-from nas.threads import one_thread
+from nas.samplers.ehvi import EhviSearcher, Observations
+from nas.samplers.registry import EhviSampler
+from nas.search.establish import knowledge_of
+from nas.surrogates.genes import Row
+from nas.surrogates.threads import one_thread
 from search_spaces.registry import make_space
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from nas.config import SearchConfig
 from nas.protocols import Calibration, Event, Finished, Job
 from nas.records import JSON, TrialFacts
-from nas.simulator import InMemorySearch
+from nas.tabular.simulator import InMemorySearch
 from search_spaces.registry import make_space
 from workers.data import open_data
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate

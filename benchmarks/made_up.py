@@ -14,12 +14,12 @@ from functools import cache
 import numpy as np
 import optuna
 
-from nas.acquisition import front_rows, offspring, random_rows
-from nas.bench import Conditions, bench, bench_text
-from nas.front import hypervolume
-from nas.recorded import Levels, RecordedProblem
+from nas.pareto.front import hypervolume
 from nas.records import Gene
-from nas.threads import one_thread
+from nas.samplers.acquisition import front_rows, offspring, random_rows
+from nas.surrogates.threads import one_thread
+from nas.tabular.bench import Conditions, bench, bench_text
+from nas.tabular.recorded import Levels, RecordedProblem
 
 NUM_RANDOM, GENERATIONS, NUM_CHILDREN = 2_000, 150, 400
 """Of the evolution whose front stands for the true one."""

@@ -29,13 +29,13 @@ from rich.console import Console
 from db.engine import engine_kwargs
 from db.store import open_store
 from nas.config import SearchConfig
-from nas.establish import Identity, check_study, establish
-from nas.front import FrontKeeper
-from nas.progress import Progress
+from nas.pareto.front import FrontKeeper
 from nas.protocols import Calibration, Event, Finished, Job, LatencyMeasured, RungReached, SearchSpace
 from nas.records import JSON, Genotype, Latency, RungScore, SearchRecord, TrialFacts
-from nas.search import Search
-from nas.study import distributions_of, open_optuna_storage
+from nas.search.establish import Identity, check_study, establish
+from nas.search.loop import Search
+from nas.search.progress import Progress
+from nas.search.study import distributions_of, open_optuna_storage
 from search_spaces.registry import make_space
 
 TARGET: JSON = {"kind": "none"}

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.agreement import agreement
 from nas.protocols import Job, RungReached
 from nas.records import JSON
+from nas.surrogates.quality import agreement
 from search_spaces.registry import make_space
 from workers.data import open_data
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate

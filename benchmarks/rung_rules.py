@@ -22,14 +22,14 @@ from unittest import mock
 import numpy as np
 
 from nas.config import SearchConfig
-from nas.curves import MIN_PAIRS, Curve
-from nas.front import hypervolume
-from nas.levels import GeneLevels, Row
+from nas.pareto.front import hypervolume
 from nas.protocols import Calibration, Event, Finished, Job, RungReached, SearchSpace
 from nas.records import JSON, Genotype, RungScore
-from nas.rungs import ParetoHalving
-from nas.simulator import InMemorySearch
-from nas.surrogate import GaussianProcess, GeneEncoder
+from nas.search.halving import ParetoHalving
+from nas.surrogates.curves import MIN_PAIRS, Curve
+from nas.surrogates.gaussian_process import GaussianProcess, GeneEncoder
+from nas.surrogates.genes import GeneLevels, Row
+from nas.tabular.simulator import InMemorySearch
 from search_spaces.registry import make_space
 from workers.data import open_data
 
@@ -166,7 +166,7 @@ def simulate(
         course.extend((evaluator.device_s, search.keeper.hypervolume) for _ in search.store.recorded[len(course) :])
         return evaluator.device_s >= until_s
 
-    with mock.patch("nas.curves.Extrapolator.__call__", told) if oracle else contextlib.nullcontext():
+    with mock.patch("nas.surrogates.curves.Extrapolator.__call__", told) if oracle else contextlib.nullcontext():
         search.run(is_over)
     return np.array(course)
 

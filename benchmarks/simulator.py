@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from nas.errors import InvalidInputError
-from nas.recorded import Levels, RecordedProblem
 from nas.records import Gene
-from nas.simulator import simulate
+from nas.tabular.recorded import Levels, RecordedProblem
+from nas.tabular.simulator import simulate
 
 PROBES = 100
 """Random architectures whose costs are asked for, to see whether costs are known before training."""

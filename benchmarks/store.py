@@ -17,7 +17,7 @@ import numpy as np
 
 from db.engine import redact_url
 from db.store import SqlStore, open_store
-from nas.front import FrontKeeper
+from nas.pareto.front import FrontKeeper
 from nas.records import Costs, Front, Latency, RungScore, SearchRecord, TrialFacts
 
 NUM_TRIALS = 10_000

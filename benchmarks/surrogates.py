@@ -3,7 +3,7 @@
     python -m benchmarks.surrogates --problem macro --data FOLDER [--search]
     python -m benchmarks.surrogates --storage sqlite:///runs/nas.db --study NAME
 
-A Gaussian process (nas/surrogate.py), a ridge regression on genes and their pairs, and an ensemble of extremely randomised trees see the
+A Gaussian process (nas/surrogates/gaussian_process.py), a ridge regression on genes and their pairs, and an ensemble of extremely randomised trees see the
 same rows. Recorded problems: fitted to random architectures, tested on 500 others. A study: four times four-fold cross-validation over its
 finished trials, with genotypes as recorded, in canonical form, and with more features. Times are processor time.
 """
@@ -23,14 +23,14 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, WhiteKernel
 
 from db.store import open_store
-from nas.bench import Conditions, bench, bench_text
-from nas.ehvi import Surrogate
-from nas.levels import GeneLevels
-from nas.picks import pick_study
-from nas.problems import PROBLEMS, open_problem
-from nas.sampler import SAMPLERS, EhviSampler
-from nas.study import recorded_genotypes
-from nas.surrogate import GaussianProcess, GeneEncoder
+from nas.pareto.picks import pick_study
+from nas.samplers.ehvi import Surrogate
+from nas.samplers.registry import SAMPLERS, EhviSampler
+from nas.search.study import recorded_genotypes
+from nas.surrogates.gaussian_process import GaussianProcess, GeneEncoder
+from nas.surrogates.genes import GeneLevels
+from nas.tabular.bench import Conditions, bench, bench_text
+from nas.tabular.problems import PROBLEMS, open_problem
 from search_spaces.registry import make_space
 
 TESTED, FOLDS, REPEATS = 500, 4, 4

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from db.rows import front_record, front_values
 from db.tables import architectures, front_members, fronts, latencies, searches, trainings
 from db.trials import training_keys
-from nas.front import front_of, hypervolume
+from nas.pareto.front import front_of, hypervolume
 from nas.records import Front, FrontMember, SearchRecord, TrialFacts
 
 _FRONTS = sa.select(fronts).join(searches).where(searches.c.study == sa.bindparam("study")).order_by(fronts.c.version.desc())

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import PurePath
 
 from nas.records import Costs, FullTraining, RungScore, SearchRecord, TrialFacts
-from nas.units import cost_text, duration_text, memory_text
+from nas.text import cost_text, duration_text, memory_text
 from search_spaces.architecture import STEM_STRIDE, Architecture
 
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from nas.front import FrontKeeper
+from nas.pareto.front import FrontKeeper
 from nas.records import JSON, Costs, Front, Latency, RungScore, SearchRecord, TrialFacts, TrialState
 
 TARGET: JSON = {"kind": "cpu", "device_name": "Reference CPU", "threads": 1, "batch": 1}

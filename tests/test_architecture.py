@@ -18,11 +18,11 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("nas", "search_spaces", "workers", "db")
 OWNERS = {
     "click": {"launch.py"},
-    "matplotlib": {"nas/plots.py"},
-    "optuna": {"nas/study.py", "nas/sampler.py", "nas/dashboard.py", "launch.py"},
-    "optuna_dashboard": {"nas/dashboard.py"},
+    "matplotlib": {"nas/reports/plots.py"},
+    "optuna": {"nas/search/study.py", "nas/samplers/registry.py", "nas/reports/dashboard.py", "launch.py"},
+    "optuna_dashboard": {"nas/reports/dashboard.py"},
     "ray": {"workers/ray_pool.py", "workers/ray_session.py", "workers/ray_failures.py", "workers/ray_finalists.py"},
-    "rich": {"nas/progress.py"},
+    "rich": {"nas/search/progress.py"},
 }
 """Library -> the only files that may import it. What a whole package may import stands in pyproject.toml, for import-linter."""
 NETWORK_FILES = ("search_spaces/mixers/*.py", "search_spaces/blocks.py", "search_spaces/backbone.py", "search_spaces/entrypoint.py")

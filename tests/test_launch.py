@@ -9,9 +9,9 @@ from pathlib import Path
 import optuna
 import pytest
 
-from nas.bench import Conditions, SamplerResult, bench
 from nas.errors import SearchAbortedError
-from nas.recorded import RecordedProblem
+from nas.tabular.bench import Conditions, SamplerResult, bench
+from nas.tabular.recorded import RecordedProblem
 
 SEARCH = ["--space", "hybrid_layout", "--budget", "5"]
 
@@ -170,7 +170,7 @@ def test_a_comparison_that_ends_early_gives_what_is_done(run, monkeypatch: pytes
             raise error
         return bench(problem, sampler, conditions)
 
-    monkeypatch.setattr("nas.bench.bench", bench_or_end)
+    monkeypatch.setattr("nas.tabular.bench.bench", bench_or_end)
     found, out, err = run("bench", "--problem", "synthetic", "--seeds", "1", "--budget", "5", "--sampler", "random", "--sampler", "tpe")
     assert found == code
     assert [line.split()[0] for line in out.splitlines()[1:]] == ["sampler", "random"]

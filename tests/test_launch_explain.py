@@ -15,10 +15,10 @@ from db.engine import engine_kwargs
 from db.store import open_store
 from db.tables import searches
 from nas.config import SearchConfig
-from nas.establish import knowledge_of
-from nas.front import FrontKeeper
+from nas.pareto.front import FrontKeeper
 from nas.records import Latency, RungScore, SearchRecord, TrialFacts
-from nas.study import SearchStudy, open_optuna_storage
+from nas.search.establish import knowledge_of
+from nas.search.study import SearchStudy, open_optuna_storage
 from search_spaces.registry import make_space
 from tests.samples import TARGET, search_record
 

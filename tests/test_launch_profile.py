@@ -11,7 +11,7 @@ import pytest
 
 import workers.profile
 from db.store import open_store
-from nas.front import FrontKeeper
+from nas.pareto.front import FrontKeeper
 from nas.records import Latency, Retiming, RungScore, TrialFacts
 from search_spaces.registry import make_space
 from tests.samples import REFERENCE_POINT, TARGET, search_record

@@ -14,12 +14,12 @@ from multiprocessing.sharedctypes import Synchronized
 
 import torch
 
-from nas.audit import MIN_COUNT, Audit, audit, stratified_sample
-from nas.audit_log import AuditLog, FinalTraining
+from nas.analysis.audit import MIN_COUNT, Audit, audit, stratified_sample
+from nas.analysis.audit_log import AuditLog, FinalTraining
 from nas.errors import InvalidInputError, NasError
 from nas.protocols import Failed, Job, RungReached
 from nas.records import SearchRecord, TrialFacts
-from nas.units import duration_text
+from nas.text import duration_text
 from search_spaces.build import build_model
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate, is_out_of_memory
 from workers.processes import follow_parent

@@ -8,7 +8,7 @@ from pathlib import Path
 from scipy.stats import qmc
 
 from nas.errors import InvalidInputError
-from nas.finalists import Variant
+from nas.finalists.plan import Variant
 from nas.records import JSON
 from workers.data_source import DataSource
 from workers.distillation import load_teacher

@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 
 from nas.errors import NasError
-from nas.finalists import FinalJob
+from nas.finalists.plan import FinalJob
 from nas.protocols import Failed
 from nas.records import JSON, RungScore
 from search_spaces.build import build_model

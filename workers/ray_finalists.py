@@ -21,7 +21,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 
 from nas.errors import EvaluatorError, InvalidInputError
-from nas.finalists import FinalJob
+from nas.finalists.plan import FinalJob
 from nas.protocols import Failed
 from nas.records import FinalTraining, ProcessId, RungScore
 from workers.evaluate import EvaluationConfig, EvaluationContext, calibrate, evaluate
@@ -105,7 +105,7 @@ class FinalistTrainer:
         return session_processes(self.session_folder) if self.session_folder else ()
 
     def train(self, jobs: Sequence[FinalJob], ended: Sequence[FinalTraining], record: Callable[[FinalTraining], None]) -> None:
-        """Do the jobs; nas.finalists.Train.
+        """Do the jobs; nas.finalists.plan.Train.
 
         Args:
             jobs: of one purpose and number of rungs.

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from nas.errors import InvalidInputError
-from nas.levels import GeneLevels
 from nas.protocols import SearchSpace
 from nas.records import Genotype
+from nas.surrogates.genes import GeneLevels
 from search_spaces.architecture import Architecture
 
 SAMPLES = 40

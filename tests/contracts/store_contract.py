@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from nas.errors import InvalidInputError, NasError, StudyLockedError
-from nas.front import FrontKeeper
+from nas.pareto.front import FrontKeeper
 from nas.protocols import Store
 from nas.records import (
     Costs,

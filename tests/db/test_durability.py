@@ -14,7 +14,7 @@ from db.errors import again_after_races
 from db.migrate import ensure_schema
 from db.store import SqlStore, open_store
 from nas.errors import NasError
-from nas.front import FrontKeeper
+from nas.pareto.front import FrontKeeper
 from tests.contracts.store_contract import REFERENCE, complete_trial, search_record
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 RECORD_UNTIL_KILLED = """
 import sys
 from db.store import open_store
-from nas.front import FrontKeeper
+from nas.pareto.front import FrontKeeper
 from tests.contracts.store_contract import REFERENCE, complete_trial
 
 store = open_store(sys.argv[1])
@@ -77,7 +77,7 @@ OPEN_OPTUNA = """
 import sys
 from db.engine import engine_kwargs, parse_url
 from db.errors import again_after_races
-from nas.study import open_optuna_storage
+from nas.search.study import open_optuna_storage
 
 url = sys.argv[1]
 print("ready", flush=True)

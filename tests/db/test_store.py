@@ -11,7 +11,7 @@ from db.lease import take_lease
 from db.store import SqlStore, open_store
 from db.tables import front_members, fronts, metadata, trainings
 from nas.errors import InvalidInputError, StudyLockedError
-from nas.front import FrontKeeper
+from nas.pareto.front import FrontKeeper
 from nas.processes import is_alive
 from tests.contracts.store_contract import REFERENCE, StoreContract, complete_trial, dead_process, lease_of, live_process, search_record
 

@@ -22,8 +22,8 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 from PIL import Image
 
-from nas.dashboard import constraint_attributes, drawing_attributes, latency_attribute, trial_attributes
 from nas.records import Costs, Latency
+from nas.reports.dashboard import constraint_attributes, drawing_attributes, latency_attribute, trial_attributes
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `test`)")
 
@@ -31,7 +31,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 NO_NETWORK = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update"]
 SERVE = """
 import sys, pathlib, optuna
-from nas.dashboard import serve
+from nas.reports.dashboard import serve
 serve(optuna.storages.RDBStorage(sys.argv[1]), pathlib.Path(sys.argv[2]), 0, lambda url: print(url, flush=True))
 """
 WIDTH, HEIGHT = 1400, 1200

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from db.store import SqlStore, open_store
-from nas.front import FrontKeeper
+from nas.pareto.front import FrontKeeper
 from nas.records import Costs, SearchRecord, TrialFacts
 from search_spaces.registry import make_space
 from tests.integration.test_launch_search import ray_processes, run, start

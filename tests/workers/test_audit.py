@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
-from nas.audit_log import AuditLog, FinalTraining
+from nas.analysis.audit_log import AuditLog, FinalTraining
 from nas.errors import InvalidInputError, NasError
 from nas.protocols import Failed
 from nas.records import RungScore, SearchRecord, TrialFacts

@@ -13,7 +13,7 @@ from timm.models import save_for_hf
 from torch import nn
 
 from nas.errors import InvalidInputError
-from nas.finalists import FinalJob
+from nas.finalists.plan import FinalJob
 from search_spaces.registry import make_space
 from search_spaces.zoo import export_model
 from tests.zoo_entries import architecture, card_of, trained, weights_of

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nas.errors import NasError
-from nas.finalists import FinalJob
+from nas.finalists.plan import FinalJob
 from nas.protocols import Failed
 from search_spaces.build import build_model
 from search_spaces.registry import make_space

@@ -10,7 +10,7 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from nas.errors import InvalidInputError, NasError
-from nas.finalists import FinalJob
+from nas.finalists.plan import FinalJob
 from nas.records import FinalTraining, RungScore
 from workers.evaluate import EvaluationConfig
 from workers.ray_finalists import AshaPerArchitecture, _Progress, _Watch, milestone, probing_work

@@ -1,0 +1,1 @@
+"""What a finalization trains and concludes."""

@@ -1,0 +1,1 @@
+"""Fronts: who is on them, how they grew, which point is meant."""

@@ -1,0 +1,85 @@
+"""Fronts on other latency targets than the one that a study searched on: computed from its trials and what they were timed on later."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from nas.errors import InvalidInputError
+from nas.pareto.front import front_of, hypervolume
+from nas.records import JSON, Front, Latency, SearchRecord, TrialFacts
+
+Timings = Mapping[int, Sequence[Latency]]
+"""Trial number -> every timing of its architecture, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetView:
+    """A study as if it had been timed on one target only."""
+
+    search: SearchRecord
+    facts: tuple[TrialFacts, ...]
+    """The finished trials that were timed on it, in the order in which they ended."""
+    history: tuple[TrialFacts, ...]
+    """All trials in that order; those that are not among `facts` have no latency."""
+    front: Front
+
+
+def on_target(search: SearchRecord, facts: Sequence[TrialFacts], timings: Timings, settings: JSON) -> TargetView:
+    """The study's trials with their latencies on one target, and their front of top1 against these.
+
+    Latencies of different fingerprints never meet: where several fingerprints have these settings (another machine, another version of the
+    runtime), the one that was timed last counts. The reference point is the slowest trial that was timed.
+
+    Args:
+        search: the study.
+        facts: its trials.
+        timings: of its trials.
+        settings: what a fingerprint must agree with; a subset of its names.
+
+    Raises:
+        InvalidInputError: if no finished trial was timed on such a target; the message names the targets there are.
+    """
+    finished = [trial for trial in facts if trial.state == "COMPLETE"]
+    every = [latency for trial in finished for latency in timings.get(trial.trial_number, ())]
+    fitting = [latency for latency in every if all(latency.target.get(name) == value for name, value in settings.items())]
+    if not fitting:
+        known = {json.dumps(latency.target, sort_keys=True): latency.target for latency in every}
+        names = "; ".join(target_text(target) for target in known.values()) or "none"
+        raise InvalidInputError(
+            f"study {search.study!r} has no latencies on {_pairs(settings)}; it has those on: {names}. "
+            "`launch.py profile` with the same --study, --storage and --latency-target times it"
+        )
+    target = max(fitting, key=lambda latency: str(latency.conditions.get("measured", ""))).target
+    seen = []
+    for trial in finished:
+        timed = [latency for latency in timings.get(trial.trial_number, ()) if latency.target == target]
+        # What the search itself measured stays what its trial is known by.
+        own = trial.latency if trial.latency is not None and trial.latency.target == target else None
+        if own or timed:
+            seen.append(replace(trial, latency=own or timed[-1]))
+    reference = search.reference_point[0], max(trial.latency.median_ms for trial in seen if trial.latency)
+    if target == search.target and search.objectives[1] == "latency_ms":
+        reference = search.reference_point
+    members = front_of(seen, "latency_ms", reference)
+    volume = hypervolume(((member.top1, member.cost) for member in members), reference)
+    view = replace(search, objectives=("top1", "latency_ms"), target=target, reference_point=reference)
+    there = {trial.trial_number: trial for trial in seen}
+    history = tuple(there.get(trial.trial_number, replace(trial, latency=None)) for trial in facts)
+    return TargetView(view, tuple(seen), history, Front(1, datetime.now(UTC), reference, volume, members))
+
+
+def untimed(trials: Sequence[TrialFacts], timings: Timings, target: JSON) -> list[TrialFacts]:
+    """Those of the trials that have no latency on the target (a whole fingerprint)."""
+    return [trial for trial in trials if all(latency.target != target for latency in timings.get(trial.trial_number, ()))]
+
+
+def target_text(target: JSON) -> str:
+    """A fingerprint in one line."""
+    named = ("threads", "batch", "dtype", "memory_format", "compile")
+    options = ",".join(f"{name}={target[name]}" for name in named if target.get(name) is not None)
+    return f"{target.get('kind')}:{options} on {target.get('device_name')} with {target.get('runtime')} {target.get('runtime_version')}"
+
+
+def _pairs(settings: JSON) -> str:
+    return ", ".join(f"{name} {value}" for name, value in settings.items() if value is not None)

@@ -1,0 +1,1 @@
+"""Texts, JSON, CSV, pictures and pages over records."""

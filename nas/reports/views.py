@@ -1,0 +1,86 @@
+"""What `pareto` shows, in every form: a front, a final front or a history. Pictures import matplotlib when they are drawn."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.pareto.history import History, history_csv, history_json, history_text
+from nas.records import FinalFront, Front, SearchRecord, TrialFacts
+from nas.reports.final_fronts import final_front_csv, final_front_json, final_front_text
+from nas.reports.fronts import front_csv, front_json, front_text
+from nas.search.retiming import Place, places_text
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Texts are made, and files written, when they are asked for; errors are those of nas.reports.fronts.write_file."""
+
+    text: Callable[[], str]
+    json: Callable[[], str]
+    csv: Callable[[], str]
+    plot: Callable[[Path], None]
+    html: Callable[[Path], None]
+
+
+def front_view(front: Front, facts: Sequence[TrialFacts], search: SearchRecord, again: Sequence[Place] = ()) -> View:
+    """Second timings stand beside the first where there are some."""
+
+    def plot(path: Path) -> None:
+        from nas.reports.plots import plot_front
+
+        plot_front(path, front, facts, search)
+
+    def html(path: Path) -> None:
+        from nas.reports.plots import html_front
+
+        html_front(path, front, facts, search)
+
+    return View(
+        lambda: "\n".join([front_text(front, facts, search, again), *places_text(front, again)]),
+        lambda: front_json(front, facts, search, again),
+        lambda: front_csv(front, facts, again),
+        plot,
+        html,
+    )
+
+
+def final_view(front: FinalFront, facts: Sequence[TrialFacts], search: SearchRecord) -> View:
+    trials = {trial.trial_number: trial for trial in facts}
+
+    def plot(path: Path) -> None:
+        from nas.reports.plots import plot_final_front
+
+        plot_final_front(path, front, trials, search)
+
+    def html(path: Path) -> None:
+        from nas.reports.plots import html_final_front
+
+        html_final_front(path, front, trials, search)
+
+    return View(
+        lambda: final_front_text(front, trials, search),
+        lambda: final_front_json(front, trials, search),
+        lambda: final_front_csv(front, trials),
+        plot,
+        html,
+    )
+
+
+def history_view(history: History, search: SearchRecord) -> View:
+    def plot(path: Path) -> None:
+        from nas.reports.plots import plot_history
+
+        plot_history(path, history, search)
+
+    def html(path: Path) -> None:
+        from nas.reports.plots import html_history
+
+        html_history(path, history, search)
+
+    return View(
+        lambda: history_text(history, search),
+        lambda: history_json(history, search),
+        lambda: history_csv(history),
+        plot,
+        html,
+    )

@@ -1,0 +1,1 @@
+"""One study, from its lease to its last trial."""

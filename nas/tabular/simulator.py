@@ -1,0 +1,220 @@
+"""Searches on recorded results: the same loop with an evaluator that looks results up (nas/tabular/recorded.py).
+
+What differs between two samplers here is what they propose.
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from nas.config import SearchConfig
+from nas.pareto.front import FrontKeeper
+from nas.protocols import Evaluator, SearchSpace
+from nas.records import JSON, FinalFront, FinalTraining, Front, FrontMember, Genotype, Latency, Lease, Retiming, SearchRecord, TrialFacts
+from nas.search.establish import knowledge_of
+from nas.search.loop import Outcome, Search
+from nas.search.progress import Progress
+from nas.search.proposals import Proposer
+from nas.search.study import SearchStudy, memory_storage
+from nas.tabular.recorded import TARGET, Levels, RecordedEvaluator, RecordedProblem, RecordedSpace
+
+# Without a handler Python prints warnings, and thousands of simulated failures are no news.
+logging.getLogger("nas").addHandler(logging.NullHandler())
+
+
+@dataclass
+class MemoryStore:
+    """The part of a Store that the loop and the finals use; facts end with the process."""
+
+    recorded: list[TrialFacts] = field(default_factory=list)
+    latest: Front | None = None
+    trainings: list[FinalTraining] = field(default_factory=list)
+    latest_final: FinalFront | None = None
+    timed_again: list[Retiming] = field(default_factory=list)
+
+    def record(self, study: str, facts: TrialFacts, front: Front | None) -> None:
+        self.recorded.append(facts)
+        self.latest = front or self.latest
+
+    def facts(self, study: str) -> Iterator[TrialFacts]:
+        return iter(self.recorded)
+
+    def front(self, study: str, version: int | None = None) -> Front | None:
+        return self.latest
+
+    def fronts(self, study: str) -> Sequence[Front]:
+        return [] if self.latest is None else [self.latest]
+
+    def timings(self, study: str) -> Mapping[int, Sequence[Latency]]:
+        return {trial.trial_number: [trial.latency, *trial.other_latencies] for trial in self.recorded if trial.latency is not None}
+
+    def record_retiming(self, study: str, retiming: Retiming) -> None:
+        self.timed_again.append(retiming)
+
+    def retimings(self, study: str) -> Sequence[Retiming]:
+        return self.timed_again
+
+    def forget_weights(self, study: str, trial_numbers: Sequence[int]) -> None: ...
+
+    def create_search(self, search: SearchRecord) -> None: ...
+
+    def search(self, study: str) -> SearchRecord | None: ...
+
+    def searches(self) -> Sequence[SearchRecord]:
+        return []
+
+    def acquire_lease(self, study: str, lease: Lease, stale_after_s: float) -> Lease | None: ...
+
+    def renew_lease(self, study: str, lease: Lease) -> None: ...
+
+    def release_lease(self, study: str, lease: Lease) -> None: ...
+
+    def record_final_training(self, study: str, training: FinalTraining) -> None:
+        self.trainings.append(training)
+
+    def final_trainings(self, study: str) -> Sequence[FinalTraining]:
+        return self.trainings
+
+    def record_final_front(self, study: str, front: FinalFront) -> None:
+        self.latest_final = front
+
+    def final_front(self, study: str) -> FinalFront | None:
+        return self.latest_final
+
+    def record_export(self, study: str, trial_number: int, name: str, path: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What a simulated search did."""
+
+    facts: tuple[TrialFacts, ...]
+    """In the order in which trials ended."""
+    front: tuple[FrontMember, ...]
+    trained: tuple[Levels, ...]
+    """In the order in which whole trainings ended."""
+    points: tuple[tuple[float, float], ...]
+    """(accuracy in percent, cost) of each entry of `trained`."""
+    ask_s: tuple[float, ...]
+    """Time of each call of the sampler, real clock."""
+    clock_s: float
+    """Virtual."""
+    busy_s: float
+    """Virtual, of all workers."""
+
+    @property
+    def distinct(self) -> int:
+        """Architectures that were trained, to the end or up to a rung that stopped them."""
+        return len({tuple(trial.spec["levels"]) for trial in self.facts if trial.state in ("COMPLETE", "PRUNED")})
+
+    @property
+    def replays(self) -> int:
+        """Asks that were answered from the record."""
+        return len(self.ask_s) - len(self.facts)
+
+
+def simulate(
+    problem: RecordedProblem,
+    sampler: str,
+    seed: int,
+    budget: int,
+    *,
+    workers: int = 1,
+    failure_rate: float = 0.0,
+    replay: bool = True,
+    rungs: int = 1,
+    duplicates: float = 0.0,
+) -> Simulation:
+    """Search a recorded problem until `budget` distinct architectures are trained or none is left.
+
+    Args:
+        workers: simultaneous trainings, asynchronous.
+        failure_rate: share of the evaluations that fail, half of them by the death of a worker.
+        replay: answer repeats from the record instead of training them again.
+        rungs: how often a training is scored; at each but the last the worse half is stopped.
+        duplicates: share of the asks that are answered with a genotype that was asked for before, whatever the sampler wants.
+
+    Raises:
+        InvalidInputError: if the sampler is unknown.
+        SearchAbortedError: if too many evaluations fail.
+    """
+    objective = "latency_ms" if problem.known_cost is None else "macs"
+    evaluator = RecordedEvaluator(problem, workers, seed, failure_rate, rungs)
+    config = SearchConfig(
+        space="recorded", budget=budget, study=problem.name, storage="memory", artifacts="",
+        objectives=("top1", objective), sampler=sampler, seed=seed, workers=workers, rungs=rungs,
+    )  # fmt: skip
+    target = TARGET if problem.known_cost is None else None
+    search = InMemorySearch(config, RecordedSpace(problem, replay), evaluator, (0.0, 1e18), target, duplicates)
+    search.run()
+    points = tuple((problem.accuracy_percent(levels), problem.cost(levels)) for levels in evaluator.trained)
+    return Simulation(
+        tuple(search.store.recorded), search.keeper.members, tuple(evaluator.trained), points, tuple(search.ask_s),
+        evaluator.clock_s, evaluator.busy_s,
+    )  # fmt: skip
+
+
+class InMemorySearch:
+    """A search by the loop of nas/search/loop.py that leaves nothing behind."""
+
+    def __init__(
+        self,
+        config: SearchConfig,
+        space: SearchSpace,
+        evaluator: Evaluator,
+        reference_point: tuple[float, float],
+        target: JSON | None = None,
+        duplicates: float = 0.0,
+        sampler_reference: tuple[float, float] | None = None,
+    ) -> None:
+        """Take over the parts.
+
+        Args:
+            config: its storage and artifacts are not used.
+            space: where candidates come from.
+            evaluator: idle.
+            reference_point: (top1, cost) of the hypervolume.
+            target: fingerprint that every latency must have; None when there are none.
+            duplicates: share of the asks that repeat an earlier genotype.
+            sampler_reference: the reference point that the sampler is told, as a search does; None lets it choose.
+        """
+        self.store, self.keeper = MemoryStore(), FrontKeeper(config.cost_objective, reference_point)
+        self.ask_s: list[float] = []
+        """Time of each call of the sampler, real clock."""
+        self.space = space
+        self._config, self._evaluator, self._target, self._duplicates = config, evaluator, target, duplicates
+        self._rng = np.random.default_rng((config.seed, 1))
+        self._study = SearchStudy(
+            memory_storage(), config.study, config.objectives, knowledge_of(space, config, sampler_reference), config.sampler, config.seed
+        )  # fmt: skip
+
+    @property
+    def genotypes(self) -> Mapping[int, Genotype]:
+        """Of each trial."""
+        return self._study.genotypes
+
+    def run(self, stop_requested: Callable[[], bool] = lambda: False) -> Outcome:
+        """Search until the budget is reached, nothing is left, or a stop is requested."""
+        config = self._config
+        with TemporaryDirectory() as folder:
+            return Search(
+                config=replace(config, artifacts=folder), space=self.space, evaluator=self._evaluator, store=self.store, study=self._study,
+                proposer=Proposer(self.space, self._study, config.limits, {}, config.seed, self._asking), keeper=self.keeper,
+                target=self._target, progress=Progress(config.study, config.budget, 0, quiet=True),
+                check_owner=lambda: None, stop_requested=stop_requested,
+            ).run()  # fmt: skip
+
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Time an ask, having made some of them repeats."""
+        genotypes = self._study.genotypes
+        if genotypes and self._rng.random() < self._duplicates:
+            self._study.enqueue(genotypes[int(self._rng.choice(list(genotypes)))])
+        started = time.perf_counter()
+        yield
+        self.ask_s.append(time.perf_counter() - started)

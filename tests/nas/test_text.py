@@ -1,0 +1,47 @@
+"""Numbers as people read them."""
+
+import pytest
+
+from nas.text import cost_axis, cost_in_unit, cost_text, count_text, duration_text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (725, "12 min 05 s"),
+        (3599.7, "1 h 00 min"),
+        (26 * 3600 + 180, "26 h 03 min"),
+        (48 * 3600 - 10, "2 d 00 h"),
+        (3 * 86400 + 2 * 3600, "3 d 02 h"),
+    ],
+)
+def test_durations_stay_true_over_a_day(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("objective", "value", "text"),
+    [
+        ("latency_ms", 3.2149, "3.21 ms"),
+        ("latency_ms", 0.51489, "0.515 ms"),
+        ("latency_ms", 1234.5, "1234 ms"),
+        ("macs", 12_400_000, "12.4 M"),
+        ("param_count", 51_488, "0.0515 M"),
+        ("param_count", 0, "0 M"),
+    ],
+)
+def test_costs_have_three_digits_and_a_unit(objective: str, value: float, text: str) -> None:
+    assert cost_text(objective, value) == text
+
+
+def test_axis_and_values_share_the_unit() -> None:
+    assert (cost_axis("macs"), cost_in_unit("macs", 5e6)) == ("macs, M", 5.0)
+    assert (cost_axis("latency_ms"), cost_in_unit("latency_ms", 5.0)) == ("latency, ms", 5.0)
+
+
+def test_huge_counts_are_rounded() -> None:
+    assert count_text(65_536) == "65,536"
+    assert count_text(31 * 10**23) == "3.1e+24"
