@@ -60,7 +60,7 @@ from nas.version import code_version
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
-    from workers.ray_pool import RayPool
+    from workers.cluster.pool import RayPool
 
 STORAGE_VARIABLE = "NAS_STORAGE"
 DEFAULT_STORAGE = "sqlite:///runs/nas.db"
@@ -131,10 +131,10 @@ def run_search(options: dict[str, Any], quiet: bool, signals: StopSignals) -> Ou
     config = _search_config(options)
 
     from search_spaces.registry import make_space
-    from workers.data import open_data
+    from workers.data.registry import open_data
+    from workers.latency.target import LatencyTarget, default_target
     from workers.processes import end_processes
     from workers.recipe import search_recipe
-    from workers.target import LatencyTarget, default_target
 
     source = open_data(config.data)
     space = make_space(config.space, config.scale, source.image_size, source.in_chans, source.num_classes)
@@ -189,7 +189,7 @@ def _note_missing_weights(config: SearchConfig, recorded: SearchRecord, store: S
 
 
 def _search_config(options: dict[str, Any]) -> SearchConfig:
-    from workers.ray_pool import default_gpus_per_worker, default_num_workers
+    from workers.cluster.pool import default_gpus_per_worker, default_num_workers
 
     check_sampler(options["sampler"])
     engine_kwargs(options["storage"])
@@ -261,9 +261,9 @@ def _search(
 
 
 def _make_pool(config: SearchConfig, identity: Identity) -> "RayPool":
+    from workers.cluster.pool import RayPool
     from workers.evaluate import EvaluationConfig
     from workers.processes import environment
-    from workers.ray_pool import RayPool
     from workers.recipe import Recipe
 
     evaluation = EvaluationConfig(
@@ -289,7 +289,7 @@ def _make_pool(config: SearchConfig, identity: Identity) -> "RayPool":
 
 def _sampling_guard(config: SearchConfig) -> Callable[[], contextlib.AbstractContextManager[object]]:
     """Nothing is timed on the CPU while the sampler computes there."""
-    from workers.device_lock import DeviceLock, device_identity
+    from workers.latency.device_lock import DeviceLock, device_identity
 
     if all(target is None or target.startswith("cuda") for target in (config.latency_target, *config.other_targets)):
         return contextlib.nullcontext
@@ -388,7 +388,7 @@ def pareto(
         front, facts, finals = store.front(search.study), list(store.facts(search.study)), store.final_front(search.study)
         retimings, ended = store.retimings(search.study), tuple(facts)
         if latency_target is not None:
-            from workers.target import LatencyTarget
+            from workers.latency.target import LatencyTarget
 
             timed = on_target(search, facts, store.timings(search.study), LatencyTarget.read(latency_target).settings())
             search, front, facts, ended = timed.search, timed.front, list(timed.facts), timed.history
@@ -541,7 +541,7 @@ def audit(study: str | None, storage: str, artifacts: str | None, json_file: str
 def spaces(space: str | None, scale: str, data: str) -> None:
     """List the search spaces with their genes."""
     from search_spaces.registry import make_space, space_names
-    from workers.data import open_data
+    from workers.data.registry import open_data
 
     source = open_data(data)
     names = space_names() if space is None else [space]
@@ -590,13 +590,13 @@ def finalize(
     ray_address: str | None,
 ) -> None:
     """Train the best of a study fully with several seeds, and score them on test images."""
-    from workers.data import open_same_data
-    from workers.distillation import locate
+    from workers.cluster.pool import default_gpus_per_worker, default_num_workers
+    from workers.data.registry import open_same_data
     from workers.evaluate import EvaluationConfig
-    from workers.final_recipes import final_recipe, variants
+    from workers.finalists.tune import FinalistTrainer
     from workers.processes import end_processes, environment
-    from workers.ray_finalists import FinalistTrainer
-    from workers.ray_pool import default_gpus_per_worker, default_num_workers
+    from workers.training.distillation import locate
+    from workers.training.recipes import final_recipe, variants
 
     workers = workers or default_num_workers()
     gpus = default_gpus_per_worker(workers) if gpus_per_worker is None else gpus_per_worker
@@ -658,7 +658,7 @@ def export(
     """Write a trial to a model zoo that plain timm loads."""
     from search_spaces.card import CardFacts, FoundBySearch
     from search_spaces.zoo import check_export, export_model
-    from workers.data import open_data
+    from workers.data.registry import open_data
     from workers.retrain import retrain as train_again
 
     with _reading(storage) as store:
@@ -706,9 +706,9 @@ def export(
 @click.option("--trials", default="front", show_default=True, help="front, all (finished ones), or numbers separated by commas.")
 def profile(study: str | None, storage: str, latency_target: str | None, trials: str) -> None:
     """Time the networks of a study on this machine, without training; `pareto --latency-target` then gives their front."""
+    from workers.latency.target import LatencyTarget, default_target
     from workers.profile import input_shape
     from workers.profile import profile as time_trials
-    from workers.target import LatencyTarget, default_target
 
     target = LatencyTarget.parse(latency_target or default_target())
     with _reading(storage) as store:
@@ -765,7 +765,7 @@ def import_weights(file: Path, preset: str, zoo: Path, name: str | None, onnx: b
 @click.option("--force", is_flag=True, help="Replace FILE if there is one.")
 def pack(source: str, file: Path, max_size: int, workers: int | None, force: bool) -> None:
     """Write the images of SOURCE (folder:DIR, cifar10:DIR or cifar100:DIR) to FILE.beton, for --data beton:FILE.beton."""
-    from workers.pack import pack_images
+    from workers.data.beton.pack import pack_images
 
     try:
         with _counting("packing") as show:

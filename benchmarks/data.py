@@ -28,12 +28,12 @@ from torch.utils.data import DataLoader, RandomSampler
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from workers import image_folder
-from workers.batches import Batches
-from workers.beton import open_beton
-from workers.data import load_data, open_data
-from workers.image_folder import FolderBatches
-from workers.pack import pack_images
+from workers.data import image_folder
+from workers.data.batches import Batches
+from workers.data.beton.pack import pack_images
+from workers.data.beton.reader import open_beton
+from workers.data.image_folder import FolderBatches
+from workers.data.registry import load_data, open_data
 from workers.recipe import Recipe
 
 WIDTH, HEIGHT = 500, 375

@@ -31,13 +31,13 @@ from benchmarks.repeatability import compare
 from nas.records import JSON, Latency
 from search_spaces.build import build_model
 from search_spaces.registry import make_space
-from workers.batches import TensorBatches
-from workers.data_source import DataSource
-from workers.device_lock import DeviceLock, device_identity
-from workers.latency import measure
+from workers.data.batches import TensorBatches
+from workers.data.source import DataSource
+from workers.latency.device_lock import DeviceLock, device_identity
+from workers.latency.measure import measure
+from workers.latency.target import LatencyTarget
 from workers.recipe import RECIPES
-from workers.target import LatencyTarget
-from workers.train import Trainer
+from workers.training.trainer import Trainer
 
 SHAPE = 3, 224, 224
 WARM_UP_S = 2.0

@@ -25,7 +25,7 @@ from nas.protocols import Calibration, Event, Finished, Job
 from nas.records import JSON, TrialFacts
 from nas.tabular.simulator import InMemorySearch
 from search_spaces.registry import make_space
-from workers.data import open_data
+from workers.data.registry import open_data
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
 from workers.recipe import Recipe, recipe_of
 

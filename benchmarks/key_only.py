@@ -23,7 +23,7 @@ from search_spaces.architecture import Architecture, BlockSpec
 from search_spaces.costs import costs
 from search_spaces.hybrid_layout import HybridLayout
 from search_spaces.kinds import KINDS
-from workers.data import open_data
+from workers.data.registry import open_data
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
 from workers.recipe import default_recipe
 

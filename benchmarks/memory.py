@@ -12,7 +12,7 @@ import psutil
 
 from nas.protocols import Failed, Job
 from search_spaces.registry import make_space
-from workers.data import open_data
+from workers.data.registry import open_data
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
 from workers.recipe import default_recipe
 

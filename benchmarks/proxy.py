@@ -24,7 +24,7 @@ from nas.protocols import Job, RungReached
 from nas.records import JSON
 from nas.surrogates.quality import agreement
 from search_spaces.registry import make_space
-from workers.data import open_data
+from workers.data.registry import open_data
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
 from workers.recipe import default_recipe
 

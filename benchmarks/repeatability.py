@@ -29,12 +29,12 @@ from nas.protocols import Finished, Job
 from nas.records import JSON, Latency
 from search_spaces.build import build_model
 from search_spaces.registry import make_space
-from workers.data import open_data
-from workers.device_lock import DeviceLock, device_identity
+from workers.data.registry import open_data
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
-from workers.latency import measure
+from workers.latency.device_lock import DeviceLock, device_identity
+from workers.latency.measure import measure
+from workers.latency.target import LatencyTarget, default_target
 from workers.recipe import default_recipe
-from workers.target import LatencyTarget, default_target
 
 
 def draw_specs(space: str, scale: str, data: str, count: int, seed: int) -> list[JSON]:

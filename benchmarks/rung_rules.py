@@ -31,7 +31,7 @@ from nas.surrogates.gaussian_process import GaussianProcess, GeneEncoder
 from nas.surrogates.genes import GeneLevels, Row
 from nas.tabular.simulator import InMemorySearch
 from search_spaces.registry import make_space
-from workers.data import open_data
+from workers.data.registry import open_data
 
 Rule = tuple[int, float]
 """Number of rungs, the last ones of those recorded, and the share that goes on from each."""

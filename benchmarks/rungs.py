@@ -19,7 +19,7 @@ from scipy.stats import kendalltau
 from nas.protocols import Job, RungReached
 from nas.records import JSON
 from search_spaces.registry import make_space
-from workers.data import open_data
+from workers.data.registry import open_data
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
 from workers.recipe import SCHEDULES, Recipe, default_recipe
 

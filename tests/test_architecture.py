@@ -21,7 +21,7 @@ OWNERS = {
     "matplotlib": {"nas/reports/plots.py"},
     "optuna": {"nas/search/study.py", "nas/samplers/registry.py", "nas/reports/dashboard.py", "launch.py"},
     "optuna_dashboard": {"nas/reports/dashboard.py"},
-    "ray": {"workers/ray_pool.py", "workers/ray_session.py", "workers/ray_failures.py", "workers/ray_finalists.py"},
+    "ray": {"workers/cluster/pool.py", "workers/cluster/session.py", "workers/cluster/failures.py", "workers/finalists/tune.py"},
     "rich": {"nas/search/progress.py"},
 }
 """Library -> the only files that may import it. What a whole package may import stands in pyproject.toml, for import-linter."""

@@ -18,7 +18,7 @@ from nas.records import RungScore
 from search_spaces.registry import make_space
 from tests.samples import search_record
 from tests.samples import trial as sample_trial
-from workers.data import open_data
+from workers.data.registry import open_data
 from workers.recipe import Recipe
 
 LAUNCH = Path(__file__).parent.parent / "launch.py"

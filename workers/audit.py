@@ -24,7 +24,7 @@ from search_spaces.build import build_model
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate, is_out_of_memory
 from workers.processes import follow_parent
 from workers.recipe import SCHEDULES, Recipe, recipe_of
-from workers.zero_cost import NUM_BATCHES, zero_cost_scores
+from workers.training.zero_cost import NUM_BATCHES, zero_cost_scores
 
 TIMES = 8
 """How many times longer than the search's a final training is, if no recipe is given."""

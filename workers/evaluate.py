@@ -25,13 +25,13 @@ from nas.errors import InvalidInputError
 from nas.protocols import Calibration, Event, Failed, Finished, Job, LatencyMeasured, RungReached
 from nas.records import JSON, Latency
 from search_spaces.build import build_model
-from workers.data import load_data, open_same_data
-from workers.device_lock import DeviceLock, device_identity
-from workers.distillation import Teacher, load_teacher
-from workers.latency import measure
+from workers.data.registry import load_data, open_same_data
+from workers.latency.device_lock import DeviceLock, device_identity
+from workers.latency.measure import measure
+from workers.latency.target import LatencyTarget
 from workers.recipe import Recipe
-from workers.target import LatencyTarget
-from workers.train import NonFiniteLossError, Trainer
+from workers.training.distillation import Teacher, load_teacher
+from workers.training.trainer import NonFiniteLossError, Trainer
 
 FREE_SHARE = {"cuda": 0.9, "cpu": 0.5}
 """A device on which this much of the memory is free after our own clean-up counts as otherwise free."""
@@ -65,7 +65,7 @@ class EvaluationConfig:
     threads: int = 1
     """Threads of torch in this process; scores on the CPU are reproducible for an equal number only."""
     teacher: str | None = None
-    """What workers.distillation.load_teacher takes; None for a recipe without a teacher."""
+    """What workers.training.distillation.load_teacher takes; None for a recipe without a teacher."""
     lock_folder: str | None = None
     """Where the device locks lie; None for the host's default, which every process of this user shares."""
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from nas.errors import NasError
 from nas.records import JSON, Latency, TrialFacts
 from search_spaces.build import build_model
-from workers.device_lock import DeviceLock, device_identity
 from workers.evaluate import is_out_of_memory
-from workers.latency import measure
-from workers.target import LatencyTarget
+from workers.latency.device_lock import DeviceLock, device_identity
+from workers.latency.measure import measure
+from workers.latency.target import LatencyTarget
 
 
 def input_shape(spec: JSON) -> tuple[int, int, int]:

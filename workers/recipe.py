@@ -10,7 +10,7 @@ from typing import Self, get_args
 
 from nas.errors import InvalidInputError
 from nas.records import JSON
-from workers.data_source import DataSource
+from workers.data.source import DataSource
 
 SCHEDULES = "one_cycle", "inverse_sqrt"
 AMP_TYPES = "bf16", "fp16", "none"
@@ -75,7 +75,7 @@ class Recipe:
     """Number format of the matrix products and convolutions on a GPU: bf16, fp16 (with a scaled loss) or none, which leaves all in
     float32. On a CPU everything is computed in float32 whatever stands here."""
     distillation: str = "soft"
-    """What a student learns from its teacher: soft, its probabilities, or hard, the class that it says; see workers/distillation.py."""
+    """What a student learns from its teacher: soft, its probabilities, or hard, the class that it says; see workers/training/distillation.py."""
     distillation_weight: float = 0.5
     """Share of the teacher in the loss; the labels have the rest."""
     distillation_temperature: float = 4.0

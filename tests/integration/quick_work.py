@@ -12,9 +12,9 @@ from ray import cloudpickle
 from nas.errors import InvalidInputError
 from nas.protocols import Calibration, Event, Failed, Finished, Job, LatencyMeasured, RungReached
 from nas.records import JSON, Latency, RungScore
-from workers import ray_worker
-from workers.ray_pool import RayPool
-from workers.ray_worker import Work
+from workers.cluster import actor as ray_worker
+from workers.cluster.actor import Work
+from workers.cluster.pool import RayPool
 
 TIMEOUT_S = 2.0
 

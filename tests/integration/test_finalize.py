@@ -14,7 +14,7 @@ from nas.records import Costs, SearchRecord, TrialFacts
 from search_spaces.registry import make_space
 from tests.integration.test_launch_search import ray_processes, run, start
 from tests.samples import trial as sample_trial
-from workers.data import open_data
+from workers.data.registry import open_data
 from workers.recipe import Recipe
 
 RECIPE = Recipe(rungs=(1, 2, 4), batch_size=16, learning_rate=5e-3, mixup=0.8, ema_decay=0.9)

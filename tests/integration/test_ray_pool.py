@@ -12,7 +12,7 @@ from nas.errors import InvalidInputError
 from nas.protocols import Event, Failed, Finished, Job, Started
 from tests.contracts.evaluator_contract import EvaluatorContract, collect, run
 from tests.integration.quick_work import TIMEOUT_S, quick_job, quick_pool
-from workers.ray_pool import RayPool
+from workers.cluster.pool import RayPool
 
 pytestmark = pytest.mark.ray
 

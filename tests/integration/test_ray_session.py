@@ -34,8 +34,8 @@ COORDINATOR = """
 import json, os, sys, time
 from dataclasses import asdict
 from nas.protocols import Failed, Job, LatencyMeasured
-from workers.ray_pool import RayPool
-from workers.ray_worker import Work
+from workers.cluster.pool import RayPool
+from workers.cluster.actor import Work
 
 def evaluate(job, name):
     if job.trial_number:

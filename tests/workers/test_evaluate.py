@@ -19,7 +19,7 @@ from nas.records import JSON
 from search_spaces.build import build_model
 from search_spaces.registry import make_space
 from workers import evaluate as module
-from workers.data import load_data, open_data
+from workers.data.registry import load_data, open_data
 from workers.evaluate import EvaluationConfig, EvaluationContext, _initial, calibrate, evaluate, free_memory, is_out_of_memory
 from workers.recipe import Recipe
 

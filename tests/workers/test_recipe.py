@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from nas.errors import InvalidInputError
-from workers.data import KINDS
-from workers.digits import open_digits
+from workers.data.digits import open_digits
+from workers.data.registry import KINDS
 from workers.recipe import DEFAULT_RECIPES, RECIPES, Recipe, default_recipe, named_recipe, recipe_of, search_recipe
 
 RECIPE = Recipe(rungs=(10, 30), batch_size=8, learning_rate=1e-3)

@@ -12,7 +12,7 @@ from nas.records import SearchRecord, TrialFacts
 from search_spaces.registry import make_space
 from tests.samples import search_record
 from tests.samples import trial as sample_trial
-from workers.data import open_data
+from workers.data.registry import open_data
 from workers.recipe import Recipe
 from workers.retrain import retrain
 

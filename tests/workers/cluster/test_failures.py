@@ -1,0 +1,35 @@
+"""Whose fault a failure is, and how it reads."""
+
+import pytest
+import torch
+from ray.exceptions import ActorDiedError, GetTimeoutError, RayTaskError
+
+from nas.errors import InvalidInputError
+from workers.cluster.failures import describe, machine_is_to_blame, reason_of
+
+
+@pytest.mark.parametrize(
+    ("error", "machine"),
+    [
+        (RuntimeError("CUDA error: device-side assert triggered"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), True),
+        (torch.AcceleratorError("CUDA error: unspecified launch failure"), True),
+        (OSError(28, "No space left on device"), True),
+        (MemoryError(), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (InvalidInputError("spec without stages; see CUDA"), False),
+        (ZeroDivisionError("division by zero"), False),
+    ],
+)
+def test_whose_fault_a_failure_is(error: Exception, machine: bool) -> None:
+    assert machine_is_to_blame(error) is machine
+
+
+def test_reasons_are_one_line() -> None:
+    assert describe(ValueError("first\n  second")) == "ValueError: first"
+    assert describe(MemoryError()) == "MemoryError"
+    assert len(describe(ValueError("x" * 10_000))) <= 500
+    # The address is given because Ray would start itself to find it.
+    assert reason_of(RayTaskError("start", "a traceback", KeyError("gene"), ip="127.0.0.1")) == "KeyError: 'gene'"
+    assert reason_of(GetTimeoutError("long text")) == "no result in time"
+    assert reason_of(ActorDiedError()) == "ActorDiedError: The actor died unexpectedly before finishing this task."

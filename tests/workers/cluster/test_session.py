@@ -1,0 +1,10 @@
+"""What is said about a node that does not fit. Starting and joining stand in tests/integration."""
+
+from nas.records import JSON
+from workers.cluster.session import difference
+
+
+def test_a_difference_names_what_differs() -> None:
+    expected: JSON = {"device_name": "A", "batch": 1}
+    assert difference(expected, {"device_name": "B", "batch": 1}) == "device_name is 'B', expected 'A'"
+    assert difference(expected, None) == "device_name is None, expected 'A', batch is None, expected 1"

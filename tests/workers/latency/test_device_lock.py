@@ -1,0 +1,155 @@
+"""Real processes: the lock is worth nothing if it only works between threads of one."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from nas.errors import InvalidInputError
+from workers.latency.device_lock import DeviceLock, device_identity
+
+ROOT = Path(__file__).parents[3]
+PRELUDE = """
+import sys, time
+from pathlib import Path
+from workers.latency.device_lock import DeviceLock
+lock = DeviceLock("cpu", Path(sys.argv[1]))
+"""
+HOLD = "with lock.{mode}():\n    print('held', flush=True)\n    time.sleep(60)"
+LOOP = "print('looping', flush=True)\nwhile True:\n    with lock.shared():\n        time.sleep(0.02)"
+
+Start = Callable[[str], subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a Python process with `lock` at hand and waits for its first line."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def _start(code: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", PRELUDE + code, str(tmp_path)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        processes.append(process)
+        assert process.stdout is not None
+        process.stdout.readline()
+        return process
+
+    yield _start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def _can_enter(folder: Path, mode: str, within_s: float = 0.3) -> bool:
+    """Whether this process gets the lock in the time given; the alarm interrupts the wait."""
+
+    class _TooLongError(Exception):
+        pass
+
+    def _give_up(*_: object) -> None:
+        raise _TooLongError
+
+    lock = DeviceLock("cpu", folder)
+    previous = signal.signal(signal.SIGALRM, _give_up)
+    signal.setitimer(signal.ITIMER_REAL, within_s)
+    try:
+        with lock.shared() if mode == "shared" else lock.exclusive():
+            return True
+    except _TooLongError:
+        return False
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "enters"),
+    [("shared", "shared", True), ("shared", "exclusive", False), ("exclusive", "shared", False), ("exclusive", "exclusive", False)],
+)
+def test_who_excludes_whom(start: Start, tmp_path: Path, theirs: str, ours: str, enters: bool) -> None:
+    start(HOLD.format(mode=theirs))
+    assert _can_enter(tmp_path, ours) is enters
+
+
+@pytest.mark.parametrize("mode", ["shared", "exclusive"])
+def test_a_killed_holder_frees_the_lock(start: Start, tmp_path: Path, mode: str) -> None:
+    holder = start(HOLD.format(mode=mode))
+    assert not _can_enter(tmp_path, "exclusive", within_s=0.1)
+    holder.send_signal(signal.SIGKILL)
+    assert _can_enter(tmp_path, "exclusive", within_s=5)
+
+
+def test_two_shared_loops_do_not_starve_the_exclusive_lock(start: Start, tmp_path: Path) -> None:
+    start(LOOP)
+    start("time.sleep(0.01)\n" + LOOP)
+    lock = DeviceLock("cpu", tmp_path)
+    waits = []
+    for _ in range(20):
+        with lock.exclusive() as waited_s:
+            waits.append(waited_s)
+    assert max(waits) < 1.0, waits
+
+
+def test_an_interrupted_wait_holds_nothing(start: Start, tmp_path: Path) -> None:
+    """Otherwise a Ctrl-C while waiting would leave the turnstile shut for everybody."""
+    holder = start(HOLD.format(mode="shared"))
+    assert not _can_enter(tmp_path, "exclusive", within_s=0.1)
+    assert _can_enter(tmp_path, "shared")
+    holder.kill()
+    holder.wait()
+    assert _can_enter(tmp_path, "exclusive")
+
+
+def test_waiting_time_is_yielded(start: Start, tmp_path: Path) -> None:
+    start("with lock.exclusive():\n    print('held', flush=True)\n    time.sleep(0.3)")
+    with DeviceLock("cpu", tmp_path).shared() as waited_s:
+        assert 0.05 < waited_s < 5
+
+
+def test_shared_is_cheap_enough_for_every_training_step(tmp_path: Path) -> None:
+    lock = DeviceLock("cpu", tmp_path)
+    durations = []
+    for _ in range(200):
+        begin = time.perf_counter()
+        with lock.shared():
+            pass
+        durations.append(time.perf_counter() - begin)
+    assert sorted(durations)[100] < 50e-6
+
+
+def test_other_devices_are_independent(start: Start, tmp_path: Path) -> None:
+    start(HOLD.format(mode="exclusive"))
+    with DeviceLock("cuda-0123", tmp_path).exclusive() as waited_s:
+        assert waited_s < 1
+
+
+def test_nesting_is_caught(tmp_path: Path) -> None:
+    lock = DeviceLock("cpu", tmp_path)
+    with lock.exclusive(), pytest.raises(AssertionError, match="already held"), lock.shared():
+        pass
+    with lock.shared() as waited_s:
+        assert waited_s < 1
+
+
+def test_folder_is_private(tmp_path: Path) -> None:
+    DeviceLock("cpu", tmp_path / "locks")
+    assert (tmp_path / "locks").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(InvalidInputError, match="writable by you alone"):
+        DeviceLock("cpu", tmp_path / "open")
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidInputError, match=r"file cannot be made \(File exists\); set TMPDIR"):
+        DeviceLock("cpu", tmp_path / "file")
+
+
+def test_device_identity() -> None:
+    assert device_identity("cpu") == device_identity(torch.device("cpu", 0)) == "cpu"
+    with pytest.raises(InvalidInputError, match="expected cpu or cuda"):
+        device_identity("meta")

@@ -1,0 +1,1 @@
+"""Ray: sessions, actors, who is to blame."""

@@ -1,0 +1,1 @@
+"""A text becomes batches on a device."""

@@ -1,0 +1,246 @@
+"""`beton:FILE`: an FFCV file with one image field and one label field, from `launch.py pack` or written elsewhere.
+
+FFCV is an extra: it compiles against system libraries when it is installed, and its loaders when they are first used (seconds).
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+from nas.errors import InvalidInputError
+from workers.data.batches import MIN_VALIDATION_BATCH, Batch, Batches, Preprocess
+from workers.data.beton.sidecar import Sidecar, check_contents, read_sidecar
+from workers.data.beton.writer import import_ffcv
+from workers.data.source import (
+    CHUNK_BYTES,
+    HASHED_BYTES,
+    DataSource,
+    evenly,
+    fingerprint,
+    hold_out,
+    image_size_for,
+    plain_name,
+    require_classes,
+    stored_size,
+)
+from workers.recipe import Recipe
+
+HOLD_OUT = 0.1
+"""Share of the images of every class that is held out for validation from a file without a sidecar."""
+BATCHES_AHEAD = 1
+"""Decoded in advance by threads that no lock holds; kept small, so that they are soon idle when a timing begins."""
+
+
+def open_beton(text: str, path: str) -> DataSource:
+    """Hold the file against its sidecar where there is one, read its tables and check them against its size.
+
+    Raises:
+        InvalidInputError: if FFCV is not installed, or the file is missing, truncated, altered, has other fields or useless classes.
+    """
+    file = Path(path).expanduser()
+    import_ffcv(f"data {text!r}")
+    sidecar = read_sidecar(text, file)
+    if sidecar is not None:
+        check_contents(text, file, sidecar)
+    reader = open_reader(text, file)
+    images, labels = image_table(text, reader), label_table(text, reader)
+    train, validation = _split(text, file, labels, sidecar)
+    sizes = evenly(list(zip(images["width"].tolist(), images["height"].tolist(), strict=True)), 4096)
+    return DataSource(
+        text=text,
+        kind="beton",
+        name=plain_name(file.stem),
+        num_classes=int(labels.max()) + 1,
+        in_chans=3,
+        image_size=image_size_for(sizes),
+        mean=IMAGENET_DEFAULT_MEAN,
+        std=IMAGENET_DEFAULT_STD,
+        num_train=len(train),
+        num_validation=len(validation),
+        fingerprint=fingerprint([reader.metadata.tobytes(), validation.tobytes(), *_content_chunks(file)]),
+    )
+
+
+def _split(text: str, file: Path, labels: np.ndarray, sidecar: Sidecar | None) -> tuple[np.ndarray, np.ndarray]:
+    """Indices for training and for validation: as packed, else a hold-out."""
+    names = [f"label {label}" for label in range(labels.max() + 1)] if sidecar is None else sidecar.class_names
+    if sidecar is not None and (labels.max() >= len(names) or len(labels) != sidecar.num_train + sidecar.num_validation):
+        raise _damaged(text, file, "it holds other images than its sidecar says")
+    require_classes(text, labels, names, at_least=2)
+    if sidecar is None:
+        return hold_out(labels, HOLD_OUT)
+    return np.arange(sidecar.num_train), np.arange(sidecar.num_train, len(labels))
+
+
+def load_beton(source: DataSource, recipe: Recipe, device: torch.device) -> Batches:
+    """Loaders over the file; compiling them takes seconds."""
+    file = Path(source.text.partition(":")[2]).expanduser()
+    import_ffcv(f"data {source.text!r}")
+    reader = open_reader(source.text, file)
+    from ffcv.fields.rgb_image import CenterCropRGBImageDecoder
+
+    from workers.data.beton.crop import PlannedCropDecoder
+
+    images = image_table(source.text, reader)
+    train, validation = _split(source.text, file, label_table(source.text, reader), read_sidecar(source.text, file))
+    fields, side = _field_names(source.text, reader), stored_size(source.image_size)
+    whole = CenterCropRGBImageDecoder((side, side), ratio=1.0)
+    crop = (
+        PlannedCropDecoder(recipe.training_size(source.image_size), images["width"], images["height"], recipe)
+        if recipe.min_crop_area < 1
+        else None
+    )
+    training = _make_loader(file, fields, crop or whole, train, min(recipe.batch_size, len(train)), shuffle=True)
+    validating = _make_loader(file, fields, whole, validation, max(MIN_VALIDATION_BATCH, recipe.batch_size), shuffle=False)
+    preprocess = Preprocess(source, recipe, device, cropped=crop is not None)
+    return BetonBatches(training, validating, preprocess, crop.plan if crop else lambda _: None, device)
+
+
+class BetonBatches(Batches):
+    """Batches of two FFCV loaders: `training` in random order without incomplete batches, `validating` in order with them.
+
+    Args:
+        plan: called before each epoch of training, with the generator of its random numbers.
+    """
+
+    def __init__(
+        self, training: Any, validating: Any, preprocess: Preprocess, plan: Callable[[torch.Generator], None], device: torch.device
+    ) -> None:
+        self._training, self._validating, self._preprocess, self._plan, self._device = training, validating, preprocess, plan, device
+
+    def train(self, seed: int) -> Iterator[Batch]:
+        generator = torch.Generator().manual_seed(seed)
+        order = self._training.traversal_order
+        while True:
+            # FFCV orders epoch i by seed + i; seeds of their own per epoch keep neighbouring training seeds apart.
+            order.seed = int(torch.randint(2**31, (), generator=generator)) - self._training.next_epoch
+            self._plan(generator)
+            for images, labels in _epoch(self._training):
+                yield self._preprocess.training(images.permute(0, 3, 1, 2), generator), self._to_device(labels)
+
+    @property
+    def num_validation(self) -> int:
+        number: int = len(self._validating)
+        return number
+
+    def validation(self) -> Iterator[Batch]:
+        for images, labels in _epoch(self._validating):
+            yield self._preprocess.validation(images.permute(0, 3, 1, 2)), self._to_device(labels)
+
+    def _to_device(self, labels: torch.Tensor) -> torch.Tensor:
+        return labels.flatten().clone().to(self._device)  # FFCV reuses the memory of its batches
+
+
+def _epoch(loader: Any) -> Iterator[Any]:
+    """The batches of one epoch. Who stops before its end, as every training does, must tell: FFCV's thread keeps the batches for ever."""
+    batches = iter(loader)
+    try:
+        yield from batches
+    finally:
+        batches.close()
+
+
+def _make_loader(file: Path, fields: tuple[str, str], decoder: Any, indices: np.ndarray, batch_size: int, *, shuffle: bool) -> Any:
+    from ffcv.fields.basics import IntDecoder
+    from ffcv.loader import Loader, OrderOption
+    from ffcv.transforms import ToTensor
+
+    image_field, label_field = fields
+    return Loader(
+        str(file),
+        batch_size=batch_size,
+        num_workers=torch.get_num_threads(),
+        os_cache=True,
+        order=OrderOption.RANDOM if shuffle else OrderOption.SEQUENTIAL,
+        indices=indices,
+        seed=0,
+        drop_last=shuffle,
+        batches_ahead=BATCHES_AHEAD,
+        pipelines={image_field: [decoder, ToTensor()], label_field: [IntDecoder(), ToTensor()]},
+    )
+
+
+def open_reader(text: str, file: Path) -> Any:
+    """FFCV's reader of a file whose tables are whole.
+
+    Raises:
+        InvalidInputError: if the file is missing, truncated or not FFCV's.
+    """
+    from ffcv.reader import Reader
+    from ffcv.types import FieldDescType, HeaderType
+
+    try:
+        size = file.stat().st_size
+        header = np.fromfile(file, dtype=HeaderType, count=1)
+    except OSError as error:
+        raise InvalidInputError(f"data {text!r}: {file} cannot be read ({error.strerror}); give a file that FFCV has written") from error
+    tables = HeaderType.itemsize + FieldDescType.itemsize * int(header["num_fields"][0]) if len(header) else 0
+    if not len(header) or not tables + 8 * int(header["num_samples"][0]) <= int(header["alloc_table_ptr"][0]) <= size:
+        raise _damaged(text, file, "its header does not fit its size")
+    try:
+        return Reader(str(file))
+    except (AssertionError, ValueError, KeyError, IndexError, TypeError, OSError) as error:
+        raise _damaged(text, file, str(error) or type(error).__name__) from error
+
+
+def _field_names(text: str, reader: Any) -> tuple[str, str]:
+    """Names of the image and of the label field."""
+    from ffcv.fields import IntField, RGBImageField
+
+    kinds = {kind: [name for name, field in reader.handlers.items() if isinstance(field, kind)] for kind in (RGBImageField, IntField)}
+    if any(len(names) != 1 for names in kinds.values()) or len(reader.handlers) != 2:
+        found = ", ".join(f"{name}: {type(field).__name__}" for name, field in reader.handlers.items())
+        raise InvalidInputError(f"data {text!r} has the fields {found}; expected exactly one RGBImageField and one IntField (the label)")
+    return kinds[RGBImageField][0], kinds[IntField][0]
+
+
+def image_table(text: str, reader: Any) -> np.ndarray:
+    """(num_images,) records of mode, width, height and data_ptr, each with an allocation that lies within the file.
+
+    Raises:
+        InvalidInputError: if the fields are others, or an image lies where the file has none.
+    """
+    images: np.ndarray = reader.metadata[f"f{reader.field_names.index(_field_names(text, reader)[0])}"]
+    file, allocated = Path(reader.file_name), reader.alloc_table
+    # One allocation per image, in any order; a table that was cut off is shorter, and FFCV would then read elsewhere.
+    if not np.isin(images["data_ptr"], allocated["ptr"]).all():
+        raise _damaged(text, file, f"its last table is cut off: it holds {len(allocated)} of {len(images)} entries")
+    if not len(images) or min(images["width"].min(), images["height"].min()) < 1:
+        raise _damaged(text, file, "its table of images holds images without a pixel")
+    if (allocated["ptr"] + allocated["size"] > reader.header["alloc_table_ptr"]).any():
+        raise _damaged(text, file, "its table of images points outside of the file")
+    return images
+
+
+def label_table(text: str, reader: Any) -> np.ndarray:
+    """(num_images,) int64, counted from 0.
+
+    Raises:
+        InvalidInputError: if the fields or the labels are others, or there is no image.
+    """
+    labels: np.ndarray = reader.metadata[f"f{reader.field_names.index(_field_names(text, reader)[1])}"].astype(np.int64)
+    if not len(labels) or labels.min() < 0 or labels.max() >= len(labels):
+        raise InvalidInputError(
+            f"data {text!r}: labels must count from 0; found {labels.min()} to {labels.max()}"
+            if len(labels)
+            else f"data {text!r} holds no image; write the file again"
+        )
+    return labels
+
+
+def _content_chunks(file: Path) -> Iterator[bytes]:
+    """The contents of a small file; of a large one, chunks at even distances."""
+    size = file.stat().st_size
+    starts = range(0, size, CHUNK_BYTES)
+    with file.open("rb") as stream:
+        for start in evenly(starts, HASHED_BYTES // CHUNK_BYTES):
+            stream.seek(start)
+            yield stream.read(CHUNK_BYTES)
+
+
+def _damaged(text: str, file: Path, what: str) -> InvalidInputError:
+    return InvalidInputError(f"data {text!r}: {file} is damaged or not written by FFCV: {what}; write or copy it again")

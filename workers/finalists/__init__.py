@@ -1,0 +1,1 @@
+"""Full trainings under Ray Tune."""

@@ -1,0 +1,232 @@
+"""Measure the latency of one model on one target, alone on its device.
+
+The protocol: copy the model in the target's number and memory format and compile it if asked (beside others: lock shared); then, alone
+(lock exclusive), take turns with a small reference model, each sample of as many forward passes as the clock needs, until the median is
+sharp (workers/latency/sampling.py). What is reported is that median, the interval in which another sitting would find it (workers/latency/pace.py), and
+the 95th percentile. docs/latency.md has reasons and results.
+"""
+
+import copy
+import gc
+import hashlib
+import json
+import math
+import os
+import resource
+import shutil
+import socket
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import psutil
+import torch
+from torch import nn
+
+from nas.records import JSON, Latency
+from workers.latency.device_lock import DeviceLock
+from workers.latency.onnx_session import open_session
+from workers.latency.pace import PaceHistory, repeatable_interval
+from workers.latency.sampling import Clock, Forward, Sample, Timer, sit
+from workers.latency.target import DTYPES, MEMORY_FORMATS, LatencyTarget
+
+MIN_SAMPLE_S = {"cpu": 1e-3, "onnxruntime": 1e-3, "cuda": 10e-3}
+"""Shortest duration of one sample. A CPU clock reads to 0.1 us; on a GPU the launch of the first kernel must vanish in the sample."""
+REFERENCE_SHAPE = (3, 32, 32)
+REFERENCE_BATCH = {"cpu": 1, "cuda": 64}
+
+
+def measure(model: nn.Module, target: LatencyTarget, input_shape: tuple[int, int, int], lock: DeviceLock) -> Latency:
+    """Time the forward pass of `model` in evaluation mode; the model itself is left as it was.
+
+    Args:
+        model: maps (batch, channels, height, width) images to anything.
+        target: device, batch, number format and so on.
+        input_shape: (channels, height, width) of one image.
+        lock: of the target's device; this thread must not hold it. The history of the device's pace lies beside it.
+
+    Returns:
+        Milliseconds per batch. `target` is the target's fingerprint; `conditions` holds what was observed beside the timing.
+
+    Raises:
+        torch.OutOfMemoryError: if model and batch do not fit on the device.
+        NasError: if the target is onnxruntime and its file gives other logits than the model.
+    """
+    clock = Clock(_TIMERS[target.kind](target), MIN_SAMPLE_S[target.kind])
+    with _threads(target.threads), torch.inference_mode(), _fastest_kernels(target):
+        try:
+            with lock.shared():
+                forward, reference = _prepare(model, target, input_shape), _prepare_reference(target)
+            with lock.exclusive() as waited_s, _no_collection():
+                observer = _Observer(target)
+                sitting = sit(forward, reference, clock)
+                observed = observer.conditions()
+                history = PaceHistory(lock.folder / f"{lock.stem}-pace-{_reference_digest(target)}.json")
+                history.note(statistics.median(sitting.reference_s))
+        finally:
+            if target.compile:
+                torch.compiler.reset()  # a worker lives for many models; compiled code is kept per process
+    low, high = repeatable_interval(sitting.median_s, sitting.interval_s, history.spread)
+    spread = {"pace_spread": history.spread, "pace_timings": len(history)}
+    return Latency(
+        target=target.fingerprint(input_shape),
+        conditions={**observed, **sitting.conditions(), **spread, "waited_s": waited_s},
+        median_ms=sitting.median_s * 1e3,
+        ci_low_ms=low * 1e3,
+        ci_high_ms=high * 1e3,
+        p95_ms=sitting.seconds[math.ceil(0.95 * len(sitting.seconds)) - 1] * 1e3,
+        samples=len(sitting.seconds),
+    )
+
+
+def _prepare(model: nn.Module, target: LatencyTarget, input_shape: tuple[int, int, int]) -> Forward:
+    """A call that runs one batch on the target; the first, slow pass (allocation, kernel choice, compilation) is done."""
+    if target.kind == "onnxruntime":
+        return open_session(model, target, input_shape)
+    device, dtype, memory_format = target.device, DTYPES[target.dtype], MEMORY_FORMATS[target.memory_format]
+    # Two calls, because Module.to takes a memory format alone only.
+    copied = copy.deepcopy(model).eval().requires_grad_(False).to(device, dtype).to(memory_format=memory_format)
+    # A generator of its own: the global one belongs to the training that follows.
+    images = torch.randn(target.batch, *input_shape, generator=torch.Generator().manual_seed(0))
+    images = images.to(device, dtype, memory_format=memory_format)
+    network = torch.compile(copied, mode=target.compile) if target.compile else copied
+
+    def forward() -> object:
+        return network(images)
+
+    forward()
+    return forward
+
+
+def _prepare_reference(target: LatencyTarget) -> Forward:
+    """A small network that never changes: what it takes tells the pace of the device."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = nn.Sequential(
+            nn.Conv2d(3, 32, 3, stride=2, padding=1), nn.ReLU(),
+            nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.ReLU(),
+            nn.Conv2d(64, 64, 3, padding=1, groups=64), nn.Conv2d(64, 128, 1), nn.GELU(),
+            nn.Conv2d(128, 64, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10),
+        )  # fmt: skip
+    network = network.eval().to(target.device, DTYPES[target.dtype])
+    images = torch.zeros(REFERENCE_BATCH[target.device.type], *REFERENCE_SHAPE, device=target.device, dtype=DTYPES[target.dtype])
+    return lambda: network(images)
+
+
+def _reference_digest(target: LatencyTarget) -> str:
+    """Names the timings of the reference that may be compared."""
+    settings = [target.device.type, target.threads, target.dtype, torch.__version__]
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
+
+
+def _cpu_timer(target: LatencyTarget) -> Timer:
+    # With one thread the others of the process do not matter; with several, any of them may be one of the operator's.
+    who = resource.RUSAGE_THREAD if target.threads == 1 and hasattr(resource, "RUSAGE_THREAD") else resource.RUSAGE_SELF
+
+    def time_cpu(forward: Forward, passes: int) -> Sample:
+        preemptions = resource.getrusage(who).ru_nivcsw
+        start = time.perf_counter_ns()
+        for _ in range(passes):
+            forward()
+        seconds = (time.perf_counter_ns() - start) / passes / 1e9
+        return Sample(seconds, resource.getrusage(who).ru_nivcsw - preemptions)
+
+    return time_cpu
+
+
+def _cuda_timer(_: LatencyTarget) -> Timer:
+    def time_cuda(forward: Forward, passes: int) -> Sample:
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        start.record()
+        for _ in range(passes):
+            forward()
+        end.record()
+        end.synchronize()
+        return Sample(float(start.elapsed_time(end)) / passes / 1e3)
+
+    return time_cuda
+
+
+_TIMERS: dict[str, Callable[[LatencyTarget], Timer]] = {"cpu": _cpu_timer, "onnxruntime": _cpu_timer, "cuda": _cuda_timer}
+
+
+@contextmanager
+def _threads(threads: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _fastest_kernels(target: LatencyTarget) -> Iterator[None]:
+    """Let cuDNN choose its convolutions by trial, as a deployment with fixed shapes would; and launch on the target's GPU."""
+    if target.kind != "cuda":
+        yield
+        return
+    with torch.backends.cudnn.flags(enabled=True, benchmark=True), torch.cuda.device(target.device):
+        yield
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """A garbage collection in the middle of a sample would be counted as the model's."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+class _Observer:
+    """What goes on beside a timing, from its construction to `conditions`."""
+
+    def __init__(self, target: LatencyTarget) -> None:
+        self._target = target
+        self._load = os.getloadavg()[0]
+        self._start = (time.monotonic(), _busy_s(), time.process_time())
+
+    def conditions(self) -> JSON:
+        elapsed_s, busy_s, own_s = (
+            now - then for now, then in zip((time.monotonic(), _busy_s(), time.process_time()), self._start, strict=True)
+        )
+        frequency = psutil.cpu_freq()
+        return {
+            "host": socket.gethostname(),
+            "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+            "exclusive_s": elapsed_s,
+            "load_average_1min": self._load,
+            "other_busy_cores": max(0.0, (busy_s - own_s) / elapsed_s),
+            "cpu_mhz": frequency.current if frequency else None,
+            **(_gpu_conditions(self._target) if self._target.kind == "cuda" else {}),
+        }
+
+
+def _busy_s() -> float:
+    """Processor time of the whole host since its start, over all cores."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0))
+
+
+def _gpu_conditions(target: LatencyTarget) -> JSON:
+    """Clocks, temperature, power and throttling right after the timing, from nvidia-smi; empty where it is missing or fails."""
+    fields = ("clocks.sm", "clocks.mem", "temperature.gpu", "power.draw", "clocks_throttle_reasons.active")
+    if shutil.which("nvidia-smi") is None:
+        return {}
+    uuid = torch.cuda.get_device_properties(target.device).uuid
+    command = ["nvidia-smi", f"--id=GPU-{uuid}", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+    except (subprocess.SubprocessError, OSError):
+        return {}
+    return dict(
+        zip(("gpu_sm_mhz", "gpu_memory_mhz", "gpu_celsius", "gpu_watt", "gpu_throttle_reasons"), answer.strip().split(", "), strict=False)
+    )
