@@ -656,8 +656,8 @@ def export(
     overwrite: bool,
 ) -> None:
     """Write a trial to a model zoo that plain timm loads."""
-    from search_spaces.card import CardFacts, FoundBySearch
-    from search_spaces.zoo import check_export, export_model
+    from search_spaces.zoo.card import CardFacts, FoundBySearch
+    from search_spaces.zoo.export import check_export, export_model
     from workers.data.registry import open_data
     from workers.retrain import retrain as train_again
 
@@ -739,7 +739,7 @@ def profile(study: str | None, storage: str, latency_target: str | None, trials:
 @click.option("--overwrite", is_flag=True, help="Replace a model of that name.")
 def import_weights(file: Path, preset: str, zoo: Path, name: str | None, onnx: bool, overwrite: bool) -> None:
     """Put a published checkpoint of a preset, FILE, into a model zoo."""
-    from search_spaces.import_weights import import_checkpoint
+    from search_spaces.zoo.import_weights import import_checkpoint
 
     # The card says what to type and not where things lie on this machine.
     words = [file.name, "--preset", preset, *(["--name", name] if name else []), *(["--onnx"] if onnx else [])]

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from benchmarks.mixers import settle_heap
-from search_spaces.kinds import ATTENTION, names
-from search_spaces.mixers.registry import find_mixer
+from search_spaces.architecture.kinds.registry import ATTENTION, names
+from search_spaces.network.mixers.registry import find_mixer
 
 SIDES = (14, 28, 56, 112, 224)
 """Of the map; 224 x 224 are 50,176 positions."""

@@ -3,7 +3,7 @@
     python -m benchmarks.mixers [--mixers group_mix key_only full ...] [--batch 1] [--threads 1] [--train] [--profile]
                                 [--device cuda --dtype bfloat16] [--compile] [--default-heap]
 
-ours: search_spaces/mixers, on the tokens of a channels_last network. plain: benchmarks/plain_mixers.py with the same weights, checked equal
+ours: search_spaces/network/mixers, on the tokens of a channels_last network. plain: benchmarks/plain_mixers.py with the same weights, checked equal
 first, in outputs and in gradients of inputs. floor: the convolutions and linear layers that ours calls, at the same shapes, each on an
 input of its own that lies as it likes best, and nothing else. Rounds alternate between the three; times are medians, ratios are medians
 of the rounds' ratios.
@@ -22,9 +22,9 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from benchmarks.plain_mixers import PLAIN_MIXERS
+from search_spaces.architecture.kinds.registry import ATTENTION, KINDS
 from search_spaces.checkpoints import convert_groupmixformer_entries
-from search_spaces.kinds import ATTENTION, KINDS
-from search_spaces.mixers.registry import find_mixer
+from search_spaces.network.mixers.registry import find_mixer
 
 STAGES = ((80, 56), (160, 28), (200, 14), (240, 7))
 """(channels, side of the map) of groupmixformer_tiny at 224 pixels."""

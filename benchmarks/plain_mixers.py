@@ -1,6 +1,6 @@
 """The mixers as their papers print them: the oracles of benchmarks/mixers.py and of the tests. Tokens are (B, N, C), N = H * W.
 
-Nothing here is made fast, and no step is shared with search_spaces/mixers.
+Nothing here is made fast, and no step is shared with search_spaces/network/mixers.
 """
 
 import torch

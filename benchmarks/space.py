@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from nas.records import Genotype
-from search_spaces.architecture import Architecture
+from search_spaces.architecture.spec import Architecture
 from search_spaces.build import build_model
 from search_spaces.hybrid_layout import HybridLayout
 from search_spaces.scales import SCALES

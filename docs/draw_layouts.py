@@ -7,9 +7,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from search_spaces.drawing import draw
-from search_spaces.families import PRESETS
+from search_spaces.architecture.drawing import draw
 from search_spaces.hybrid_layout import HybridLayout
+from search_spaces.published.families import PRESETS
 
 PATTERNS = ("conv", "attention", "alternate", "every_k", "tail_t", "head_t", "fused_serial", "fused_parallel")
 NETWORKS = (

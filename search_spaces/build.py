@@ -1,8 +1,8 @@
 """From an architecture, or its spec, to the network."""
 
 from nas.records import JSON
-from search_spaces.architecture import Architecture
-from search_spaces.backbone import HybridBackbone
+from search_spaces.architecture.spec import Architecture
+from search_spaces.network.backbone import HybridBackbone
 
 
 def build_model(architecture_or_spec: Architecture | JSON, drop_path_rate: float = 0.0) -> HybridBackbone:

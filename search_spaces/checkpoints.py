@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from nas.errors import InvalidInputError
-from search_spaces.architecture import Architecture
-from search_spaces.backbone import HybridBackbone
-from search_spaces.families import convnext, groupmixformer
+from search_spaces.architecture.spec import Architecture
+from search_spaces.network.backbone import HybridBackbone
+from search_spaces.published.families import convnext, groupmixformer
 
 Weights = dict[str, torch.Tensor]
 
@@ -60,7 +60,7 @@ def convert_groupmixformer(state_dict: Mapping[str, Any]) -> Weights:
 
     Returns:
         Our names. The rows of qkv are reordered from (stream, segment, channel) to (segment, stream, channel), and the four BatchNorms of
-        an aggregator stand in one; both are what search_spaces/mixers/group_mix.py computes with.
+        an aggregator stand in one; both are what search_spaces/network/mixers/group_mix.py computes with.
 
     Raises:
         InvalidInputError: listing unknown, missing and misshapen entries.

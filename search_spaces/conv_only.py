@@ -7,9 +7,9 @@ import numpy as np
 
 from nas import protocols
 from nas.records import Costs, Gene, Genotype
-from search_spaces.architecture import Architecture, BlockSpec, StageSpec, StemSpec
-from search_spaces.costs import costs, parts
-from search_spaces.drawing import draw
+from search_spaces.architecture.costs import costs, parts
+from search_spaces.architecture.drawing import draw
+from search_spaces.architecture.spec import Architecture, BlockSpec, StageSpec, StemSpec
 from search_spaces.genotypes import check_genotype, costliest, count_genotypes, first_different, hash_space, mutants, sample_uniform
 from search_spaces.registry import SpaceFactory
 from search_spaces.scales import SMALL_IMAGE, check_setting, find_scale, stage_map_sizes

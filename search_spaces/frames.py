@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from nas.records import Genotype
-from search_spaces.architecture import BlockSpec
-from search_spaces.kinds import HEADS, KINDS
+from search_spaces.architecture.kinds.registry import HEADS, KINDS
+from search_spaces.architecture.spec import BlockSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,11 @@ import numpy as np
 
 from nas import protocols
 from nas.records import Costs, Gene, Genotype, Value
-from search_spaces.architecture import Architecture, StageSpec, StemSpec
-from search_spaces.costs import block_costs, costs, downsample_costs, head_costs, parts, stem_costs
-from search_spaces.drawing import draw
+from search_spaces.architecture.costs import block_costs, costs, downsample_costs, head_costs, parts, stem_costs
+from search_spaces.architecture.drawing import draw
+from search_spaces.architecture.kinds.registry import ATTENTION, CONV, names
+from search_spaces.architecture.spec import Architecture, StageSpec, StemSpec
+from search_spaces.architecture.tally import Tally, total
 from search_spaces.frames import FRAMES, attended_width, block_kinds, has_heads, parse_kernels, stage_blocks
 from search_spaces.genotypes import (
     check_genotype,
@@ -22,11 +24,9 @@ from search_spaces.genotypes import (
     nearest_valid,
     sample_uniform,
 )
-from search_spaces.kinds import ATTENTION, CONV, names
-from search_spaces.published import LAYOUTS, project
+from search_spaces.published.layouts import LAYOUTS, project
 from search_spaces.registry import SpaceFactory
 from search_spaces.scales import SMALL_IMAGE, Scale, check_setting, find_scale, stage_map_sizes
-from search_spaces.tally import Tally, total
 
 FULL_ATTENTION_LIMIT = 3136
 """Positions from which on full attention is not allowed: N^2 products dwarf the rest."""

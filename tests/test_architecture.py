@@ -25,8 +25,13 @@ OWNERS = {
     "rich": {"nas/search/progress.py"},
 }
 """Library -> the only files that may import it. What a whole package may import stands in pyproject.toml, for import-linter."""
-NETWORK_FILES = ("search_spaces/mixers/*.py", "search_spaces/blocks.py", "search_spaces/backbone.py", "search_spaces/entrypoint.py")
-NETWORK_IMPORTS = {"torch", "timm", "search_spaces.mixers", "search_spaces.blocks", "search_spaces.backbone"}
+NETWORK_FILES = (
+    "search_spaces/network/mixers/*.py",
+    "search_spaces/network/blocks.py",
+    "search_spaces/network/backbone.py",
+    "search_spaces/network/entrypoint.py",
+)
+NETWORK_IMPORTS = {"torch", "timm", "search_spaces.network.mixers", "search_spaces.network.blocks", "search_spaces.network.backbone"}
 """A zoo entry takes the network files along, to where nothing else of ours is installed."""
 
 

@@ -4,9 +4,9 @@ import re
 import runpy
 from pathlib import Path
 
-from search_spaces.costs import costs
-from search_spaces.families import PRESETS
-from search_spaces.kinds import KINDS
+from search_spaces.architecture.costs import costs
+from search_spaces.architecture.kinds.registry import KINDS
+from search_spaces.published.families import PRESETS
 
 ROOT = Path(__file__).parent.parent
 SPACE = (ROOT / "docs/space.md").read_text(encoding="utf-8")

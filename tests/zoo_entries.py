@@ -18,10 +18,10 @@ from nas.records import (
     SearchRecord,
     TrialFacts,
 )
-from search_spaces.architecture import Architecture
-from search_spaces.backbone import HybridBackbone
-from search_spaces.card import CardFacts, FoundBySearch
+from search_spaces.architecture.spec import Architecture
 from search_spaces.hybrid_layout import HybridLayout
+from search_spaces.network.backbone import HybridBackbone
+from search_spaces.zoo.card import CardFacts, FoundBySearch
 
 CREATED = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 TARGET: JSON = {"kind": "cpu", "threads": 1, "batch": 1}

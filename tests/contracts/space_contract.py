@@ -12,7 +12,7 @@ from nas.errors import InvalidInputError
 from nas.protocols import SearchSpace
 from nas.records import Genotype
 from nas.surrogates.genes import GeneLevels
-from search_spaces.architecture import Architecture
+from search_spaces.architecture.spec import Architecture
 
 SAMPLES = 40
 

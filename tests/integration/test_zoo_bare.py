@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from packaging.requirements import Requirement
 
-from search_spaces.zoo import export_model
+from search_spaces.zoo.export import export_model
 from tests.zoo_entries import architecture, card_of, trained, weights_of
 
 SEEDS = range(10)

@@ -10,7 +10,7 @@ from torch import nn
 from nas.errors import InvalidInputError
 from search_spaces.build import build_model
 from search_spaces.checkpoints import convert_convnext, convert_groupmixformer
-from search_spaces.families import PRESETS, groupmixformer
+from search_spaces.published.families import PRESETS, groupmixformer
 from tests.models import create
 from tests.plain_groupmixformer import PlainGroupMixFormer
 

@@ -11,11 +11,11 @@ from timm.optim import create_optimizer_v2
 
 import search_spaces.presets
 from nas.errors import InvalidInputError
-from search_spaces.architecture import Architecture
-from search_spaces.costs import costs
-from search_spaces.families import PRESETS, find_preset
-from search_spaces.mixers.full import RelativePositionBias
+from search_spaces.architecture.costs import costs
+from search_spaces.architecture.spec import Architecture
+from search_spaces.network.mixers.full import RelativePositionBias
 from search_spaces.presets import MODEL_NAMES
+from search_spaces.published.families import PRESETS, find_preset
 from tests.models import ONE_PER_FAMILY, create, images
 
 NAMES = tuple(MODEL_NAMES.values())

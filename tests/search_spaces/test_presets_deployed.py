@@ -8,7 +8,7 @@ from timm.layers.config import set_scriptable
 from timm.models._features_fx import get_notrace_functions, get_notrace_modules
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
-from search_spaces.onnx_export import export_onnx
+from search_spaces.zoo.onnx import export_onnx
 from tests.models import ONE_PER_FAMILY, create, images
 
 

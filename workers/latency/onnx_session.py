@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from search_spaces.onnx_export import export_onnx
+from search_spaces.zoo.onnx import export_onnx
 from workers.latency.sampling import Forward
 from workers.latency.target import LatencyTarget
 

@@ -19,7 +19,7 @@ import torch
 
 from nas.errors import InvalidInputError
 from nas.records import JSON
-from search_spaces.onnx_export import require_onnx
+from search_spaces.zoo.onnx import require_onnx
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 from nas.errors import InvalidInputError
 from nas.records import JSON
-from search_spaces import entrypoint  # noqa: F401 (registers what our zoo entries name as their architecture)
+from search_spaces.network import entrypoint  # noqa: F401 (registers what our zoo entries name as their architecture)
 from workers.data.source import DataSource
 from workers.recipe import Recipe
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pixel_unshuffle
 
-from search_spaces.backbone import HybridBackbone
+from search_spaces.network.backbone import HybridBackbone
 from workers.data.batches import Batch
 
 NUM_BATCHES = 4

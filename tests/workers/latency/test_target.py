@@ -72,7 +72,7 @@ def test_a_gpu_that_is_not_there(gpus: int, text: str, message: str, monkeypatch
 
 
 def test_onnxruntime_needs_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search_spaces.onnx_export.PACKAGES", ("missing_runtime",))
+    monkeypatch.setattr("search_spaces.zoo.onnx.PACKAGES", ("missing_runtime",))
     with pytest.raises(InvalidInputError, match=r"missing_runtime cannot be imported; install the extra: pip install 'hybrid-nas\[onnx\]'"):
         LatencyTarget.parse("onnxruntime")
 

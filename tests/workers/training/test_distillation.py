@@ -15,7 +15,7 @@ from torch import nn
 from nas.errors import InvalidInputError
 from nas.finalists.plan import FinalJob
 from search_spaces.registry import make_space
-from search_spaces.zoo import export_model
+from search_spaces.zoo.export import export_model
 from tests.zoo_entries import architecture, card_of, trained, weights_of
 from workers.data.digits import load_digits_batches, open_digits
 from workers.evaluate import EvaluationConfig, EvaluationContext

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from search_spaces.architecture import Architecture
-from search_spaces.backbone import HybridBackbone
+from search_spaces.architecture.kinds.registry import ATTENTION, CONV, names
+from search_spaces.architecture.spec import Architecture
 from search_spaces.build import build_model
-from search_spaces.kinds import ATTENTION, CONV, names
+from search_spaces.network.backbone import HybridBackbone
 from search_spaces.registry import make_space
 from workers.data.batches import Batch
 from workers.training import zero_cost as module

@@ -18,10 +18,10 @@ import psutil
 import pytest
 import torch
 from PIL import Image
-from tests.workers.test_data import AUGMENTED, CPU, check_batches, labels_of, snapshot, unpickle, write_cifar10
 
 import launch
 from nas.errors import InvalidInputError, NasError
+from tests.workers.data.test_registry import AUGMENTED, CPU, check_batches, labels_of, snapshot, unpickle, write_cifar10
 from workers.data.beton import pack
 from workers.data.beton import sidecar as beton_sidecar
 from workers.data.beton.pack import pack_images

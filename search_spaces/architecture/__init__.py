@@ -1,0 +1,1 @@
+"""A network as values, without torch."""

@@ -1,0 +1,1 @@
+"""Every mixer as values: one file each, of the same name as its module in network/mixers."""

@@ -1,0 +1,263 @@
+"""A network as value objects: everything that is built, and nothing about how a search found it. Imports no torch.
+
+    Architecture ── StemSpec
+                 └─ StageSpec ... ── BlockSpec ...
+
+Two architectures are equal when the networks are: a field that a block does not use has its neutral value (0, "", "none" or ()).
+"""
+
+import hashlib
+import json
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, get_args, get_origin
+
+from nas.errors import InvalidInputError
+from nas.records import JSON
+from search_spaces.architecture.kinds.registry import ATTENTION, CONV, HEADS, KINDS, names
+
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "StemSpec.kind": ("conv", "patchify", "overlap"),
+    "StemSpec.norm": ("batch", "layer"),
+    "StageSpec.downsample": ("none", "separable", "patchify", "overlap", "mbconv"),
+    "BlockSpec.kind": ("conv", "attention", "fused_serial", "fused_parallel"),
+    "BlockSpec.conv": ("", *names(CONV)),
+    "BlockSpec.attention": ("", *names(ATTENTION)),
+    "BlockSpec.position": ("none", "cpe", "relative"),
+    "BlockSpec.ffn": ("none", "mlp", "mlp_dw"),
+    "Architecture.head_norm": ("batch", "layer"),
+}
+"""Field -> the names it takes; what each of them is stands in docs/space.md."""
+
+LATER_FIELDS = ("options",)
+"""Fields that came after architectures were recorded: a spec names them only where they are not neutral, so that hashes stay."""
+JOINTS = {"fused_serial": ">", "fused_parallel": "+"}
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSpec:
+    """One residual block."""
+
+    kind: str
+    """conv: a whole convolution block. attention: attention and feed-forward. fused_serial, fused_parallel: both."""
+    conv: str = ""
+    kernel: int = 0
+    conv_ratio: int = 0
+    """Channel expansion of the convolution; 0 for a convolution that mixes positions only."""
+    se_ratio: float = 0.0
+    """Squeeze-and-excitation width in the convolution, as a fraction of the block's width; 0.0 for none."""
+    layer_scale: float = 0.0
+    """Initial value of a learned factor per channel on the residual branch of a dwconv block; 0.0 for none."""
+    attention: str = ""
+    heads: int = 0
+    head_dim: int = 0
+    group_sizes: tuple[int, ...] = ()
+    """Aggregator kernel per attended segment of group_mix, 1 = the token itself."""
+    conv_branch: bool = False
+    """group_mix only: one more segment that is convolved and not attended."""
+    position: str = "none"
+    """cpe: a 3x3 depthwise convolution is added to the input. relative (full attention): a learned bias per head and offset, for offsets on
+    the stage's map at the architecture's image size."""
+    ffn: str = "none"
+    """Feed-forward after the mixers. mlp_dw: with a 3x3 depthwise convolution between the two linear layers."""
+    ffn_ratio: int = 0
+    options: tuple[tuple[str, str], ...] = ()
+    """Knobs of the mixer (KINDS) that are not at their first value, as (knob, value), sorted."""
+
+    def symbol(self) -> str:
+        """Short name for people: M3, D7, K, G1357, F, M3>K, D5+F."""
+        conv = f"{KINDS[self.conv].symbol}{self.kernel}" if self.conv else ""
+        attention = (KINDS[self.attention].symbol if self.attention else "") + "".join(map(str, self.group_sizes))
+        return f"{conv}{JOINTS.get(self.kind, '')}{attention}"
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """Blocks at one resolution and width."""
+
+    width: int
+    downsample: str
+    """How the stage's input is made. none: the blocks take what the stem gives. mbconv: an MBConv block that changes width and stride."""
+    stride: int
+    blocks: tuple[BlockSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StemSpec:
+    """conv: two 3x3 convolutions of stride 2. patchify: 4x4, stride 4. overlap: 7x7, stride 4."""
+
+    kind: str
+    width: int
+    norm: str
+
+
+STEM_STRIDE = 4
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A classification network for square images."""
+
+    stem: StemSpec
+    stages: tuple[StageSpec, ...]
+    head_norm: str
+    """batch: on the last map, before pooling. layer: on the pooled vector."""
+    image_size: int
+    in_chans: int
+    num_classes: int
+
+    @cached_property
+    def arch_hash(self) -> str:
+        """SHA-256 of the canonical JSON of the spec, 64 hex digits."""
+        canonical = json.dumps(self.to_spec(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def to_spec(self) -> JSON:
+        """JSON with one key per field."""
+        spec: JSON = _to_json(self)
+        return spec
+
+    @classmethod
+    def from_spec(cls, spec: JSON) -> "Architecture":
+        """The architecture that `to_spec` wrote.
+
+        Raises:
+            InvalidInputError: if a field is missing, unknown, of another type or not among its names, or if the network cannot be
+                built; the message names the field.
+        """
+        architecture: Architecture = _from_json(cls, spec, "spec")
+        _check(architecture)
+        return architecture
+
+    def layout(self) -> str:
+        """One line: stem, then width and block symbols of each stage."""
+        stages = (f"{stage.width}: {' '.join(block.symbol() for block in stage.blocks)}" for stage in self.stages)
+        return " | ".join((f"{self.stem.kind} stem", *stages))
+
+    def map_sizes(self) -> tuple[int, ...]:
+        """Side of each stage's square map, in positions."""
+        sizes, size = [], self.image_size // STEM_STRIDE
+        for stage in self.stages:
+            size //= stage.stride
+            sizes.append(size)
+        return tuple(sizes)
+
+
+_FIELDS = {cls: tuple((field.name, field.type) for field in fields(cls)) for cls in (BlockSpec, StageSpec, StemSpec, Architecture)}
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_to_json(item) for item in value]
+    if type(value) not in _FIELDS:
+        return value
+    items = ((name, getattr(value, name)) for name, _ in _FIELDS[type(value)])
+    return {name: _to_json(item) for name, item in items if item or name not in LATER_FIELDS}
+
+
+def _from_json(cls: Any, data: Any, path: str) -> Any:
+    if cls not in _FIELDS:
+        return _scalar(cls, data, path)
+    types = dict(_FIELDS[cls])
+    required = types.keys() - set(LATER_FIELDS)
+    if not isinstance(data, dict) or not required <= data.keys() <= types.keys():
+        given = sorted(data) if isinstance(data, dict) else repr(data)
+        also = sorted(types.keys() - required)
+        rest = f", and {', '.join(also)} or not" if also else ""
+        raise InvalidInputError(f"{path} is {given}; expected an object with exactly the keys {sorted(required)}{rest}")
+    values = {name: _field(types[name], data[name], f"{path}.{name}") for name in types if name in data}
+    for name, value in values.items():
+        known = CHOICES.get(f"{cls.__name__}.{name}")
+        if known is not None and value not in known:
+            raise InvalidInputError(f"{path}.{name} is {value!r}; expected one of {', '.join(map(repr, known))}")
+    return cls(**values)
+
+
+def _field(annotation: Any, data: Any, path: str) -> Any:
+    if get_origin(annotation) is not tuple:
+        return _from_json(annotation, data, path)
+    if not isinstance(data, list | tuple):
+        raise InvalidInputError(f"{path} is {data!r}; expected a list")
+    return tuple(_field(get_args(annotation)[0], item, f"{path}[{index}]") for index, item in enumerate(data))
+
+
+def _scalar(cls: Any, data: Any, path: str) -> Any:
+    if type(data) is not cls and not (cls is float and type(data) is int):
+        raise InvalidInputError(f"{path} is {data!r}; expected a value of type {cls.__name__}")
+    if isinstance(data, int | float) and not 0 <= data <= sys.float_info.max:
+        raise InvalidInputError(f"{path} is {data!r}; expected a finite number that is not negative")
+    return abs(float(data)) if cls is float else data  # one text for one value: 1 becomes 1.0, and -0.0 becomes 0.0
+
+
+def _check(architecture: Architecture) -> None:
+    """Refuse what has valid fields and cannot be built."""
+    stride = STEM_STRIDE * math.prod(stage.stride for stage in architecture.stages)
+    if not architecture.stages or stride < 1 or architecture.image_size % stride or architecture.image_size == 0:
+        raise InvalidInputError(f"spec has image_size {architecture.image_size} and a total stride of {stride}; expected a multiple of it")
+    if architecture.in_chans < 1 or architecture.stem.width < 2:
+        raise InvalidInputError("spec has no input channels or a stem of fewer than 2 channels; expected at least 1 and 2")
+    in_width = architecture.stem.width
+    for number, stage in enumerate(architecture.stages):
+        if not stage.blocks or stage.width < 1:
+            raise InvalidInputError(f"spec.stages[{number}] has {len(stage.blocks)} blocks of {stage.width} channels; expected at least 1")
+        if stage.stride > 2 or (stage.downsample == "none" and (stage.stride, stage.width) != (1, in_width)):
+            raise InvalidInputError(
+                f"spec.stages[{number}] has stride {stage.stride}, {in_width} channels before and {stage.width} in it, and downsample "
+                f"{stage.downsample!r}; expected stride 1 or 2, and with 'none' stride 1 and as many channels as before"
+            )
+        in_width = stage.width
+        for index, block in enumerate(stage.blocks):
+            problem = _block_problem(block, stage.width)
+            if problem:
+                raise InvalidInputError(f"spec.stages[{number}].blocks[{index}] has {problem}")
+
+
+def _block_problem(block: BlockSpec, width: int) -> str:
+    """What keeps a block from being built at this width, or "" for nothing."""
+    segments = len(block.group_sizes) + block.conv_branch
+    attended = width * len(block.group_sizes) / segments if segments else width
+    has_heads = block.attention != "" and HEADS[0] in KINDS[block.attention].fields
+    problems = {
+        f"kind {block.kind} and conv {block.conv!r}": (block.kind == "attention") != (block.conv == ""),
+        f"kind {block.kind} and attention {block.attention!r}": (block.kind == "conv") != (block.attention == ""),
+        f"kernel {block.kernel}; expected an odd number": block.conv != "" and block.kernel % 2 == 0,
+        "mbconv without conv_ratio; expected at least 1": block.conv == "mbconv" and block.conv_ratio == 0,
+        f"attention {block.attention!r} and group_sizes {list(block.group_sizes)}": (block.attention == "group_mix")
+        != (block.group_sizes != ()),
+        f"group_sizes {list(block.group_sizes)}; expected odd kernels": any(kernel % 2 == 0 for kernel in block.group_sizes),
+        f"{segments} segments for {width} channels; expected a divisor": segments > 0 and width % segments > 0,
+        f"{block.heads} heads of {block.head_dim} channels; expected {attended:g} channels in all": has_heads
+        and block.heads * block.head_dim != attended,
+        "position 'relative'; expected it with full attention only": block.position == "relative" and block.attention != "full",
+        f"ffn {block.ffn!r} and ffn_ratio {block.ffn_ratio}": (block.ffn == "none") != (block.ffn_ratio == 0),
+    }
+    found = next((problem for problem, present in problems.items() if present), "")
+    return found or _unused_field(block) or _option_problem(block)
+
+
+def _unused_field(block: BlockSpec) -> str:
+    """A field with a value that changes nothing in the network, and would give it a second hash; or ""."""
+    used = {"kind", "conv", "attention", "ffn", "ffn_ratio", *(("position",) if block.attention else ())}
+    used |= {field for mixer in (block.conv, block.attention) if mixer for field in KINDS[mixer].fields}
+    given = {field.name: getattr(block, field.name) for field in fields(block) if field.name not in used}
+    idle = next((name for name, value in given.items() if value != _NEUTRAL[name]), "")
+    return f"{idle} {given[idle]!r}, which it does not use; expected {_NEUTRAL[idle]!r}" if idle else ""
+
+
+def _option_problem(block: BlockSpec) -> str:
+    """An option that its mixer does not know, names twice or out of order, or that only repeats what holds anyway; or ""."""
+    if not block.options:
+        return ""
+    known = KINDS[block.attention].options or {}
+    free = {knob: values[1:] for knob, values in known.items()}
+    given = list(block.options)
+    if any(len(option) != 2 or option[1] not in free.get(option[0], ()) for option in given) or given != sorted(dict(given).items()):
+        choices = "; ".join(f"{knob} as {' or '.join(values)}" for knob, values in free.items())
+        return f"options {[list(option) for option in given]}; expected sorted pairs of {choices}"
+    return ""
+
+
+_NEUTRAL: Mapping[str, Any] = {field.name: field.default for field in fields(BlockSpec)}

@@ -1,0 +1,1 @@
+"""The same in torch and timm, importing nothing else of ours."""

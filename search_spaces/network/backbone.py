@@ -1,0 +1,178 @@
+"""The network of a spec as a timm-style model."""
+
+from typing import Any
+
+import torch
+from timm.layers.classifier import ClassifierHead, NormMlpClassifierHead
+from timm.layers.drop import calculate_drop_path_rates
+from timm.layers.weight_init import trunc_normal_
+from timm.models._features import feature_take_indices
+from timm.models._manipulate import checkpoint_seq
+from torch import nn
+
+from search_spaces.network.blocks import make_block, make_downsample, make_stem
+
+
+class HybridStage(nn.Module):
+    """Downsampling and the blocks at one resolution."""
+
+    def __init__(self, stage: dict[str, Any], in_width: int, map_size: int, drop_path_rates: list[float]) -> None:
+        super().__init__()
+        self.grad_checkpointing = False
+        width = stage["width"]
+        self.downsample = make_downsample(stage["downsample"], in_width, width, stage["stride"])
+        blocks = zip(stage["blocks"], drop_path_rates, strict=True)
+        self.blocks = nn.Sequential(*(make_block(width, {**block, "map_size": map_size}, rate) for block, rate in blocks))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.downsample(x)
+        if self.grad_checkpointing and not torch.jit.is_scripting():  # type: ignore[attr-defined]
+            recomputed: torch.Tensor = checkpoint_seq(self.blocks, out)
+            return recomputed
+        out = self.blocks(out)
+        return out
+
+
+class HybridBackbone(nn.Module):
+    """Stem, stages, pooling and classifier of an Architecture's spec, with timm's methods.
+
+    (B, in_chans, H, W) -> (B, num_classes), for H and W multiples of the total stride. No parameter depends on the image size.
+
+    Args:
+        spec: what Architecture.to_spec() returns.
+        num_classes: of the classifier, 0 for none; by default the spec's.
+        in_chans: input channels; by default the spec's.
+        global_pool: timm's name of the pooling; "" for none.
+        drop_rate: dropout before the classifier.
+        drop_path_rate: stochastic depth of the last block, rising linearly from 0 in the first.
+    """
+
+    def __init__(
+        self,
+        spec: dict[str, Any],
+        num_classes: int | None = None,
+        in_chans: int | None = None,
+        global_pool: str = "avg",
+        drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.num_classes: int = spec["num_classes"] if num_classes is None else num_classes
+        self.in_chans: int = spec["in_chans"] if in_chans is None else in_chans
+        self.drop_rate = drop_rate
+        width, reduction = spec["stem"]["width"], 4
+        self.stem = make_stem(spec["stem"]["kind"], self.in_chans, width, spec["stem"]["norm"])
+        depths = [len(stage["blocks"]) for stage in spec["stages"]]
+        rates: Any = calculate_drop_path_rates(drop_path_rate, depths, stagewise=True)
+        stages, feature_info = [], []
+        for index, (stage, stage_rates) in enumerate(zip(spec["stages"], rates, strict=True)):
+            reduction *= stage["stride"]
+            stages.append(HybridStage(stage, width, spec["image_size"] // reduction, stage_rates))
+            width = stage["width"]
+            feature_info.append({"num_chs": width, "reduction": reduction, "module": f"stages.{index}"})
+        self.feature_info = feature_info
+        self.stages = nn.Sequential(*stages)
+        self.num_features = width
+        batch_norm = spec["head_norm"] == "batch"
+        self.norm: nn.Module = nn.BatchNorm2d(width) if batch_norm else nn.Identity()
+        make_head: Any = ClassifierHead if batch_norm else NormMlpClassifierHead
+        self.head = make_head(width, self.num_classes, pool_type=global_pool, drop_rate=drop_rate)
+        self.head_hidden_size: int = self.head.num_features
+        self.apply(_init_weights)
+
+    @torch.jit.ignore  # type: ignore[untyped-decorator]
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that act as biases although they have more than one axis: gates of key-only attention, biases of positions."""
+        endings = ("mixer.gate", "mixer.bias", ".bias_table")
+        return {name for name, _ in self.named_parameters() if name.endswith(endings)}
+
+    @torch.jit.ignore  # type: ignore[untyped-decorator]
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Patterns that group parameters by depth, for layer-wise learning rates."""
+        blocks = [(r"^stages\.(\d+)\.downsample", (0,)), (r"^stages\.(\d+)\.blocks\.(\d+)", None), (r"^norm", (99999,))]
+        return {"stem": r"^stem", "blocks": r"^stages\.(\d+)" if coarse else blocks}
+
+    @torch.jit.ignore  # type: ignore[untyped-decorator]
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recompute the blocks' activations in the backward pass instead of keeping them."""
+        stage: Any
+        for stage in self.stages:
+            stage.grad_checkpointing = enable
+
+    @torch.jit.ignore  # type: ignore[untyped-decorator]
+    def get_classifier(self) -> nn.Module:
+        """The last linear layer; Identity when there are no classes."""
+        classifier: nn.Module = self.head.fc
+        return classifier
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None, reset_other: bool = False) -> None:
+        """Put a new classifier (and pooling, if named) in place; reset_other removes the head's norm too."""
+        self.num_classes = num_classes
+        self.head.reset(num_classes, global_pool, reset_other=reset_other, in_features=self.num_features)
+        self.head_hidden_size = self.head.num_features
+
+    def forward_intermediates(
+        self,
+        x: torch.Tensor,
+        indices: int | list[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> Any:
+        """Stage outputs at `indices` (the last n if an int, all if None), and the final features unless intermediates_only.
+
+        Args:
+            norm: apply the final norm to the last stage's output.
+            stop_early: do not run stages behind the last one asked for.
+        """
+        assert output_fmt == "NCHW", "Output shape must be NCHW."
+        take_indices, max_index = feature_take_indices(len(self.stages), indices)
+        last_index = len(self.feature_info) - 1
+        intermediates = []
+        x = self.stem(x)
+        for index, stage in enumerate(self.stages):
+            if stop_early and index > max_index:
+                break
+            x = stage(x)
+            if index == last_index and (norm or not intermediates_only):
+                normed = self.norm(x)
+                intermediates += [normed if norm else x] if index in take_indices else []
+                x = normed
+            elif index in take_indices:
+                intermediates.append(x)
+        return intermediates if intermediates_only else (x, intermediates)
+
+    def prune_intermediate_layers(self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True) -> list[int]:
+        """Drop what the stage outputs at `indices` do not need; returns the indices as non-negative numbers."""
+        take_indices, max_index = feature_take_indices(len(self.stages), indices)
+        prune_end = max_index < len(self.stages) - 1
+        if prune_norm or prune_end:
+            self.norm = nn.Identity()
+        self.stages = self.stages[: max_index + 1]
+        if prune_end:
+            self.num_features = self.head_hidden_size = self.feature_info[max_index]["num_chs"]
+        if prune_head or prune_end:
+            self.reset_classifier(0, "", reset_other=True)
+        return take_indices
+
+    def forward_features(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, in_chans, H, W) -> (B, num_features, H / stride, W / stride)."""
+        features: torch.Tensor = self.norm(self.stages(self.stem(x)))
+        return features
+
+    def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+        """Feature map -> logits, or the pooled vector with pre_logits."""
+        out: torch.Tensor = self.head(x, pre_logits=True) if pre_logits else self.head(x)
+        return out
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.forward_head(self.forward_features(x))
+
+
+def _init_weights(module: nn.Module) -> None:
+    """Linear layers as in DeiT and GroupMixFormer; convolutions and norms keep torch's defaults."""
+    if isinstance(module, nn.Linear):
+        trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

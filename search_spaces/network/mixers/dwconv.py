@@ -1,0 +1,33 @@
+"""Depthwise convolution, alone or as the branch of a ConvNeXt block."""
+
+from typing import Any
+
+import torch
+from timm.layers.mlp import Mlp
+from timm.layers.norm import LayerNorm
+from torch import nn
+
+from search_spaces.network.mixers.registry import mixer
+
+
+@mixer("dwconv")
+class DepthwiseConv(nn.Module):
+    """Depthwise kernel x kernel with bias; with conv_ratio > 0 followed by LayerNorm, a two-layer MLP and, where set, the layer scale.
+
+    (B, C, H, W) -> (B, C, H, W). With a ratio it is the residual branch of ConvNeXt (arXiv 2201.03545); without one it mixes positions
+    only.
+    """
+
+    def __init__(self, width: int, block: dict[str, Any]) -> None:
+        super().__init__()
+        kernel, ratio, scale = block["kernel"], block["conv_ratio"], block["layer_scale"]
+        self.conv_dw = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.norm = LayerNorm(width) if ratio else nn.Identity()
+        self.mlp = Mlp(width, ratio * width) if ratio else nn.Identity()
+        self.gamma = nn.Parameter(scale * torch.ones(width)) if scale else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.mlp(self.norm(self.conv_dw(x).permute(0, 2, 3, 1)))
+        if self.gamma is not None:
+            x = x * self.gamma
+        return x.permute(0, 3, 1, 2)

@@ -1,0 +1,103 @@
+"""One module from many: the network files in order of dependency, so that a zoo entry needs no installation of this project."""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from search_spaces.architecture.kinds.registry import KINDS
+
+PACKAGE = "search_spaces"
+NETWORK = f"{PACKAGE}.network"
+ROOT = f"{NETWORK}.entrypoint"
+MODULE_NAME = "hybrid_backbone"
+
+HEADER = '''"""The hybrid_backbone architecture for timm. Importing this module registers it:
+
+    import sys, timm
+    sys.path.insert(0, "FOLDER")  # the folder of this file
+    import hybrid_backbone
+    model = timm.create_model("local-dir:FOLDER", pretrained=True)
+
+It needs torch and timm only. It is generated from several files of hybrid-nas, whose names stand above their parts. Licence: Apache-2.0.
+"""
+'''
+
+
+@cache
+def bundle_source() -> str:
+    """Source text of the self-contained module: the same for every entry of a version of this project.
+
+    Comments and docstrings are kept, imports are gathered at the top, a file's docstring becomes a comment above its part.
+    """
+    order: list[str] = []
+    for module in (*(f"{NETWORK}.mixers.{name}" for name in KINDS), ROOT):
+        _visit(module, order)
+    trees = {module: ast.parse(_source(module)) for module in order}
+    _require_distinct_names(trees)
+    return "\n".join([HEADER, *_external_imports(trees), "", *(_part(module, trees[module]) for module in order)])
+
+
+def _source(module: str) -> str:
+    path = Path(__file__).parents[1].joinpath(*module.split(".")[1:]).with_suffix(".py")
+    return path.read_text(encoding="utf-8")
+
+
+def _visit(module: str, order: list[str]) -> None:
+    """Append the module to `order`, behind what it imports. Python has refused cycles of `from` imports already."""
+    if module in order:
+        return
+    for node in _imports(ast.parse(_source(module))):
+        if _is_ours(node):
+            assert isinstance(node, ast.ImportFrom) and node.module and not any(name.asname for name in node.names), ast.unparse(node)
+            _visit(node.module, order)
+    order.append(module)
+
+
+def _imports(tree: ast.Module) -> Iterator[ast.Import | ast.ImportFrom]:
+    return (node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom))
+
+
+def _is_ours(node: ast.Import | ast.ImportFrom) -> bool:
+    modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [name.name for name in node.names]
+    return any(module.split(".")[0] == PACKAGE for module in modules)
+
+
+def _external_imports(trees: dict[str, ast.Module]) -> list[str]:
+    """Every import statement of torch, timm and the standard library once, one name per line."""
+    lines = set()
+    for tree in trees.values():
+        for node in _imports(tree):
+            if not _is_ours(node):
+                prefix = f"from {node.module} import" if isinstance(node, ast.ImportFrom) else "import"
+                lines |= {f"{prefix} {ast.unparse(name)}" for name in node.names}
+    return sorted(lines, key=lambda line: (line.split()[1].split(".")[0] in ("torch", "timm"), line.split()[0] == "from", line))
+
+
+def _part(module: str, tree: ast.Module) -> str:
+    """The text of a file without its imports, its docstring as a comment."""
+    lines = _source(module).splitlines()
+    head: list[ast.stmt] = list(_imports(tree))
+    docstring = ast.get_docstring(tree)
+    if docstring is not None:
+        head.append(tree.body[0])
+    dropped = {number for node in head for number in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
+    body = "\n".join(line for number, line in enumerate(lines, start=1) if number not in dropped).strip("\n")
+    comment = "\n".join(f"# {line}".rstrip() for line in (docstring or "").splitlines())
+    return f"# {'-' * 10} {module.replace('.', '/')}.py\n{comment}\n\n\n{body}\n\n"
+
+
+def _require_distinct_names(trees: dict[str, ast.Module]) -> None:
+    owners: dict[str, str] = {}
+    for module, tree in trees.items():
+        for name in _top_level_names(tree):
+            assert owners.setdefault(name, module) == module, f"{name} is defined in {owners[name]} and in {module}; rename one"
+
+
+def _top_level_names(tree: ast.Module) -> Iterator[str]:
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (target.id for target in targets if isinstance(target, ast.Name))

@@ -1,0 +1,246 @@
+"""The model zoo: a folder per model that timm loads without this project, and an index of them.
+
+    ZOO/index.json
+    ZOO/NAME/{config.json, model.safetensors, hybrid_backbone.py, layout.svg, README.md[, model.onnx]}
+
+Nothing in an entry is a pickle. An entry appears whole or not at all: it is written beside the others under a hidden name, then renamed.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import nn
+
+from nas.errors import InvalidInputError, NasError
+from nas.records import JSON
+from search_spaces.architecture.drawing import draw
+from search_spaces.architecture.spec import Architecture
+from search_spaces.network.backbone import HybridBackbone
+from search_spaces.network.entrypoint import ADAPTED_LAYERS
+from search_spaces.zoo.bundle import MODULE_NAME, bundle_source
+from search_spaces.zoo.card import CardFacts, FoundBySearch, card_text, total_stride
+from search_spaces.zoo.onnx import export_onnx, require_onnx
+
+INDEX = "index.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+
+
+def export_model(*, zoo: Path, name: str, spec: JSON, weights: bytes, card: CardFacts, onnx: bool = False, overwrite: bool = False) -> Path:
+    """Add a trained model to a zoo.
+
+    Args:
+        zoo: folder of the zoo; made if it does not exist.
+        name: of the entry: letters, digits, - and _.
+        spec: what Architecture.to_spec() gave.
+        weights: the model's state_dict as safetensors.
+        card: where the model comes from and how it was measured.
+        onnx: add model.onnx.
+        overwrite: replace an entry of that name.
+
+    Returns:
+        The folder of the entry.
+
+    Raises:
+        InvalidInputError: if the name cannot be used or is taken, the weights are not those of the spec, or ONNX packages are missing.
+        NasError: if the zoo cannot be written, or the ONNX file does not compute what the model does. The zoo is as before.
+    """
+    check_export(zoo=zoo, name=name, spec=spec, onnx=onnx, overwrite=overwrite)
+    architecture = Architecture.from_spec(spec)
+    model = _load(architecture, weights)
+    _make_folder(zoo)
+    try:
+        with _locked(zoo), _scratch_folder(zoo) as scratch:
+            entries = _read_index(zoo)
+            _require_free(zoo, name, architecture, entries, overwrite)  # again: another export may have come first
+            made = scratch / name
+            _write_entry(made, architecture, model, weights, card, onnx)
+            index = _index_text(zoo, [*(entry for entry in entries if entry["name"] != name), _index_entry(made, architecture, card)])
+            _put_in_place(zoo, made, index)
+    except OSError as error:
+        raise NasError(f"zoo {zoo} cannot be written: {error.strerror}; make room or give another --zoo") from error
+    return zoo / name
+
+
+def check_export(*, zoo: Path, name: str, spec: JSON, onnx: bool = False, overwrite: bool = False) -> None:
+    """Refuse what export_model would refuse, where the weights are still to be made; the zoo is only read.
+
+    Raises:
+        InvalidInputError: as export_model, except for the weights.
+    """
+    _require_name(name)
+    if onnx:
+        require_onnx()
+    architecture = Architecture.from_spec(spec)
+    if zoo.is_dir():
+        _require_free(zoo, name, architecture, _read_index(zoo), overwrite)
+
+
+def _require_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise InvalidInputError(
+            f"zoo name {name!r} cannot be used; give 1 to 128 letters, digits, - or _, beginning with a letter or digit"
+        )
+
+
+def _make_folder(zoo: Path) -> None:
+    try:
+        zoo.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInputError(f"zoo {zoo} cannot be made: {error.strerror}; give another --zoo") from error
+
+
+def _load(architecture: Architecture, weights: bytes) -> HybridBackbone:
+    model = HybridBackbone(architecture.to_spec())
+    try:
+        model.load_state_dict(safetensors.torch.load(weights), strict=True)
+    except (SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidInputError(
+            f"the weights are not those of architecture {architecture.arch_hash[:12]} ({reason}); train it again"
+        ) from error
+    return model.eval()
+
+
+@contextmanager
+def _locked(zoo: Path) -> Iterator[None]:
+    """One export at a time; the lock is on the folder itself and ends with the process."""
+    folder = os.open(zoo, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def _scratch_folder(zoo: Path) -> Iterator[Path]:
+    """A folder to write in, in the zoo's file system; removed afterwards, and what a killed export left as well."""
+    for left in zoo.glob(".export-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=zoo) as scratch:
+        yield Path(scratch)
+
+
+def _read_index(zoo: Path) -> list[JSON]:
+    path = zoo / INDEX
+    try:
+        entries: list[JSON] = json.loads(path.read_text(encoding="utf-8"))["models"]
+        return [entry for entry in entries if entry["arch_hash"] and (zoo / entry["name"]).is_dir()]
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidInputError(f"{path} is not the index of a zoo; give another --zoo, or move that file away") from error
+
+
+def _require_free(zoo: Path, name: str, architecture: Architecture, entries: list[JSON], overwrite: bool) -> None:
+    present = {entry["name"]: entry["arch_hash"] for entry in entries}
+    if name in present:
+        if not overwrite:
+            which = "this architecture" if present[name] == architecture.arch_hash else f"another architecture, {present[name][:12]}"
+            raise InvalidInputError(
+                f"zoo {zoo} has a model {name!r} already, of {which}; give another --name, or --overwrite to replace it"
+            )
+    elif (zoo / name).exists():
+        raise InvalidInputError(f"{zoo / name} exists and is no entry of the zoo; give another --name, or move it away")
+
+
+def _write_entry(folder: Path, architecture: Architecture, model: nn.Module, weights: bytes, card: CardFacts, onnx: bool) -> None:
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(_config(architecture, card), indent=2) + "\n", encoding="utf-8")
+    (folder / "model.safetensors").write_bytes(weights)
+    (folder / f"{MODULE_NAME}.py").write_text(bundle_source(), encoding="utf-8")
+    (folder / "layout.svg").write_text(draw(architecture), encoding="utf-8")
+    if onnx:
+        export_onnx(model, _input_size(architecture), folder / "model.onnx")
+    files = sorted(path.name for path in folder.iterdir())
+    (folder / "README.md").write_text(card_text(folder.name, architecture, card, files), encoding="utf-8")
+
+
+def _config(architecture: Architecture, card: CardFacts) -> JSON:
+    """config.json as timm reads it (timm/models/_hub.py): pretrained_cfg takes the fields of timm's PretrainedCfg only."""
+    stride = total_stride(architecture)
+    labels = {"label_names": list(card.label_names)} if card.label_names else {}
+    return {
+        "architecture": MODULE_NAME,
+        "num_classes": architecture.num_classes,
+        "num_features": architecture.stages[-1].width,
+        "global_pool": "avg",
+        **labels,
+        "model_args": {"spec": architecture.to_spec()},
+        "pretrained_cfg": {
+            "tag": card.origin.search.study if isinstance(card.origin, FoundBySearch) else "published",
+            "input_size": _input_size(architecture),
+            "min_input_size": (architecture.in_chans, stride, stride),
+            "fixed_input_size": False,
+            "interpolation": card.interpolation,
+            "crop_pct": card.crop_pct,
+            "mean": card.mean,
+            "std": card.std,
+            "num_classes": architecture.num_classes,
+            **ADAPTED_LAYERS,
+            "description": architecture.layout(),
+        },
+    }
+
+
+def _input_size(architecture: Architecture) -> tuple[int, int, int]:
+    return architecture.in_chans, architecture.image_size, architecture.image_size
+
+
+def _index_entry(folder: Path, architecture: Architecture, card: CardFacts) -> JSON:
+    origin = card.origin
+    entry: JSON = {"name": folder.name, "arch_hash": architecture.arch_hash, "layout": architecture.layout()}
+    if isinstance(origin, FoundBySearch):
+        trial, objective, costs = origin.trial, origin.search.objectives[1], origin.trial.costs
+        entry |= {
+            "top1": trial.top1,
+            "cost": {objective: trial.cost(objective)},
+            "data": origin.search.data.partition(":")[0],
+            "study": origin.search.study,
+            "trial": trial.trial_number,
+        }
+        if origin.full is not None:
+            finalist = origin.full.finalist
+            entry |= {
+                "top1": finalist.top1,
+                "top1_interval": [finalist.top1_low, finalist.top1_high],
+                "top1_split": origin.full.split,
+                "seeds": list(finalist.seeds),
+                "front_probability": finalist.front_probability,
+            }
+    else:
+        costs = origin.costs
+        entry |= {"preset": origin.preset, "checkpoint_sha256": origin.sha256}
+    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+    created = card.created.isoformat(timespec="seconds")
+    return entry | {"param_count": costs.param_count, "macs": costs.macs, "created": created, "sha256": files}
+
+
+def _index_text(zoo: Path, entries: list[JSON]) -> str:
+    return json.dumps({"models": sorted(entries, key=lambda entry: str(entry["name"]))}, indent=2, allow_nan=False) + "\n"
+
+
+def _put_in_place(zoo: Path, made: Path, index: str) -> None:
+    """Three renames in one file system, which need no space: away with the old entry, in with the new, in with the index."""
+    new_index, old, final = made.with_name(INDEX), made.with_name(f"{made.name}.replaced"), zoo / made.name
+    new_index.write_text(index, encoding="utf-8")
+    if final.exists():
+        final.rename(old)
+    try:
+        made.rename(final)
+        new_index.replace(zoo / INDEX)
+    except OSError:
+        shutil.rmtree(final, ignore_errors=True)
+        if old.exists():
+            old.rename(final)
+        raise

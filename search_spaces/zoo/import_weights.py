@@ -1,0 +1,100 @@
+"""Published checkpoints as entries of the model zoo."""
+
+import hashlib
+import pickle  # noqa: TID251 (for the name of the error that torch.load raises; nothing is unpickled)
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from nas.errors import InvalidInputError
+from search_spaces.architecture.costs import costs
+from search_spaces.checkpoints import convert_convnext, convert_groupmixformer, require_match
+from search_spaces.published.families import find_preset
+from search_spaces.zoo.card import CardFacts, ImportedWeights
+from search_spaces.zoo.export import check_export, export_model
+
+Weights = dict[str, torch.Tensor]
+CONVERTERS: Mapping[str, Callable[[Mapping[str, Any]], Weights]] = {
+    "groupmixformer": convert_groupmixformer,
+    "convnext": convert_convnext,
+}
+"""Beginning of a preset's name -> published names to ours."""
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def import_checkpoint(
+    file: Path, preset: str, *, zoo: Path, name: str, onnx: bool, overwrite: bool, code_version: str, command: str
+) -> Path:
+    """Convert a checkpoint strictly and write it to the zoo as the model `name`.
+
+    Args:
+        file: what the authors published: a .pth with a state_dict, bare or under "model" or "state_dict", or safetensors. No code in it
+            is run.
+        command: that imports it again, for the card.
+
+    Returns:
+        The folder of the entry.
+
+    Raises:
+        InvalidInputError: if the preset has no published weights, the file cannot be read or is not of this preset, or the zoo refuses
+            the name; the zoo is as before.
+        NasError: if the zoo cannot be written.
+    """
+    preset = preset.removeprefix("hybrid_")  # so timm's registry names those that timm has too
+    found = find_preset(preset)
+    convert = next((converter for family, converter in CONVERTERS.items() if preset.startswith(family)), None)
+    if convert is None:
+        raise InvalidInputError(f"preset {preset!r} has no published weights; expected one that begins with {' or '.join(CONVERTERS)}")
+    spec = found.architecture.to_spec()
+    check_export(zoo=zoo, name=name, spec=spec, onnx=onnx, overwrite=overwrite)
+    weights = convert(read_checkpoint(file))
+    require_match(weights, found.architecture, preset)
+    stored = safetensors.torch.save({key: value.detach().contiguous() for key, value in weights.items()})
+    card = CardFacts(
+        origin=ImportedWeights(
+            preset=preset,
+            source=found.source,
+            costs=costs(found.architecture),
+            file=file.name,
+            sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+            code_version=code_version,
+        ),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        interpolation="bicubic",
+        crop_pct=0.875,
+        label_names=(),
+        command=command,
+        created=datetime.now(UTC),
+    )
+    return export_model(zoo=zoo, name=name, spec=spec, weights=stored, card=card, onnx=onnx, overwrite=overwrite)
+
+
+def read_checkpoint(file: Path) -> Mapping[str, Any]:
+    """The mapping in a .pth or safetensors file.
+
+    Raises:
+        InvalidInputError: if there is no such file, or it holds anything but tensors and plain values.
+    """
+    try:
+        if file.suffix == ".safetensors":
+            return safetensors.torch.load_file(file)
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InvalidInputError(f"{file} cannot be read ({error.strerror or error}); give the path of a published checkpoint") from error
+    except pickle.UnpicklingError as error:
+        raise InvalidInputError(
+            f"{file} holds objects besides tensors and plain values, perhaps a training configuration, which could run code; save its "
+            "state_dict alone again and give that"
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, ValueError, LookupError) as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidInputError(f"{file} is no checkpoint of tensors ({reason}); give a .pth with a state_dict, or safetensors") from error
+    if not isinstance(content, Mapping):
+        raise InvalidInputError(f"{file} holds a {type(content).__name__}; expected a state_dict, bare or under 'model' or 'state_dict'")
+    return content
