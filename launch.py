@@ -2,8 +2,9 @@
 
     python launch.py --space hybrid_layout --budget 200
 
-Exit codes: 0 done, 1 failed, 2 bad arguments, 130 interrupted (the state is saved; the same command continues).
-What a command does lives in the package that owns it; libraries that are slow to import are imported by the command that needs them.
+Exit codes: 0 done, 1 failed, 2 bad arguments, 130 interrupted (the state is saved; the same command continues). What a
+command does lives in the package that owns it; libraries that are slow to import are imported by the command that needs
+them.
 """
 
 import signal
@@ -71,7 +72,10 @@ LINE_S = 10.0
 _log = logging.getLogger("nas")
 
 storage_option = click.option(
-    "--storage", envvar=STORAGE_VARIABLE, default=DEFAULT_STORAGE, help=f"Database URL; {STORAGE_VARIABLE} or {DEFAULT_STORAGE} by default."
+    "--storage",
+    envvar=STORAGE_VARIABLE,
+    default=DEFAULT_STORAGE,
+    help=f"Database URL; {STORAGE_VARIABLE} or {DEFAULT_STORAGE} by default.",
 )
 study_option = click.option("--study", help="Name of the study; may be left out where the database has only one.")
 artifacts_option = click.option("--artifacts", help="Folder of weights and drawings; beside the database by default.")
@@ -83,14 +87,21 @@ artifacts_option = click.option("--artifacts", help="Folder of weights and drawi
 @click.option("--study", help="Name of the study, SPACE-SCALE-DATA by default; the same name continues it.")
 @storage_option
 @artifacts_option
-@click.option("--data", default="digits", show_default=True, help="digits, cifar10:DIR, cifar100:DIR, folder:DIR or beton:FILE.")
+@click.option(
+    "--data", default="digits", show_default=True, help="digits, cifar10:DIR, cifar100:DIR, folder:DIR or beton:FILE."
+)
 @click.option("--scale", default="nano", show_default=True, help="nano, mobile, tiny, small or base.")
-@click.option("--objectives", default="top1,latency_ms", show_default=True, help=f"top1 and one of {', '.join(COST_OBJECTIVES)}.")
+@click.option(
+    "--objectives", default="top1,latency_ms", show_default=True, help=f"top1 and one of {', '.join(COST_OBJECTIVES)}."
+)
 @click.option(
     "--latency-target",
     "latency_targets",
     multiple=True,
-    help="What latency is measured on, such as cpu:threads=1,batch=1 or onnxruntime:threads=2; repeatable, the first is the objective.",
+    help=(
+        "What latency is measured on, such as cpu:threads=1,batch=1 or onnxruntime:threads=2; repeatable, the first "
+        "is the objective."
+    ),
 )
 @click.option("--workers", type=int, help="Concurrent evaluations; one per GPU, else one per core, by default.")
 @click.option("--gpus-per-worker", type=float, help="Share of a GPU for each worker; 1 with GPUs, else 0, by default.")
@@ -101,14 +112,30 @@ artifacts_option = click.option("--artifacts", help="Folder of weights and drawi
 @click.option("--max-macs", type=int, help="Reject costlier candidates before training.")
 @click.option("--recipe", help="How candidates are trained: a name, or a JSON file; by default what suits the data.")
 @click.option(
-    "--rungs", default=1, show_default=True, help="Scores in each training; at all but the last, the worse candidates are stopped."
+    "--rungs",
+    default=1,
+    show_default=True,
+    help="Scores in each training; at all but the last, the worse candidates are stopped.",
 )
-@click.option("--keep", default=0.5, show_default=True, help="With more than one rung, share of the candidates that goes on from each.")
+@click.option(
+    "--keep",
+    default=0.5,
+    show_default=True,
+    help="With more than one rung, share of the candidates that goes on from each.",
+)
 @click.option("--max-hours", type=float, help="Stop after this time; the same command continues.")
 @click.option("--patience", type=int, help="Stop when this many evaluations in a row added nothing to the hypervolume.")
-@click.option("--trial-timeout-s", default=3600.0, show_default=True, help="Replace a worker that makes no progress for this long.")
 @click.option(
-    "--warm-start", default="presets", show_default=True, help="presets: published layouts; study:NAME: what that one found; none."
+    "--trial-timeout-s",
+    default=3600.0,
+    show_default=True,
+    help="Replace a worker that makes no progress for this long.",
+)
+@click.option(
+    "--warm-start",
+    default="presets",
+    show_default=True,
+    help="presets: published layouts; study:NAME: what that one found; none.",
 )
 @click.option("--ray-address", help="Running Ray cluster to use; a local one is started by default.")
 @click.option("--quiet", is_flag=True, help="Print errors and the end only.")
@@ -142,10 +169,18 @@ def run_search(options: dict[str, Any], quiet: bool, signals: StopSignals) -> Ou
     parsed = [LatencyTarget.parse(text) for text in config.other_targets]
     others = tuple(map(str, parsed))
     if len({str(target), *others}) <= len(others):
-        raise InvalidInputError(f"--latency-target names one target twice: {', '.join([str(target), *others])}; give each once")
+        raise InvalidInputError(
+            f"--latency-target names one target twice: {', '.join([str(target), *others])}; give each once"
+        )
     targets = [timed.fingerprint(source.input_shape) for timed in (target, *parsed) if timed is not None]
     study = options["study"] or f"{space.name}-{space.scale}-{source.name}"
-    config = replace(config, study=study, data=source.text, latency_target=None if target is None else str(target), other_targets=others)
+    config = replace(
+        config,
+        study=study,
+        data=source.text,
+        latency_target=None if target is None else str(target),
+        other_targets=others,
+    )
     identity = Identity(
         data=source.name,
         data_fingerprint=source.fingerprint,
@@ -175,15 +210,24 @@ def run_search(options: dict[str, Any], quiet: bool, signals: StopSignals) -> Ou
             return _search(config, space, identity, targets, recorded, pool, store, storage, ownership, signals, quiet)
 
 
-def _note_missing_weights(config: SearchConfig, recorded: SearchRecord, store: SqlStore, say: Callable[[str], None]) -> None:
-    """A folder may have been moved, so other --artifacts are no error; but `export` would not find what stays elsewhere."""
-    front, folder = store.front(config.study), Path(config.artifacts)
+def _note_missing_weights(
+    config: SearchConfig, recorded: SearchRecord, store: SqlStore, say: Callable[[str], None]
+) -> None:
+    """A folder may have been moved, so other --artifacts are no error; but `export` would not find what stays
+    elsewhere."""
+    front = store.front(config.study)
+    folder = Path(config.artifacts)
     members = {member.trial_number for member in front.members} if front is not None else set()
-    kept = [trial.weights_path for trial in store.facts(config.study) if trial.trial_number in members and trial.weights_path]
+    kept = [
+        trial.weights_path
+        for trial in store.facts(config.study)
+        if trial.trial_number in members and trial.weights_path
+    ]
     missing = sum(not (folder / path).is_file() for path in kept)
     if missing:
         say(
-            f"note: the weights of {missing} members of the front are not in {folder}; the study began with --artifacts "
+            f"note: the weights of {missing} members of the front are not in {folder}; the study began with "
+            "--artifacts "
             f"{recorded.config['artifacts']}. Give that, or move its content, or `export` will not find them"
         )
 
@@ -195,12 +239,15 @@ def _search_config(options: dict[str, Any]) -> SearchConfig:
     engine_kwargs(options["storage"])
     given = {name: value for name, value in options.items() if value is not None}
     targets = given.pop("latency_targets")
-    given["latency_target"], given["other_targets"] = (targets[0] if targets else None), targets[1:]
+    given["latency_target"] = targets[0] if targets else None
+    given["other_targets"] = targets[1:]
     given.setdefault("workers", default_num_workers())
     given.setdefault("gpus_per_worker", default_gpus_per_worker(max(1, given["workers"])))
     given["objectives"] = tuple(name.strip() for name in options["objectives"].split(","))
     given["artifacts"] = str(_artifacts_folder(options["artifacts"], options["storage"]))
-    given["study"] = options["study"] or "(no name yet)"  # the default name needs the data, which take longer to check than all of this
+    given["study"] = (
+        options["study"] or "(no name yet)"
+    )  # the default name needs the data, which take longer to check than all of this
     return SearchConfig(**given)
 
 
@@ -299,10 +346,12 @@ def _sampling_guard(config: SearchConfig) -> Callable[[], contextlib.AbstractCon
 def _last_lines(config: SearchConfig, store: SqlStore, outcome: Outcome) -> list[str]:
     """The front, where things are, and what to type next."""
     _log.info("%s", outcome.reason)
-    search, front = store.search(config.study), store.front(config.study)
+    search = store.search(config.study)
+    front = store.front(config.study)
     lines = []
     if search is not None and front is not None:
-        facts, retimings = list(store.facts(config.study)), store.retimings(config.study)
+        facts = list(store.facts(config.study))
+        retimings = store.retimings(config.study)
         again = places(front, facts, latest(retimings, search.target))
         lines = ["", report.front_text(front, facts, search, again), ""]
         if outcome.complete:
@@ -311,11 +360,15 @@ def _last_lines(config: SearchConfig, store: SqlStore, outcome: Outcome) -> list
             lines.append(f"the front is not timed again: its cost, {config.cost_objective}, is counted")
     lines += [
         outcome.reason,
-        f"database {redact_url(config.storage)}, artifacts {config.artifacts}, log {_log_file(config.storage, config.study)}",
+        (
+            f"database {redact_url(config.storage)}, artifacts {config.artifacts}, log "
+            f"{_log_file(config.storage, config.study)}"
+        ),
     ]
     if not outcome.complete:
         lines.append("the same command continues")
-    study, database = _study_words(config.study, config.storage), _storage_words(config.storage)
+    study = _study_words(config.study, config.storage)
+    database = _storage_words(config.storage)
     own_folder = Path(config.artifacts) != _artifacts_folder(None, config.storage)
     artifacts = f" --artifacts {shlex.quote(config.artifacts)}" if own_folder else ""
     steps = f"pareto {study}", f"export {study}{artifacts} --pick knee --zoo zoo", f"dashboard{database}{artifacts}"
@@ -329,7 +382,9 @@ def _study_words(study: str, url: str) -> str:
 
 def _storage_words(url: str) -> str:
     """The option that names the same database in another command."""
-    return "" if url == os.environ.get(STORAGE_VARIABLE, DEFAULT_STORAGE) else f" --storage {shlex.quote(redact_url(url))}"
+    return (
+        "" if url == os.environ.get(STORAGE_VARIABLE, DEFAULT_STORAGE) else f" --storage {shlex.quote(redact_url(url))}"
+    )
 
 
 @cli.command()
@@ -343,10 +398,13 @@ def status(study: str | None, storage: str) -> None:
             return
         search = pick_study(study, store.searches())
         click.echo(report.status_text(_summary(store, search)))
-        again = retimings_text(search, list(store.facts(search.study)), store.timings(search.study), store.retimings(search.study))
+        again = retimings_text(
+            search, list(store.facts(search.study)), store.timings(search.study), store.retimings(search.study)
+        )
         for line in again:
             click.echo(f"again         {line}")
-        problems, final = store.check_fronts(search.study), store.final_front(search.study)
+        problems = store.check_fronts(search.study)
+        final = store.final_front(search.study)
         if final is not None:
             click.echo(final_front_text(final, {t.trial_number: t for t in store.facts(search.study)}, search) + "\n")
             problems += final_front_faults(final, store.final_trainings(search.study))
@@ -362,13 +420,31 @@ def _summary(store: SqlStore, search: SearchRecord) -> report.StudySummary:
 @cli.command()
 @study_option
 @storage_option
-@click.option("--latency-target", help="Give the front on this target, from what `profile` timed; the study's own by default.")
-@click.option("--final", is_flag=True, help="Give the final front of `finalize`, with spread, intervals and probability of all finalists.")
+@click.option(
+    "--latency-target", help="Give the front on this target, from what `profile` timed; the study's own by default."
+)
+@click.option(
+    "--final",
+    is_flag=True,
+    help="Give the final front of `finalize`, with spread, intervals and probability of all finalists.",
+)
 @click.option("--history", is_flag=True, help="Give how the hypervolume grew, instead of the front.")
-@click.option("--json", "json_file", is_flag=False, flag_value="-", help="Give it as JSON, to a file or without one to the output.")
-@click.option("--csv", "csv_file", is_flag=False, flag_value="-", help="Give it as CSV, to a file or without one to the output.")
-@click.option("--plot", "plot_file", type=click.Path(dir_okay=False, path_type=Path), help="Draw it: .png, .svg or .pdf.")
-@click.option("--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="Write it as one interactive page.")
+@click.option(
+    "--json",
+    "json_file",
+    is_flag=False,
+    flag_value="-",
+    help="Give it as JSON, to a file or without one to the output.",
+)
+@click.option(
+    "--csv", "csv_file", is_flag=False, flag_value="-", help="Give it as CSV, to a file or without one to the output."
+)
+@click.option(
+    "--plot", "plot_file", type=click.Path(dir_okay=False, path_type=Path), help="Draw it: .png, .svg or .pdf."
+)
+@click.option(
+    "--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="Write it as one interactive page."
+)
 def pareto(
     study: str | None,
     storage: str,
@@ -382,21 +458,31 @@ def pareto(
 ) -> None:
     """Show the Pareto front of a study, its final front or its history, as a table, data or a picture."""
     if final and (history or latency_target is not None):
-        raise InvalidInputError(f"--final and {'--history' if history else '--latency-target'} are both given; give one of them")
+        raise InvalidInputError(
+            f"--final and {'--history' if history else '--latency-target'} are both given; give one of them"
+        )
     with _reading(storage) as store:
         search = pick_study(study, store.searches())
-        front, facts, finals = store.front(search.study), list(store.facts(search.study)), store.final_front(search.study)
-        retimings, ended = store.retimings(search.study), tuple(facts)
+        front = store.front(search.study)
+        facts = list(store.facts(search.study))
+        finals = store.final_front(search.study)
+        retimings = store.retimings(search.study)
+        ended = tuple(facts)
         if latency_target is not None:
             from workers.latency.target import LatencyTarget
 
             timed = on_target(search, facts, store.timings(search.study), LatencyTarget.read(latency_target).settings())
-            search, front, facts, ended = timed.search, timed.front, list(timed.facts), timed.history
+            search = timed.search
+            front = timed.front
+            facts = list(timed.facts)
+            ended = timed.history
     words = _study_words(search.study, storage)
     if history:
         view = history_view(history_of(ended, search.objectives[1], search.reference_point), search)
     elif front is None:
-        raise NasError(f"study {search.study!r} has no front yet: no trial has finished; look at `launch.py status {words}`")
+        raise NasError(
+            f"study {search.study!r} has no front yet: no trial has finished; look at `launch.py status {words}`"
+        )
     elif not final:
         view = front_view(front, facts, search, places(front, facts, latest(retimings, search.target)))
     elif finals is None:
@@ -417,19 +503,49 @@ def pareto(
 @cli.command("bench")
 @click.option("--problem", required=True, help=f"{', '.join(PROBLEMS)}; synthetic needs no data.")
 @click.option(
-    "--data", "folder", default="tabular", show_default=True, type=click.Path(file_okay=False, path_type=Path), help="Its folder."
+    "--data",
+    "folder",
+    default="tabular",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Its folder.",
 )
 @click.option("--sampler", "samplers", multiple=True, help=f"{', '.join(SAMPLERS)}; repeat it, all by default.")
-@click.option("--cost", default="known", show_default=True, help="known before training, or modelled from what was trained.")
+@click.option(
+    "--cost", default="known", show_default=True, help="known before training, or modelled from what was trained."
+)
 @click.option("--seeds", default=20, show_default=True, help="Searches of each sampler.")
 @click.option("--budget", default=200, show_default=True, help="Distinct architectures in each.")
 @click.option("--workers", default=1, show_default=True, help="Simulated workers, asynchronous.")
-@click.option("--failures", default=0.0, show_default=True, help="Share of the evaluations that fail, half of them with their worker.")
-@click.option("--rungs", default=1, show_default=True, help="Scores in each training; at all but the last, the worse half is stopped.")
+@click.option(
+    "--failures",
+    default=0.0,
+    show_default=True,
+    help="Share of the evaluations that fail, half of them with their worker.",
+)
+@click.option(
+    "--rungs",
+    default=1,
+    show_default=True,
+    help="Scores in each training; at all but the last, the worse half is stopped.",
+)
 @click.option("--no-replay", is_flag=True, help="Train repeats again, instead of answering them from the record.")
-@click.option("--json", "json_file", is_flag=False, flag_value="-", help="Give it as JSON, to a file or without one to the output.")
+@click.option(
+    "--json",
+    "json_file",
+    is_flag=False,
+    flag_value="-",
+    help="Give it as JSON, to a file or without one to the output.",
+)
 def bench_samplers(
-    problem: str, folder: Path, samplers: tuple[str, ...], cost: str, failures: float, no_replay: bool, json_file: str | None, **counts: int
+    problem: str,
+    folder: Path,
+    samplers: tuple[str, ...],
+    cost: str,
+    failures: float,
+    no_replay: bool,
+    json_file: str | None,
+    **counts: int,
 ) -> None:
     """Compare samplers on recorded results, with simulated workers; a search uses the same loop."""
     from nas.tabular.bench import Conditions, SamplerResult, bench, bench_json, bench_text
@@ -451,7 +567,10 @@ def bench_samplers(
     except SearchAbortedError as error:
         raise SearchAbortedError(f"a search by {sampler} stopped itself: {error}; give a smaller --failures") from error
     except KeyboardInterrupt:
-        click.echo(f"interrupted; the same command begins again. Done: {', '.join(chosen[: len(results)]) or 'nothing'}", err=True)
+        click.echo(
+            f"interrupted; the same command begins again. Done: {', '.join(chosen[: len(results)]) or 'nothing'}",
+            err=True,
+        )
         sys.exit(EXIT_INTERRUPTED)
     finally:  # hours of work are not lost with what follows them
         if results and json_file is not None:
@@ -464,7 +583,13 @@ def bench_samplers(
 @study_option
 @storage_option
 @click.option("--trial", type=int, help="Also predict what changing one gene of this trial does.")
-@click.option("--json", "json_file", is_flag=False, flag_value="-", help="Give it as JSON, to a file or without one to the output.")
+@click.option(
+    "--json",
+    "json_file",
+    is_flag=False,
+    flag_value="-",
+    help="Give it as JSON, to a file or without one to the output.",
+)
 @click.option("--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="Write it as one page.")
 def explain(study: str | None, storage: str, trial: int | None, json_file: str | None, html_file: Path | None) -> None:
     """Say which genes drive a study's top1 and cost, and how its front came about."""
@@ -473,10 +598,14 @@ def explain(study: str | None, storage: str, trial: int | None, json_file: str |
 
     with _reading(storage) as store, _optuna_storage(storage) as optuna_storage:
         search = pick_study(study, store.searches())
-        front, facts = store.front(search.study), list(store.facts(search.study))
+        front = store.front(search.study)
+        facts = list(store.facts(search.study))
         genotypes = recorded_genotypes(optuna_storage, search.study)
     if not facts:
-        raise NasError(f"study {search.study!r} has no trials yet; look at `launch.py status {_study_words(search.study, storage)}`")
+        raise NasError(
+            f"study {search.study!r} has no trials yet; look at `launch.py status "
+            f"{_study_words(search.study, storage)}`"
+        )
     explanation = explain_study(_space_of(search, facts[0]), search, facts, front, genotypes, trial)
     if json_file is not None:
         _give(json_file, explain_report.explanation_json(explanation), ".json")
@@ -512,7 +641,13 @@ def _give(file: str, text: str, suffix: str) -> None:
 @click.option("--recipe", help="Train by this recipe instead: a name, or a JSON file.")
 @click.option("--seed", type=int, help="Of the final trainings; the search's plus 1000 by default.")
 @click.option("--workers", type=int, help="Trainings at a time; one per GPU, else one per core, by default.")
-@click.option("--json", "json_file", is_flag=False, flag_value="-", help="Give it as JSON, to a file or without one to the output.")
+@click.option(
+    "--json",
+    "json_file",
+    is_flag=False,
+    flag_value="-",
+    help="Give it as JSON, to a file or without one to the output.",
+)
 def audit(study: str | None, storage: str, artifacts: str | None, json_file: str | None, **options: Any) -> None:
     """Train a sample of a study's architectures fully, and say how well the search ranks them."""
     from nas.analysis.audit import audit_json, audit_text
@@ -566,13 +701,32 @@ def dashboard(storage: str, artifacts: str | None, port: int) -> None:
 @study_option
 @storage_option
 @artifacts_option
-@click.option("--top", default=8, show_default=True, type=click.IntRange(1), help="How many members of the front to train.")
+@click.option(
+    "--top", default=8, show_default=True, type=click.IntRange(1), help="How many members of the front to train."
+)
 @click.option("--recipe", help="A recipe's name or a JSON file; eight times the search's steps by default.")
-@click.option("--teacher", help="Learn from it too: a folder that `export` wrote, or a pretrained model of timm with the same classes.")
-@click.option("--seeds", default=3, show_default=True, type=click.IntRange(MIN_SEEDS), help="Trainings of each at its best settings.")
-@click.option("--samples", default=8, show_default=True, type=click.IntRange(1), help="Settings of the recipe to try for each.")
-@click.option("--workers", type=click.IntRange(1), help="Concurrent trainings; one per GPU, else one per core, by default.")
-@click.option("--gpus-per-worker", type=click.FloatRange(0), help="Share of a GPU for each worker; 1 with GPUs, else 0, by default.")
+@click.option(
+    "--teacher",
+    help="Learn from it too: a folder that `export` wrote, or a pretrained model of timm with the same classes.",
+)
+@click.option(
+    "--seeds",
+    default=3,
+    show_default=True,
+    type=click.IntRange(MIN_SEEDS),
+    help="Trainings of each at its best settings.",
+)
+@click.option(
+    "--samples", default=8, show_default=True, type=click.IntRange(1), help="Settings of the recipe to try for each."
+)
+@click.option(
+    "--workers", type=click.IntRange(1), help="Concurrent trainings; one per GPU, else one per core, by default."
+)
+@click.option(
+    "--gpus-per-worker",
+    type=click.FloatRange(0),
+    help="Share of a GPU for each worker; 1 with GPUs, else 0, by default.",
+)
 @click.option("--ray-address", help="Running Ray cluster to use; a local one is started by default.")
 @click.pass_obj
 def finalize(
@@ -607,7 +761,13 @@ def finalize(
         finalists = choose_finalists(search, store.front(search.study), facts, top)
         source = open_same_data(search.config["data"], search.data_fingerprint)
         chosen = final_recipe(recipe, search.recipe, source, teacher)
-        finals = Finals(search, finalists, variants(chosen, samples, search.seed), seeds, "test" if source.num_test else "validation")
+        finals = Finals(
+            search,
+            finalists,
+            variants(chosen, samples, search.seed),
+            seeds,
+            "test" if source.num_test else "validation",
+        )
         evaluation = EvaluationConfig(
             data=source.text,
             recipe=chosen,
@@ -622,7 +782,9 @@ def finalize(
             def trainer() -> FinalistTrainer:
                 options = {"num_workers": workers, "gpus_per_worker": gpus, "ray_address": ray_address}
                 make = functools.partial(FinalistTrainer, evaluation, folder, search.study, **options)
-                with environment({STORAGE_VARIABLE: None}):  # it may hold a password, and every process of Ray inherits the environment
+                with environment(
+                    {STORAGE_VARIABLE: None}
+                ):  # it may hold a password, and every process of Ray inherits the environment
                     made = opened.enter_context(signals.closing(make))
                 ownership.note_session(lambda: (made.session_processes, made.session_folder))
                 return made
@@ -639,7 +801,13 @@ def finalize(
 @storage_option
 @artifacts_option
 @click.option("--pick", default="knee", show_default=True, help=f"Which trial: {EXPECTED.removeprefix('expected ')}.")
-@click.option("--zoo", default="zoo", show_default=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the zoo.")
+@click.option(
+    "--zoo",
+    default="zoo",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the zoo.",
+)
 @click.option("--name", help="Of the model; STUDY-tN by default.")
 @click.option("--onnx", is_flag=True, help="Add a checked ONNX file.")
 @click.option("--retrain", is_flag=True, help="Train it again as the search did, where its weights were not kept.")
@@ -675,7 +843,8 @@ def export(
         kept = trial.weights_path if full is None else full.training.weights_path
         if not retrain and kept is None:
             raise InvalidInputError(
-                f"the weights of trial {trial.trial_number} were not kept, as it is not on the front; retrain it: {command}"
+                f"the weights of trial {trial.trial_number} were not kept, as it is not on the front; retrain it: "
+                f"{command}"
             )
         source = open_data(search.config["data"])
         if retrain:
@@ -692,20 +861,28 @@ def export(
             command=command,
             created=datetime.now(UTC),
         )
-        folder = export_model(zoo=zoo, name=name, spec=trial.spec, weights=weights, card=card, onnx=onnx, overwrite=overwrite)
+        folder = export_model(
+            zoo=zoo, name=name, spec=trial.spec, weights=weights, card=card, onnx=onnx, overwrite=overwrite
+        )
         store.record_export(search.study, trial.trial_number, name, str(folder.resolve()))
     top1 = f"top1 {trial.top1:.4f}" if full is None else full_training_text(full)
     click.echo(f"wrote {folder}: trial {trial.trial_number}, {top1}, {trial.layout}")
-    click.echo(f'load it: timm.create_model("local-dir:{folder}", pretrained=True) after importing hybrid_backbone from that folder')
+    click.echo(
+        f'load it: timm.create_model("local-dir:{folder}", pretrained=True) '
+        "after importing hybrid_backbone from that folder"
+    )
 
 
 @cli.command()
 @study_option
 @storage_option
 @click.option("--latency-target", help="What to time on; the GPU, else one CPU thread, by default.")
-@click.option("--trials", default="front", show_default=True, help="front, all (finished ones), or numbers separated by commas.")
+@click.option(
+    "--trials", default="front", show_default=True, help="front, all (finished ones), or numbers separated by commas."
+)
 def profile(study: str | None, storage: str, latency_target: str | None, trials: str) -> None:
-    """Time the networks of a study on this machine, without training; `pareto --latency-target` then gives their front."""
+    """Time the networks of a study on this machine, without training; `pareto --latency-target` then gives their
+    front."""
     from workers.latency.target import LatencyTarget, default_target
     from workers.profile import input_shape
     from workers.profile import profile as time_trials
@@ -717,7 +894,13 @@ def profile(study: str | None, storage: str, latency_target: str | None, trials:
         picked = pick_trials(trials, store.front(search.study), facts)
         fingerprint = target.fingerprint(input_shape(picked[0].spec))
         todo = untimed(picked, store.timings(search.study), fingerprint)
-        click.echo(f"{search.study}: {len(picked) - len(todo)} of {len(picked)} trials are timed on {target_text(fingerprint)}", err=True)
+        click.echo(
+            (
+                f"{search.study}: {len(picked) - len(todo)} of {len(picked)} trials are timed on "
+                f"{target_text(fingerprint)}"
+            ),
+            err=True,
+        )
 
         def record(trial: TrialFacts, latency: Latency) -> None:
             store.record_latency(search.study, trial.trial_number, latency)
@@ -733,7 +916,13 @@ def profile(study: str | None, storage: str, latency_target: str | None, trials:
 @cli.command("import-weights")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--preset", required=True, help="Which network the weights are of, for example groupmixformer_tiny.")
-@click.option("--zoo", default="zoo", show_default=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the zoo.")
+@click.option(
+    "--zoo",
+    default="zoo",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the zoo.",
+)
 @click.option("--name", help="Of the model; the preset's by default.")
 @click.option("--onnx", is_flag=True, help="Add a checked ONNX file.")
 @click.option("--overwrite", is_flag=True, help="Replace a model of that name.")
@@ -754,17 +943,26 @@ def import_weights(file: Path, preset: str, zoo: Path, name: str | None, onnx: b
         command=f"python launch.py import-weights {shlex.join(words)}",
     )
     click.echo(f"wrote {folder}: {preset}, every entry of {file.name} used once")
-    click.echo(f'load it: timm.create_model("local-dir:{folder}", pretrained=True) after importing hybrid_backbone from that folder')
+    click.echo(
+        f'load it: timm.create_model("local-dir:{folder}", pretrained=True) '
+        "after importing hybrid_backbone from that folder"
+    )
 
 
 @cli.command()
 @click.argument("source")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--max-size", default=256, show_default=True, help="Longest side of an image in the file, pixels; larger ones are reduced.")
+@click.option(
+    "--max-size",
+    default=256,
+    show_default=True,
+    help="Longest side of an image in the file, pixels; larger ones are reduced.",
+)
 @click.option("--workers", type=int, help="Processes that decode and encode; one per core by default.")
 @click.option("--force", is_flag=True, help="Replace FILE if there is one.")
 def pack(source: str, file: Path, max_size: int, workers: int | None, force: bool) -> None:
-    """Write the images of SOURCE (folder:DIR, cifar10:DIR or cifar100:DIR) to FILE.beton, for --data beton:FILE.beton."""
+    """Write the images of SOURCE (folder:DIR, cifar10:DIR or cifar100:DIR) to FILE.beton, for --data
+    beton:FILE.beton."""
     from workers.data.beton.pack import pack_images
 
     try:
@@ -773,15 +971,20 @@ def pack(source: str, file: Path, max_size: int, workers: int | None, force: boo
     except KeyboardInterrupt:
         click.echo(f"interrupted; {file} was not written, the same command begins again", err=True)
         sys.exit(EXIT_INTERRUPTED)
-    images = f"{packed.num_train:,} images for training and {packed.num_validation:,} for validation in {len(packed.class_names)} classes"
+    images = (
+        f"{packed.num_train:,} images for training and {packed.num_validation:,} for validation in "
+        f"{len(packed.class_names)} classes"
+    )
     click.echo(f"wrote {file} and {file}.json: {images}, {packed.file_bytes / 1e6:,.1f} MB, verified")
     click.echo(f"use it: --data {shlex.quote(f'beton:{file}')}")
 
 
 @contextlib.contextmanager
 def _counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Takes the number of images done and of all: a bar on a terminal, elsewhere a line now and then. Output cannot fail the work."""
-    shown_at, bar = time.monotonic(), None
+    """Takes the number of images done and of all: a bar on a terminal, elsewhere a line now and then. Output cannot
+    fail the work."""
+    shown_at = time.monotonic()
+    bar = None
     with contextlib.ExitStack() as stack:
 
         def show(done: int, total: int) -> None:
@@ -817,7 +1020,9 @@ def _log_to_file(file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         handler = logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        raise InvalidInputError(f"cannot write the log file {file} ({error.strerror}); search in a folder that you may write") from error
+        raise InvalidInputError(
+            f"cannot write the log file {file} ({error.strerror}); search in a folder that you may write"
+        ) from error
     log_format = "%(asctime)s %(levelname)s coordinator %(name)s: %(message)s"
     logging.basicConfig(handlers=[handler], level=logging.INFO, format=log_format, force=True)
 

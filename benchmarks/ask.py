@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.ask
 
-Trials are random rows with a made-up accuracy; between two asks one more is finished. The first ask, which fits from nothing, is printed
-by itself: it is what a restart waits for. The last lines are whole asks of a study on the space hybrid_layout (31 genes on images of
-32 pixels), where the cost of each candidate is that of an architecture.
+Trials are random rows with a made-up accuracy; between two asks one more is finished. The first ask, which fits from
+nothing, is printed by itself: it is what a restart waits for. The last lines are whole asks of a study on the space
+hybrid_layout (31 genes on images of 32 pixels), where the cost of each candidate is that of an architecture.
 """
 
 import argparse
@@ -24,7 +24,8 @@ from search_spaces.registry import make_space
 
 
 def ask_ms(genes: int, trials: int, known: bool, asks: int, seed: int = 0) -> np.ndarray:
-    """(asks,) milliseconds of processor time, with `trials` finished trials at the first and one more at each that follows."""
+    """(asks,) milliseconds of processor time, with `trials` finished trials at the first and one more at each that
+    follows."""
     rng = np.random.default_rng(seed)
     num_levels = rng.integers(2, 6, genes)
     rows = np.unique(rng.integers(0, num_levels, (2 * (trials + asks), genes)), axis=0)
@@ -32,7 +33,9 @@ def ask_ms(genes: int, trials: int, known: bool, asks: int, seed: int = 0) -> np
     top1 = 0.5 + np.tanh(rows @ rng.standard_normal(genes) / 5) / 4 + 0.005 * rng.standard_normal(len(rows))
     log_cost = np.log(10 + rows.sum(axis=1))
     searcher = EhviSearcher(
-        num_levels, [gene % 2 == 0 for gene in range(genes)], (lambda row: float(np.log(10 + sum(row)))) if known else None
+        num_levels,
+        [gene % 2 == 0 for gene in range(genes)],
+        (lambda row: float(np.log(10 + sum(row)))) if known else None,
     )
     trained = set(map(tuple, rows.tolist()))
     nothing = np.zeros((0, genes), dtype=int)
@@ -52,10 +55,13 @@ def ask_ms(genes: int, trials: int, known: bool, asks: int, seed: int = 0) -> np
 def space_ask_ms(objective: str, trials: int, asks: int, seed: int = 0) -> np.ndarray:
     """The same for a study on hybrid_layout nano whose cost is `objective`, through Optuna."""
     space = make_space("hybrid_layout", "nano", 32, 3, 10)
-    config = SearchConfig(space=space.name, budget=1, study="ask", storage="", artifacts="", objectives=("top1", objective))
+    config = SearchConfig(
+        space=space.name, budget=1, study="ask", storage="", artifacts="", objectives=("top1", objective)
+    )
     largest = float(space.costs(space.largest()).macs)
     study = optuna.create_study(
-        directions=("maximize", "minimize"), sampler=EhviSampler(seed, knowledge_of(space, config, reference_point=(0.1, largest)))
+        directions=("maximize", "minimize"),
+        sampler=EhviSampler(seed, knowledge_of(space, config, reference_point=(0.1, largest))),
     )
     genes = {gene.name: optuna.distributions.CategoricalDistribution(gene.values) for gene in space.genes}
     rng = np.random.default_rng(seed)
@@ -87,7 +93,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--genes", type=int, action="append", help="12, 28 and 40 by default")
     parser.add_argument("--trials", type=int, action="append", help="200 and 2000 by default")
-    parser.add_argument("--asks", type=int, default=33, help="so that a refit, every sixteenth of the record, is among them")
+    parser.add_argument(
+        "--asks", type=int, default=33, help="so that a refit, every sixteenth of the record, is among them"
+    )
     options = parser.parse_args()
     print("genes  trials  cost       median ms  longest  first")
     with one_thread():

@@ -2,11 +2,12 @@
 
     python -m benchmarks.data [--images 1000] [--size 128] [--batch 64] [--repetitions 5]
 
-The JPEGs have 500 x 375 pixels: crops of the two photographs that scikit-learn brings, blended with smoothed noise. Every reader gives
-augmented, normalised float batches: random resized crop (area 0.35 to 1), mirror images. torchvision: its DataLoader over ImageFolder with
-one process per core; the others: workers/, with as many threads. "whole" is the JPEGs as they are, "256" the same reduced to a longer side
-of 256 pixels: JPEG files of quality 90 for torchvision, `launch.py pack` for FFCV. "FFCV decoding" is FFCV's own random resized crop, to
-uint8, neither mirrored nor normalised. Readers take turns; every turn begins after one warm-up batch. Medians, ratios of each round.
+The JPEGs have 500 x 375 pixels: crops of the two photographs that scikit-learn brings, blended with smoothed noise.
+Every reader gives augmented, normalised float batches: random resized crop (area 0.35 to 1), mirror images.
+torchvision: its DataLoader over ImageFolder with one process per core; the others: workers/, with as many threads.
+"whole" is the JPEGs as they are, "256" the same reduced to a longer side of 256 pixels: JPEG files of quality 90 for
+torchvision, `launch.py pack` for FFCV. "FFCV decoding" is FFCV's own random resized crop, to uint8, neither mirrored
+nor normalised. Readers take turns; every turn begins after one warm-up batch. Medians, ratios of each round.
 """
 
 import argparse
@@ -36,7 +37,8 @@ from workers.data.image_folder import FolderBatches
 from workers.data.registry import load_data, open_data
 from workers.recipe import Recipe
 
-WIDTH, HEIGHT = 500, 375
+WIDTH = 500
+HEIGHT = 375
 MIN_AREA = 0.35
 CPU = torch.device("cpu")
 
@@ -63,7 +65,8 @@ def make_image(rng: np.random.Generator, photographs: list[Image.Image]) -> Imag
     photograph = photographs[int(rng.integers(len(photographs)))]
     width = int(rng.integers(300, photograph.width))
     height = min(photograph.height, width * HEIGHT // WIDTH)
-    left, top = int(rng.integers(photograph.width - width + 1)), int(rng.integers(photograph.height - height + 1))
+    left = int(rng.integers(photograph.width - width + 1))
+    top = int(rng.integers(photograph.height - height + 1))
     crop = photograph.crop((left, top, left + width, top + height)).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
     noise = np.zeros((HEIGHT, WIDTH, 3))
     for side, weight in ((5, 0.6), (40, 0.3), (250, 0.1)):
@@ -93,7 +96,8 @@ def torchvision_turn(root: Path, size: int, batch: int) -> Turn:
 def our_turn(text: str, size: int, batch: int, *, in_memory: bool = True) -> Turn:
     recipe = Recipe(rungs=(1,), batch_size=batch, learning_rate=1e-3, horizontal_flip=True, min_crop_area=MIN_AREA)
     source = replace(open_data(text), image_size=size)
-    kept, image_folder.MEMORY_BYTES = image_folder.MEMORY_BYTES, image_folder.MEMORY_BYTES if in_memory else 0
+    kept = image_folder.MEMORY_BYTES
+    image_folder.MEMORY_BYTES = image_folder.MEMORY_BYTES if in_memory else 0
     try:
         batches: Batches = load_data(source, recipe, CPU)
     finally:
@@ -144,7 +148,10 @@ def images_per_s(turn: Turn, batch: int, number: int) -> float:
 
 
 def make_turns(folder: Path, size: int, batch: int) -> dict[str, Turn]:
-    whole, reduced, packed, packed_whole = folder / "whole", folder / "reduced", folder / "256.beton", folder / "500.beton"
+    whole = folder / "whole"
+    reduced = folder / "reduced"
+    packed = folder / "256.beton"
+    packed_whole = folder / "500.beton"
     reduce_images(whole, reduced)
     for file, side in ((packed, 256), (packed_whole, WIDTH)):
         pack_images(f"folder:{whole}", file, max_size=side, workers=None, force=True, show=lambda done, total: None)
@@ -171,7 +178,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         mean_bytes = write_images(Path(name) / "whole", options.images)
         turns = make_turns(Path(name), options.size, options.batch)
-        print(f"{options.images} JPEGs of {WIDTH} x {HEIGHT}, {mean_bytes / 1e3:.0f} kB on average, to {options.size} x {options.size}")
+        print(
+            f"{options.images} JPEGs of {WIDTH} x {HEIGHT}, {mean_bytes / 1e3:.0f} kB on average, to "
+            f"{options.size} x {options.size}"
+        )
         for turn in turns.values():
             images_per_s(turn, options.batch, 4 * options.batch)  # compiles, fills caches
         speeds: dict[str, list[float]] = {name: [] for name in turns}

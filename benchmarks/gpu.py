@@ -1,11 +1,13 @@
-"""What a GPU does for us, in one command within eight minutes, without Ray: latency, training throughput, utilisation, a proxy trial.
+"""What a GPU does for us, in one command within eight minutes, without Ray: latency, training throughput, utilisation,
+a proxy trial.
 
     python -m benchmarks.gpu                        # on the first GPU
     python -m benchmarks.gpu --device cpu --quick   # the same path in small, where there is none
 
-Latency: random architectures timed twice on the target, the second time after all other parts. Throughput: whole training steps of
-groupmixformer_tiny and three random architectures at 224 pixels in bf16, eager and compiled. Proxy trial: steps of the `cifar` recipe on
-images held in memory, how busy they keep the GPU, and what the whole recipe would take. Images are random: they cost what real ones do.
+Latency: random architectures timed twice on the target, the second time after all other parts. Throughput: whole
+training steps of groupmixformer_tiny and three random architectures at 224 pixels in bf16, eager and compiled. Proxy
+trial: steps of the `cifar` recipe on images held in memory, how busy they keep the GPU, and what the whole recipe would
+take. Images are random: they cost what real ones do.
 """
 
 import argparse
@@ -46,7 +48,8 @@ WARM_UP_S = 2.0
 
 def random_specs(count: int, scale: str, size: int, classes: int) -> list[JSON]:
     """Specs of random architectures."""
-    space, rng = make_space("hybrid_layout", scale, size, 3, classes), np.random.default_rng(0)
+    space = make_space("hybrid_layout", scale, size, 3, classes)
+    rng = np.random.default_rng(0)
     return [space.architecture(space.sample(rng)).to_spec() for _ in range(count)]
 
 
@@ -55,7 +58,9 @@ def time_all(specs: Sequence[JSON], target: LatencyTarget, lock: DeviceLock) -> 
     return [measure(build_model(spec), target, SHAPE, lock) for spec in specs]
 
 
-def images_per_s(model: nn.Module, device: torch.device, batch: int, seconds: float, compiled: bool) -> tuple[float, float]:
+def images_per_s(
+    model: nn.Module, device: torch.device, batch: int, seconds: float, compiled: bool
+) -> tuple[float, float]:
     """Training steps in bf16 on channels_last images: (images per second, seconds that the first step took)."""
     model = model.to(device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
@@ -86,7 +91,8 @@ def _timed(step: Callable[[], None], device: torch.device) -> float:
 
 def _steps(step: Callable[[], None], device: torch.device, seconds: float) -> tuple[int, float]:
     """Steps for about that long; their number and the seconds that they took."""
-    started, count = time.monotonic(), 0
+    started = time.monotonic()
+    count = 0
     while count == 0 or time.monotonic() - started < seconds:
         step()
         count += 1
@@ -103,17 +109,26 @@ def _wait(device: torch.device) -> None:
 
 @contextmanager
 def utilisation(device: torch.device) -> Iterator[list[float]]:
-    """Collects percentages of time in which the GPU was busy, four times a second; none on a CPU or without nvidia-smi."""
+    """Collects percentages of time in which the GPU was busy, four times a second; none on a CPU or without
+    nvidia-smi."""
     percentages: list[float] = []
     if device.type != "cuda" or shutil.which("nvidia-smi") is None:
         yield percentages
         return
     uuid = torch.cuda.get_device_properties(device).uuid
-    command = ["nvidia-smi", f"--id=GPU-{uuid}", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "--loop-ms=250"]
+    command = [
+        "nvidia-smi",
+        f"--id=GPU-{uuid}",
+        "--query-gpu=utilization.gpu",
+        "--format=csv,noheader,nounits",
+        "--loop-ms=250",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = process.stdout
-        reader = threading.Thread(target=lambda: percentages.extend(float(line) for line in lines if line.strip().isdigit()))
+        reader = threading.Thread(
+            target=lambda: percentages.extend(float(line) for line in lines if line.strip().isdigit())
+        )
         reader.start()
         try:
             yield percentages
@@ -125,12 +140,24 @@ def utilisation(device: torch.device) -> Iterator[list[float]]:
 def proxy_trial(device: torch.device, steps: int) -> str:
     """Train a random nano network by the first steps of the `cifar` recipe, and say what the whole would take."""
     recipe = RECIPES["cifar"]
-    num_train, num_validation = 45_000, 5_000
+    num_train = 45_000
+    num_validation = 5_000
     source = DataSource(
-        text="random", kind="cifar10", name="random", num_classes=10, in_chans=3, image_size=32, mean=(0.5,) * 3, std=(0.25,) * 3,
-        num_train=num_train, num_validation=num_validation, fingerprint="0" * 64,
-    )  # fmt: skip
-    images = [torch.randint(256, (count, *source.input_shape), dtype=torch.uint8) for count in (num_train, num_validation)]
+        text="random",
+        kind="cifar10",
+        name="random",
+        num_classes=10,
+        in_chans=3,
+        image_size=32,
+        mean=(0.5,) * 3,
+        std=(0.25,) * 3,
+        num_train=num_train,
+        num_validation=num_validation,
+        fingerprint="0" * 64,
+    )
+    images = [
+        torch.randint(256, (count, *source.input_shape), dtype=torch.uint8) for count in (num_train, num_validation)
+    ]
     labels = [torch.randint(10, (count,)) for count in (num_train, num_validation)]
     short = replace(recipe, rungs=(2 * steps,))
     batches = TensorBatches((images[0], labels[0]), (images[1], labels[1]), source, short, device)
@@ -146,7 +173,8 @@ def proxy_trial(device: torch.device, steps: int) -> str:
     validation_s = trainer.busy_s - before
     busy = f"GPU busy {statistics.median(percentages):.0f} % (median)" if percentages else "no GPU to be busy"
     return (
-        f"{1e3 * step_s:.2f} ms a step of {recipe.batch_size} images over {steps} steps, {busy}; validation {validation_s:.2f} s; "
+        f"{1e3 * step_s:.2f} ms a step of {recipe.batch_size} images over {steps} steps, {busy}; validation "
+        f"{validation_s:.2f} s; "
         f"a trial of {recipe.steps:,} steps: {recipe.steps * step_s + validation_s:.0f} s"
     )
 
@@ -158,9 +186,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few architectures, batches of 2, a second for each part")
     parser.add_argument("--without-compile", action="store_true", help="no compiled training")
     options = parser.parse_args()
-    device, started = torch.device(options.device), time.monotonic()
+    device = torch.device(options.device)
+    started = time.monotonic()
     architectures, batch, seconds, steps = (2, 2, 1.0, 5) if options.quick else (20, 128, 8.0, 400)
-    target = LatencyTarget.parse(f"cuda:{device.index or 0},batch=64,dtype=bf16" if device.type == "cuda" else "cpu:threads=1,batch=1")
+    target = LatencyTarget.parse(
+        f"cuda:{device.index or 0},batch=64,dtype=bf16" if device.type == "cuda" else "cpu:threads=1,batch=1"
+    )
     lock = DeviceLock(device_identity(target.device), Path(tempfile.mkdtemp(prefix="gpu-locks-")))
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     print(f"{name}, torch {torch.__version__}")
@@ -174,7 +205,10 @@ def main() -> None:
     part(f"{len(first)} architectures timed on {target}, {min(medians):.2f} to {max(medians):.2f} ms")
     part(f"proxy trial: {proxy_trial(device, steps)}")
     models = {"groupmixformer_tiny": lambda: timm.create_model("groupmixformer_tiny")}
-    models |= {f"random {index}": lambda spec=spec: build_model(spec) for index, spec in enumerate(specs[: 1 if options.quick else 3], 1)}
+    models |= {
+        f"random {index}": lambda spec=spec: build_model(spec)
+        for index, spec in enumerate(specs[: 1 if options.quick else 3], 1)
+    }
     for label, make in models.items():
         eager, _ = images_per_s(make(), device, batch, seconds, compiled=False)
         text = f"{label}: training in bf16, batch {batch}, eager {eager:,.1f} images/s"

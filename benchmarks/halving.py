@@ -2,9 +2,10 @@
 
     python -m benchmarks.halving --seed 0 --seed 1 --seed 2
 
-For each seed the search without rungs trains its whole budget. The search with rungs, by the same recipe, ends when it reaches the same
-hypervolume, or after as many device-seconds times --limit. Device-seconds are processor time of training and validation, which other load
-on the machine hardly changes. The cost objective is macs, so nothing is timed.
+For each seed the search without rungs trains its whole budget. The search with rungs, by the same recipe, ends when it
+reaches the same hypervolume, or after as many device-seconds times --limit. Device-seconds are processor time of
+training and validation, which other load on the machine hardly changes. The cost objective is macs, so nothing is
+timed.
 """
 
 import argparse
@@ -41,7 +42,7 @@ class SerialEvaluator:
     def __init__(self, data: str, recipe: Recipe) -> None:
         self._context = EvaluationContext(
             EvaluationConfig(data=data, recipe=recipe, lock_folder=tempfile.mkdtemp(prefix="halving-locks-"))
-        )  # fmt: skip
+        )
         self._job: Generator[Event, bool, None] | None = None
         self._answer: bool | None = None
         self.device_s = 0.0
@@ -51,14 +52,16 @@ class SerialEvaluator:
         return Calibration(None, 0.0)
 
     def submit(self, job: Job) -> None:
-        self._job, self._answer = evaluate(job, self._context), None
+        self._job = evaluate(job, self._context)
+        self._answer = None
 
     def answer(self, trial_number: int, proceed: bool) -> None:
         self._answer = proceed
 
     def events(self, timeout_s: float) -> Sequence[Event]:
         assert self._job is not None, "a job was submitted"
-        started, answer = time.process_time(), self._answer
+        started = time.process_time()
+        answer = self._answer
         self._answer = None
         event = next(self._job) if answer is None else self._job.send(answer)
         self.device_s += time.process_time() - started
@@ -81,7 +84,10 @@ class Result:
 
     def counts(self) -> str:
         complete = sum(trial.state == "COMPLETE" for trial in self.facts)
-        return f"{self.hypervolume:.4f} after {self.device_s:.0f} s ({len(self.facts)} architectures, {complete} trained to the end)"
+        return (
+            f"{self.hypervolume:.4f} after {self.device_s:.0f} s ({len(self.facts)} architectures, {complete} trained "
+            "to the end)"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +102,25 @@ class Setting:
     """Folder for a JSON line for each architecture."""
 
 
-def search(setting: Setting, seed: int, budget: int, rungs: int, until: tuple[float, float] = (math.inf, math.inf)) -> Result:
+def search(
+    setting: Setting, seed: int, budget: int, rungs: int, until: tuple[float, float] = (math.inf, math.inf)
+) -> Result:
     """Search until the budget is used or `until`, a (hypervolume, device-seconds), is reached in either part."""
     source = open_data(setting.data)
     space = make_space("hybrid_layout", "nano", source.image_size, source.in_chans, source.num_classes)
     config = SearchConfig(
-        space=space.name, budget=budget, study="halving", storage="", artifacts="", data=setting.data, objectives=("top1", "macs"),
-        sampler=setting.sampler, seed=seed, rungs=rungs, keep=setting.keep,
-    )  # fmt: skip
+        space=space.name,
+        budget=budget,
+        study="halving",
+        storage="",
+        artifacts="",
+        data=setting.data,
+        objectives=("top1", "macs"),
+        sampler=setting.sampler,
+        seed=seed,
+        rungs=rungs,
+        keep=setting.keep,
+    )
     evaluator = SerialEvaluator(setting.data, recipe_of(setting.recipe).with_rungs(rungs))
     reference = 1 / source.num_classes, float(space.costs(space.largest()).macs)
     run = InMemorySearch(config, space, evaluator, reference, sampler_reference=reference)
@@ -112,13 +129,20 @@ def search(setting: Setting, seed: int, budget: int, rungs: int, until: tuple[fl
     def line(trial: TrialFacts) -> str:
         rungs = [{"steps": score.steps, "top1": score.top1, "duration_s": score.duration_s} for score in trial.rungs]
         reached = {"device_s": evaluator.device_s, "hypervolume": run.keeper.hypervolume}
-        what = {"trial": trial.trial_number, "state": trial.state, "macs": trial.costs.macs, "genotype": run.genotypes[trial.trial_number]}
+        what = {
+            "trial": trial.trial_number,
+            "state": trial.state,
+            "macs": trial.costs.macs,
+            "genotype": run.genotypes[trial.trial_number],
+        }
         return json.dumps({**what, "rungs": rungs, **reached}) + "\n"
 
     def is_over() -> bool:
         nonlocal done
         if setting.curves is not None:
-            with (setting.curves / f"seed{seed}_rungs{rungs}.jsonl").open("a" if done else "w", encoding="utf-8") as lines:
+            with (setting.curves / f"seed{seed}_rungs{rungs}.jsonl").open(
+                "a" if done else "w", encoding="utf-8"
+            ) as lines:
                 lines.writelines(map(line, run.store.recorded[done:]))
             done = len(run.store.recorded)
         return run.keeper.hypervolume >= until[0] or evaluator.device_s >= until[1]
@@ -145,10 +169,19 @@ def main() -> None:
     parser.add_argument("--rungs", type=int, default=4)
     parser.add_argument("--keep", type=float, default=0.5)
     parser.add_argument(
-        "--watch", action="store_true", help="one search of --budget that is scored at the rungs and stops none, for benchmarks.rung_rules"
+        "--watch",
+        action="store_true",
+        help="one search of --budget that is scored at the rungs and stops none, for benchmarks.rung_rules",
     )
-    parser.add_argument("--limit", type=float, default=1.0, help="share of the device-seconds after which a search with rungs is given up")
-    parser.add_argument("--curves", type=Path, help="an existing folder for what each search did, a JSON line for each architecture")
+    parser.add_argument(
+        "--limit",
+        type=float,
+        default=1.0,
+        help="share of the device-seconds after which a search with rungs is given up",
+    )
+    parser.add_argument(
+        "--curves", type=Path, help="an existing folder for what each search did, a JSON line for each architecture"
+    )
     parser.add_argument("--data", default="digits")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
@@ -157,17 +190,29 @@ def main() -> None:
     with ProcessPoolExecutor(options.processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         if options.watch:
             nobody = replace(setting, keep=EVERY)
-            for seed, watched in [(seed, pool.submit(search, nobody, seed, options.budget, options.rungs)) for seed in options.seed]:
+            for seed, watched in [
+                (seed, pool.submit(search, nobody, seed, options.budget, options.rungs)) for seed in options.seed
+            ]:
                 print(f"seed {seed}: scored at {options.rungs} rungs, {watched.result().counts()}", flush=True)
             return
         rule = f"{options.rungs} rungs that keep {options.keep:g}"
-        print(f"{options.data}, {options.sampler}, recipe {options.recipe}: {options.budget} full trainings against {rule}", flush=True)
-        jobs = [pool.submit(compare, setting, seed, options.budget, options.rungs, options.limit) for seed in options.seed]
+        print(
+            (
+                f"{options.data}, {options.sampler}, recipe {options.recipe}: {options.budget} full trainings against "
+                f"{rule}"
+            ),
+            flush=True,
+        )
+        jobs = [
+            pool.submit(compare, setting, seed, options.budget, options.rungs, options.limit) for seed in options.seed
+        ]
         for seed, job in zip(options.seed, jobs, strict=True):
             full, halved = job.result()
             reached = halved.hypervolume >= full.hypervolume
             ratios.append(halved.device_s / full.device_s if reached else math.inf)
-            print(f"seed {seed}: full {full.counts()}; with rungs {halved.counts()}; ratio {ratios[-1]:.2f}", flush=True)
+            print(
+                f"seed {seed}: full {full.counts()}; with rungs {halved.counts()}; ratio {ratios[-1]:.2f}", flush=True
+            )
     print(f"median ratio of device-seconds {np.median(ratios):.2f}")
 
 

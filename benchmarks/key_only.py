@@ -2,10 +2,10 @@
 
     PYTHONPATH=. python benchmarks/key_only.py --seeds 3 --times 2 --output key_only.json
 
-LinGlo's formulas could not be read, so each knob of our reconstruction is a choice. One knob at a time is turned in three layouts in which
-key-only attention carries the mixing (alone, alternating with convolution, fused with it), and each variant is trained with the same
-seeds as the base. Printed: mean top1, the paired difference from the base with its standard error over layouts and seeds, and the
-parameters.
+LinGlo's formulas could not be read, so each knob of our reconstruction is a choice. One knob at a time is turned in
+three layouts in which key-only attention carries the mixing (alone, alternating with convolution, fused with it), and
+each variant is trained with the same seeds as the base. Printed: mean top1, the paired difference from the base with
+its standard error over layouts and seeds, and the parameters.
 """
 
 import argparse
@@ -34,7 +34,9 @@ LAYOUTS = ("pvt", "linglo_alternate", "linglo_fused")
 def variants() -> dict[str, Mapping[str, str]]:
     """The base, every knob turned alone, and pairs of those that helped or belong together."""
     knobs = KINDS["key_only"].options or {}
-    single: dict[str, Mapping[str, str]] = {f"{knob}={value}": {knob: value} for knob, values in knobs.items() for value in values[1:]}
+    single: dict[str, Mapping[str, str]] = {
+        f"{knob}={value}": {knob: value} for knob, values in knobs.items() for value in values[1:]
+    }
     return {
         "base": {},
         **single,
@@ -64,7 +66,9 @@ def layouts(data: str) -> dict[str, Architecture]:
 def open_context(data: str, times: int) -> EvaluationContext:
     recipe = default_recipe(open_data(data))
     folder = tempfile.mkdtemp(prefix="key-only-locks-")
-    return EvaluationContext(EvaluationConfig(data=data, recipe=replace(recipe, rungs=(times * recipe.steps,)), lock_folder=folder))
+    return EvaluationContext(
+        EvaluationConfig(data=data, recipe=replace(recipe, rungs=(times * recipe.steps,)), lock_folder=folder)
+    )
 
 
 def top1(architecture: Architecture, seed: int, context: EvaluationContext) -> float:
@@ -93,14 +97,18 @@ def main(argv: list[str]) -> None:
             continue
         architectures = {layout: with_options(base, options) for layout, base in bases.items()}
         scores[name] = {
-            layout: [top1(architecture, seed, context) for seed in range(arguments.seeds)] for layout, architecture in architectures.items()
+            layout: [top1(architecture, seed, context) for seed in range(arguments.seeds)]
+            for layout, architecture in architectures.items()
         }
         values = np.array(list(scores[name].values()))
         paired = values - np.array(list(scores["base"].values()))
         error = paired.std(ddof=1) / np.sqrt(paired.size) if paired.size > 1 and name != "base" else 0.0
         params = sum(costs(architecture).param_count for architecture in architectures.values())
         by_layout = "  ".join(f"{layout} {np.mean(row):.3f}" for layout, row in scores[name].items())
-        print(f"{name:48} {values.mean():9.3f} {paired.mean():+10.3f} {error:6.3f}  {params:10,}   {by_layout}", flush=True)
+        print(
+            f"{name:48} {values.mean():9.3f} {paired.mean():+10.3f} {error:6.3f}  {params:10,}   {by_layout}",
+            flush=True,
+        )
     if arguments.output:
         arguments.output.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
 

@@ -2,8 +2,9 @@
 
     python -m benchmarks.linear_cost [--width 80] [--threads 1] [--mixers key_only group_mix full ...]
 
-Printed: the time of a forward pass (median), the memory that a forward pass allocates at its peak beyond its input, and for both the
-exponent of a line fitted to their logarithms: 1 is linear, 2 quadratic. Full attention stops where its products would take minutes.
+Printed: the time of a forward pass (median), the memory that a forward pass allocates at its peak beyond its input, and
+for both the exponent of a line fitted to their logarithms: 1 is linear, 2 quadratic. Full attention stops where its
+products would take minutes.
 """
 
 import argparse
@@ -61,7 +62,9 @@ def exponent(positions: list[int], values: list[float]) -> float:
 def bench(name: str, options: argparse.Namespace) -> None:
     torch.manual_seed(0)
     mixer = make_mixer(name, options.width)
-    positions, times, memory = [], [], []
+    positions = []
+    times = []
+    memory = []
     print(f"\n{name}\n{'N':>7} {'ms':>10} {'MB':>9}")
     for side in SIDES:
         if side * side > MOST_POSITIONS.get(name, side * side):

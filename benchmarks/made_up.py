@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.made_up --sampler ehvi --sampler tpe --sampler nsga2
 
-Each has the shape of a known kind of space, and constants drawn with --constants: accuracy saturates in what the network can do, training
-adds noise, cost is a sum with products in it. The true front is not known; the hypervolume of a long evolution that may look at everything
-stands for it, so shares near 1 are rough.
+Each has the shape of a known kind of space, and constants drawn with --constants: accuracy saturates in what the
+network can do, training adds noise, cost is a sum with products in it. The true front is not known; the hypervolume of
+a long evolution that may look at everything stands for it, so shares near 1 are rough.
 """
 
 import argparse
@@ -21,16 +21,21 @@ from nas.surrogates.threads import one_thread
 from nas.tabular.bench import Conditions, bench, bench_text
 from nas.tabular.recorded import Levels, RecordedProblem
 
-NUM_RANDOM, GENERATIONS, NUM_CHILDREN = 2_000, 150, 400
+NUM_RANDOM = 2_000
+GENERATIONS = 150
+NUM_CHILDREN = 400
 """Of the evolution whose front stands for the true one."""
 
 Law = Callable[[Levels], float]
 
 
 def operations(rng: np.random.Generator) -> tuple[Sequence[int], bool, Law, Law, float]:
-    """One of nine operations in each of 22 layers, without an order; two skipped layers in a row lose more than both alone."""
+    """One of nine operations in each of 22 layers, without an order; two skipped layers in a row lose more than both
+    alone."""
     quality = np.sort(rng.gamma(2, 1, (22, 9)), axis=1)
-    price = 0.05 + np.abs(np.linspace(0, 3, 9) * (1 + 0.25 * rng.standard_normal((22, 9))) * np.linspace(1.6, 0.7, 22)[:, None])
+    price = 0.05 + np.abs(
+        np.linspace(0, 3, 9) * (1 + 0.25 * rng.standard_normal((22, 9))) * np.linspace(1.6, 0.7, 22)[:, None]
+    )
     shuffled = np.argsort(rng.random((22, 9)), axis=1)
     quality, price = (np.take_along_axis(table, shuffled, axis=1) for table in (quality, price))
     skipped = [int(level) for level in shuffled.argmin(axis=1)]
@@ -43,8 +48,10 @@ def operations(rng: np.random.Generator) -> tuple[Sequence[int], bool, Law, Law,
 
 
 def elastic_depth(rng: np.random.Generator) -> tuple[Sequence[int], bool, Law, Law, float]:
-    """Five units of two to four layers with expansion and kernel each; the genes of layers that are left out do nothing."""
-    worth, by_kernel = rng.uniform(0.5, 1.5, 20), rng.uniform(0.05, 0.3, 20)
+    """Five units of two to four layers with expansion and kernel each; the genes of layers that are left out do
+    nothing."""
+    worth = rng.uniform(0.5, 1.5, 20)
+    by_kernel = rng.uniform(0.05, 0.3, 20)
     size = np.repeat([4, 3, 2, 1.5, 1], 4) * rng.uniform(0.8, 1.2, 20)
 
     def layers(levels: Levels) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -53,7 +60,9 @@ def elastic_depth(rng: np.random.Generator) -> tuple[Sequence[int], bool, Law, L
 
     def accuracy(levels: Levels) -> float:
         present, expansion, kernel = layers(levels)
-        return float(68 + 11 * (1 - np.exp(-(worth[present] * (1 + 0.8 * expansion + by_kernel[present] * kernel)).sum() / 18)))
+        return float(
+            68 + 11 * (1 - np.exp(-(worth[present] * (1 + 0.8 * expansion + by_kernel[present] * kernel)).sum() / 18))
+        )
 
     def cost(levels: Levels) -> float:
         present, expansion, kernel = layers(levels)
@@ -63,8 +72,10 @@ def elastic_depth(rng: np.random.Generator) -> tuple[Sequence[int], bool, Law, L
 
 
 def channels(rng: np.random.Generator) -> tuple[Sequence[int], bool, Law, Law, float]:
-    """Widths of five stages; each gains from its own, a stage narrower than the one before it loses, cost goes with products."""
-    worth, share = 9 * rng.uniform(0.4, 1.2, 5), np.array([9, 4, 2, 1, 0.5])
+    """Widths of five stages; each gains from its own, a stage narrower than the one before it loses, cost goes with
+    products."""
+    worth = 9 * rng.uniform(0.4, 1.2, 5)
+    share = np.array([9, 4, 2, 1, 0.5])
 
     def accuracy(levels: Levels) -> float:
         width = 1.0 + np.array(levels)
@@ -79,7 +90,8 @@ def channels(rng: np.random.Generator) -> tuple[Sequence[int], bool, Law, Law, f
 
 def transformer(rng: np.random.Generator) -> tuple[Sequence[int], bool, Law, Law, float]:
     """Depth and width of a transformer, heads and expansion of each of 10 to 12 blocks."""
-    by_heads, by_ratio = rng.uniform(0.3, 1, 12), rng.uniform(0.3, 1.2, 12)
+    by_heads = rng.uniform(0.3, 1, 12)
+    by_ratio = rng.uniform(0.3, 1.2, 12)
 
     def blocks(levels: Levels) -> tuple[int, float, np.ndarray, np.ndarray]:
         depth = 10 + levels[0]
@@ -87,7 +99,9 @@ def transformer(rng: np.random.Generator) -> tuple[Sequence[int], bool, Law, Law
 
     def accuracy(levels: Levels) -> float:
         depth, width, heads, ratio = blocks(levels)
-        able = (by_heads[:depth] * (1 + 0.5 * heads) + by_ratio[:depth] * (1 + 0.7 * ratio)).sum() * (width / 216) ** 0.7
+        able = (by_heads[:depth] * (1 + 0.5 * heads) + by_ratio[:depth] * (1 + 0.7 * ratio)).sum() * (
+            width / 216
+        ) ** 0.7
         return float(60 + 15 * (1 - np.exp(-able / 12)))
 
     def cost(levels: Levels) -> float:
@@ -112,15 +126,18 @@ def make_problem(shape: str, constants: int) -> RecordedProblem:
     def accuracy(levels: Levels) -> float:
         return law(levels) + noise * float(np.random.default_rng((constants, *levels)).standard_normal())
 
-    accuracy, cost = cache(accuracy), cache(cost)
+    accuracy = cache(accuracy)
+    cost = cache(cost)
     reference, front = _evolved(num_levels, accuracy, cost)
     genes = tuple(Gene(f"g{i}", tuple(range(levels)), is_ordered, f"g{i}") for i, levels in enumerate(num_levels))
     return RecordedProblem(shape, genes, accuracy, cost, cost, reference, front)
 
 
 def _evolved(num_levels: Sequence[int], accuracy: Law, cost: Law) -> tuple[tuple[float, float], float]:
-    """The reference point, median accuracy and 0.99 quantile of cost of random rows, and the hypervolume of an evolved front."""
-    rng, counts = np.random.default_rng(0), np.array(num_levels)
+    """The reference point, median accuracy and 0.99 quantile of cost of random rows, and the hypervolume of an evolved
+    front."""
+    rng = np.random.default_rng(0)
+    counts = np.array(num_levels)
     rows = random_rows(NUM_RANDOM, counts, rng)
     points = np.array([(accuracy(row), cost(row)) for row in map(tuple, rows.tolist())])
     reference = float(np.median(points[:, 0])), float(np.quantile(points[:, 1], 0.99))
@@ -145,7 +162,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     conditions = Conditions(
         seeds=options.seeds, budget=options.budget, workers=options.workers, failure_rate=0.0, rungs=1, replay=True
-    )  # fmt: skip
+    )
     for shape in options.shape or SHAPES:
         with one_thread():
             problem = make_problem(shape, options.constants)

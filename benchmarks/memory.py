@@ -2,7 +2,8 @@
 
     python -m benchmarks.memory --trials 200
 
-Each trial is timed and trained as in a search, an architecture of its own each time; memory is read after the clean-up that ends it.
+Each trial is timed and trained as in a search, an architecture of its own each time; memory is read after the clean-up
+that ends it.
 """
 
 import argparse
@@ -29,13 +30,17 @@ def main() -> None:
     parser.add_argument("--latency-target", default="cpu:threads=1,batch=1")
     options = parser.parse_args()
     if options.trials < 2 * SETTLED:
-        parser.error(f"--trials is {options.trials}; expected at least {2 * SETTLED}, as the first {SETTLED} do not count")
+        parser.error(
+            f"--trials is {options.trials}; expected at least {2 * SETTLED}, as the first {SETTLED} do not count"
+        )
     source = open_data(options.data)
     space = make_space("hybrid_layout", options.scale, source.image_size, source.in_chans, source.num_classes)
     context = EvaluationContext(
         EvaluationConfig(data=source.text, recipe=default_recipe(source), latency_target=options.latency_target)
-    )  # fmt: skip
-    rng, process, resident = np.random.default_rng(0), psutil.Process(), []
+    )
+    rng = np.random.default_rng(0)
+    process = psutil.Process()
+    resident = []
     for number in range(options.trials):
         job = Job(number, space.architecture(space.sample(rng)).to_spec(), seed=0)
         events = evaluate(job, context)
@@ -51,7 +56,8 @@ def main() -> None:
         resident.append(process.memory_info().rss / 1e6)
         if (number + 1) % SETTLED == 0:
             print(f"after {number + 1} trials {resident[-1]:.0f} MB", flush=True)
-    settled, last = np.median(resident[SETTLED // 2 : SETTLED]), np.median(resident[-SETTLED // 2 :])
+    settled = np.median(resident[SETTLED // 2 : SETTLED])
+    last = np.median(resident[-SETTLED // 2 :])
     growth = f"{last / settled - 1:+.1%} since trials {SETTLED // 2} to {SETTLED}"
     print(f"{growth} (medians of {SETTLED // 2}); peak {max(resident):.0f} MB")
 

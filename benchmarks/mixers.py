@@ -1,12 +1,13 @@
-"""Time of each mixer at the four stages of GroupMixFormer-T, against the plain formulation of its paper and against a floor.
+"""Time of each mixer at the four stages of GroupMixFormer-T, against the plain formulation of its paper and against a
+floor.
 
     python -m benchmarks.mixers [--mixers group_mix key_only full ...] [--batch 1] [--threads 1] [--train] [--profile]
                                 [--device cuda --dtype bfloat16] [--compile] [--default-heap]
 
-ours: search_spaces/network/mixers, on the tokens of a channels_last network. plain: benchmarks/plain_mixers.py with the same weights, checked equal
-first, in outputs and in gradients of inputs. floor: the convolutions and linear layers that ours calls, at the same shapes, each on an
-input of its own that lies as it likes best, and nothing else. Rounds alternate between the three; times are medians, ratios are medians
-of the rounds' ratios.
+ours: search_spaces/network/mixers, on the tokens of a channels_last network. plain: benchmarks/plain_mixers.py with the
+same weights, checked equal first, in outputs and in gradients of inputs. floor: the convolutions and linear layers that
+ours calls, at the same shapes, each on an input of its own that lies as it likes best, and nothing else. Rounds
+alternate between the three; times are medians, ratios are medians of the rounds' ratios.
 """
 
 import argparse
@@ -50,7 +51,9 @@ class Tokens(nn.Module):
         self.mixer = make_mixer(name, width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.mixer(x) if self.is_attention else self.mixer(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        out: torch.Tensor = (
+            self.mixer(x) if self.is_attention else self.mixer(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        )
         return out
 
 
@@ -111,7 +114,11 @@ def floor_of(mixer: nn.Module, x: torch.Tensor, train: bool) -> Step:
 
 
 def _replay(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], train: bool) -> Step:
-    lying = torch.channels_last if args[0].dim() == 4 and function is not torch.nn.functional.linear else torch.contiguous_format
+    lying = (
+        torch.channels_last
+        if args[0].dim() == 4 and function is not torch.nn.functional.linear
+        else torch.contiguous_format
+    )
     arguments = [torch.randn_like(args[0], memory_format=lying).requires_grad_(train)]
     for value in args[1:]:
         is_weight = isinstance(value, torch.Tensor)
@@ -130,13 +137,15 @@ def _replay(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
 
 
 def seconds(step: Step, device: str) -> float:
-    """Processor time with one thread, which other programs do not lengthen by taking turns; wall time with more; events on a GPU."""
+    """Processor time with one thread, which other programs do not lengthen by taking turns; wall time with more; events
+    on a GPU."""
     if device == "cpu":
         clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
         start = clock()
         step()
         return clock() - start
-    begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    begin = torch.cuda.Event(enable_timing=True)
+    end = torch.cuda.Event(enable_timing=True)
     begin.record()
     step()
     end.record()
@@ -170,18 +179,22 @@ def require_equal(ours: nn.Module, plain: nn.Module, x: torch.Tensor) -> None:
 
 
 def settle_heap() -> None:
-    """Let glibc keep freed memory instead of returning it to the system, where every pass would fault its pages in again.
+    """Let glibc keep freed memory instead of returning it to the system, where every pass would fault its pages in
+    again.
 
-    Freeing one large block raises the threshold for good. Otherwise the same code takes up to twice the time, or not, by what happened
-    to lie on the heap before.
+    Freeing one large block raises the threshold for good. Otherwise the same code takes up to twice the time, or not,
+    by what happened to lie on the heap before.
     """
     torch.empty(30 * 2**20, dtype=torch.uint8).fill_(1)
 
 
 def bench(name: str, options: argparse.Namespace) -> None:
     print(f"\n{name}, {'forward and backward' if options.train else 'forward'}, batch {options.batch}")
-    print(f"{'C':>4} {'N':>5} {'ours ms':>9} {'plain ms':>9} {'plain / ours':>12} {'floor ms':>9} {'plain / floor':>13}")
-    ratios, caps = [], []
+    print(
+        f"{'C':>4} {'N':>5} {'ours ms':>9} {'plain ms':>9} {'plain / ours':>12} {'floor ms':>9} {'plain / floor':>13}"
+    )
+    ratios = []
+    caps = []
     for width, side in STAGES:
         ours, plain = make_pair(name, width)
         x = torch.randn(options.batch, side, side, width, device=options.device, dtype=options.dtype)
@@ -193,14 +206,19 @@ def bench(name: str, options: argparse.Namespace) -> None:
         with torch.inference_mode(not options.train):
             steps = [*(step_of(run, x, options.train) for run in runs), floor_of(ours, x, options.train)]
             times = measure(steps, options.device, options.rounds)
-        mine, theirs, floor = times[0], times[1] if plain is not None else None, times[-1]
+        mine = times[0]
+        theirs = times[1] if plain is not None else None
+        floor = times[-1]
         row = f"{width:4} {side * side:5} {statistics.median(mine) * 1e3:9.3f}"
         if theirs is None:
             print(f"{row} {'':9} {'':12} {statistics.median(floor) * 1e3:9.3f}")
             continue
         ratios.append(statistics.median(b / a for a, b in zip(mine, theirs, strict=True)))
         caps.append(statistics.median(b / a for a, b in zip(floor, theirs, strict=True)))
-        print(f"{row} {statistics.median(theirs) * 1e3:9.3f} {ratios[-1]:12.2f} {statistics.median(floor) * 1e3:9.3f} {caps[-1]:13.2f}")
+        print(
+            f"{row} {statistics.median(theirs) * 1e3:9.3f} {ratios[-1]:12.2f} "
+            f"{statistics.median(floor) * 1e3:9.3f} {caps[-1]:13.2f}"
+        )
     if ratios:
         print(f"geometric mean {'':14} {math.prod(ratios) ** 0.25:12.2f} {'':9} {math.prod(caps) ** 0.25:13.2f}")
 
@@ -210,7 +228,9 @@ def profile(name: str, options: argparse.Namespace) -> None:
     width, side = STAGES[0]
     ours, _ = make_pair(name, width)
     ours.to(options.device, options.dtype).train(options.train)
-    x = torch.randn(options.batch, side, side, width, device=options.device, dtype=options.dtype, requires_grad=options.train)
+    x = torch.randn(
+        options.batch, side, side, width, device=options.device, dtype=options.dtype, requires_grad=options.train
+    )
     step = step_of(ours, x, options.train)
     activities = [torch.profiler.ProfilerActivity.CPU]
     if options.device != "cpu":
@@ -232,7 +252,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--train", action="store_true", help="forward and backward instead of inference")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--dtype", default="float32", type=lambda text: getattr(torch, text), help="float32, bfloat16, float16")
+    parser.add_argument(
+        "--dtype", default="float32", type=lambda text: getattr(torch, text), help="float32, bfloat16, float16"
+    )
     parser.add_argument("--compile", action="store_true", help="ours and plain through torch.compile")
     parser.add_argument("--profile", action="store_true", help="operators of the first stage instead of the table")
     parser.add_argument("--default-heap", action="store_true", help="leave glibc's thresholds as they are")
@@ -240,7 +262,9 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     if not options.default_heap:
         settle_heap()
-    device = torch.cuda.get_device_name() if options.device == "cuda" else f"{platform.machine()}, {options.threads} threads"
+    device = (
+        torch.cuda.get_device_name() if options.device == "cuda" else f"{platform.machine()}, {options.threads} threads"
+    )
     print(f"torch {torch.__version__}, {device}, {options.dtype}{', compiled' if options.compile else ''}")
     for name in options.mixers:
         (profile if options.profile else bench)(name, options)

@@ -1,10 +1,12 @@
-"""What a trial costs besides its evaluation: our loop beside Ray Tune with OptunaSearch and Optuna's n_jobs=2, on the same genes.
+"""What a trial costs besides its evaluation: our loop beside Ray Tune with OptunaSearch and Optuna's n_jobs=2, on the
+same genes.
 
     python -m benchmarks.overhead [--trials 200] [--tune-trials 30] [--resume-trials 10000]
 
-Every evaluation returns at once, so wall time divided by trials is overhead. All write to SQLite files in one temporary folder; ours and
-theirs sample the genes of hybrid_layout (nano), ours with the default sampler and theirs with multivariate TPE, and theirs answer with
-top1 and macs from the same tables. The last part resumes a study of 10,000 recorded trials.
+Every evaluation returns at once, so wall time divided by trials is overhead. All write to SQLite files in one temporary
+folder; ours and theirs sample the genes of hybrid_layout (nano), ours with the default sampler and theirs with
+multivariate TPE, and theirs answer with top1 and macs from the same tables. The last part resumes a study of 10,000
+recorded trials.
 """
 
 import argparse
@@ -72,7 +74,8 @@ class InstantEvaluator:
         self._events.append(Finished(trial_number, "instant", "none", b"weights"))
 
     def events(self, timeout_s: float) -> Sequence[Event]:
-        events, self._events = list(self._events), deque()
+        events = list(self._events)
+        self._events = deque()
         return events
 
     def activities(self) -> Mapping[str, str]:
@@ -88,7 +91,11 @@ class InstantEvaluator:
 
 def config_for(folder: Path, budget: int) -> SearchConfig:
     return SearchConfig(
-        space="hybrid_layout", budget=budget, study="overhead", storage=f"sqlite:///{folder}/ours.db", artifacts=f"{folder}/artifacts"
+        space="hybrid_layout",
+        budget=budget,
+        study="overhead",
+        storage=f"sqlite:///{folder}/ours.db",
+        artifacts=f"{folder}/artifacts",
     )
 
 
@@ -98,7 +105,9 @@ def run_ours(folder: Path, budget: int) -> tuple[float, float]:
     Returns:
         Seconds until the first ask (open, reconcile), seconds of the loop.
     """
-    config, space, evaluator = config_for(folder, budget), make_nano(), InstantEvaluator()
+    config = config_for(folder, budget)
+    space = make_nano()
+    evaluator = InstantEvaluator()
     identity = Identity("none", "none", 10, RECIPE, TARGET, "benchmark", {})
     started = time.perf_counter()
     with contextlib.closing(open_store(config.storage)) as store:
@@ -115,7 +124,9 @@ def run_ours(folder: Path, budget: int) -> tuple[float, float]:
             sampling=contextlib.nullcontext,
         )
         ready = time.perf_counter()
-        with Progress("overhead", budget, parts.evaluated, quiet=False, console=Console(file=io.StringIO())) as progress:
+        with Progress(
+            "overhead", budget, parts.evaluated, quiet=False, console=Console(file=io.StringIO())
+        ) as progress:
             Search(
                 config=config,
                 space=space,
@@ -146,7 +157,9 @@ def run_optuna(folder: Path, trials: int) -> float:
     distributions = distributions_of(space.genes)
 
     def objective(trial: optuna.Trial) -> tuple[float, float]:
-        return evaluate_theirs(space, {name: _suggest(trial, name, distribution) for name, distribution in distributions.items()})
+        return evaluate_theirs(
+            space, {name: _suggest(trial, name, distribution) for name, distribution in distributions.items()}
+        )
 
     study = optuna.create_study(
         storage=f"sqlite:///{folder}/optuna.db",
@@ -204,18 +217,31 @@ def run_tune(folder: Path, trials: int) -> float:
 
 def seed_study(folder: Path, trials: int) -> None:
     """Record finished trials of distinct architectures, as a search would have, but fast."""
-    config, space = config_for(folder, trials), make_nano()
+    config = config_for(folder, trials)
+    space = make_nano()
     storage = optuna.storages.RDBStorage(config.storage, engine_kwargs=engine_kwargs(config.storage))
     study = optuna.create_study(study_name=config.study, storage=storage, directions=["maximize", "minimize"])
     study.set_metric_names(list(config.objectives))
     record = SearchRecord(
-        study=config.study, space=space.name, space_hash=space.space_hash, objectives=config.objectives, reference_point=(0.1, 2.0),
-        data="none", data_fingerprint="none", recipe=RECIPE, target=TARGET, limits={}, seed=0, config={}, code_version="benchmark",
+        study=config.study,
+        space=space.name,
+        space_hash=space.space_hash,
+        objectives=config.objectives,
+        reference_point=(0.1, 2.0),
+        data="none",
+        data_fingerprint="none",
+        recipe=RECIPE,
+        target=TARGET,
+        limits={},
+        seed=0,
+        config={},
+        code_version="benchmark",
         created=datetime.now(UTC),
-    )  # fmt: skip
+    )
     keeper = FrontKeeper("latency_ms", record.reference_point)
     distributions = distributions_of(space.genes)
-    rng, seen = np.random.default_rng(0), set[str]()
+    rng = np.random.default_rng(0)
+    seen = set[str]()
     with contextlib.closing(open_store(config.storage)) as store:
         store.create_search(record)
         while len(seen) < trials:
@@ -250,20 +276,29 @@ def main() -> None:
     """Run all parts and print one table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--trials", type=int, default=200)
-    parser.add_argument("--tune-trials", type=int, default=30, help="fewer, because each takes seconds; 0 leaves Ray Tune out")
+    parser.add_argument(
+        "--tune-trials", type=int, default=30, help="fewer, because each takes seconds; 0 leaves Ray Tune out"
+    )
     parser.add_argument("--resume-trials", type=int, default=10_000, help="0 leaves the resume out")
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     num_genes = len(make_nano().genes)
-    print(f"overhead per trial, evaluation returns at once, {num_genes} genes of hybrid_layout nano, SQLite, {os.cpu_count()} cores")
+    print(
+        f"overhead per trial, evaluation returns at once, {num_genes} genes of hybrid_layout nano, SQLite, "
+        f"{os.cpu_count()} cores"
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _, seconds = run_ours(folder, arguments.trials)
         _print_row("ours (distinct trials, facts, fronts, drawings)", arguments.trials, seconds)
         _print_row("optuna study.optimize(n_jobs=2)", arguments.trials, run_optuna(folder, arguments.trials))
         if arguments.tune_trials:
-            _print_row("ray tune with OptunaSearch, 2 at a time", arguments.tune_trials, run_tune(folder, arguments.tune_trials))
+            _print_row(
+                "ray tune with OptunaSearch, 2 at a time",
+                arguments.tune_trials,
+                run_tune(folder, arguments.tune_trials),
+            )
     if arguments.resume_trials:
         with tempfile.TemporaryDirectory() as name:
             _print_resume(Path(name), arguments.resume_trials)
@@ -277,7 +312,10 @@ def _print_row(name: str, trials: int, seconds: float) -> None:
 def _print_resume(folder: Path, trials: int) -> None:
     seed_study(folder, trials)
     ready_s, loop_s = run_ours(folder, trials + 1)
-    print(f"resume of {trials} recorded trials: {ready_s:.1f} s until the first ask; the next trial took {loop_s:.2f} s", flush=True)
+    print(
+        f"resume of {trials} recorded trials: {ready_s:.1f} s until the first ask; the next trial took {loop_s:.2f} s",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

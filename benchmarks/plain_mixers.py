@@ -1,4 +1,5 @@
-"""The mixers as their papers print them: the oracles of benchmarks/mixers.py and of the tests. Tokens are (B, N, C), N = H * W.
+"""The mixers as their papers print them: the oracles of benchmarks/mixers.py and of the tests. Tokens are (B, N, C), N
+= H * W.
 
 Nothing here is made fast, and no step is shared with search_spaces/network/mixers.
 """
@@ -42,7 +43,9 @@ class PlainAggregator(nn.Module):
         self.segment = width // 5
         self.norm0, self.norm1, self.norm2, self.norm3 = (nn.BatchNorm2d(self.segment) for _ in range(4))
         self.agg0 = PlainSegmentConv(self.segment)
-        self.agg1, self.agg2, self.agg3 = (PlainSeparableConv(self.segment, self.segment, kernel) for kernel in (3, 5, 7))
+        self.agg1, self.agg2, self.agg3 = (
+            PlainSeparableConv(self.segment, self.segment, kernel) for kernel in (3, 5, 7)
+        )
         self.act = nn.Hardswish()
 
     def forward(self, x: torch.Tensor, height: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -65,7 +68,9 @@ class PlainRelativePosition(nn.Module):
         super().__init__()
         self.widths = [2 * head_dim, 3 * head_dim, 3 * head_dim]
         convs = zip(self.widths, (3, 5, 7), strict=True)
-        self.conv_list = nn.ModuleList(nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width) for width, kernel in convs)
+        self.conv_list = nn.ModuleList(
+            nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width) for width, kernel in convs
+        )
 
     def forward(self, q: torch.Tensor, v: torch.Tensor, height: int, side: int) -> torch.Tensor:
         batch, heads, positions, dim = v.shape
@@ -75,7 +80,8 @@ class PlainRelativePosition(nn.Module):
 
 
 class PlainGroupMix(nn.Module):
-    """GroupMixFormer's attention, (B, H, W, C) -> (B, H, W, C), with 8 heads and 5 segments; parameters have their published names."""
+    """GroupMixFormer's attention, (B, H, W, C) -> (B, H, W, C), with 8 heads and 5 segments; parameters have their
+    published names."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

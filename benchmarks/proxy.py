@@ -2,9 +2,10 @@
 
     python benchmarks/proxy.py --architectures 24 --seeds 3 --long 8 --output proxy.json
 
-Random architectures are evaluated by the default recipe with several seeds, and once by a training that is several times longer,
-with another seed. Printed are the spread between architectures against the noise between seeds, and Kendall's tau between what is
-known before or after the short training and the score after the long one, with bootstrap intervals over the architectures.
+Random architectures are evaluated by the default recipe with several seeds, and once by a training that is several
+times longer, with another seed. Printed are the spread between architectures against the noise between seeds, and
+Kendall's tau between what is known before or after the short training and the score after the long one, with bootstrap
+intervals over the architectures.
 """
 
 import argparse
@@ -73,7 +74,9 @@ def open_context(data: str, times: int) -> EvaluationContext:
     """A context of this process; its locks are private, because nothing is timed here."""
     recipe = default_recipe(open_data(data))
     config = EvaluationConfig(
-        data=data, recipe=replace(recipe, rungs=(times * recipe.steps,)), lock_folder=tempfile.mkdtemp(prefix="proxy-locks-")
+        data=data,
+        recipe=replace(recipe, rungs=(times * recipe.steps,)),
+        lock_folder=tempfile.mkdtemp(prefix="proxy-locks-"),
     )
     return EvaluationContext(config)
 
@@ -101,7 +104,9 @@ def run_study(arguments: argparse.Namespace) -> Study:
     drawn = list(architectures.values())
     # The long ones first, so that the processes end together.
     tasks = [(drawn[i].to_spec(), arguments.data, arguments.long, i, LONG_SEED) for i in range(len(drawn))]
-    tasks += [(drawn[i].to_spec(), arguments.data, 1, i, seed) for i in range(len(drawn)) for seed in range(arguments.seeds)]
+    tasks += [
+        (drawn[i].to_spec(), arguments.data, 1, i, seed) for i in range(len(drawn)) for seed in range(arguments.seeds)
+    ]
     costs = [space.costs(architecture) for architecture in drawn]
     return Study(
         setting={
@@ -122,7 +127,8 @@ def run_study(arguments: argparse.Namespace) -> Study:
 
 
 def run_tasks(tasks: list[tuple[JSON, str, int, int, int]], processes: int) -> list[Score]:
-    start, scores = time.monotonic(), []
+    start = time.monotonic()
+    scores = []
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         for future in as_completed([pool.submit(run_one, *task) for task in tasks]):
             score = future.result()
@@ -134,7 +140,8 @@ def run_tasks(tasks: list[tuple[JSON, str, int, int, int]], processes: int) -> l
 
 def report(study: Study) -> str:
     """The tables of docs/proxy.md, in Markdown."""
-    short, long = study.short_top1(), study.long_top1()
+    short = study.short_top1()
+    long = study.long_top1()
     noise = float(np.sqrt(short.var(axis=1, ddof=1).mean()))
     spread = float(short.mean(axis=1).std(ddof=1))
     cpu_s = {kind: float(np.mean([s.cpu_s for s in study.scores if s.long is kind])) for kind in (False, True)}
@@ -161,11 +168,16 @@ def report(study: Study) -> str:
     }
     for name, values in predictors.items():
         found = agreement(values, long)
-        lines.append(f"| {name} | " + (f"{found.tau:.2f} | {found.low:.2f} to {found.high:.2f} |" if found else "undefined | |"))
+        lines.append(
+            f"| {name} | " + (f"{found.tau:.2f} | {found.low:.2f} to {found.high:.2f} |" if found else "undefined | |")
+        )
     lines += ["", "| layout | param_count | macs | short, by seed | long |", "|---|---|---|---|---|"]
     for i in np.argsort(-long):
         by_seed = " ".join(f"{value:.3f}" for value in short[i])
-        lines.append(f"| {study.layouts[i].replace('|', '/')} | {study.param_count[i]:,} | {study.macs[i]:,} | {by_seed} | {long[i]:.3f} |")
+        lines.append(
+            f"| {study.layouts[i].replace('|', '/')} | {study.param_count[i]:,} | {study.macs[i]:,} | {by_seed} | "
+            f"{long[i]:.3f} |"
+        )
     return "\n".join(lines)
 
 

@@ -1,10 +1,12 @@
-"""Does a second timing say the same? Random architectures are timed twice; between the two may lie an hour of other work.
+"""Does a second timing say the same? Random architectures are timed twice; between the two may lie an hour of other
+work.
 
     python -m benchmarks.repeatability first.json
     python -m benchmarks.repeatability second.json --first first.json
 
-The second call times the architectures of the first again and compares. `--neighbour` runs trainings beside, which give way to the timing
-by the device lock; `--neighbour --without-lock` lets the timing hold another lock than the trainings, for contrast.
+The second call times the architectures of the first again and compares. `--neighbour` runs trainings beside, which give
+way to the timing by the device lock; `--neighbour --without-lock` lets the timing hold another lock than the trainings,
+for contrast.
 """
 
 import argparse
@@ -39,7 +41,8 @@ from workers.recipe import default_recipe
 
 def draw_specs(space: str, scale: str, data: str, count: int, seed: int) -> list[JSON]:
     """Specs of random, distinct architectures."""
-    source, rng = open_data(data), np.random.default_rng(seed)
+    source = open_data(data)
+    rng = np.random.default_rng(seed)
     made = make_space(space, scale, source.image_size, source.in_chans, source.num_classes)
     found: dict[str, JSON] = {}
     while len(found) < count:
@@ -86,9 +89,9 @@ def _train_for_ever(spec: JSON, data: str, trains: Event) -> None:
 def compare(first: Sequence[JSON], second: Sequence[JSON]) -> JSON:
     """How well the second timings repeat the first.
 
-    Returns:
-        pairs with disjoint intervals in the first, the share of them that keep their order; the share of second medians within the
-        first's interval; Kendall's tau; median and largest relative difference; the median relative half-width of the first's intervals.
+    Returns: pairs with disjoint intervals in the first, the share of them that keep their order; the share of second
+        medians within the first's interval; Kendall's tau; median and largest relative difference; the median relative
+        half-width of the first's intervals.
     """
     before, after = (np.array([latency["median_ms"] for latency in latencies]) for latencies in (first, second))
     low, high = (np.array([latency[name] for latency in first]) for name in ("ci_low_ms", "ci_high_ms"))
@@ -123,11 +126,14 @@ def main() -> None:
     first = json.loads(options.first.read_text()) if options.first else None
     target = LatencyTarget.parse(first["target"] if first else options.target)
     data = first["data"] if first else options.data
-    specs = first["specs"] if first else draw_specs(options.space, options.scale, data, options.architectures, options.seed)
+    specs = (
+        first["specs"] if first else draw_specs(options.space, options.scale, data, options.architectures, options.seed)
+    )
     torch.set_num_threads(1)
     folder = Path(tempfile.mkdtemp(prefix="repeatability-locks-")) if options.without_lock else None
     lock = DeviceLock(device_identity(target.device), folder)
-    started, load = time.monotonic(), os.getloadavg()[0]
+    started = time.monotonic()
+    load = os.getloadavg()[0]
     if options.neighbour:
         with training_neighbour(specs[len(specs) // 2], data):
             latencies = time_all(specs, target, data, lock)

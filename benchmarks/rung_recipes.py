@@ -2,9 +2,10 @@
 
     python -m benchmarks.rung_recipes --recipe nano --recipe nano-rungs
 
-The architectures are the later proposals of a short search by macs: about equally good for their size, which explains most of the
-differences that remain. So besides Kendall's tau between the score at a rung and the end of the same training, the correlation is printed
-that is left when ln macs is taken out of both. A file gives a recipe with one rung, the steps of the whole training.
+The architectures are the later proposals of a short search by macs: about equally good for their size, which explains
+most of the differences that remain. So besides Kendall's tau between the score at a rung and the end of the same
+training, the correlation is printed that is left when ln macs is taken out of both. A file gives a recipe with one
+rung, the steps of the whole training.
 """
 
 import argparse
@@ -46,18 +47,26 @@ def main() -> None:
     parser.add_argument("--data", default="digits")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
-    facts = search(Setting(options.data, "nano"), SEARCH_SEED, NUM_FIRST + options.architectures, rungs=1).facts[NUM_FIRST:]
+    facts = search(Setting(options.data, "nano"), SEARCH_SEED, NUM_FIRST + options.architectures, rungs=1).facts[
+        NUM_FIRST:
+    ]
     size = np.log([trial.costs.macs for trial in facts])
-    print(f"{len(facts)} architectures of {size.min():.1f} to {size.max():.1f} ln macs, {options.data}, {options.rungs} rungs")
+    print(
+        f"{len(facts)} architectures of {size.min():.1f} to {size.max():.1f} ln macs, {options.data}, "
+        f"{options.rungs} rungs"
+    )
     with ProcessPoolExecutor(options.processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         for recipe in options.recipe:
             jobs = [pool.submit(timed_curve, trial.spec, options.data, recipe, options.rungs) for trial in facts]
             curves, times = zip(*(job.result() for job in jobs), strict=True)
             scores = np.array(curves).T
             tau = [f"{kendalltau(score, scores[-1]).statistic:.2f}" for score in scores[:-1]]
-            left = [f"{np.corrcoef(without(size, score), without(size, scores[-1]))[0, 1]:.2f}" for score in scores[:-1]]
+            left = [
+                f"{np.corrcoef(without(size, score), without(size, scores[-1]))[0, 1]:.2f}" for score in scores[:-1]
+            ]
             print(
-                f"{recipe:<16} mean top1 {' '.join(f'{score.mean():.3f}' for score in scores)}, tau with the end {' '.join(tau)}, "
+                f"{recipe:<16} mean top1 {' '.join(f'{score.mean():.3f}' for score in scores)}, tau with the end "
+                f"{' '.join(tau)}, "
                 f"correlation at equal size {' '.join(left)}, {np.mean(times):.1f} s of processor time each",
                 flush=True,
             )

@@ -3,10 +3,11 @@
     python -m benchmarks.halving --watch --seed 0 --seed 1 --curves FOLDER
     python -m benchmarks.rung_rules FOLDER/seed0_rungs4.jsonl FOLDER/seed1_rungs4.jsonl --rule 3:0.5 --rule 4:0.5
 
-A replay takes the recorded architectures in their order and stops them by the rule. It asks what the rule loses where proposals stay what
-they are. A simulated search proposes its own: top1 at the end is the prediction of a Gaussian process of the recorded ends plus noise, and
-scores at the rungs are a linear function of end and ln macs plus noise with the recorded covariance. With --oracle the sampler is told
-where each stopped training would have ended: no better use of stopped trainings is possible.
+A replay takes the recorded architectures in their order and stops them by the rule. It asks what the rule loses where
+proposals stay what they are. A simulated search proposes its own: top1 at the end is the prediction of a Gaussian
+process of the recorded ends plus noise, and scores at the rungs are a linear function of end and ln macs plus noise
+with the recorded covariance. With --oracle the sampler is told where each stopped training would have ended: no better
+use of stopped trainings is possible.
 """
 
 import argparse
@@ -50,7 +51,9 @@ def read(files: Sequence[Path]) -> list[list[dict[str, Any]]]:
 def replay(trainings: Sequence[dict[str, Any]], rule: Rule, reference: tuple[float, float]) -> tuple[float, float, int]:
     """Device-seconds, hypervolume and number of those that were trained to the end."""
     num_rungs, keep = rule
-    halving, spent, ended = ParetoHalving(keep, "macs"), 0.0, []
+    halving = ParetoHalving(keep, "macs")
+    spent = 0.0
+    ended = []
     for training in trainings:
         scores = training["rungs"][-num_rungs:]
         for rung, score in enumerate(scores[:-1]):
@@ -73,7 +76,8 @@ class Law:
         scores = np.array([[score["top1"] for score in training["rungs"]] for training in trainings])
         durations = np.log([training["rungs"][-1]["duration_s"] for training in trainings])
         encoder = GeneEncoder.of([len(gene.values) for gene in space.genes], [gene.ordered for gene in space.genes])
-        self._end, self._duration = GaussianProcess(encoder), GaussianProcess(encoder)
+        self._end = GaussianProcess(encoder)
+        self._duration = GaussianProcess(encoder)
         for process, target in ((self._end, scores[:, -1]), (self._duration, durations)):
             process.fit(rows, log_macs, target, max_iterations=200)
         learned = scores[:, -1] > LEFT_CHANCE
@@ -114,7 +118,10 @@ class LawEvaluator:
         genotype = self.search.genotypes[job.trial_number]
         row = self.law.rows([genotype])[0]
         scores, self._duration_s = self.law.training(row, self.search.space.genotype_costs(genotype).macs, self.seed)
-        self._number, self._scores, self._rung, self._stopped = job.trial_number, scores[-self.num_rungs :], 0, False
+        self._number = job.trial_number
+        self._scores = scores[-self.num_rungs :]
+        self._rung = 0
+        self._stopped = False
         self.ends[tuple(row.tolist())] = float(scores[-1])
 
     def answer(self, trial_number: int, proceed: bool) -> None:
@@ -123,10 +130,13 @@ class LawEvaluator:
     def events(self, timeout_s: float) -> Sequence[Event]:
         if self._stopped or self._rung == self.num_rungs:
             return [Finished(self._number, "simulated", "simulated", None)]
-        rung, self._rung = self._rung, self._rung + 1
+        rung = self._rung
+        self._rung = self._rung + 1
         share = 0.5 ** (self.num_rungs - self._rung)
         self.device_s += self._duration_s * (share if rung == 0 else share / 2)
-        score = RungScore(rung=rung, steps=self._rung, top1=float(self._scores[rung]), loss=0.0, duration_s=self._duration_s * share)
+        score = RungScore(
+            rung=rung, steps=self._rung, top1=float(self._scores[rung]), loss=0.0, duration_s=self._duration_s * share
+        )
         return [RungReached(self._number, "simulated", score, self._rung == self.num_rungs)]
 
     def activities(self) -> Mapping[str, str]:
@@ -151,9 +161,17 @@ def simulate(
     num_rungs, keep = rule
     evaluator = LawEvaluator(law, seed, num_rungs)
     config = SearchConfig(
-        space=space.name, budget=budget, study="rungs", storage="", artifacts="", objectives=("top1", "macs"), sampler=sampler, seed=seed,
-        rungs=num_rungs, keep=keep,
-    )  # fmt: skip
+        space=space.name,
+        budget=budget,
+        study="rungs",
+        storage="",
+        artifacts="",
+        objectives=("top1", "macs"),
+        sampler=sampler,
+        seed=seed,
+        rungs=num_rungs,
+        keep=keep,
+    )
 
     def told(_: object, finished: Sequence[Curve], stopped: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray]:
         ends = [evaluator.ends[curve.row] if len(finished) >= MIN_PAIRS else math.nan for curve in stopped]
@@ -180,7 +198,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--budget", type=int, default=200, help="full trainings of the search without rungs")
     parser.add_argument("--data", default="digits")
-    parser.add_argument("--oracle", action="store_true", help="tell the sampler where stopped trainings would have ended")
+    parser.add_argument(
+        "--oracle", action="store_true", help="tell the sampler where stopped trainings would have ended"
+    )
     options = parser.parse_args()
     rules = [(int(rungs), float(keep)) for rungs, keep in (rule.split(":") for rule in options.rule)]
     source = open_data(options.data)
@@ -200,13 +220,23 @@ def main() -> None:
         whole_s, target = full[-1]
         print(f"seed {seed}, simulated: full {target:.4f}, at half of its time {at(full, whole_s / 2):.4f}", flush=True)
         for rule in rules:
-            course = simulate(law, space, reference, options.sampler, seed, rule, 20 * options.budget, whole_s, options.oracle)
+            course = simulate(
+                law, space, reference, options.sampler, seed, rule, 20 * options.budget, whole_s, options.oracle
+            )
             reached_s = course[course[:, 1] >= target, 0]
-            found[rule].append((at(course, whole_s / 2) - target, reached_s[0] / whole_s if len(reached_s) else math.inf))
-            print(f"  {text(rule)}: {at(course, whole_s / 2):.4f} then, ratio of device-seconds {found[rule][-1][1]:.2f}", flush=True)
+            found[rule].append(
+                (at(course, whole_s / 2) - target, reached_s[0] / whole_s if len(reached_s) else math.inf)
+            )
+            print(
+                f"  {text(rule)}: {at(course, whole_s / 2):.4f} then, ratio of device-seconds {found[rule][-1][1]:.2f}",
+                flush=True,
+            )
     for rule, results in found.items():
         lead, ratio = np.array(results).T
-        print(f"{text(rule)}: at half of the time {lead.mean():+.4f} to the end of the full search, median ratio {np.median(ratio):.2f}")
+        print(
+            f"{text(rule)}: at half of the time {lead.mean():+.4f} to the end of the full search, median ratio "
+            f"{np.median(ratio):.2f}"
+        )
 
 
 def text(rule: Rule) -> str:

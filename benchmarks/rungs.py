@@ -2,8 +2,8 @@
 
     python -m benchmarks.rungs --architectures 24
 
-Random architectures are trained by each schedule with the same rungs. Printed are the mean top1 after the last rung, and for every rung
-Kendall's tau between its score and that of a full one-cycle training with another seed.
+Random architectures are trained by each schedule with the same rungs. Printed are the mean top1 after the last rung,
+and for every rung Kendall's tau between its score and that of a full one-cycle training with another seed.
 """
 
 import argparse
@@ -30,13 +30,16 @@ JUDGE_SEED = 1000
 @lru_cache(maxsize=8)
 def open_context(data: str, recipe: Recipe) -> EvaluationContext:
     """A context of this process; its locks are private, because nothing is timed here."""
-    return EvaluationContext(EvaluationConfig(data=data, recipe=recipe, lock_folder=tempfile.mkdtemp(prefix="rungs-locks-")))
+    return EvaluationContext(
+        EvaluationConfig(data=data, recipe=recipe, lock_folder=tempfile.mkdtemp(prefix="rungs-locks-"))
+    )
 
 
 def curve(spec: JSON, data: str, recipe: Recipe, seed: int) -> list[float]:
     """top1 at each rung."""
     events = evaluate(Job(0, spec, seed), open_context(data, recipe))
-    scores, event = [], next(events)
+    scores = []
+    event = next(events)
     while isinstance(event, RungReached):
         scores.append(event.score.top1)
         if event.last:
@@ -66,14 +69,22 @@ def main() -> None:
     with ProcessPoolExecutor(options.processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         judged = [pool.submit(curve, spec, options.data, judging, JUDGE_SEED) for spec in specs]
         running = {
-            name: [pool.submit(curve, spec, options.data, replace(recipe, schedule=name), 0) for spec in specs] for name in SCHEDULES
+            name: [pool.submit(curve, spec, options.data, replace(recipe, schedule=name), 0) for spec in specs]
+            for name in SCHEDULES
         }
         judge = np.array([future.result()[-1] for future in judged])
-        print(f"{len(specs)} architectures, {options.data}, mean top1 of the full training that judges {judge.mean():.3f}")
+        print(
+            f"{len(specs)} architectures, {options.data}, mean top1 of the full training that judges {judge.mean():.3f}"
+        )
         for name, futures in running.items():
             scores = np.array([future.result() for future in futures])
-            taus = [f"{steps}: {kendalltau(column, judge).statistic:.2f}" for steps, column in zip(rungs, scores.T, strict=True)]
-            print(f"{name:<15} mean top1 at the end {scores[:, -1].mean():.3f}, tau after {', '.join(taus)}", flush=True)
+            taus = [
+                f"{steps}: {kendalltau(column, judge).statistic:.2f}"
+                for steps, column in zip(rungs, scores.T, strict=True)
+            ]
+            print(
+                f"{name:<15} mean top1 at the end {scores[:, -1].mean():.3f}, tau after {', '.join(taus)}", flush=True
+            )
 
 
 if __name__ == "__main__":

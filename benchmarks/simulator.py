@@ -1,4 +1,5 @@
-"""Search any recorded problem with the defaults of the `ehvi` sampler; `launch.py bench` compares samplers on those that have a name."""
+"""Search any recorded problem with the defaults of the `ehvi` sampler; `launch.py bench` compares samplers on those
+that have a name."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -23,10 +24,9 @@ def run_problem(
 ) -> list[tuple[float, float]]:
     """Search a recorded problem with the defaults of `ehvi`, serially.
 
-    Args:
-        genes: (name, number of levels, "cat" or "int").
-        train: level indices -> accuracy in percent; called once for each architecture.
-        cost: level indices -> cost > 0, or None while that architecture is untrained and its cost only known after training. What it tells
+    Args: genes: (name, number of levels, "cat" or "int"). train: level indices -> accuracy in percent; called once for
+        each architecture. cost: level indices -> cost > 0, or None while that architecture is untrained and its cost
+        only known after training. What it tells
             of some untrained architectures and not of others is not used.
 
     Returns:
@@ -52,9 +52,12 @@ def run_problem(
 
     is_known = all(cost(levels) is not None for levels in _probes([count for _, count, _ in genes]))
     problem = RecordedProblem(
-        "given", tuple(Gene(name, tuple(range(levels)), kind == "int", name) for name, levels, kind in genes), accuracy,
-        cost_after_training, cost_before if is_known else None,
-    )  # fmt: skip
+        "given",
+        tuple(Gene(name, tuple(range(levels)), kind == "int", name) for name, levels, kind in genes),
+        accuracy,
+        cost_after_training,
+        cost_before if is_known else None,
+    )
     return list(simulate(problem, "ehvi", seed, budget).points)
 
 
@@ -78,7 +81,9 @@ def _probes(num_levels: Sequence[int]) -> list[Levels]:
 
 def _positive(cost: float | None, levels: Levels) -> float:
     if cost is None:
-        raise InvalidInputError(f"the cost of {levels} is None; expected a number once it is trained, or of every architecture before")
+        raise InvalidInputError(
+            f"the cost of {levels} is None; expected a number once it is trained, or of every architecture before"
+        )
     if not (math.isfinite(cost) and cost > 0):
         raise InvalidInputError(f"the cost of {levels} is {cost}; expected a finite number > 0")
     return float(cost)

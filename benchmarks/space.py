@@ -2,9 +2,10 @@
 
     PYTHONPATH=. python benchmarks/space.py --genotypes 100000 --architectures 500 --trained 300
 
-Printed: the time to repair random genotypes to valid architectures and that a second repair changes nothing; whether another process
-computes the same hashes; the time of the costs, and whether parameters equal the built network's at every scale; whether every parameter
-gets a finite gradient, at 32 and at 64 pixels; and what mutation changes. Ends with 1 if anything does not hold.
+Printed: the time to repair random genotypes to valid architectures and that a second repair changes nothing; whether
+another process computes the same hashes; the time of the costs, and whether parameters equal the built network's at
+every scale; whether every parameter gets a finite gradient, at 32 and at 64 pixels; and what mutation changes. Ends
+with 1 if anything does not hold.
 """
 
 import argparse
@@ -60,14 +61,16 @@ def check_repair(scale: str, count: int) -> bool:
     other = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     stable = other == digest(scale, min(count, 20_000))
     print(
-        f"{scale}: {count:,} genotypes repaired ({changed:,} changed) and made architectures in {took:.1f} s; valid {valid}; "
+        f"{scale}: {count:,} genotypes repaired ({changed:,} changed) and made architectures in {took:.1f} s; "
+        f"valid {valid}; "
         f"repair idempotent {again}; hashes of another process equal {stable}; costs {each_ms:.3f} ms each"
     )
     return again and valid and stable
 
 
 def check_costs(scale: str, count: int) -> bool:
-    space, equal = make(scale), 0
+    space = make(scale)
+    equal = 0
     for genotype in raw_genotypes(space, count, seed=1):
         architecture = space.architecture(space.repair(genotype))
         with torch.device("meta"):
@@ -78,7 +81,8 @@ def check_costs(scale: str, count: int) -> bool:
 
 
 def check_gradients(count: int) -> bool:
-    space, fine = make("nano"), 0
+    space = make("nano")
+    fine = 0
     for genotype in raw_genotypes(space, count, seed=2):
         torch.manual_seed(0)
         model = build_model(space.architecture(space.repair(genotype)).to_spec())
@@ -92,11 +96,15 @@ def _gradients_are_finite(model: torch.nn.Module, size: int) -> bool:
     loss = model(torch.randn(2, 3, size, size)).square().sum()
     loss.backward()
     gradients = [parameter.grad for parameter in model.parameters()]
-    return bool(torch.isfinite(loss)) and all(gradient is not None and bool(torch.isfinite(gradient).all()) for gradient in gradients)
+    return bool(torch.isfinite(loss)) and all(
+        gradient is not None and bool(torch.isfinite(gradient).all()) for gradient in gradients
+    )
 
 
 def check_mutation(count: int) -> bool:
-    space, rng, changed = make("nano"), np.random.default_rng(3), 0
+    space = make("nano")
+    rng = np.random.default_rng(3)
+    changed = 0
     for genotype in raw_genotypes(space, count, seed=4):
         parent = space.repair(genotype)
         child = space.mutate(parent, rng)
@@ -110,7 +118,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--genotypes", type=int, default=100_000)
     parser.add_argument("--architectures", type=int, default=500, help="built at every scale")
     parser.add_argument("--trained", type=int, default=300, help="taken one step forward and backward")
-    parser.add_argument("--digest", metavar="SCALE", help="print only the hash of this scale's genotypes (for the other process)")
+    parser.add_argument(
+        "--digest", metavar="SCALE", help="print only the hash of this scale's genotypes (for the other process)"
+    )
     arguments = parser.parse_args(argv)
     if arguments.digest:
         print(digest(arguments.digest, arguments.genotypes))

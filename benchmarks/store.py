@@ -2,8 +2,8 @@
 
     python -m benchmarks.store [URL]
 
-Without URL: a new SQLite file in a temporary folder. The URL's database must not hold the study "benchmark" yet; the rows stay there.
-Trials are as large as those of hybrid_layout: an architecture of four stages, one latency, two rungs.
+Without URL: a new SQLite file in a temporary folder. The URL's database must not hold the study "benchmark" yet; the
+rows stay there. Trials are as large as those of hybrid_layout: an architecture of four stages, one latency, two rungs.
 """
 
 import statistics
@@ -36,19 +36,34 @@ TARGET = {
 
 
 def make_trial(number: int, rng: np.random.Generator) -> TrialFacts:
-    """A trial whose accuracy saturates with its latency, with noise: fronts of a few dozen members, as in a real search."""
-    stage = {"depth": 3, "width": 96, "mixer": "group_mix", "group_sizes": [1, 3, 5, 7], "ratio": 4, "head_dim": 24, "norm": "layer"}
+    """A trial whose accuracy saturates with its latency, with noise: fronts of a few dozen members, as in a real
+    search."""
+    stage = {
+        "depth": 3,
+        "width": 96,
+        "mixer": "group_mix",
+        "group_sizes": [1, 3, 5, 7],
+        "ratio": 4,
+        "head_dim": 24,
+        "norm": "layer",
+    }
     median_ms = float(np.exp(rng.uniform(0.0, 5.0)))
     top1 = float(np.clip(0.9 - 0.7 / (1.0 + median_ms / 5.0) + rng.normal(0.0, 0.03), 0.0, 1.0))
     return TrialFacts(
         trial_number=number,
         arch_hash=f"{number:064x}",
-        spec={"stages": [{**stage, "blocks": ["mbconv", "group_mix"] * 3} for _ in range(4)], "image_size": 32, "number": number},
+        spec={
+            "stages": [{**stage, "blocks": ["mbconv", "group_mix"] * 3} for _ in range(4)],
+            "image_size": 32,
+            "number": number,
+        },
         layout="stem conv | mbconv x3 w48 | alternate x3 w96 | group_mix x3 w192 | full x3 w384",
         costs=Costs(param_count=int(1e6 * median_ms), macs=int(1e7 * median_ms)),
         seed=0,
         state="COMPLETE",
-        latency=Latency(TARGET, {"host": "host", "load": 0.5}, median_ms, 0.95 * median_ms, 1.05 * median_ms, 1.2 * median_ms, 50),
+        latency=Latency(
+            TARGET, {"host": "host", "load": 0.5}, median_ms, 0.95 * median_ms, 1.05 * median_ms, 1.2 * median_ms, 50
+        ),
         rungs=(RungScore(0, 128, 0.7 * top1, 2.0, 2.5), RungScore(1, 256, top1, 1.5, 5.0)),
         device="cpu",
         worker="worker-0",
@@ -66,7 +81,10 @@ def timed_record(store: SqlStore, keeper: FrontKeeper, trial: TrialFacts) -> tup
 
 def summary(times_ms: list[float]) -> str:
     ordered = sorted(times_ms)
-    return f"median {statistics.median(ordered):7.2f} ms   99 % {ordered[99 * len(ordered) // 100]:7.2f} ms   worst {ordered[-1]:7.2f} ms"
+    return (
+        f"median {statistics.median(ordered):7.2f} ms   99 % {ordered[99 * len(ordered) // 100]:7.2f} ms   worst "
+        f"{ordered[-1]:7.2f} ms"
+    )
 
 
 def time_front_updates(store: SqlStore, keeper: FrontKeeper, rng: np.random.Generator) -> list[float]:
@@ -77,8 +95,12 @@ def time_front_updates(store: SqlStore, keeper: FrontKeeper, rng: np.random.Gene
         better = make_trial(number, rng)
         score = RungScore(1, 256, best.top1 + 1e-4, 1.5, 5.0)
         assert better.latency is not None
-        slower = Latency(TARGET, {}, best.cost * 1.001, best.cost, best.cost * 1.01, best.cost * 1.1, better.latency.samples)
-        trial = TrialFacts(number, better.arch_hash, better.spec, better.layout, better.costs, 0, "COMPLETE", None, slower, (score,))
+        slower = Latency(
+            TARGET, {}, best.cost * 1.001, best.cost, best.cost * 1.01, best.cost * 1.1, better.latency.samples
+        )
+        trial = TrialFacts(
+            number, better.arch_hash, better.spec, better.layout, better.costs, 0, "COMPLETE", None, slower, (score,)
+        )
         recorded_ms, front = timed_record(store, keeper, trial)
         start = time.perf_counter()
         assert store.front(STUDY) == front
@@ -93,12 +115,20 @@ def run(url: str) -> None:
     store = open_store(url)
     now = datetime.now(UTC)
     objectives = ("top1", "latency_ms")
-    store.create_search(SearchRecord(STUDY, "space", "0", objectives, REFERENCE, "digits", "0", {}, TARGET, {}, 0, {}, "benchmark", now))
+    store.create_search(
+        SearchRecord(STUDY, "space", "0", objectives, REFERENCE, "digits", "0", {}, TARGET, {}, 0, {}, "benchmark", now)
+    )
     print(f"database                      {redact_url(url)}")
     seeding_ms = [timed_record(store, keeper, make_trial(number, rng))[0] for number in range(NUM_TRIALS)]
     print(f"record, first {NUM_TRIALS}          {summary(seeding_ms)}")
-    print(f"record + front + read front   {summary(time_front_updates(store, keeper, rng))}   {len(keeper.members)} members")
-    for name, read in {"facts": lambda: list(store.facts(STUDY)), "check_fronts": lambda: store.check_fronts(STUDY)}.items():
+    print(
+        f"record + front + read front   {summary(time_front_updates(store, keeper, rng))}   {len(keeper.members)} "
+        "members"
+    )
+    for name, read in {
+        "facts": lambda: list(store.facts(STUDY)),
+        "check_fronts": lambda: store.check_fronts(STUDY),
+    }.items():
         start = time.perf_counter()
         found = read()
         print(f"{name:<29} {time.perf_counter() - start:15.2f} s    {len(found)} rows")

@@ -3,9 +3,10 @@
     python -m benchmarks.surrogates --problem macro --data FOLDER [--search]
     python -m benchmarks.surrogates --storage sqlite:///runs/nas.db --study NAME
 
-A Gaussian process (nas/surrogates/gaussian_process.py), a ridge regression on genes and their pairs, and an ensemble of extremely randomised trees see the
-same rows. Recorded problems: fitted to random architectures, tested on 500 others. A study: four times four-fold cross-validation over its
-finished trials, with genotypes as recorded, in canonical form, and with more features. Times are processor time.
+A Gaussian process (nas/surrogates/gaussian_process.py), a ridge regression on genes and their pairs, and an ensemble of
+extremely randomised trees see the same rows. Recorded problems: fitted to random architectures, tested on 500 others. A
+study: four times four-fold cross-validation over its finished trials, with genotypes as recorded, in canonical form,
+and with more features. Times are processor time.
 """
 
 import argparse
@@ -33,7 +34,9 @@ from nas.tabular.bench import Conditions, bench, bench_text
 from nas.tabular.problems import PROBLEMS, open_problem
 from search_spaces.registry import make_space
 
-TESTED, FOLDS, REPEATS = 500, 4, 4
+TESTED = 500
+FOLDS = 4
+REPEATS = 4
 MIN_SD = 1e-3
 """Of the standardised target: trees that agree are not certain."""
 
@@ -41,14 +44,23 @@ Split = tuple[np.ndarray, np.ndarray]
 
 
 class _Sklearn(ABC):
-    """A regressor of scikit-learn on similarities to each level and the standardised feature, of the standardised target."""
+    """A regressor of scikit-learn on similarities to each level and the standardised feature, of the standardised
+    target."""
 
     def __init__(self, encoder: GeneEncoder) -> None:
-        # A column for each level, with the similarity of the row's level to it: trees could not see levels in the encoder's columns.
-        self._columns = [offset + table @ table.T for offset, table in zip(encoder.offsets, encoder.tables, strict=True)]
+        # A column for each level, with the similarity of the row's level to it: trees could not see levels in the
+        # encoder's columns.
+        self._columns = [
+            offset + table @ table.T for offset, table in zip(encoder.offsets, encoder.tables, strict=True)
+        ]
 
     def fit(
-        self, levels_ND: np.ndarray, feature_N: np.ndarray, target_N: np.ndarray, max_iterations: int, sd_N: np.ndarray | float = 0.0
+        self,
+        levels_ND: np.ndarray,
+        feature_N: np.ndarray,
+        target_N: np.ndarray,
+        max_iterations: int,
+        sd_N: np.ndarray | float = 0.0,
     ) -> None:
         """Fit from scratch, whatever the iterations; errors of single targets are ignored."""
         self._feature_scale = feature_N.mean(), feature_N.std() or 1.0
@@ -82,7 +94,8 @@ class Trees(_Sklearn):
 
 
 class Ridge(_Sklearn):
-    """Bayesian ridge regression on all columns and their pairs, in its dual form (a squared linear kernel); evidence sets the penalty."""
+    """Bayesian ridge regression on all columns and their pairs, in its dual form (a squared linear kernel); evidence
+    sets the penalty."""
 
     def _fit(self, inputs: np.ndarray, target: np.ndarray) -> None:
         kernel = ConstantKernel(0.01) * DotProduct(1.0) ** 2 + WhiteKernel(0.1)
@@ -93,10 +106,16 @@ class Ridge(_Sklearn):
         return mean, sd
 
 
-MODELS: dict[str, Callable[[GeneEncoder], Surrogate]] = {"gaussian process": GaussianProcess, "ridge with pairs": Ridge, "trees": Trees}
+MODELS: dict[str, Callable[[GeneEncoder], Surrogate]] = {
+    "gaussian process": GaussianProcess,
+    "ridge with pairs": Ridge,
+    "trees": Trees,
+}
 
 
-def compare(encoder: GeneEncoder, rows: np.ndarray, feature: np.ndarray, top1: np.ndarray, splits: list[Split], label: str) -> None:
+def compare(
+    encoder: GeneEncoder, rows: np.ndarray, feature: np.ndarray, top1: np.ndarray, splits: list[Split], label: str
+) -> None:
     """Print one line per model: means over the splits."""
     for name, make in MODELS.items():
         results = []
@@ -111,9 +130,14 @@ def compare(encoder: GeneEncoder, rows: np.ndarray, feature: np.ndarray, top1: n
             noise = float(np.std(top1[train] - model.predict(rows[train], feature[train])[0]))
             spread = np.hypot(sd, noise)
             results.append(
-                (kendalltau(mean, top1[test]).statistic, 1 - error.var() / top1[test].var(), norm.logpdf(error, scale=spread).mean(),
-                 (np.abs(error) < 1.96 * spread).mean(), took_ms)
-            )  # fmt: skip
+                (
+                    kendalltau(mean, top1[test]).statistic,
+                    1 - error.var() / top1[test].var(),
+                    norm.logpdf(error, scale=spread).mean(),
+                    (np.abs(error) < 1.96 * spread).mean(),
+                    took_ms,
+                )
+            )
         tau, r2, density, cover, took_ms = np.mean(results, axis=0)
         print(
             f"{label:<34} {name:<17} tau {tau:.3f}  R2 {r2:.3f}  ln density {density:.2f}  within 95 % {cover:.2f}  "
@@ -134,7 +158,10 @@ def on_problem(name: str, folder: Path) -> None:
         rows = rows[rng.permutation(len(rows))[: 2 * (size + TESTED)]]
         top1 = np.array([problem.accuracy_percent(tuple(row)) for row in rows.tolist()])
         cost = np.log([problem.known_cost(tuple(row)) for row in rows.tolist()])
-        splits = [(order[:size], order[size : size + TESTED]) for order in (rng.permutation(len(rows)) for _ in range(REPEATS))]
+        splits = [
+            (order[:size], order[size : size + TESTED])
+            for order in (rng.permutation(len(rows)) for _ in range(REPEATS))
+        ]
         compare(encoder, rows, cost, top1, splits, f"{name}, {size} architectures")
 
 

@@ -37,7 +37,8 @@ class WalConnection(sqlite3.Connection):
             raise
 
     def _enter_wal_mode(self) -> None:
-        # Two processes that create one database at the same moment: SQLite answers "locked" here without waiting for the busy timeout.
+        # Two processes that create one database at the same moment: SQLite answers "locked" here without waiting for
+        # the busy timeout.
         deadline = time.monotonic() + BUSY_TIMEOUT_S
         while self.execute("PRAGMA journal_mode").fetchone() != ("wal",):
             try:
@@ -59,8 +60,8 @@ def redact_url(url: str) -> str:
 def parse_url(url: str) -> URL:
     """Check a storage URL without connecting.
 
-    Raises:
-        InvalidInputError: if it is malformed, names another database system or lacks a driver; the message has no password.
+    Raises: InvalidInputError: if it is malformed, names another database system or lacks a driver; the message has no
+        password.
     """
     shown = redact_url(url)
     try:
@@ -77,13 +78,17 @@ def parse_url(url: str) -> URL:
 
 def _check_sqlite(url: URL, shown: str) -> URL:
     if not url.database or url.database == ":memory:" or "\0" in url.database or url.host or url.query:
-        raise InvalidInputError(f"the storage URL {shown} names no plain file: expected sqlite:///FILE (four slashes for an absolute path)")
+        raise InvalidInputError(
+            f"the storage URL {shown} names no plain file: expected sqlite:///FILE (four slashes for an absolute path)"
+        )
     return url
 
 
 def _check_postgres(url: URL, shown: str) -> URL:
     if importlib.util.find_spec("psycopg") is None:
-        raise InvalidInputError(f"the storage URL {shown} needs the driver psycopg: install this project with the extra `postgres`")
+        raise InvalidInputError(
+            f"the storage URL {shown} needs the driver psycopg: install this project with the extra `postgres`"
+        )
     if "@" in (url.host or ""):
         raise InvalidInputError(f"cannot read the storage URL {shown}: write a @ in the password as %40")
     return url
@@ -105,9 +110,8 @@ def engine_kwargs(url: str) -> dict[str, Any]:
 def make_engine(url: str, *, create: bool = True) -> Engine:
     """An engine for our own tables: real transactions and foreign keys on SQLite too. Nothing is connected yet.
 
-    Args:
-        url: the storage URL.
-        create: make the parent folder of a SQLite file; without it the file must exist, and its journal mode stays as it is.
+    Args: url: the storage URL. create: make the parent folder of a SQLite file; without it the file must exist, and its
+        journal mode stays as it is.
 
     Raises:
         InvalidInputError: if the URL cannot be used, the folder cannot be made, or there is no such file.
@@ -115,7 +119,9 @@ def make_engine(url: str, *, create: bool = True) -> Engine:
     parsed = parse_url(url)
     arguments = engine_kwargs(url)
     if not create:
-        arguments["connect_args"].pop("factory", None)  # WAL mode is written into the file, and this one may be somebody else's
+        arguments["connect_args"].pop(
+            "factory", None
+        )  # WAL mode is written into the file, and this one may be somebody else's
     engine = sa.create_engine(parsed, json_serializer=partial(json.dumps, allow_nan=False), **arguments)
     if parsed.get_backend_name() == "sqlite":
         _prepare_file(Path(str(parsed.database)), url, create)
@@ -153,5 +159,6 @@ def reading(engine: Engine) -> Engine:
 
 
 def writing(engine: Engine) -> Engine:
-    """The same engine; each of its transactions takes SQLite's write lock first, because a reader cannot become a writer later."""
+    """The same engine; each of its transactions takes SQLite's write lock first, because a reader cannot become a
+    writer later."""
     return engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")

@@ -12,15 +12,20 @@ from nas.errors import InvalidInputError, NasError
 
 T = TypeVar("T")
 
-_RACES, _RACE_PAUSE_S = 5, 0.2
+_RACES = 5
+_RACE_PAUSE_S = 0.2
 _UNUSABLE_FILE = {
     "file is not a database": "it is a file of another kind; name another file",
     "unable to open database file": "check that the folder exists and that you may write there",
     "attempt to write a readonly database": "check that you may write the file and its folder",
 }
 _STATES = {
-    "database or disk is full": "the disk is full; free some space and give the same command again, what was recorded so far is safe",
-    "database is locked": "another process has held it for longer than the busy timeout; end that process and give the same command again",
+    "database or disk is full": (
+        "the disk is full; free some space and give the same command again, what was recorded so far is safe"
+    ),
+    "database is locked": (
+        "another process has held it for longer than the busy timeout; end that process and give the same command again"
+    ),
 }
 
 
@@ -43,7 +48,9 @@ def _translate(error: SQLAlchemyError, url: URL, opening: bool) -> NasError:
         if known in text:
             return NasError(f"cannot write the database {place}: {advice} ({text})")
     if opening:
-        return InvalidInputError(f"the database {place} does not answer: {text}; check the URL and that the server runs")
+        return InvalidInputError(
+            f"the database {place} does not answer: {text}; check the URL and that the server runs"
+        )
     return NasError(f"the database {place} failed: {text}")
 
 
@@ -70,8 +77,8 @@ def translated_errors(url: URL, *, opening: bool = False) -> Iterator[None]:
 
 
 def again_after_races(make: Callable[[], T], url: URL) -> T:
-    """Call what makes tables without a lock of its own, as Optuna does: two processes that open a new database at once get into each
-    other's way, and each finds the other's tables when it looks again.
+    """Call what makes tables without a lock of its own, as Optuna does: two processes that open a new database at once
+    get into each other's way, and each finds the other's tables when it looks again.
 
     Raises:
         InvalidInputError: if the URL, the file or the folder cannot be used.

@@ -18,7 +18,12 @@ _TRAININGS = (
     .where(searches.c.study == sa.bindparam("study"))
     .order_by(final_trainings.c.id)  # a study has one writer, which records a training when it ends
 )
-_LATEST = sa.select(final_fronts).join(searches).where(searches.c.study == sa.bindparam("study")).order_by(final_fronts.c.version.desc())
+_LATEST = (
+    sa.select(final_fronts)
+    .join(searches)
+    .where(searches.c.study == sa.bindparam("study"))
+    .order_by(final_fronts.c.version.desc())
+)
 _MEMBERS = (
     sa.select(final_front_members, trainings.c.trial_number, architectures.c.arch_hash)
     .select_from(final_front_members.join(trainings).join(architectures))
@@ -94,5 +99,7 @@ def select_final_front(connection: Connection, study: str) -> FinalFront | None:
 
 
 def _finalist(row: Row[Any]) -> Finalist:
-    numbers = {name: value for name, value in row._mapping.items() if name not in ("final_front_id", "position", "training_id")}
+    numbers = {
+        name: value for name, value in row._mapping.items() if name not in ("final_front_id", "position", "training_id")
+    }
     return Finalist(**{**numbers, "seeds": tuple(row.seeds)})

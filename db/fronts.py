@@ -13,7 +13,9 @@ from db.trials import training_keys
 from nas.pareto.front import front_of, hypervolume
 from nas.records import Front, FrontMember, SearchRecord, TrialFacts
 
-_FRONTS = sa.select(fronts).join(searches).where(searches.c.study == sa.bindparam("study")).order_by(fronts.c.version.desc())
+_FRONTS = (
+    sa.select(fronts).join(searches).where(searches.c.study == sa.bindparam("study")).order_by(fronts.c.version.desc())
+)
 _MEMBERS = (
     sa.select(trainings.c.trial_number, architectures.c.arch_hash, front_members.c.top1, front_members.c.cost)
     .select_from(front_members.join(trainings).join(architectures))
@@ -67,11 +69,17 @@ def latest_front_faults(search: SearchRecord, facts: Sequence[TrialFacts], lates
     if latest is None:
         return [f"no front is recorded, but {len(expected)} trials are not dominated"] if expected else []
     faults = [f"front {latest.version} lacks {member}" for member in expected if member not in latest.members]
-    faults += [f"front {latest.version} has {member}, which the facts do not give" for member in latest.members if member not in expected]
+    faults += [
+        f"front {latest.version} has {member}, which the facts do not give"
+        for member in latest.members
+        if member not in expected
+    ]
     if not faults and latest.members != expected:
         faults.append(f"the members of front {latest.version} are not ordered by cost")
     if latest.reference_point != search.reference_point:
-        faults.append(f"front {latest.version} has reference point {latest.reference_point}, the study {search.reference_point}")
+        faults.append(
+            f"front {latest.version} has reference point {latest.reference_point}, the study {search.reference_point}"
+        )
     volume = hypervolume(((m.top1, m.cost) for m in expected), search.reference_point)
     if not math.isclose(volume, latest.hypervolume, rel_tol=1e-9, abs_tol=1e-12):
         faults.append(f"front {latest.version} has hypervolume {latest.hypervolume}, its members {volume}")
@@ -106,4 +114,7 @@ def snapshot_faults(connection: Connection, search: SearchRecord) -> list[str]:
         )
         .order_by(fronts.c.version, front_members.c.position)
     )
-    return [f"front {row.version}: trial {row.trial_number} differs from its recorded facts" for row in connection.execute(broken)]
+    return [
+        f"front {row.version}: trial {row.trial_number} differs from its recorded facts"
+        for row in connection.execute(broken)
+    ]

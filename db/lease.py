@@ -1,4 +1,5 @@
-"""Who coordinates a study: one row per study, changed only by comparing and swapping it. Works inside the caller's transaction."""
+"""Who coordinates a study: one row per study, changed only by comparing and swapping it. Works inside the caller's
+transaction."""
 
 from collections.abc import Callable
 
@@ -14,7 +15,9 @@ IsAlive = Callable[[ProcessId], bool]
 """Whether a process of this host still runs."""
 
 
-def take_lease(connection: Connection, study: str, lease: Lease, stale_after_s: float, is_alive: IsAlive) -> Lease | None:
+def take_lease(
+    connection: Connection, study: str, lease: Lease, stale_after_s: float, is_alive: IsAlive
+) -> Lease | None:
     """Make `lease` the owner of the study.
 
     Returns:
@@ -43,7 +46,9 @@ def renew_lease(connection: Connection, study: str, lease: Lease) -> None:
         return
     owner = select_lease(connection, study)
     now = "nobody owns it now" if owner is None else f"{_describe(owner)} owns it now"
-    raise StudyLockedError(f"study {study!r} no longer belongs to {_describe(lease)}; {now}: this search stops, the other one goes on")
+    raise StudyLockedError(
+        f"study {study!r} no longer belongs to {_describe(lease)}; {now}: this search stops, the other one goes on"
+    )
 
 
 def release_lease(connection: Connection, study: str, lease: Lease) -> None:
@@ -66,7 +71,9 @@ def _require_abandoned(study: str, owner: Lease, lease: Lease, stale_after_s: fl
     advice = "wait until it ends, or stop it"
     if not here:
         advice += f"; if that host is gone, its study is free {stale_after_s:.0f} s after the last heartbeat"
-    raise StudyLockedError(f"study {study!r} is being searched by {_describe(owner)}, last heartbeat {age_s:.0f} s ago: {advice}")
+    raise StudyLockedError(
+        f"study {study!r} is being searched by {_describe(owner)}, last heartbeat {age_s:.0f} s ago: {advice}"
+    )
 
 
 def _describe(lease: Lease) -> str:
@@ -75,4 +82,9 @@ def _describe(lease: Lease) -> str:
 
 def _owned_by(study: str, lease: Lease) -> tuple[sa.ColumnElement[bool], ...]:
     process = lease.process
-    return (leases.c.study == study, leases.c.host == lease.host, leases.c.pid == process.pid, leases.c.start_time_s == process.start_time)
+    return (
+        leases.c.study == study,
+        leases.c.host == lease.host,
+        leases.c.pid == process.pid,
+        leases.c.start_time_s == process.start_time,
+    )

@@ -27,9 +27,8 @@ def ensure_schema(engine: Engine, *, create: bool) -> None:
         engine: of db.engine.make_engine.
         create: False to refuse a database without our tables instead of creating them.
 
-    Raises:
-        InvalidInputError: if the database does not answer, is newer than this code, or holds no study and create is False.
-        NasError: if the upgrade fails; it is then as it was before.
+    Raises: InvalidInputError: if the database does not answer, is newer than this code, or holds no study and create is
+        False. NasError: if the upgrade fails; it is then as it was before.
     """
     with translated_errors(engine.url, opening=True):
         with reading(engine).begin() as connection:
@@ -38,7 +37,9 @@ def ensure_schema(engine: Engine, *, create: bool) -> None:
             return
         place = engine.url.render_as_string(hide_password=True)
         if version is None and not create:
-            raise InvalidInputError(f"the database {place} holds no study: name the one that a search has written (--storage)")
+            raise InvalidInputError(
+                f"the database {place} holds no study: name the one that a search has written (--storage)"
+            )
         with writing(engine).begin() as connection:
             _upgrade(connection, place)
 
@@ -61,13 +62,15 @@ def alembic_config(connection: Connection) -> Config:
 
 def _upgrade(connection: Connection, place: str) -> None:
     if connection.dialect.name == "postgresql":
-        # Two processes that open one new database: the second waits here, then finds the work done. SQLite's write lock does the same.
+        # Two processes that open one new database: the second waits here, then finds the work done. SQLite's write lock
+        # does the same.
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
     config = alembic_config(connection)
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     version = schema_version(connection)
     if version is not None and version not in known:
         raise InvalidInputError(
-            f"the database {place} has tables of version {version}, this code knows {SCHEMA_VERSION}: update it, or name another database"
+            f"the database {place} has tables of version {version}, this code knows {SCHEMA_VERSION}: update it, "
+            "or name another database"
         )
     command.upgrade(config, "head")

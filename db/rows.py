@@ -1,4 +1,5 @@
-"""Records to rows and back. What is written is read back equal; JSON columns hold JSON values, so a tuple inside one returns as a list."""
+"""Records to rows and back. What is written is read back equal; JSON columns hold JSON values, so a tuple inside one
+returns as a list."""
 
 import hashlib
 import json
@@ -127,7 +128,8 @@ def training_values(facts: TrialFacts) -> Values:
 
 
 def storable(text: str) -> str:
-    # A reason quotes what a crashed worker printed: bytes that are no text must not keep the failure itself from being recorded.
+    # A reason quotes what a crashed worker printed: bytes that are no text must not keep the failure itself from being
+    # recorded.
     return text.encode("utf-8", "replace").decode().replace("\0", "?")
 
 

@@ -35,13 +35,12 @@ from nas.records import FinalFront, FinalTraining, Front, Latency, Lease, Retimi
 def open_store(url: str, *, create: bool = True) -> "SqlStore":
     """Connect, and bring our tables up to date.
 
-    Args:
-        url: sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST:PORT/NAME.
-        create: True to make a missing SQLite file, its folder and our tables; False, for commands that only read, to refuse instead and
+    Args: url: sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST:PORT/NAME. create: True to make a missing
+        SQLite file, its folder and our tables; False, for commands that only read, to refuse instead and
             leave nothing behind.
 
-    Raises:
-        InvalidInputError: if the URL cannot be used, the server does not answer, or the database is newer than this code; the message
+    Raises: InvalidInputError: if the URL cannot be used, the server does not answer, or the database is newer than this
+        code; the message
             has no password.
     """
     engine = make_engine(url, create=create)
@@ -56,8 +55,9 @@ def open_store(url: str, *, create: bool = True) -> "SqlStore":
 class SqlStore:
     """Facts in, fronts out (nas.protocols.Store).
 
-    Every method is one transaction and leaves none open. May be used by several threads; a study has one writing process, which holds
-    its lease. Facts that are recorded are never changed, except that the weights of a trial may be forgotten.
+    Every method is one transaction and leaves none open. May be used by several threads; a study has one writing
+    process, which holds its lease. Facts that are recorded are never changed, except that the weights of a trial may be
+    forgotten.
     """
 
     def __init__(self, engine: Engine, is_alive: IsAlive = is_alive) -> None:
@@ -76,7 +76,9 @@ class SqlStore:
             with self._writing() as connection:
                 connection.execute(sa.insert(searches), search_values(search))
         except IntegrityError as error:
-            raise InvalidInputError(f"a study named {search.study!r} exists: resume it, or give another name (--study)") from error
+            raise InvalidInputError(
+                f"a study named {search.study!r} exists: resume it, or give another name (--study)"
+            ) from error
 
     def search(self, study: str) -> SearchRecord | None:
         with self._reading() as connection:
@@ -120,7 +122,9 @@ class SqlStore:
                     insert_front(connection, search.id, front)
         except IntegrityError as error:
             version = "" if front is None else f" or front {front.version}"
-            raise NasError(f"trial {facts.trial_number}{version} of study {study!r} is recorded already; facts are stored once") from error
+            raise NasError(
+                f"trial {facts.trial_number}{version} of study {study!r} is recorded already; facts are stored once"
+            ) from error
 
     def record_latency(self, study: str, trial_number: int, latency: Latency) -> None:
         """Add a later timing of a trial's architecture; its own facts and the study's front stay as they are.
@@ -163,7 +167,8 @@ class SqlStore:
             return select_fronts(connection, study)
 
     def check_fronts(self, study: str) -> list[str]:
-        """Prove that the recorded fronts equal the facts: the latest one is computed anew, of all others every member is compared.
+        """Prove that the recorded fronts equal the facts: the latest one is computed anew, of all others every member
+        is compared.
 
         Returns:
             One line per difference; empty when there is none.
@@ -183,7 +188,8 @@ class SqlStore:
                 insert_final_training(connection, search_row(connection, study).id, training)
         except IntegrityError as error:
             raise NasError(
-                f"the final training of trial {training.trial_number} with seed {training.seed} is recorded already; facts are stored once"
+                f"the final training of trial {training.trial_number} with seed {training.seed} is recorded "
+                "already; facts are stored once"
             ) from error
 
     def final_trainings(self, study: str) -> Sequence[FinalTraining]:
@@ -195,7 +201,9 @@ class SqlStore:
             with self._writing() as connection:
                 insert_final_front(connection, search_row(connection, study).id, front)
         except IntegrityError as error:
-            raise NasError(f"final front {front.version} of study {study!r} is recorded already; facts are stored once") from error
+            raise NasError(
+                f"final front {front.version} of study {study!r} is recorded already; facts are stored once"
+            ) from error
 
     def final_front(self, study: str) -> FinalFront | None:
         with self._reading() as connection:
@@ -204,7 +212,12 @@ class SqlStore:
     def record_export(self, study: str, trial_number: int, name: str, path: str) -> None:
         with self._writing() as connection:
             keys = training_keys(connection, search_row(connection, study).id, [trial_number])
-            values = {"training_id": keys[trial_number].training_id, "name": name, "path": path, "exported": datetime.now(UTC)}
+            values = {
+                "training_id": keys[trial_number].training_id,
+                "name": name,
+                "path": path,
+                "exported": datetime.now(UTC),
+            }
             connection.execute(sa.insert(exports), values)
 
     @contextmanager

@@ -35,7 +35,8 @@ metadata = MetaData(
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware datetime, stored in UTC without an offset: SQLite keeps none, and PostgreSQL would show the session's zone."""
+    """An aware datetime, stored in UTC without an offset: SQLite keeps none, and PostgreSQL would show the session's
+    zone."""
 
     impl = DateTime
     cache_ok = True
@@ -84,8 +85,8 @@ leases = Table(
     Column("ray_session", Text, nullable=False),
 )
 
-# One row per architecture as it was described. Another code version may describe the same arch_hash in other words or count its costs
-# in another way: that is another row, so that the facts of older trials stay what they were.
+# One row per architecture as it was described. Another code version may describe the same arch_hash in other words or
+# count its costs in another way: that is another row, so that the facts of older trials stay what they were.
 architectures = Table(
     "architectures",
     metadata,
@@ -113,8 +114,8 @@ latencies = Table(
     Column("recorded", UtcDateTime, nullable=False),
 )
 
-# One row per trial, whatever its outcome: REJECTED and FAIL are remembered too. rung, steps, top1 and loss are those of the last rung
-# reached (NULL without one); curve holds every rung.
+# One row per trial, whatever its outcome: REJECTED and FAIL are remembered too. rung, steps, top1 and loss are those of
+# the last rung reached (NULL without one); curve holds every rung.
 trainings = Table(
     "trainings",
     metadata,
@@ -141,8 +142,9 @@ trainings = Table(
     UniqueConstraint("search_id", "trial_number"),
 )
 
-# The members of a front, timed once more when a search ended: rows of one sitting (1, 2, ... within the study) were timed together and on
-# one target. These latencies stand beside the facts: no trial was told with one, and no front rests on one.
+# The members of a front, timed once more when a search ended: rows of one sitting (1, 2, ... within the study) were
+# timed together and on one target. These latencies stand beside the facts: no trial was told with one, and no front
+# rests on one.
 retimings = Table(
     "retimings",
     metadata,
@@ -210,7 +212,8 @@ final_fronts = Table(
     UniqueConstraint("search_id", "version"),
 )
 
-# Finalists that are not on the front too, for their probability. They rest on the final trainings of (training_id, recipe_hash, seeds).
+# Finalists that are not on the front too, for their probability. They rest on the final trainings of (training_id,
+# recipe_hash, seeds).
 final_front_members = Table(
     "final_front_members",
     metadata,

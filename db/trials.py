@@ -1,4 +1,5 @@
-"""The facts of trials: rows in architectures, latencies, trainings and retimings. Works inside the caller's transaction."""
+"""The facts of trials: rows in architectures, latencies, trainings and retimings. Works inside the caller's
+transaction."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,11 +14,22 @@ from nas.records import Latency, Retiming, TrialFacts
 
 _FACTS = (
     sa.select(
-        *(column for column in trainings.columns if column.name not in ("id", "rung", "steps", "top1", "loss", "recorded")),
+        *(
+            column
+            for column in trainings.columns
+            if column.name not in ("id", "rung", "steps", "top1", "loss", "recorded")
+        ),
         *(architectures.c[name] for name in ("arch_hash", "spec", "layout", "param_count", "macs")),
-        *(latencies.c[name] for name in ("target", "conditions", "median_ms", "ci_low_ms", "ci_high_ms", "p95_ms", "samples")),
+        *(
+            latencies.c[name]
+            for name in ("target", "conditions", "median_ms", "ci_low_ms", "ci_high_ms", "p95_ms", "samples")
+        ),
     )
-    .select_from(trainings.join(architectures).join(latencies, trainings.c.latency_id == latencies.c.id, isouter=True).join(searches))
+    .select_from(
+        trainings.join(architectures)
+        .join(latencies, trainings.c.latency_id == latencies.c.id, isouter=True)
+        .join(searches)
+    )
     .where(searches.c.study == sa.bindparam("study"))
     .order_by(trainings.c.id)  # a study has one writer, which records a trial when it ends
 )
@@ -39,7 +51,8 @@ def search_row(connection: Connection, study: str) -> Row[Any]:
     row = connection.execute(sa.select(searches).where(searches.c.study == study)).one_or_none()
     if row is None:
         raise InvalidInputError(
-            f"there is no study {study!r} in this database; `launch.py status` with the same --storage lists those there are"
+            f"there is no study {study!r} in this database; `launch.py status` with the same --storage lists those "
+            "there are"
         )
     return row
 
@@ -80,7 +93,9 @@ def insert_latency(connection: Connection, search_id: int, trial_number: int, la
     Raises:
         InvalidInputError: if the trial has no facts.
     """
-    wanted = sa.select(trainings.c.architecture_id).where(trainings.c.search_id == search_id, trainings.c.trial_number == trial_number)
+    wanted = sa.select(trainings.c.architecture_id).where(
+        trainings.c.search_id == search_id, trainings.c.trial_number == trial_number
+    )
     architecture_id = connection.scalar(wanted)
     if architecture_id is None:
         raise InvalidInputError(f"trial {trial_number} has no recorded facts in this study")
@@ -88,10 +103,13 @@ def insert_latency(connection: Connection, search_id: int, trial_number: int, la
 
 
 def select_timings(connection: Connection, study: str) -> dict[int, list[Latency]]:
-    """Trial number -> every timing of its architecture, on whatever target and for whichever study, oldest first; no retiming."""
+    """Trial number -> every timing of its architecture, on whatever target and for whichever study, oldest first; no
+    retiming."""
     wanted = (
         sa.select(trainings.c.trial_number, latencies)
-        .select_from(trainings.join(searches).join(latencies, latencies.c.architecture_id == trainings.c.architecture_id))
+        .select_from(
+            trainings.join(searches).join(latencies, latencies.c.architecture_id == trainings.c.architecture_id)
+        )
         .where(searches.c.study == study, latencies.c.id.not_in(sa.select(retimings.c.latency_id)))
         .order_by(latencies.c.id)
     )
@@ -142,7 +160,9 @@ def training_keys(connection: Connection, search_id: int, trial_numbers: Sequenc
     keys = {row.trial_number: TrainingKey(row.id, row.latency_id) for row in connection.execute(wanted)}
     missing = sorted(set(trial_numbers) - keys.keys())
     if missing:
-        raise InvalidInputError(f"trial {missing[0]} has no recorded facts in this study; `launch.py pareto` lists trials that have")
+        raise InvalidInputError(
+            f"trial {missing[0]} has no recorded facts in this study; `launch.py pareto` lists trials that have"
+        )
     return keys
 
 

@@ -15,7 +15,8 @@ EARLIER_STUDY = "study:"
 class SearchConfig:
     """One search.
 
-    Space, scale, data, recipe, rungs, objectives, latency target, limits and seed are fixed when the study is created; the rest is free.
+    Space, scale, data, recipe, rungs, objectives, latency target, limits and seed are fixed when the study is created;
+    the rest is free.
     """
 
     space: str
@@ -65,24 +66,32 @@ class SearchConfig:
     trial_timeout_s: float = 3600.0
     """A job without progress for this long has its worker replaced."""
     warm_start: str = "presets"
-    """presets: begin with published layouts; none: begin with the sampler; study:NAME: begin with the front of an earlier study."""
+    """presets: begin with published layouts; none: begin with the sampler; study:NAME: begin with the front of an
+    earlier study."""
     ray_address: str | None = None
     """Address of a running Ray cluster; None starts a local one."""
 
     def __post_init__(self) -> None:
         if self.budget < 1:
-            raise InvalidInputError(f"--budget is {self.budget}; expected the number of architectures to evaluate, at least 1")
+            raise InvalidInputError(
+                f"--budget is {self.budget}; expected the number of architectures to evaluate, at least 1"
+            )
         if not 0 <= self.seed < 2**31:  # samplers take 32 bits, and a study that goes on adds its trials to the seed
             raise InvalidInputError(f"--seed is {self.seed}; expected a whole number from 0 to {2**31 - 1}")
         if self.patience is not None and self.patience < 1:
-            raise InvalidInputError(f"--patience is {self.patience}; expected a number of evaluations without growth, at least 1")
+            raise InvalidInputError(
+                f"--patience is {self.patience}; expected a number of evaluations without growth, at least 1"
+            )
         if self.rungs < 1:
             raise InvalidInputError(f"--rungs is {self.rungs}; expected how often a training is scored, at least 1")
         if not 0 < self.keep < 1:
-            raise InvalidInputError(f"--keep is {self.keep:g}; expected the share that goes on from each rung, between 0 and 1")
+            raise InvalidInputError(
+                f"--keep is {self.keep:g}; expected the share that goes on from each rung, between 0 and 1"
+            )
         if self.latency_target is not None and not self.needs_latency:
             raise InvalidInputError(
-                f"--latency-target is {self.latency_target!r}, and a search for {self.cost_objective} times nothing; expected the "
+                f"--latency-target is {self.latency_target!r}, and a search for {self.cost_objective} times "
+                "nothing; expected the "
                 "objective latency_ms, or a --max-latency-ms, with it"
             )
         if self.workers < 1:
@@ -93,9 +102,13 @@ class SearchConfig:
                 + " or ".join(f"top1,{cost}" for cost in COST_OBJECTIVES)
             )
         if self.warm_start not in WARM_STARTS and not self.warm_start.startswith(EARLIER_STUDY):
-            raise InvalidInputError(f"--warm-start is {self.warm_start!r}; expected {', '.join(WARM_STARTS)} or {EARLIER_STUDY}NAME")
+            raise InvalidInputError(
+                f"--warm-start is {self.warm_start!r}; expected {', '.join(WARM_STARTS)} or {EARLIER_STUDY}NAME"
+            )
         if self.warm_start == f"{EARLIER_STUDY}{self.study}":
-            raise InvalidInputError(f"--warm-start names the study {self.study!r} itself, which continues anyway; expected an earlier one")
+            raise InvalidInputError(
+                f"--warm-start names the study {self.study!r} itself, which continues anyway; expected an earlier one"
+            )
         for option in ("max_latency_ms", "max_params", "max_macs", "max_hours", "trial_timeout_s"):
             value = getattr(self, option)
             if value is not None and not 0 < value < float("inf"):
@@ -103,8 +116,15 @@ class SearchConfig:
         if not 0 <= self.gpus_per_worker < float("inf"):
             raise InvalidInputError(f"--gpus-per-worker is {self.gpus_per_worker}; expected 0 or more")
         # The name becomes that of a log file and of a folder of weights.
-        if not self.study.strip(" .") or not self.study.isprintable() or set("/\\") & set(self.study) or len(self.study.encode()) > 200:
-            raise InvalidInputError(f"--study is {self.study!r}; expected 1 to 200 bytes of printable characters without slashes")
+        if (
+            not self.study.strip(" .")
+            or not self.study.isprintable()
+            or set("/\\") & set(self.study)
+            or len(self.study.encode()) > 200
+        ):
+            raise InvalidInputError(
+                f"--study is {self.study!r}; expected 1 to 200 bytes of printable characters without slashes"
+            )
 
     @property
     def cost_objective(self) -> str:

@@ -4,7 +4,8 @@ import psutil
 
 from nas.records import ProcessId
 
-# psutil derives the start time from the boot time, which follows the corrections of the system clock; no number is reused this fast.
+# psutil derives the start time from the boot time, which follows the corrections of the system clock; no number is
+# reused this fast.
 _SAME_START_S = 1.5
 
 
@@ -19,7 +20,8 @@ def current_process() -> ProcessId:
 
 
 def find_process(process: ProcessId) -> psutil.Process | None:
-    """This very process, if it still runs on this host; a zombie, which only waits for its parent to notice, is dead."""
+    """This very process, if it still runs on this host; a zombie, which only waits for its parent to notice, is
+    dead."""
     try:
         found = psutil.Process(process.pid)
         same = abs(found.create_time() - process.start_time) < _SAME_START_S

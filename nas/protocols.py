@@ -28,7 +28,8 @@ class Architecture(Protocol):
 
     @property
     def arch_hash(self) -> str:
-        """SHA-256 (64 hex digits) of the canonical JSON of what is built; image size, input channels and classes included."""
+        """SHA-256 (64 hex digits) of the canonical JSON of what is built; image size, input channels and classes
+        included."""
         ...
 
     def to_spec(self) -> JSON:
@@ -59,7 +60,8 @@ class SearchSpace(Protocol):
 
     @property
     def space_hash(self) -> str:
-        """SHA-256 of genes, scale, image size, channels and classes: two spaces with equal hashes give equal architectures."""
+        """SHA-256 of genes, scale, image size, channels and classes: two spaces with equal hashes give equal
+        architectures."""
         ...
 
     def sample(self, rng: np.random.Generator) -> Genotype:
@@ -87,14 +89,16 @@ class SearchSpace(Protocol):
         ...
 
     def genotype_costs(self, genotype: Genotype) -> Costs:
-        """Of the architecture of the nearest valid genotype, in microseconds: a sampler compares thousands of candidates in one ask.
+        """Of the architecture of the nearest valid genotype, in microseconds: a sampler compares thousands of
+        candidates in one ask.
 
         The genotype has a value of each gene; this is not checked.
         """
         ...
 
     def parts(self, architecture: Architecture) -> Sequence[tuple[str, int]]:
-        """What it is built of, in order, as (kind, multiply-adds): parts of one kind take similar time where their multiply-adds are equal.
+        """What it is built of, in order, as (kind, multiply-adds): parts of one kind take similar time where their
+        multiply-adds are equal.
 
         The multiply-adds add up to those of `costs`.
         """
@@ -105,7 +109,8 @@ class SearchSpace(Protocol):
         ...
 
     def largest(self) -> Architecture:
-        """The architecture with the most macs that the genes reach (approximately is enough): the reference of macs and param_count."""
+        """The architecture with the most macs that the genes reach (approximately is enough): the reference of macs and
+        param_count."""
         ...
 
     def slowest(self) -> Architecture:
@@ -131,12 +136,14 @@ class Job:
     attempt: int = 0
     """0, then 1 and 2 for retries."""
     timing: int | None = None
-    """Only time it, on this target of the search, 0 for the first: LatencyMeasured, and whatever the answer Finished without weights."""
+    """Only time it, on this target of the search, 0 for the first: LatencyMeasured, and whatever the answer Finished
+    without weights."""
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Before the first event of a job that had to wait for its worker to come up. On a worker that is up a job begins at once, without."""
+    """Before the first event of a job that had to wait for its worker to come up. On a worker that is up a job begins
+    at once, without."""
 
     trial_number: int
     worker: str
@@ -153,7 +160,8 @@ class LatencyMeasured:
 
 @dataclass(frozen=True, slots=True)
 class RungReached:
-    """One event per rung. The job waits for `answer`, except at the last rung, after which Finished follows without one."""
+    """One event per rung. The job waits for `answer`, except at the last rung, after which Finished follows without
+    one."""
 
     trial_number: int
     worker: str
@@ -182,8 +190,8 @@ class Failed:
     worker: str
     reason: str
     retryable: bool
-    """True when the machine is to blame (dead actor, timeout, CUDA error), False when the architecture is (non-finite loss,
-    out of memory on an otherwise free device)."""
+    """True when the machine is to blame (dead actor, timeout, CUDA error), False when the architecture is (non-finite
+    loss, out of memory on an otherwise free device)."""
 
 
 Event = Started | LatencyMeasured | RungReached | Finished | Failed
@@ -262,9 +270,8 @@ class Store(Protocol):
     def acquire_lease(self, study: str, lease: Lease, stale_after_s: float) -> Lease | None:
         """Make `lease` the owner of the study, atomically.
 
-        Returns:
-            The lease that was taken over: the former owner's, whose process is dead on this host or whose heartbeat, on another host, is
-            older than stale_after_s. None when there was none.
+        Returns: The lease that was taken over: the former owner's, whose process is dead on this host or whose
+            heartbeat, on another host, is older than stale_after_s. None when there was none.
 
         Raises:
             StudyLockedError: if the owner is alive; the message names host, pid and heartbeat.
@@ -291,7 +298,8 @@ class Store(Protocol):
         ...
 
     def timings(self, study: str) -> Mapping[int, Sequence[Latency]]:
-        """Trial number -> every timing of its architecture, on whatever target, its own included, oldest first; no retiming."""
+        """Trial number -> every timing of its architecture, on whatever target, its own included, oldest first; no
+        retiming."""
         ...
 
     def record_retiming(self, study: str, retiming: Retiming) -> None:

@@ -1,7 +1,7 @@
 """Value objects that travel between the packages: genes, costs, measurements, facts, fronts.
 
-Units are in the names. top1 is a fraction in [0, 1]. Every number is finite: NaN and infinity are refused at construction,
-because they are outcomes with a reason and not values (DESIGN 2.12).
+Units are in the names. top1 is a fraction in [0, 1]. Every number is finite: NaN and infinity are refused at
+construction, because they are outcomes with a reason and not values (DESIGN 2.12).
 """
 
 import math
@@ -38,8 +38,8 @@ class Gene:
     meaning: str
     """One line for `launch.py spaces`."""
     only_if: tuple[tuple[str, tuple[Value, ...]], ...] = ()
-    """(other gene, values): this gene has no influence unless each other gene has one of its values. Where another gene has conditions of
-    its own, they stand here too."""
+    """(other gene, values): this gene has no influence unless each other gene has one of its values. Where another gene
+    has conditions of its own, they stand here too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +57,16 @@ class Latency:
     """One timing of one architecture on one target."""
 
     target: JSON
-    """Settings that make timings comparable (DESIGN 4): kind, device name, runtime and version, threads, batch, dtype, image size,
-    memory format, compile mode. Two latencies may stand in one front only when their targets are equal."""
+    """Settings that make timings comparable (DESIGN 4): kind, device name, runtime and version, threads, batch, dtype,
+    image size, memory format, compile mode. Two latencies may stand in one front only when their targets are equal."""
     conditions: JSON
     """What was observed beside the timing: host, load, clocks, temperature, time."""
     median_ms: float
     """Per batch."""
     ci_low_ms: float
     ci_high_ms: float
-    """Where the median of another timing lies in 95 % of the cases; wider than the confidence interval of this median alone."""
+    """Where the median of another timing lies in 95 % of the cases; wider than the confidence interval of this median
+    alone."""
     p95_ms: float
     samples: int
 
@@ -75,7 +76,8 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Retiming:
-    """Members of a front that were timed once more, one right after the other. Not the latencies that their trials were told with."""
+    """Members of a front that were timed once more, one right after the other. Not the latencies that their trials were
+    told with."""
 
     target: JSON
     """Fingerprint of every one of the timings."""
@@ -98,7 +100,8 @@ class RungScore:
     duration_s: float
     """Training and validation time so far, monotonic clock, waiting for the device lock excluded."""
     micro_batches: int = 1
-    """Parts into which each batch was cut for lack of memory, their gradients accumulated. Batch norms saw the parts: another training."""
+    """Parts into which each batch was cut for lack of memory, their gradients accumulated. Batch norms saw the parts:
+    another training."""
 
     def __post_init__(self) -> None:
         _require_finite(self)
@@ -112,8 +115,9 @@ def cost_of(objective: str, costs: Costs, latency: Latency | None) -> float | No
 
 
 TrialState = Literal["COMPLETE", "PRUNED", "REJECTED", "FAIL"]
-"""COMPLETE: finished the last rung. PRUNED: stopped at a rung. REJECTED: over a hard limit, not trained (Optuna shows it as PRUNED with
-a constraint above zero). FAIL: no score, with a reason. COMPLETE and PRUNED count towards the budget."""
+"""COMPLETE: finished the last rung. PRUNED: stopped at a rung. REJECTED: over a hard limit, not trained (Optuna shows
+it as PRUNED with a constraint above zero). FAIL: no score, with a reason. COMPLETE and PRUNED count towards the
+budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,8 @@ class TrialFacts:
     latency: Latency | None = None
     """None when no objective and no limit asks for it, or when timing failed."""
     other_latencies: tuple[Latency, ...] = ()
-    """On the further targets of the search. Stored with the architecture: SqlStore.timings gives them, SqlStore.facts does not."""
+    """On the further targets of the search. Stored with the architecture: SqlStore.timings gives them, SqlStore.facts
+    does not."""
     rungs: tuple[RungScore, ...] = ()
     """Empty for REJECTED, and for a FAIL before the first rung."""
     weights_path: str | None = None
@@ -180,9 +185,11 @@ class Front:
 
 
 FinalPurpose = Literal["tuning", "final"]
-"""tuning: chooses learning rate, weight decay and drop path on validation. final: one of several seeds at the choice, scored on test."""
+"""tuning: chooses learning rate, weight decay and drop path on validation. final: one of several seeds at the choice,
+scored on test."""
 FinalState = Literal["COMPLETE", "PRUNED", "FAIL"]
-"""COMPLETE: finished the last rung. PRUNED: stopped at a rung. FAIL: no score, with a reason that is the architecture's own."""
+"""COMPLETE: finished the last rung. PRUNED: stopped at a rung. FAIL: no score, with a reason that is the architecture's
+own."""
 
 
 def final_key(trial_number: int, recipe_hash: str, seed: int) -> str:
@@ -340,4 +347,5 @@ class Lease:
     ray_processes: tuple[ProcessId, ...] = ()
     """What the owner's local Ray session started; a takeover ends exactly these."""
     ray_session: str = ""
-    """Path of that session's folder; it stands in the command line of every process of the session. Empty without a local Ray."""
+    """Path of that session's folder; it stands in the command line of every process of the session. Empty without a
+    local Ray."""

@@ -1,4 +1,5 @@
-"""Ctrl-C, SIGTERM and a closed terminal end a command in order: what it began is cleaned up, and cleaning up is not cut short."""
+"""Ctrl-C, SIGTERM and a closed terminal end a command in order: what it began is cleaned up, and cleaning up is not cut
+short."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -21,8 +22,8 @@ C = TypeVar("C", bound=Closable)
 class StopSignals:
     """Handles the signals that ask this process to stop, as a context manager in the main thread.
 
-    A signal raises KeyboardInterrupt. While `closing` makes its thing and inside `deferred`, the first one is only noted. After `deferred`,
-    and once `closing` closes, the process is ending, and signals do nothing any more.
+    A signal raises KeyboardInterrupt. While `closing` makes its thing and inside `deferred`, the first one is only
+    noted. After `deferred`, and once `closing` closes, the process is ending, and signals do nothing any more.
     """
 
     def __init__(self) -> None:
@@ -44,7 +45,8 @@ class StopSignals:
 
     @contextmanager
     def deferred(self) -> Iterator[Callable[[], bool]]:
-        """For a loop that stops at its next safe point: the first signal makes the function answer True; a second one interrupts."""
+        """For a loop that stops at its next safe point: the first signal makes the function answer True; a second one
+        interrupts."""
         self._deferred = True
         try:
             yield lambda: self._requested
@@ -55,8 +57,8 @@ class StopSignals:
     def closing(self, make: Callable[[], C]) -> Iterator[C]:
         """Make something, and close it at the end, undisturbed.
 
-        Libraries that start processes lose an exception that a signal raises in their midst, or what they have started; therefore a first
-        signal interrupts when `make` is done.
+        Libraries that start processes lose an exception that a signal raises in their midst, or what they have started;
+        therefore a first signal interrupts when `make` is done.
         """
         self._deferred = True
         try:
@@ -74,6 +76,7 @@ class StopSignals:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._ending:
             return
-        noted, self._requested = self._requested, True
+        noted = self._requested
+        self._requested = True
         if noted or not self._deferred:
             raise KeyboardInterrupt

@@ -33,7 +33,8 @@ def latency_text(timing: Latency) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """A duration in its two largest units: "45 s", "12 min 05 s", "26 h 03 min", "3 d 02 h"; days from the second day's end on."""
+    """A duration in its two largest units: "45 s", "12 min 05 s", "26 h 03 min", "3 d 02 h"; days from the second day's
+    end on."""
     total_s = round(seconds)
     if total_s < 60:
         return f"{total_s} s"

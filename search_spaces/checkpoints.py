@@ -52,15 +52,17 @@ SEGMENTS = 5
 
 
 def convert_groupmixformer(state_dict: Mapping[str, Any]) -> Weights:
-    """The weights of a published GroupMixFormer for a model of ours, `timm.create_model("groupmixformer_tiny").load_state_dict(...)`.
+    """The weights of a published GroupMixFormer for a model of ours,
+    `timm.create_model("groupmixformer_tiny").load_state_dict(...)`.
 
-    Args:
-        state_dict: the authors' names and shapes; bare, under "model" or "state_dict", with or without "module." before each name.
-            Widths, depths, feed-forward ratios, input channels and classes may be any. A backbone without norm4 and head is refused.
+    Args: state_dict: the authors' names and shapes; bare, under "model" or "state_dict", with or without "module."
+        before each name.
+            Widths, depths, feed-forward ratios, input channels and classes may be any. A backbone without norm4 and
+            head is refused.
 
-    Returns:
-        Our names. The rows of qkv are reordered from (stream, segment, channel) to (segment, stream, channel), and the four BatchNorms of
-        an aggregator stand in one; both are what search_spaces/network/mixers/group_mix.py computes with.
+    Returns: Our names. The rows of qkv are reordered from (stream, segment, channel) to (segment, stream, channel), and
+        the four BatchNorms of an aggregator stand in one; both are what search_spaces/network/mixers/group_mix.py
+        computes with.
 
     Raises:
         InvalidInputError: listing unknown, missing and misshapen entries.
@@ -73,7 +75,8 @@ def convert_groupmixformer(state_dict: Mapping[str, Any]) -> Weights:
 
 
 def convert_groupmixformer_entries(published: Weights) -> Weights:
-    """Some entries of a published GroupMixFormer, a block for example, under our names; whether they are complete is not looked at.
+    """Some entries of a published GroupMixFormer, a block for example, under our names; whether they are complete is
+    not looked at.
 
     Raises:
         InvalidInputError: naming the entries that no GroupMixFormer has.
@@ -86,7 +89,8 @@ def convert_groupmixformer_entries(published: Weights) -> Weights:
 
 
 def convert_convnext(state_dict: Mapping[str, Any]) -> Weights:
-    """The weights of timm's ConvNeXt (tiny, small or base shapes) for a model of ours, `timm.create_model("hybrid_convnext_tiny")`.
+    """The weights of timm's ConvNeXt (tiny, small or base shapes) for a model of ours,
+    `timm.create_model("hybrid_convnext_tiny")`.
 
     Raises:
         InvalidInputError: listing unknown, missing and misshapen entries.
@@ -95,7 +99,9 @@ def convert_convnext(state_dict: Mapping[str, Any]) -> Weights:
     widths = [_rows(published, f"stages.{stage}.blocks.0.conv_dw.weight") for stage in range(4)]
     depths = [_count(published, rf"stages\.{stage}\.blocks\.(\d+)\.") for stage in range(4)]
     weights = _renamed(published, CONVNEXT_NAMES)
-    require_match(weights, _with_ends(convnext(widths, depths), published, "stem.0.weight", "head.fc.weight"), "ConvNeXt")
+    require_match(
+        weights, _with_ends(convnext(widths, depths), published, "stem.0.weight", "head.fc.weight"), "ConvNeXt"
+    )
     return weights
 
 
@@ -106,34 +112,48 @@ def require_match(weights: Weights, architecture: Architecture, what: str) -> No
         InvalidInputError: listing what is missing, left over or of another shape, in our names.
     """
     with torch.device("meta"):
-        expected = {name: tuple(value.shape) for name, value in HybridBackbone(architecture.to_spec()).state_dict().items()}
+        expected = {
+            name: tuple(value.shape) for name, value in HybridBackbone(architecture.to_spec()).state_dict().items()
+        }
     given = {name: tuple(value.shape) for name, value in weights.items()}
     problems = [f"missing {name} {shape}" for name, shape in expected.items() if name not in given]
     problems += [f"left over {name} {shape}" for name, shape in given.items() if name not in expected]
-    problems += [f"{name} is {given[name]} instead of {shape}" for name, shape in expected.items() if given.get(name, shape) != shape]
+    problems += [
+        f"{name} is {given[name]} instead of {shape}"
+        for name, shape in expected.items()
+        if given.get(name, shape) != shape
+    ]
     if problems:
         shown = "; ".join(problems[:20]) + (f"; and {len(problems) - 20} more" if len(problems) > 20 else "")
-        raise InvalidInputError(f"the checkpoint is not a {what} of this size: {shown}; give the checkpoint of this network")
+        raise InvalidInputError(
+            f"the checkpoint is not a {what} of this size: {shown}; give the checkpoint of this network"
+        )
 
 
 def _unwrapped(state_dict: Mapping[str, Any]) -> Weights:
     for key in ("model", "state_dict"):
         if isinstance(state_dict.get(key), Mapping):
             state_dict = state_dict[key]
-    strangers = [name for name, value in state_dict.items() if not isinstance(value, torch.Tensor) or not isinstance(name, str)]
+    strangers = [
+        name for name, value in state_dict.items() if not isinstance(value, torch.Tensor) or not isinstance(name, str)
+    ]
     if strangers or not state_dict:
         raise InvalidInputError(
-            f"the checkpoint has no tensors under {sorted(map(str, strangers))[:5] or 'any name'}; expected a state_dict, bare or under "
+            f"the checkpoint has no tensors under {sorted(map(str, strangers))[:5] or 'any name'}; expected a "
+            "state_dict, bare or under "
             "'model' or 'state_dict'"
         )
     weights = {name.removeprefix("module."): value for name, value in state_dict.items()}
     if len(weights) != len(state_dict):
-        raise InvalidInputError("the checkpoint has names with and without 'module.' that are otherwise equal; expected one of each")
+        raise InvalidInputError(
+            "the checkpoint has names with and without 'module.' that are otherwise equal; expected one of each"
+        )
     return weights
 
 
 def _renamed(published: Weights, table: Sequence[tuple[str, str]]) -> Weights:
-    weights, unknown = {}, []
+    weights = {}
+    unknown = []
     for name, value in published.items():
         ours = next((re.sub(f"^{pattern}", new, name) for pattern, new in table if re.match(pattern, name)), None)
         if ours is None:
@@ -142,7 +162,8 @@ def _renamed(published: Weights, table: Sequence[tuple[str, str]]) -> Weights:
             weights[ours] = value
     if unknown:
         raise InvalidInputError(
-            f"the checkpoint has {len(unknown)} entries that its network does not have: {', '.join(unknown[:20])}; give the published file"
+            f"the checkpoint has {len(unknown)} entries that its network does not have: {', '.join(unknown[:20])}; "
+            "give the published file"
         )
     return weights
 
@@ -152,7 +173,8 @@ def _groupmixformer_of(published: Weights) -> Architecture:
     stages = range(_count(published, r"groupmixformer_backbone\.(\d+)\."))
     if len(stages) != 4:
         raise InvalidInputError(
-            f"the checkpoint has {len(stages)} stages named groupmixformer_backbone.N; expected the 4 of a published GroupMixFormer"
+            f"the checkpoint has {len(stages)} stages named groupmixformer_backbone.N; expected the 4 of a "
+            "published GroupMixFormer"
         )
     block = "groupmixformer_backbone.{}.gma_stage.0"
     widths = [_rows(published, f"patch_embed_layers.{stage}.norm.weight") for stage in stages]
@@ -160,7 +182,8 @@ def _groupmixformer_of(published: Weights) -> Architecture:
     hidden = [_rows(published, f"{block.format(stage)}.mlp.fc1.weight") for stage in stages]
     if any(width % 10 or rows % width for width, rows in zip(widths, hidden, strict=True)):
         raise InvalidInputError(
-            f"the checkpoint has widths {widths} and feed-forwards of {hidden}; expected widths divisible by 10 and whole multiples of them"
+            f"the checkpoint has widths {widths} and feed-forwards of {hidden}; expected widths divisible by 10 "
+            "and whole multiples of them"
         )
     ratios = [rows // width for width, rows in zip(widths, hidden, strict=True)]
     return _with_ends(groupmixformer(widths, depths, ratios), published, "conv_stem.proj1.weight", "head.weight")
@@ -174,7 +197,9 @@ def _with_ends(architecture: Architecture, published: Weights, first: str, last:
 
 def _rows(published: Weights, name: str, dim: int = 1) -> int:
     if name not in published or published[name].dim() < dim:
-        raise InvalidInputError(f"the checkpoint has no tensor {name} of {dim} or more axes; expected the published names and shapes")
+        raise InvalidInputError(
+            f"the checkpoint has no tensor {name} of {dim} or more axes; expected the published names and shapes"
+        )
     return int(published[name].shape[0])
 
 
@@ -205,9 +230,12 @@ def _join_norms(weights: Weights) -> None:
     for name, segments in parts.items():
         shapes = [None if tensor is None else tuple(tensor.shape) for tensor in segments]
         if None in shapes or len(set(shapes)) > 1:
-            where = re.sub(r"stages\.(\d+)\.blocks\.(\d+)\.mixer", r"groupmixformer_backbone.\1.gma_stage.\2.att.aggregator", name)
+            where = re.sub(
+                r"stages\.(\d+)\.blocks\.(\d+)\.mixer", r"groupmixformer_backbone.\1.gma_stage.\2.att.aggregator", name
+            )
             raise InvalidInputError(
-                f"the checkpoint has {where.replace('.norm.', '.norm0 to norm3.')} with the shapes {shapes} (None: missing); expected four "
+                f"the checkpoint has {where.replace('.norm.', '.norm0 to norm3.')} with the shapes {shapes} (None: "
+                "missing); expected four "
                 "of one shape, as published"
             )
         tensors = [tensor for tensor in segments if tensor is not None]

@@ -1,4 +1,5 @@
-"""A small space without attention: one kind of convolution block, one kernel, one size for the whole network. Imports no torch."""
+"""A small space without attention: one kind of convolution block, one kernel, one size for the whole network. Imports
+no torch."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -10,7 +11,15 @@ from nas.records import Costs, Gene, Genotype
 from search_spaces.architecture.costs import costs, parts
 from search_spaces.architecture.drawing import draw
 from search_spaces.architecture.spec import Architecture, BlockSpec, StageSpec, StemSpec
-from search_spaces.genotypes import check_genotype, costliest, count_genotypes, first_different, hash_space, mutants, sample_uniform
+from search_spaces.genotypes import (
+    check_genotype,
+    costliest,
+    count_genotypes,
+    first_different,
+    hash_space,
+    mutants,
+    sample_uniform,
+)
 from search_spaces.registry import SpaceFactory
 from search_spaces.scales import SMALL_IMAGE, check_setting, find_scale, stage_map_sizes
 
@@ -33,8 +42,11 @@ class ConvOnly:
 
     def __init__(self, scale: str, image_size: int, in_chans: int, num_classes: int) -> None:
         check_setting(image_size, in_chans, num_classes)
-        self.scale, self._sizes = scale, find_scale(scale)
-        self._image_size, self._in_chans, self._num_classes = image_size, in_chans, num_classes
+        self.scale = scale
+        self._sizes = find_scale(scale)
+        self._image_size = image_size
+        self._in_chans = in_chans
+        self._num_classes = num_classes
         self._map_sizes = stage_map_sizes(image_size)
         self.genes = (
             Gene("stem", ("conv", "patchify"), False, "two 3x3 convolutions, or one of 4x4 pixels"),
@@ -65,13 +77,18 @@ class ConvOnly:
         return {gene.name: genotype[gene.name] for gene in self.genes}
 
     def architecture(self, genotype: Genotype) -> Architecture:
-        conv, kernel, patchify = str(genotype["conv"]), int(genotype["kernel"]), genotype["stem"] == "patchify"
+        conv = str(genotype["conv"])
+        kernel = int(genotype["kernel"])
+        patchify = genotype["stem"] == "patchify"
         pick = {"low": 0, "high": -1}
-        depth, width = pick[str(genotype["depth"])], pick[str(genotype["width"])]
+        depth = pick[str(genotype["depth"])]
+        width = pick[str(genotype["width"])]
         stages = []
         for index, map_size in enumerate(self._map_sizes):
             reach = max(3, 2 * map_size - 1)
-            block = BlockSpec("conv", conv=conv, kernel=min(kernel, reach), conv_ratio=4, se_ratio=0.25 if conv == "mbconv" else 0.0)
+            block = BlockSpec(
+                "conv", conv=conv, kernel=min(kernel, reach), conv_ratio=4, se_ratio=0.25 if conv == "mbconv" else 0.0
+            )
             downsample = "none" if index == 0 else "patchify" if patchify else "separable"
             blocks = (block,) * self._sizes.depths[index][depth]
             stages.append(StageSpec(self._sizes.widths[index][width], downsample, 1 if index == 0 else 2, blocks))

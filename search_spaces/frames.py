@@ -24,7 +24,8 @@ FRAMES: Mapping[str, Frame] = {
     "patchify": Frame(downsample="patchify", head_norm="layer", position="cpe", ffn="mlp"),
     "overlap": Frame(downsample="overlap", head_norm="layer", position="none", ffn="mlp_dw"),
 }
-"""GroupMixFormer's, ConvNeXt's and PVTv2's frame; the depthwise feed-forward of the last encodes positions by itself."""
+"""GroupMixFormer's, ConvNeXt's and PVTv2's frame; the depthwise feed-forward of the last encodes positions by
+itself."""
 
 
 def block_kinds(pattern: str, period: int, depth: int) -> tuple[str, ...]:
@@ -60,7 +61,10 @@ def stage_blocks(genes: Genotype, frame: Frame) -> tuple[BlockSpec, ...]:
 
 
 def _block(kind: str, genes: Genotype, frame: Frame) -> BlockSpec:
-    conv, kernel, ratio, width = str(genes["conv"]), int(genes["kernel"]), int(genes["ratio"]), int(genes["width"])
+    conv = str(genes["conv"])
+    kernel = int(genes["kernel"])
+    ratio = int(genes["ratio"])
+    width = int(genes["width"])
     if kind == "conv":
         return _conv_block(conv, kernel, ratio)
     attention = str(genes["attention"])
@@ -78,7 +82,15 @@ def _conv_block(conv: str, kernel: int, ratio: int) -> BlockSpec:
 
 @lru_cache(maxsize=65536)
 def _attention_block(
-    kind: str, frame: Frame, width: int, attention: str, head_dim: int, kernels: tuple[int, ...], conv: str, kernel: int, ratio: int
+    kind: str,
+    frame: Frame,
+    width: int,
+    attention: str,
+    head_dim: int,
+    kernels: tuple[int, ...],
+    conv: str,
+    kernel: int,
+    ratio: int,
 ) -> BlockSpec:
     """A fused block with mbconv is MOAT's (its expansion stands for the feed-forward), one with dwconv LinGlo's."""
     attended = int(attended_width(width, attention, kernels))

@@ -23,11 +23,16 @@ def check_genotype(genes: Sequence[Gene], genotype: Genotype) -> None:
     """
     names = [gene.name for gene in genes]
     if len(genotype) != len(names) or any(name not in genotype for name in names):
-        missing, unknown = [name for name in names if name not in genotype], [name for name in genotype if name not in names]
-        raise InvalidInputError(f"genotype lacks {missing} and has unknown {unknown}; expected a value for each gene of the space")
+        missing = [name for name in names if name not in genotype]
+        unknown = [name for name in genotype if name not in names]
+        raise InvalidInputError(
+            f"genotype lacks {missing} and has unknown {unknown}; expected a value for each gene of the space"
+        )
     for gene in genes:
         if genotype[gene.name] not in gene.values:
-            raise InvalidInputError(f"gene {gene.name} is {genotype[gene.name]!r}; expected one of {', '.join(map(repr, gene.values))}")
+            raise InvalidInputError(
+                f"gene {gene.name} is {genotype[gene.name]!r}; expected one of {', '.join(map(repr, gene.values))}"
+            )
 
 
 def sample_uniform(genes: Sequence[Gene], rng: np.random.Generator) -> Genotype:
@@ -55,10 +60,11 @@ def mutants(genes: Sequence[Gene], genotype: Genotype, rng: np.random.Generator)
 
 
 def nearest_valid(genes: Sequence[Gene], genotype: Genotype, is_valid: Rule) -> Genotype:
-    """The valid genotype that differs in the fewest genes; among those the smallest sum of distances; then the first in gene order.
+    """The valid genotype that differs in the fewest genes; among those the smallest sum of distances; then the first in
+    gene order.
 
-    The distance between two values of an ordered gene is that of their indices; any two values of another gene are as far apart as it has
-    values, so that a layout changes only where no size can.
+    The distance between two values of an ordered gene is that of their indices; any two values of another gene are as
+    far apart as it has values, so that a layout changes only where no size can.
 
     Args:
         genes: those that may change, in gene order. All others keep their value.
@@ -69,7 +75,9 @@ def nearest_valid(genes: Sequence[Gene], genotype: Genotype, is_valid: Rule) -> 
     options = [_other_values(gene, genotype[gene.name]) for gene in genes]
     for count in range(1, len(genes) + 1):
         changes = chain.from_iterable(product(*chosen) for chosen in combinations(options, count))
-        for changed in sorted(changes, key=lambda change: sum(distance for _, _, distance in change)):  # stable: then in gene order
+        for changed in sorted(
+            changes, key=lambda change: sum(distance for _, _, distance in change)
+        ):  # stable: then in gene order
             candidate = {**genotype, **{name: value for name, value, _ in changed}}
             if is_valid(candidate):
                 return candidate
@@ -79,7 +87,11 @@ def nearest_valid(genes: Sequence[Gene], genotype: Genotype, is_valid: Rule) -> 
 def _other_values(gene: Gene, old: Value) -> list[tuple[str, Value, int]]:
     """Every other value of the gene, as (name of the gene, value, distance)."""
     at = gene.values.index(old)
-    return [(gene.name, value, abs(i - at) if gene.ordered else len(gene.values)) for i, value in enumerate(gene.values) if i != at]
+    return [
+        (gene.name, value, abs(i - at) if gene.ordered else len(gene.values))
+        for i, value in enumerate(gene.values)
+        if i != at
+    ]
 
 
 def count_genotypes(genes: Sequence[Gene]) -> int:
@@ -95,7 +107,8 @@ def hash_space(genes: Sequence[Gene], setting: JSON) -> str:
 
 
 def first_different(space: SearchSpace, genotype: Genotype, candidates: Iterator[Genotype]) -> Genotype:
-    """The first candidate, repaired, whose architecture is not that of `genotype`; `genotype` itself if 1,000 of them are equal."""
+    """The first candidate, repaired, whose architecture is not that of `genotype`; `genotype` itself if 1,000 of them
+    are equal."""
     own_hash = space.architecture(space.repair(genotype)).arch_hash
     for candidate in islice(candidates, 1000):
         repaired = space.repair(candidate)
@@ -105,7 +118,8 @@ def first_different(space: SearchSpace, genotype: Genotype, candidates: Iterator
 
 
 def costliest(space: SearchSpace) -> Architecture:
-    """The architecture at which no single gene adds macs: one gene after the other takes its costliest value until none changes."""
+    """The architecture at which no single gene adds macs: one gene after the other takes its costliest value until none
+    changes."""
 
     def macs(genotype: Genotype) -> int:
         return space.costs(space.architecture(genotype)).macs

@@ -38,7 +38,8 @@ SIZE_GENES = ("head_dim", "kernel", "width", "group_sizes")
 
 
 class HybridLayout:
-    """Four stages (fewer on small images) of convolution, attention and fused blocks; the genes are those of DESIGN section 3.
+    """Four stages (fewer on small images) of convolution, attention and fused blocks; the genes are those of DESIGN
+    section 3.
 
     Args:
         scale: nano, mobile, tiny, small or base.
@@ -53,7 +54,9 @@ class HybridLayout:
     def __init__(self, scale: str, image_size: int, in_chans: int, num_classes: int) -> None:
         check_setting(image_size, in_chans, num_classes)
         self.scale = scale
-        self._image_size, self._in_chans, self._num_classes = image_size, in_chans, num_classes
+        self._image_size = image_size
+        self._in_chans = in_chans
+        self._num_classes = num_classes
         self._map_sizes = stage_map_sizes(image_size)
         stages = range(1, len(self._map_sizes) + 1)
         self.genes = _genes(find_scale(scale), stages)
@@ -89,7 +92,8 @@ class HybridLayout:
 
     def _repair_stage(self, index: int, genotype: Genotype) -> Genotype:
         """The genes of one stage that must change; none if it can be built."""
-        genes, map_size = self._structure[index], self._map_sizes[index]
+        genes = self._structure[index]
+        map_size = self._map_sizes[index]
         values = self._structure_values[index](genotype)
         return {} if _is_valid_stage(values, map_size) else _nearest_stage(genes, values, map_size)
 
@@ -120,8 +124,11 @@ class HybridLayout:
         return costs(architecture)
 
     def genotype_costs(self, genotype: Genotype) -> Costs:
-        """A sum over stages, each looked up by its genes: candidates are many, and most share their stages with others."""
-        stem, in_width, tallies = str(genotype["stem"]), 0, []
+        """A sum over stages, each looked up by its genes: candidates are many, and most share their stages with
+        others."""
+        stem = str(genotype["stem"])
+        in_width = 0
+        tallies = []
         for index, values in enumerate(self._stage_values):
             blocks, width = self._block_costs(index, stem, values(genotype))
             tallies += [blocks, self._joint_costs(index, stem, in_width, width)]
@@ -137,12 +144,17 @@ class HybridLayout:
 
     def _sum_joints(self, index: int, stem: str, in_width: int, width: int) -> Tally:
         """Of what stands before the blocks of one stage, and of the head after the last."""
-        frame, size = FRAMES[stem], self._map_sizes[index]
+        frame = FRAMES[stem]
+        size = self._map_sizes[index]
         if index == 0:
             before = stem_costs(self._stem(stem, width), self._in_chans, self._image_size)
         else:
             before = downsample_costs(frame.downsample, in_width, width, 2, size)
-        head = head_costs(frame.head_norm, width, size**2, self._num_classes) if index == len(self._map_sizes) - 1 else (0, 0)
+        head = (
+            head_costs(frame.head_norm, width, size**2, self._num_classes)
+            if index == len(self._map_sizes) - 1
+            else (0, 0)
+        )
         return total(before, head)
 
     def parts(self, architecture: protocols.Architecture) -> Sequence[tuple[str, int]]:
@@ -150,10 +162,13 @@ class HybridLayout:
         return [(kind, macs) for kind, (_, macs) in parts(architecture)]
 
     def presets(self) -> Mapping[str, Genotype]:
-        return {name: self._fit_sizes(project(layout, self.genes, len(self._map_sizes))) for name, layout in LAYOUTS.items()}
+        return {
+            name: self._fit_sizes(project(layout, self.genes, len(self._map_sizes))) for name, layout in LAYOUTS.items()
+        }
 
     def _fit_sizes(self, genotype: Genotype) -> Genotype:
-        """Like repair, but what a layout is about (pattern, attention) stays wherever widths, kernels and heads can give way."""
+        """Like repair, but what a layout is about (pattern, attention) stays wherever widths, kernels and heads can
+        give way."""
         for genes, map_size in zip(self._structure, self._map_sizes, strict=True):
             values = tuple(genotype[gene.name] for gene in genes)
             if values[4] != "full" or map_size**2 < FULL_ATTENTION_LIMIT:
@@ -168,10 +183,13 @@ class HybridLayout:
         return costliest(self)
 
     def slowest(self) -> protocols.Architecture:
-        """Every stage at full depth, a convolution and group-mix attention in each block, as wide as that attention allows."""
+        """Every stage at full depth, a convolution and group-mix attention in each block, as wide as that attention
+        allows."""
         genotype = {gene.name: gene.values[-1] for gene in self.genes}
         for gene in self.genes:
-            choice = {"pattern": "fused_serial", "attention": "group_mix", "conv": "mbconv"}.get(gene.name.partition("_")[2])
+            choice = {"pattern": "fused_serial", "attention": "group_mix", "conv": "mbconv"}.get(
+                gene.name.partition("_")[2]
+            )
             genotype |= {gene.name: choice} if choice else {}
         return self.architecture(self._fit_sizes(genotype))
 
@@ -184,10 +202,18 @@ def _genes(scale: Scale, stages: range) -> tuple[Gene, ...]:
     patterns = ("conv", "attention", "alternate", "every_k", "tail_t", "head_t", "fused_serial", "fused_parallel")
     segments = ("1-3", "1-3-5", "1-3-7", "1-5-7", "3-5-7", "1-3-5-7", "1-3-5-7-9")
     attentions = names(ATTENTION)
-    genes = [Gene("stem", ("conv", "patchify", "overlap"), False, "stem and the frame that goes with it: downsampling, norms, positions")]
+    genes = [
+        Gene(
+            "stem",
+            ("conv", "patchify", "overlap"),
+            False,
+            "stem and the frame that goes with it: downsampling, norms, positions",
+        )
+    ]
     for number in stages:
         stage = f"stage{number}_"
-        pattern, attention = f"{stage}pattern", f"{stage}attention"
+        pattern = f"{stage}pattern"
+        attention = f"{stage}attention"
         counts = (pattern, ("every_k", "tail_t", "head_t"))
         convolves = (pattern, tuple(name for name in patterns if name != "attention"))
         attends = (pattern, tuple(name for name in patterns if name != "conv"))
@@ -198,23 +224,30 @@ def _genes(scale: Scale, stages: range) -> tuple[Gene, ...]:
             Gene(f"{stage}period", (1, 2, 3, 4), True, "k of every_k; t of tail_t and head_t", (counts,)),
             Gene(attention, attentions, False, "the attention", (attends,)),
             Gene(
-                f"{stage}group_sizes", segments, True, "aggregator kernel per attended segment of group_mix, by size",
+                f"{stage}group_sizes",
+                segments,
+                True,
+                "aggregator kernel per attended segment of group_mix, by size",
                 (attends, (attention, ("group_mix",))),
             ),
             Gene(f"{stage}conv", names(CONV), False, "the convolution", (convolves,)),
             Gene(f"{stage}kernel", (3, 5, 7), True, "kernel of the convolution", (convolves,)),
             Gene(f"{stage}ratio", scale.ratios, True, "expansion of convolution block and feed-forward"),
             Gene(
-                f"{stage}head_dim", scale.head_dims, True, "channels per head",
+                f"{stage}head_dim",
+                scale.head_dims,
+                True,
+                "channels per head",
                 (attends, (attention, tuple(name for name in attentions if has_heads(name)))),
             ),
-        ]  # fmt: skip
+        ]
     return tuple(genes)
 
 
 @lru_cache(maxsize=65536)
 def _is_valid_stage(values: tuple[str | int, ...], map_size: int) -> bool:
-    """Whether a stage with these STRUCTURE_GENES can be built, and no kernel reads nothing but padding in its outer taps."""
+    """Whether a stage with these STRUCTURE_GENES can be built, and no kernel reads nothing but padding in its outer
+    taps."""
     depth, width, pattern, period, attention, group_sizes, kernel, head_dim = values
     assert isinstance(depth, int) and isinstance(width, int) and isinstance(period, int) and isinstance(kernel, int)
     kinds = block_kinds(str(pattern), period, depth)
@@ -238,7 +271,9 @@ def _nearest_stage(
     names = [gene.name for gene in genes]
     free = [genes[STRUCTURE_GENES.index(name)] for name in may_change]
     start = dict(zip(names, values, strict=True))
-    return nearest_valid(free, start, lambda genotype: _is_valid_stage(tuple(genotype[name] for name in names), map_size))
+    return nearest_valid(
+        free, start, lambda genotype: _is_valid_stage(tuple(genotype[name] for name in names), map_size)
+    )
 
 
 SPACE: SpaceFactory = HybridLayout

@@ -1,7 +1,7 @@
 """Registers every preset with timm: `timm.create_model("groupmixformer_tiny")` after `import search_spaces.presets`.
 
-A preset whose name timm has already (ConvNeXt's) is registered with `hybrid_` before it. timm's registry takes functions that are
-called like their models; they are made from the table of families.py.
+A preset whose name timm has already (ConvNeXt's) is registered with `hybrid_` before it. timm's registry takes
+functions that are called like their models; they are made from the table of families.py.
 """
 
 from collections.abc import Callable

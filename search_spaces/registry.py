@@ -1,4 +1,5 @@
-"""Finds a space by its name. A space is one module of this package with a line `SPACE: SpaceFactory = ...`; nothing is listed here."""
+"""Finds a space by its name. A space is one module of this package with a line `SPACE: SpaceFactory = ...`; nothing is
+listed here."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -14,7 +15,9 @@ SpaceFactory = Callable[[str, int, int, int], SearchSpace]
 def space_names() -> tuple[str, ...]:
     """The modules that define a space, by name. None is imported for it."""
     modules = Path(__file__).parent.glob("*.py")
-    return tuple(sorted(module.stem for module in modules if "\nSPACE: SpaceFactory = " in module.read_text(encoding="utf-8")))
+    return tuple(
+        sorted(module.stem for module in modules if "\nSPACE: SpaceFactory = " in module.read_text(encoding="utf-8"))
+    )
 
 
 def make_space(name: str, scale: str, image_size: int, in_chans: int, num_classes: int) -> SearchSpace:

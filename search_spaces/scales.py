@@ -68,7 +68,8 @@ def find_scale(name: str) -> Scale:
 
 
 def stage_map_sizes(image_size: int) -> tuple[int, ...]:
-    """Side of each stage's map: 2 to 4 stages at strides 4, 8, 16, 32, as many as keep whole maps of at least 2 x 2 positions.
+    """Side of each stage's map: 2 to 4 stages at strides 4, 8, 16, 32, as many as keep whole maps of at least 2 x 2
+    positions.
 
     Raises:
         InvalidInputError: if the image leaves no room for two stages.
@@ -77,7 +78,9 @@ def stage_map_sizes(image_size: int) -> tuple[int, ...]:
         strides = [STEM_STRIDE * 2**stage for stage in range(count)]
         if image_size % strides[-1] == 0 and image_size // strides[-1] >= SMALLEST_MAP:
             return tuple(image_size // stride for stride in strides)
-    raise InvalidInputError(f"image size {image_size} does not divide into stages; expected a multiple of 8 from 16 on, such as 32 or 224")
+    raise InvalidInputError(
+        f"image size {image_size} does not divide into stages; expected a multiple of 8 from 16 on, such as 32 or 224"
+    )
 
 
 def check_setting(image_size: int, in_chans: int, num_classes: int) -> None:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from tests.postgres_server import PostgresServer
 
-pytest.register_assert_rewrite("tests.contracts.store_contract", "tests.contracts.evaluator_contract", "tests.contracts.space_contract")
+pytest.register_assert_rewrite(
+    "tests.contracts.store_contract", "tests.contracts.evaluator_contract", "tests.contracts.space_contract"
+)
 
 
 @pytest.fixture
@@ -33,7 +35,8 @@ def ffcv(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     report = sys.unraisablehook
 
     def report_others(what: Any) -> None:
-        """The finalizer of a function that Numba compiled for a loader may fail when the loader goes; nothing of ours is in it."""
+        """The finalizer of a function that Numba compiled for a loader may fail when the loader goes; nothing of ours
+        is in it."""
         if not (isinstance(what.object, weakref.finalize) and isinstance(what.exc_value, KeyError)):
             report(what)
 
@@ -96,14 +99,18 @@ def page() -> "Iterator[Page]":
         page = browser.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: problems.append(message.text))
-        page.on("request", lambda request: problems.append(request.url) if not request.url.startswith("file:") else None)
+        page.on(
+            "request", lambda request: problems.append(request.url) if not request.url.startswith("file:") else None
+        )
         yield page
         browser.close()
     assert problems == []
 
 
 @pytest.fixture
-def run_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+def run_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
     """Run a command line; gives exit code, output and errors."""
     import launch
 

@@ -1,4 +1,5 @@
-"""A space without networks and an evaluator without workers, for tests of the loop: both honour the contracts of nas.protocols."""
+"""A space without networks and an evaluator without workers, for tests of the loop: both honour the contracts of
+nas.protocols."""
 
 import hashlib
 import json
@@ -34,7 +35,8 @@ class TinyArchitecture:
 
 @dataclass(frozen=True)
 class TinySpace:
-    """depth x width x kernel, where the kernel is switched off at depth 1; `levels` values of each, so levels ** 3 genotypes."""
+    """depth x width x kernel, where the kernel is switched off at depth 1; `levels` values of each, so levels ** 3
+    genotypes."""
 
     levels: int = 4
     name: str = "tiny"
@@ -70,11 +72,15 @@ class TinySpace:
 
     def architecture(self, genotype: Genotype) -> TinyArchitecture:
         kernel = genotype["kernel"] if genotype["depth"] != 1 else 0
-        return TinyArchitecture((("depth", int(genotype["depth"])), ("kernel", int(kernel)), ("width", int(genotype["width"]))))
+        return TinyArchitecture(
+            (("depth", int(genotype["depth"])), ("kernel", int(kernel)), ("width", int(genotype["width"])))
+        )
 
     def costs(self, architecture: TinyArchitecture) -> Costs:
         spec = architecture.to_spec()
-        return Costs(param_count=spec["width"] * spec["depth"], macs=100 * spec["width"] * spec["depth"] + spec["kernel"])
+        return Costs(
+            param_count=spec["width"] * spec["depth"], macs=100 * spec["width"] * spec["depth"] + spec["kernel"]
+        )
 
     def genotype_costs(self, genotype: Genotype) -> Costs:
         return self.costs(self.architecture(genotype))
@@ -149,7 +155,8 @@ class ScriptedEvaluator:
         self._advance(job.trial_number)
 
     def _script(self, job: Job) -> list[Event]:
-        number, worker = job.trial_number, "worker 0"
+        number = job.trial_number
+        worker = "worker 0"
         if job.timing is not None:
             return [LatencyMeasured(number, worker, self.second_timing(job)), Finished(number, worker, "virtual", None)]
         events: list[Event] = [LatencyMeasured(number, worker, latency_of(job.spec))] if self.with_latency else []
@@ -176,7 +183,8 @@ class ScriptedEvaluator:
             self._ready.append(Finished(trial_number, "worker 0", "virtual", None))
 
     def events(self, timeout_s: float) -> Sequence[Event]:
-        events, self._ready = list(self._ready), deque()
+        events = list(self._ready)
+        self._ready = deque()
         return events
 
     def activities(self) -> Mapping[str, str]:

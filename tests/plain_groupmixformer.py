@@ -1,4 +1,5 @@
-"""GroupMixFormer as its paper and tables print it, with the published parameter names, and nothing in common with search_spaces/.
+"""GroupMixFormer as its paper and tables print it, with the published parameter names, and nothing in common with
+search_spaces/.
 
 Plain on purpose: tokens and maps are converted back and forth. The attention is that of benchmarks/plain_mixers.py.
 """
@@ -12,8 +13,10 @@ from benchmarks.plain_mixers import PlainGroupMix, PlainSeparableConv
 class ConvStem(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.proj1, self.norm1 = nn.Conv2d(3, width // 2, 3, 2, 1), nn.BatchNorm2d(width // 2)
-        self.proj2, self.norm2 = nn.Conv2d(width // 2, width, 3, 2, 1), nn.BatchNorm2d(width)
+        self.proj1 = nn.Conv2d(3, width // 2, 3, 2, 1)
+        self.norm1 = nn.BatchNorm2d(width // 2)
+        self.proj2 = nn.Conv2d(width // 2, width, 3, 2, 1)
+        self.norm2 = nn.BatchNorm2d(width)
         self.act = nn.Hardswish()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -23,7 +26,9 @@ class ConvStem(nn.Module):
 class PatchEmbed(nn.Module):
     def __init__(self, width: int, out: int, stride: int) -> None:
         super().__init__()
-        self.proj, self.norm, self.act = PlainSeparableConv(width, out, 3), nn.BatchNorm2d(out), nn.Hardswish()
+        self.proj = PlainSeparableConv(width, out, 3)
+        self.norm = nn.BatchNorm2d(out)
+        self.act = nn.Hardswish()
         self.proj.conv1.stride = (stride, stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -34,7 +39,8 @@ class Block(nn.Module):
     def __init__(self, width: int, ratio: int) -> None:
         super().__init__()
         self.cpe = nn.ModuleDict({"proj": nn.Conv2d(width, width, 3, padding=1, groups=width)})
-        self.norm1, self.norm2 = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
+        self.norm1 = nn.LayerNorm(width, eps=1e-6)
+        self.norm2 = nn.LayerNorm(width, eps=1e-6)
         self.att = PlainGroupMix(width)
         self.mlp = nn.ModuleDict({"fc1": nn.Linear(width, ratio * width), "fc2": nn.Linear(ratio * width, width)})
 
@@ -66,10 +72,14 @@ class PlainGroupMixFormer(nn.Module):
         self.conv_stem = ConvStem(widths[0])
         before = (widths[0], *widths[:-1])
         self.patch_embed_layers = nn.ModuleList(
-            PatchEmbed(width, out, 1 if index == 0 else 2) for index, (width, out) in enumerate(zip(before, widths, strict=True))
+            PatchEmbed(width, out, 1 if index == 0 else 2)
+            for index, (width, out) in enumerate(zip(before, widths, strict=True))
         )
-        self.groupmixformer_backbone = nn.ModuleList(Stage(*sizes) for sizes in zip(widths, depths, ratios, strict=True))
-        self.norm4, self.head = nn.BatchNorm2d(widths[-1]), nn.Linear(widths[-1], classes)
+        self.groupmixformer_backbone = nn.ModuleList(
+            Stage(*sizes) for sizes in zip(widths, depths, ratios, strict=True)
+        )
+        self.norm4 = nn.BatchNorm2d(widths[-1])
+        self.head = nn.Linear(widths[-1], classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.conv_stem(x)

@@ -18,7 +18,8 @@ USER = "nas"
 
 
 def find_binaries(account: str | None) -> Path | None:
-    """The first folder of PostgreSQL binaries that `account` (None: this user) can run: pgserver's, the system's, those on the path."""
+    """The first folder of PostgreSQL binaries that `account` (None: this user) can run: pgserver's, the system's, those
+    on the path."""
     folders = []
     pgserver = importlib.util.find_spec("pgserver")
     if pgserver is not None and pgserver.origin is not None:
@@ -27,12 +28,18 @@ def find_binaries(account: str | None) -> Path | None:
     initdb = shutil.which("initdb")
     if initdb is not None:
         folders.append(Path(initdb).parent)
-    return next((folder for folder in folders if _runs(folder / "initdb", account) and _runs(folder / "postgres", account)), None)
+    return next(
+        (folder for folder in folders if _runs(folder / "initdb", account) and _runs(folder / "postgres", account)),
+        None,
+    )
 
 
 def _runs(binary: Path, account: str | None) -> bool:
     try:
-        return subprocess.run([binary, "--version"], capture_output=True, user=account, cwd="/", check=False).returncode == 0
+        return (
+            subprocess.run([binary, "--version"], capture_output=True, user=account, cwd="/", check=False).returncode
+            == 0
+        )
     except OSError:
         return False
 
@@ -79,11 +86,21 @@ class PostgresServer:
         if self._account is not None:
             shutil.chown(self._folder, self._account)
             shutil.chown(password_file, self._account)
-        options = ["--auth=scram-sha-256", f"--username={USER}", f"--pwfile={password_file}", "--encoding=UTF8", "--locale=C", "--no-sync"]
+        options = [
+            "--auth=scram-sha-256",
+            f"--username={USER}",
+            f"--pwfile={password_file}",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+        ]
         subprocess.run(
             [self._binaries / "initdb", "-D", self._folder / "data", *options],
-            check=True, capture_output=True, user=self._account, cwd=self._folder,
-        )  # fmt: skip
+            check=True,
+            capture_output=True,
+            user=self._account,
+            cwd=self._folder,
+        )
 
     def _start(self) -> subprocess.Popen[bytes]:
         settings = {
@@ -96,8 +113,11 @@ class PostgresServer:
         with (self._folder / "log").open("wb") as log:
             process = subprocess.Popen(
                 [self._binaries / "postgres", "-D", self._folder / "data", *arguments],
-                stdout=log, stderr=log, user=self._account, cwd=self._folder,
-            )  # fmt: skip
+                stdout=log,
+                stderr=log,
+                user=self._account,
+                cwd=self._folder,
+            )
         deadline = time.monotonic() + 60
         while not self._answers():
             if process.poll() is not None or time.monotonic() > deadline:
@@ -108,7 +128,13 @@ class PostgresServer:
 
     def _connect(self) -> psycopg.Connection:
         return psycopg.connect(
-            host="127.0.0.1", port=self._port, user=USER, password=self._password, dbname="postgres", connect_timeout=5, autocommit=True
+            host="127.0.0.1",
+            port=self._port,
+            user=USER,
+            password=self._password,
+            dbname="postgres",
+            connect_timeout=5,
+            autocommit=True,
         )
 
     def _answers(self) -> bool:

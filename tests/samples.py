@@ -10,9 +10,15 @@ REFERENCE_POINT = (0.1, 20.0)
 
 
 def trial(
-    number: int, top1: float, latency_ms: float, state: TrialState = "COMPLETE", reason: str | None = None, duration_s: float = 4.0
+    number: int,
+    top1: float,
+    latency_ms: float,
+    state: TrialState = "COMPLETE",
+    reason: str | None = None,
+    duration_s: float = 4.0,
 ) -> TrialFacts:
-    """A trial with 10,000 parameters and 2,000,000 multiply-adds per millisecond; no scores when it failed or was rejected."""
+    """A trial with 10,000 parameters and 2,000,000 multiply-adds per millisecond; no scores when it failed or was
+    rejected."""
     scored = state in ("COMPLETE", "PRUNED")
     return TrialFacts(
         trial_number=number,

@@ -21,17 +21,29 @@ OWNERS = {
     "matplotlib": {"nas/reports/plots.py"},
     "optuna": {"nas/search/study.py", "nas/samplers/registry.py", "nas/reports/dashboard.py", "launch.py"},
     "optuna_dashboard": {"nas/reports/dashboard.py"},
-    "ray": {"workers/cluster/pool.py", "workers/cluster/session.py", "workers/cluster/failures.py", "workers/finalists/tune.py"},
+    "ray": {
+        "workers/cluster/pool.py",
+        "workers/cluster/session.py",
+        "workers/cluster/failures.py",
+        "workers/finalists/tune.py",
+    },
     "rich": {"nas/search/progress.py"},
 }
-"""Library -> the only files that may import it. What a whole package may import stands in pyproject.toml, for import-linter."""
+"""Library -> the only files that may import it. What a whole package may import stands in pyproject.toml, for
+import-linter."""
 NETWORK_FILES = (
     "search_spaces/network/mixers/*.py",
     "search_spaces/network/blocks.py",
     "search_spaces/network/backbone.py",
     "search_spaces/network/entrypoint.py",
 )
-NETWORK_IMPORTS = {"torch", "timm", "search_spaces.network.mixers", "search_spaces.network.blocks", "search_spaces.network.backbone"}
+NETWORK_IMPORTS = {
+    "torch",
+    "timm",
+    "search_spaces.network.mixers",
+    "search_spaces.network.blocks",
+    "search_spaces.network.backbone",
+}
 """A zoo entry takes the network files along, to where nothing else of ours is installed."""
 
 
@@ -69,7 +81,11 @@ def test_a_library_stays_with_its_owner(library: str) -> None:
 def test_network_files_stand_on_torch_and_timm_alone() -> None:
     allowed = NETWORK_IMPORTS | sys.stdlib_module_names
     for path in (path for pattern in NETWORK_FILES for path in ROOT.glob(pattern)):
-        strangers = [module for module in imports(path) if not {module, module.rpartition(".")[0], module.split(".")[0]} & allowed]
+        strangers = [
+            module
+            for module in imports(path)
+            if not {module, module.rpartition(".")[0], module.split(".")[0]} & allowed
+        ]
         assert strangers == [], name_of(path)
 
 
@@ -99,7 +115,11 @@ def test_every_config_field_is_documented() -> None:
     for config in configs:
         for field, after in zip(config.body, [*config.body[1:], None], strict=True):
             if isinstance(field, ast.AnnAssign):
-                documented = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) and isinstance(after.value.value, str)
+                documented = (
+                    isinstance(after, ast.Expr)
+                    and isinstance(after.value, ast.Constant)
+                    and isinstance(after.value.value, str)
+                )
                 assert documented, f"{config.name}.{ast.unparse(field.target)} has no docstring below it"
 
 
@@ -111,7 +131,11 @@ def commands() -> dict[str, set[str]]:
     found = {"": launch.cli, **launch.cli.commands}
     return {
         name: {
-            option for parameter in command.params if isinstance(parameter, click.Option) for option in parameter.opts if option[:2] == "--"
+            option
+            for parameter in command.params
+            if isinstance(parameter, click.Option)
+            for option in parameter.opts
+            if option[:2] == "--"
         }
         for name, command in found.items()
     }
@@ -122,7 +146,9 @@ def test_every_command_and_option_stands_in_the_readme() -> None:
     for command, options in commands().items():
         assert not command or f"`{command}`" in readme, f"README.md does not explain the command {command}"
         for option in options:
-            assert re.search(rf"{option}(?![\w-])", readme), f"README.md does not explain {option} of launch.py {command}"
+            assert re.search(rf"{option}(?![\w-])", readme), (
+                f"README.md does not explain {option} of launch.py {command}"
+            )
 
 
 def test_every_command_line_in_the_docs_can_be_typed() -> None:
@@ -144,7 +170,9 @@ def project() -> dict[str, list[Requirement]]:
 
 
 def test_every_imported_library_is_declared() -> None:
-    declared = {canonicalize_name(requirement.name) for requirements in project().values() for requirement in requirements}
+    declared = {
+        canonicalize_name(requirement.name) for requirements in project().values() for requirement in requirements
+    }
     owners = importlib.metadata.packages_distributions()
     known = {*sys.stdlib_module_names, *PACKAGES, "launch"}
     for path in sources():
@@ -154,8 +182,14 @@ def test_every_imported_library_is_declared() -> None:
 
 
 def test_the_lock_pins_every_dependency_within_its_range() -> None:
-    lines = [line for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    lines = [
+        line
+        for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+        if not line.startswith("#")
+    ]
     assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
     pins = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in lines)}
     for requirement in (requirement for requirements in project().values() for requirement in requirements):
-        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), f"{requirement} against the lock"
+        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), (
+            f"{requirement} against the lock"
+        )

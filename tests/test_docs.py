@@ -29,7 +29,10 @@ def test_every_picture_of_the_docs_exists() -> None:
 def test_table_of_presets_has_their_counts() -> None:
     for name, preset in PRESETS.items():
         counted = costs(preset.architecture)
-        row = f"| {name} | {counted.param_count:,} | {'none' if preset.published_params is None else f'{preset.published_params:,}'} |"
+        row = (
+            f"| {name} | {counted.param_count:,} | "
+            f"{'none' if preset.published_params is None else f'{preset.published_params:,}'} |"
+        )
         assert row in SPACE
         assert re.search(rf"\| {name} \|.*\| {counted.macs / 1e9:.3f} \|", SPACE), name
 

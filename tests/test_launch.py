@@ -39,7 +39,10 @@ def run(
         ([*SEARCH, "--workers", "0"], "--workers is 0"),
         ([*SEARCH, "--objectives", "top1,top5"], "--objectives is 'top1,top5'"),
         ([*SEARCH, "--latency-target", "abacus"], "the kind 'abacus' is unknown"),
-        ([*SEARCH, "--latency-target", "cpu", "--latency-target", "cpu:threads=1"], "--latency-target names one target twice"),
+        (
+            [*SEARCH, "--latency-target", "cpu", "--latency-target", "cpu:threads=1"],
+            "--latency-target names one target twice",
+        ),
         ([*SEARCH, "--latency-target", "cpu", "--latency-target", "abacus"], "the kind 'abacus' is unknown"),
         (
             [*SEARCH, "--objectives", "top1,macs", "--latency-target", "cpu"],
@@ -49,7 +52,10 @@ def run(
         ([*SEARCH, "--warm-start", "lukewarm"], "--warm-start is 'lukewarm'; expected presets, none or study:NAME"),
         ([*SEARCH, "--study", "a", "--warm-start", "study:a"], "--warm-start names the study 'a' itself"),
         ([*SEARCH, "--recipe", "pico"], "recipe 'pico' is unknown; expected one of nano, nano-rungs, cifar"),
-        ([*SEARCH, "--recipe", "nano", "--rungs", "9"], "--rungs is 9, but a training of 96 steps cannot be halved that often"),
+        (
+            [*SEARCH, "--recipe", "nano", "--rungs", "9"],
+            "--rungs is 9, but a training of 96 steps cannot be halved that often",
+        ),
         ([*SEARCH, "--data", "cifar10:nowhere"], "'nowhere'"),
         ([*SEARCH, "--data", "mnist"], "'mnist'"),
         ([*SEARCH, "--storage", "sqlite:///missing\0/nas.db"], "storage"),
@@ -71,14 +77,19 @@ def run(
         (["bench", "--problem", "macro", "--data", "nowhere"], "the data of problem 'macro' cannot be read in nowhere"),
         (["bench", "--problem", "synthetic", "--sampler", "best"], "unknown sampler 'best'"),
         (["bench", "--problem", "synthetic", "--cost", "guessed"], "--cost is 'guessed'; expected known or modelled"),
-        (["--space", "hybrid_layout", "--budget", "1", "--seed", "-1"], "--seed is -1; expected a whole number from 0 to 2147483647"),
+        (
+            ["--space", "hybrid_layout", "--budget", "1", "--seed", "-1"],
+            "--seed is -1; expected a whole number from 0 to 2147483647",
+        ),
         (["bench", "--problem", "synthetic", "--json", "nowhere/x.json"], "lies in a folder that does not exist"),
         (["bench", "--problem", "synthetic", "--json", "x.txt"], "expected a file name that ends in .json"),
         (["bench", "--problem", "synthetic", "--failures", "0.9"], "--failures is 0.9; expected a share from 0 to 0.3"),
         (["no-such-command"], "No such command"),
     ],
 )
-def test_bad_input_gives_one_line_and_leaves_nothing_behind(run, tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_bad_input_gives_one_line_and_leaves_nothing_behind(
+    run, tmp_path: Path, arguments: list[str], message: str
+) -> None:
     code, out, err = run(*arguments)
     assert code == 2
     assert message in err
@@ -111,7 +122,9 @@ def test_a_log_that_cannot_be_written_stops_before_any_worker_starts(run, tmp_pa
 def test_a_foreign_study_of_the_same_name_is_left_alone(run, tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     storage = optuna.storages.RDBStorage("sqlite:///runs/nas.db")
-    optuna.create_study(study_name="s", storage=storage).optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    optuna.create_study(study_name="s", storage=storage).optimize(
+        lambda trial: trial.suggest_float("x", 0, 1), n_trials=1
+    )
     code, _, err = run(*SEARCH, "--study", "s")
     assert code == 2
     assert "an Optuna study 's' that is no search of ours; give another --study" in err
@@ -125,7 +138,10 @@ def test_an_unexpected_error_shows_its_details_where_there_is_no_log(run, monkey
     code, _, err = run("spaces")
     assert code == 1
     assert "Traceback" in err
-    assert err.splitlines()[-1] == "error: unexpected ZeroDivisionError; this is a fault of ours, the lines above are the details"
+    assert (
+        err.splitlines()[-1]
+        == "error: unexpected ZeroDivisionError; this is a fault of ours, the lines above are the details"
+    )
 
 
 def test_spaces_are_listed_with_their_genes(run) -> None:
@@ -144,7 +160,19 @@ def test_help_without_arguments(run) -> None:
 
 
 def test_samplers_are_compared_on_a_problem_that_needs_no_data(run) -> None:
-    arguments = ["bench", "--problem", "synthetic", "--seeds", "2", "--budget", "30", "--sampler", "random", "--sampler", "ehvi"]
+    arguments = [
+        "bench",
+        "--problem",
+        "synthetic",
+        "--seeds",
+        "2",
+        "--budget",
+        "30",
+        "--sampler",
+        "random",
+        "--sampler",
+        "ehvi",
+    ]
     code, out, _ = run(*arguments)
     assert code == 0
     assert out.startswith("synthetic, cost known, 2 seeds; ")
@@ -159,19 +187,27 @@ def test_simulated_failures_print_nothing(tmp_path: Path) -> None:
     """In a process of its own, because pytest's handler for warnings would take them."""
     launch = Path(__file__).parent.parent / "launch.py"
     options = ["--problem", "synthetic", "--sampler", "random", "--seeds", "1", "--budget", "20", "--failures", "0.3"]
-    ended = subprocess.run([sys.executable, launch, "bench", *options], cwd=tmp_path, capture_output=True, text=True, check=True)
+    ended = subprocess.run(
+        [sys.executable, launch, "bench", *options], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     assert ended.stderr == "random: done, 1 of 1\n"
 
 
-@pytest.mark.parametrize(("error", "code"), [(SearchAbortedError("11 of the last 20 evaluations failed"), 1), (KeyboardInterrupt(), 130)])
-def test_a_comparison_that_ends_early_gives_what_is_done(run, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int) -> None:
+@pytest.mark.parametrize(
+    ("error", "code"), [(SearchAbortedError("11 of the last 20 evaluations failed"), 1), (KeyboardInterrupt(), 130)]
+)
+def test_a_comparison_that_ends_early_gives_what_is_done(
+    run, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int
+) -> None:
     def bench_or_end(problem: RecordedProblem, sampler: str, conditions: Conditions) -> SamplerResult:
         if sampler == "tpe":
             raise error
         return bench(problem, sampler, conditions)
 
     monkeypatch.setattr("nas.tabular.bench.bench", bench_or_end)
-    found, out, err = run("bench", "--problem", "synthetic", "--seeds", "1", "--budget", "5", "--sampler", "random", "--sampler", "tpe")
+    found, out, err = run(
+        "bench", "--problem", "synthetic", "--seeds", "1", "--budget", "5", "--sampler", "random", "--sampler", "tpe"
+    )
     assert found == code
     assert [line.split()[0] for line in out.splitlines()[1:]] == ["sampler", "random"]
     assert ("a search by tpe stopped itself: 11 of the last 20" if code == 1 else "Done: random") in err

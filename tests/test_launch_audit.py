@@ -1,4 +1,5 @@
-"""`launch.py audit` on a small study that was recorded by hand: interrupted, continued, and given what it cannot use."""
+"""`launch.py audit` on a small study that was recorded by hand: interrupted, continued, and given what it cannot
+use."""
 
 import contextlib
 import json
@@ -39,7 +40,11 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
             store.create_search(replace(search_record("macs", study=study), **fixed))
         for number, architecture in enumerate(list(architectures.values())[:6]):
             known = sample_trial(number, 0.5, 1.0)
-            built = {"arch_hash": architecture.arch_hash, "spec": architecture.to_spec(), "layout": architecture.layout()}
+            built = {
+                "arch_hash": architecture.arch_hash,
+                "spec": architecture.to_spec(),
+                "layout": architecture.layout(),
+            }
             rungs = (RungScore(0, 2, number / 10, 0.5, 1.0),)
             store.record("s", replace(known, **built, costs=SPACE.costs(architecture), rungs=rungs), None)
     return url
@@ -47,9 +52,27 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_is_finished_and_the_same_command_continues(run_command, url: str, tmp_path: Path) -> None:
-    words = ["audit", "--storage", url, "--study", "s", "--artifacts", str(tmp_path), "--count", "6", "--times", "30", "--workers", "1"]
+    words = [
+        "audit",
+        "--storage",
+        url,
+        "--study",
+        "s",
+        "--artifacts",
+        str(tmp_path),
+        "--count",
+        "6",
+        "--times",
+        "30",
+        "--workers",
+        "1",
+    ]
     process = subprocess.Popen(
-        [sys.executable, str(LAUNCH), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+        [sys.executable, str(LAUNCH), *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
     )
     assert process.stderr is not None
     for line in process.stderr:
@@ -67,7 +90,9 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_continues(run_comman
     assert 1 <= kept < 6
     code, out, err = run_command(*words, "--json")
     assert code == 0 and len(json.loads(out)["trials"]) == 6
-    assert err.splitlines()[0].startswith(f"6 architectures, 60 steps of 16 images, seed 1007: {kept} trained before, {6 - kept} to train")
+    assert err.splitlines()[0].startswith(
+        f"6 architectures, 60 steps of 16 images, seed 1007: {kept} trained before, {6 - kept} to train"
+    )
 
 
 @pytest.mark.parametrize(
@@ -94,9 +119,19 @@ def test_a_finished_audit_is_shown_again_without_training(run_command, url: str,
     with contextlib.closing(open_store(url)) as store:
         trials = list(store.facts("s"))
     steps = {"rungs": [16]}
-    known = {"data_fingerprint": open_data("digits").fingerprint, "recipe_hash": Recipe.from_json({**RECIPE.to_json(), **steps}).hash}
+    known = {
+        "data_fingerprint": open_data("digits").fingerprint,
+        "recipe_hash": Recipe.from_json({**RECIPE.to_json(), **steps}).hash,
+    }
     for place, trial in enumerate(trials):
-        line = {"arch_hash": trial.arch_hash, **known, "seed": 1007, "top1": 0.9 - place / 10, "duration_s": 1.0, "device": "cpu"}
+        line = {
+            "arch_hash": trial.arch_hash,
+            **known,
+            "seed": 1007,
+            "top1": 0.9 - place / 10,
+            "duration_s": 1.0,
+            "device": "cpu",
+        }
         with log.open("a") as file:
             file.write(json.dumps(line | {"zero_cost": {"synflow": place}}) + "\n")
     code, out, err = run_command(*words)
@@ -106,4 +141,7 @@ def test_a_finished_audit_is_shown_again_without_training(run_command, url: str,
     assert "warning: search proxy, 2 steps: tau -1.00 is below 0.4: do not choose by the order of this search" in out
     code, out, err = run_command(*words, "--json", str(tmp_path / "a.json"))
     assert (code, out) == (0, "")
-    assert err.splitlines()[1:] == [f"wrote {tmp_path}/a.json", *json.loads((tmp_path / "a.json").read_text())["warnings"]]
+    assert err.splitlines()[1:] == [
+        f"wrote {tmp_path}/a.json",
+        *json.loads((tmp_path / "a.json").read_text())["warnings"],
+    ]

@@ -31,15 +31,23 @@ def record_study(url: str, num_trials: int) -> None:
 
     A part takes 0.1 ms, and 0.2 ms for a million multiply-adds.
     """
-    config = SearchConfig(space="conv_only", budget=num_trials, study="s", storage=url, artifacts="a", objectives=("top1", "macs"))
+    config = SearchConfig(
+        space="conv_only", budget=num_trials, study="s", storage=url, artifacts="a", objectives=("top1", "macs")
+    )
     record = search_record("macs", study="s")
     values = {name: getattr(record, name) for name in record.__slots__}
-    settings = {"space": SPACE.name, "space_hash": SPACE.space_hash, "config": config.to_json(), "reference_point": REFERENCE}
+    settings = {
+        "space": SPACE.name,
+        "space_hash": SPACE.space_hash,
+        "config": config.to_json(),
+        "reference_point": REFERENCE,
+    }
     storage = open_optuna_storage(url, engine_kwargs(url))
     with contextlib.closing(open_store(url)) as store:
         store.create_search(SearchRecord(**{**values, **settings}))
         study = SearchStudy(storage, "s", config.objectives, knowledge_of(SPACE, config), "random", 0)
-        keeper, rng = FrontKeeper("macs", REFERENCE), np.random.default_rng(0)
+        keeper = FrontKeeper("macs", REFERENCE)
+        rng = np.random.default_rng(0)
         for place in range(num_trials):
             genotype = SPACE.sample(rng)
             number = study.start(study.ask(), genotype, {}, {}, {})
@@ -48,10 +56,18 @@ def record_study(url: str, num_trials: int) -> None:
             ms = sum(0.1 + 0.2e-6 * macs for _, macs in SPACE.parts(architecture))
             failed = place % 10 == 9
             facts = TrialFacts(
-                number, architecture.arch_hash, architecture.to_spec(), architecture.layout(), SPACE.costs(architecture), 0,
-                "FAIL" if failed else "COMPLETE", "loss is nan" if failed else None, Latency(TARGET, {}, ms, ms, ms, ms, 30),
-                rungs=() if failed else (RungScore(0, 128, top1, 0.5, 3.0),), duration_s=4.0,
-            )  # fmt: skip
+                number,
+                architecture.arch_hash,
+                architecture.to_spec(),
+                architecture.layout(),
+                SPACE.costs(architecture),
+                0,
+                "FAIL" if failed else "COMPLETE",
+                "loss is nan" if failed else None,
+                Latency(TARGET, {}, ms, ms, ms, ms, 30),
+                rungs=() if failed else (RungScore(0, 128, top1, 0.5, 3.0),),
+                duration_s=4.0,
+            )
             store.record("s", facts, keeper.add(facts))
             study.tell(number, facts)
     storage.engine.dispose()
@@ -70,12 +86,16 @@ def test_explanation_finds_the_genes_that_matter(run_command, url: str) -> None:
     assert "rests on 27 finished trials; left out: 3 FAIL" in out
     assert re.search(r"^depth +8\d%|^depth +9\d%", out, re.MULTILINE)
     assert "one gene of trial 4 changed" in out and "lineage:" in out
-    assert re.search(r"^latency by parts; held out, 30 timings: (9\d|100)% within 10%, Kendall's tau (0\.9|1\.0)", out, re.MULTILINE)
+    assert re.search(
+        r"^latency by parts; held out, 30 timings: (9\d|100)% within 10%, Kendall's tau (0\.9|1\.0)", out, re.MULTILINE
+    )
     assert re.search(r"^mbconv 7 +\d+\.\d% +0\.\d{4} +0\.\d{4} +\d+$", out, re.MULTILINE)
 
 
 def test_json_and_page_are_files(run_command, url: str, tmp_path: Path) -> None:
-    code, out, err = run_command("explain", "--storage", url, "--json", str(tmp_path / "e.json"), "--html", str(tmp_path / "e.html"))
+    code, out, err = run_command(
+        "explain", "--storage", url, "--json", str(tmp_path / "e.json"), "--html", str(tmp_path / "e.html")
+    )
     assert (code, out) == (0, "")
     assert err.splitlines() == [f"wrote {tmp_path}/e.json", f"wrote {tmp_path}/e.html"]
     data = json.loads((tmp_path / "e.json").read_text())
@@ -140,10 +160,20 @@ def test_history_comes_in_every_form(run_command, url: str, tmp_path: Path) -> N
     code, out, _ = run_command("pareto", "--history", "--storage", url, "--csv")
     rows = list(csv.DictReader(io.StringIO(out)))
     code, out, err = run_command(
-        "pareto", "--history", "--storage", url, "--json", "--plot", str(tmp_path / "h.png"), "--html", str(tmp_path / "h.html")
+        "pareto",
+        "--history",
+        "--storage",
+        url,
+        "--json",
+        "--plot",
+        str(tmp_path / "h.png"),
+        "--html",
+        str(tmp_path / "h.html"),
     )
     assert code == 0
     assert [step["hypervolume"] for step in json.loads(out)["growths"]] == [float(row["hypervolume"]) for row in rows]
     assert err.splitlines() == [f"wrote {tmp_path}/h.png", f"wrote {tmp_path}/h.html"]
-    assert (tmp_path / "h.png").read_bytes().startswith(b"\x89PNG") and "architectures evaluated" in (tmp_path / "h.html").read_text()
+    assert (tmp_path / "h.png").read_bytes().startswith(b"\x89PNG") and "architectures evaluated" in (
+        tmp_path / "h.html"
+    ).read_text()
     assert run_command("pareto", "--storage", url)[1].splitlines()[0].startswith("s: ")

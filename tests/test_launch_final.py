@@ -1,4 +1,5 @@
-"""`launch.py pareto --final` on a study whose final front was recorded by hand, and what `finalize` refuses before it starts Ray."""
+"""`launch.py pareto --final` on a study whose final front was recorded by hand, and what `finalize` refuses before it
+starts Ray."""
 
 import contextlib
 import csv
@@ -25,8 +26,18 @@ TIMES = {0: (1.0, 0.9, 1.1), 2: (4.0, 3.8, 4.4), 3: (10.0, 9.0, 10.5)}
 
 def finalist(number: int, top1: float, on_front: bool, probability: float) -> Finalist:
     return Finalist(
-        number, f"{number:064x}", "f" * 64, (1, 2, 3), top1, 0.01, top1 - 0.05, top1 + 0.04, *TIMES[number], on_front, probability
-    )  # fmt: skip
+        number,
+        f"{number:064x}",
+        "f" * 64,
+        (1, 2, 3),
+        top1,
+        0.01,
+        top1 - 0.05,
+        top1 + 0.04,
+        *TIMES[number],
+        on_front,
+        probability,
+    )
 
 
 FINALISTS = (finalist(0, 0.7, True, 0.98), finalist(2, 0.9, True, 0.75), finalist(3, 0.89, False, 0.25))
@@ -47,14 +58,29 @@ def test_all_finalists_are_shown_with_their_intervals(url: str, run_command: Com
     assert (code, errors) == (0, "")
     assert "2 of 3 finalists on the final front" in output and "top1 on test" in output
     (line,) = (line for line in output.splitlines() if line.startswith("    3"))
-    assert "0.8900 (0.8400 to 0.9300)" in line and "10.0 ms (9.00 to 10.5)" in line and " 0.25 " in line and "front" not in line
+    assert (
+        "0.8900 (0.8400 to 0.9300)" in line
+        and "10.0 ms (9.00 to 10.5)" in line
+        and " 0.25 " in line
+        and "front" not in line
+    )
 
 
 def test_json_and_csv_have_every_number(url: str, run_command: Command) -> None:
     given = json.loads(run_command("pareto", "--final", "--storage", url, "--json")[1])
-    assert (given["study"], given["split"], given["version"], given["objectives"]) == ("sample", "test", 1, ["top1", "latency_ms"])
+    assert (given["study"], given["split"], given["version"], given["objectives"]) == (
+        "sample",
+        "test",
+        1,
+        ["top1", "latency_ms"],
+    )
     first, _, last = given["finalists"]
-    assert (first["trial_number"], first["seeds"], first["on_front"], first["front_probability"]) == (0, [1, 2, 3], True, 0.98)
+    assert (first["trial_number"], first["seeds"], first["on_front"], first["front_probability"]) == (
+        0,
+        [1, 2, 3],
+        True,
+        0.98,
+    )
     assert (last["top1"], last["top1_std"], last["top1_low"], last["top1_high"]) == (0.89, 0.01, 0.84, 0.93)
     assert (last["cost"], last["cost_low"], last["cost_high"], last["on_front"]) == (10.0, 9.0, 10.5, False)
     assert last["layout"] == TRIALS[3].layout and last["macs"] == TRIALS[3].costs.macs
@@ -66,7 +92,8 @@ def test_json_and_csv_have_every_number(url: str, run_command: Command) -> None:
 
 
 def test_pictures_have_intervals_and_probabilities(url: str, run_command: Command, tmp_path: Path) -> None:
-    picture, page = tmp_path / "final.svg", tmp_path / "final.html"
+    picture = tmp_path / "final.svg"
+    page = tmp_path / "final.html"
     assert run_command("pareto", "--final", "--storage", url, "--plot", str(picture), "--html", str(page))[0] == 0
     labels = set(re.findall(r"<!-- (.*?) -->", picture.read_text()))
     assert {"test top1, mean over seeds", "front (2)", "not on it (1)", "trial 2, P 0.75", "trial 3, P 0.25"} <= labels
@@ -74,8 +101,10 @@ def test_pictures_have_intervals_and_probabilities(url: str, run_command: Comman
     assert found is not None
     shown = json.loads(found[1])
     assert [(point["trial"], point["group"], round(point["top1_low"], 6)) for point in shown["points"]] == [
-        (0, "front", 0.65), (2, "front", 0.85), (3, "finished", 0.84),
-    ]  # fmt: skip
+        (0, "front", 0.65),
+        (2, "front", 0.85),
+        (3, "finished", 0.84),
+    ]
     assert shown["top1Axis"] == "test top1, mean over seeds" and "probability 0.75" in shown["points"][1]["label"]
 
 
@@ -86,7 +115,9 @@ def test_pictures_have_intervals_and_probabilities(url: str, run_command: Comman
         (("--latency-target", "cpu"), "--final and --latency-target are both given; give one of them"),
     ],
 )
-def test_what_has_no_final_front_is_refused(url: str, run_command: Command, words: tuple[str, ...], message: str) -> None:
+def test_what_has_no_final_front_is_refused(
+    url: str, run_command: Command, words: tuple[str, ...], message: str
+) -> None:
     code, _, errors = run_command("pareto", "--final", "--storage", url, *words)
     assert (code, message in errors) == (2, True)
 
@@ -97,7 +128,10 @@ def test_a_study_without_finalists_says_what_to_do(sqlite_url: str, run_command:
         for trial in TRIALS:
             store.record("sample", trial, latest_front() if trial is TRIALS[-1] else None)
     code, _, errors = run_command("pareto", "--final", "--storage", sqlite_url)
-    assert (code, f"has no final front yet; `launch.py finalize --study sample --storage {sqlite_url}` makes one" in errors) == (1, True)
+    assert (
+        code,
+        f"has no final front yet; `launch.py finalize --study sample --storage {sqlite_url}` makes one" in errors,
+    ) == (1, True)
 
 
 def test_a_teacher_that_cannot_teach_is_refused_before_anything_starts(
@@ -105,7 +139,9 @@ def test_a_teacher_that_cannot_teach_is_refused_before_anything_starts(
 ) -> None:
     record_study(tmp_path).close()
     monkeypatch.chdir(tmp_path)
-    save_for_hf(timm.create_model("test_resnet", num_classes=7, in_chans=1), tmp_path / "other", safe_serialization=True)
+    save_for_hf(
+        timm.create_model("test_resnet", num_classes=7, in_chans=1), tmp_path / "other", safe_serialization=True
+    )
     code, output, errors = run_command("finalize", "--study", "s", "--recipe", "own.json", "--teacher", "other")
     assert (code, output) == (2, "")
     assert "error: teacher 'other' has 7 classes, the data 10" in errors

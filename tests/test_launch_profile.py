@@ -1,4 +1,5 @@
-"""`launch.py profile` and `pareto --latency-target` on a small study that was recorded by hand; the networks are really timed."""
+"""`launch.py profile` and `pareto --latency-target` on a small study that was recorded by hand; the networks are really
+timed."""
 
 import contextlib
 import json
@@ -23,17 +24,26 @@ SPACE = make_space("conv_only", "nano", 16, 1, 10)
 @pytest.fixture
 def url(sqlite_url: str) -> str:
     """Trials 0 to 3; 0, 1 and 2 are finished, and 1 is dominated on the study's own target."""
-    rng, keeper, facts = np.random.default_rng(3), FrontKeeper("latency_ms", REFERENCE_POINT), []
+    rng = np.random.default_rng(3)
+    keeper = FrontKeeper("latency_ms", REFERENCE_POINT)
+    facts = []
     for number, (top1, ms) in enumerate([(0.5, 1.0), (0.4, 2.0), (0.8, 4.0), (0.0, 5.0)]):
         architecture = SPACE.architecture(SPACE.sample(rng))
         failed = number == 3
         facts.append(
             TrialFacts(
-                number, architecture.arch_hash, architecture.to_spec(), architecture.layout(), SPACE.costs(architecture), 0,
-                "FAIL" if failed else "COMPLETE", "loss is nan" if failed else None, Latency(TARGET, {}, ms, ms, ms, ms, 30),
+                number,
+                architecture.arch_hash,
+                architecture.to_spec(),
+                architecture.layout(),
+                SPACE.costs(architecture),
+                0,
+                "FAIL" if failed else "COMPLETE",
+                "loss is nan" if failed else None,
+                Latency(TARGET, {}, ms, ms, ms, ms, 30),
                 rungs=() if failed else (RungScore(0, 128, top1, 0.5, 3.0),),
             )
-        )  # fmt: skip
+        )
     with contextlib.closing(open_store(sqlite_url)) as store:
         store.create_search(replace(search_record(), objectives=("top1", "latency_ms")))
         for trial in facts:
@@ -43,16 +53,27 @@ def url(sqlite_url: str) -> str:
 
 def test_recorded_networks_are_timed_and_get_their_own_front(url: str, run_command: Command, tmp_path: Path) -> None:
     own = run_command("pareto", "--storage", url, "--json")[1]
-    code, output, errors = run_command("profile", "--storage", url, "--latency-target", "cpu:batch=2", "--trials", "all")
-    assert (code, "3 timed, 0 failed" in output, "0 of 3 trials are timed on cpu:threads=1,batch=2" in errors) == (0, True, True)
+    code, output, errors = run_command(
+        "profile", "--storage", url, "--latency-target", "cpu:batch=2", "--trials", "all"
+    )
+    assert (code, "3 timed, 0 failed" in output, "0 of 3 trials are timed on cpu:threads=1,batch=2" in errors) == (
+        0,
+        True,
+        True,
+    )
     front = json.loads(run_command("pareto", "--storage", url, "--latency-target", "cpu:batch=2", "--json")[1])
     assert (front["target"]["batch"], front["target"]["runtime"]) == (2, "torch")
     assert {member["trial_number"] for member in front["members"]} <= {0, 1, 2}
     assert 2 in {member["trial_number"] for member in front["members"]}, "the most accurate trial is never dominated"
     latencies = [member["latency_ms"] for member in front["members"]]
-    assert latencies == sorted(latencies) and not {1.0, 2.0, 4.0} & set(latencies), "the study's own latencies are of another target"
+    assert latencies == sorted(latencies) and not {1.0, 2.0, 4.0} & set(latencies), (
+        "the study's own latencies are of another target"
+    )
     assert run_command("pareto", "--storage", url, "--json")[1] == own, "the study's own front stays"
-    files = {f"--{kind}": tmp_path / f"front.{suffix}" for kind, suffix in (("csv", "csv"), ("plot", "png"), ("html", "html"))}
+    files = {
+        f"--{kind}": tmp_path / f"front.{suffix}"
+        for kind, suffix in (("csv", "csv"), ("plot", "png"), ("html", "html"))
+    }
     words = [word for option, file in files.items() for word in (option, str(file))]
     assert run_command("pareto", "--storage", url, "--latency-target", "cpu:batch=2", *words)[0] == 0
     assert all(file.stat().st_size for file in files.values())
@@ -66,17 +87,24 @@ def test_second_timings_are_shown_beside_the_front(url: str, run_command: Comman
     with contextlib.closing(open_store(url)) as store:
         store.record_retiming("sample", Retiming(TARGET, seconds))
     table = run_command("pareto", "--storage", url)[1]
-    lost = "trial 0 lost its place: top1 0.5000, 1.00 ms (1.00 - 1.00) at first, 3.00 ms (2.90 - 3.10) now; trial 2 has top1 0.8000"
+    lost = (
+        "trial 0 lost its place: top1 0.5000, 1.00 ms (1.00 - 1.00) at first, 3.00 ms (2.90 - 3.10) now; trial 2 has "
+        "top1 0.8000"
+    )
     assert "3.00 ms (2.90 - 3.10)" in table and lost in table and "2 members of the front timed again" in table
     members = json.loads(run_command("pareto", "--storage", url, "--json")[1])["members"]
-    assert [(m["trial_number"], m["latency_again_ms"], m["dominated_again_by"]) for m in members] == [(0, 3.0, 2), (2, 2.0, None)]
+    assert [(m["trial_number"], m["latency_again_ms"], m["dominated_again_by"]) for m in members] == [
+        (0, 3.0, 2),
+        (2, 2.0, None),
+    ]
     status = run_command("status", "--study", "sample", "--storage", url)[1]
     assert f"again         {lost}" in status and "front check   the recorded front equals the facts" in status
 
 
 def test_what_is_timed_is_not_timed_again(url: str, run_command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first run dies after one trial."""
-    measure, timed = workers.profile.measure, []
+    measure = workers.profile.measure
+    timed = []
 
     def once(model: object, target: object, *rest: object) -> Latency:
         if timed:
@@ -95,7 +123,9 @@ def test_what_is_timed_is_not_timed_again(url: str, run_command: Command, monkey
     assert front["members"][0]["latency_ms"] in (1.5, front["members"][-1]["latency_ms"])
 
 
-def test_a_network_that_cannot_be_timed_does_not_stop_the_others(url: str, run_command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_cannot_be_timed_does_not_stop_the_others(
+    url: str, run_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     build = workers.profile.build_model
 
     def build_unless_large(spec: dict[str, object]) -> object:

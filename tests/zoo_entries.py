@@ -84,7 +84,9 @@ def card_of(architecture: Architecture, full: FullTraining | None = None) -> Car
         costs=Costs(param_count=34_567, macs=1_234_567),
         seed=7,
         state="COMPLETE",
-        latency=Latency(target=TARGET, conditions={}, median_ms=0.912, ci_low_ms=0.9, ci_high_ms=0.93, p95_ms=1.1, samples=60),
+        latency=Latency(
+            target=TARGET, conditions={}, median_ms=0.912, ci_low_ms=0.9, ci_high_ms=0.93, p95_ms=1.1, samples=60
+        ),
         rungs=(RungScore(rung=0, steps=160, top1=0.8125, loss=0.9, duration_s=4.2),),
         device="cpu",
     )

@@ -57,14 +57,19 @@ class AuditConfig:
                 f"--count is {self.count}; expected at least {MIN_COUNT} architectures, fewer have no order to speak of"
             )
         if self.times is not None and self.recipe is not None:
-            raise InvalidInputError("--times and --recipe are both given; the final recipe is the search's made longer, or another one")
+            raise InvalidInputError(
+                "--times and --recipe are both given; the final recipe is the search's made longer, or another one"
+            )
         if self.times is not None and self.times < 1:
-            raise InvalidInputError(f"--times is {self.times}; expected at least 1, the length of a training of the search")
+            raise InvalidInputError(
+                f"--times is {self.times}; expected at least 1, the length of a training of the search"
+            )
         if self.workers is not None and self.workers < 1:
             raise InvalidInputError(f"--workers is {self.workers}; expected at least 1")
 
     def final_recipe(self, searched: Recipe) -> Recipe:
-        """Scored once, at its end. The search's own is made longer with the schedule of a training that nothing stops."""
+        """Scored once, at its end. The search's own is made longer with the schedule of a training that nothing
+        stops."""
         if self.recipe is not None:
             given = recipe_of(self.recipe).taught_by(None)
             return replace(given, rungs=(given.steps,))
@@ -73,7 +78,9 @@ class AuditConfig:
     def final_seed(self, searched: int) -> int:
         """Raises InvalidInputError for the search's own."""
         if self.seed == searched:
-            raise InvalidInputError(f"--seed is {searched}, which the search had; give another one, or both share their luck")
+            raise InvalidInputError(
+                f"--seed is {searched}, which the search had; give another one, or both share their luck"
+            )
         return searched + SEED_DISTANCE if self.seed is None else self.seed
 
 
@@ -93,41 +100,68 @@ def audit_study(
         NasError: if the study has too few trials, too few trainings succeed, or a process is ended.
     """
     searched = Recipe.from_json(search.recipe)
-    recipe, seed = config.final_recipe(searched), config.final_seed(search.seed)
+    recipe = config.final_recipe(searched)
+    seed = config.final_seed(search.seed)
     final = log.read(search.data_fingerprint, recipe.hash, seed)
     sample = stratified_sample(facts, config.count, seed, final.keys())
     if len(sample) < MIN_COUNT:
-        raise NasError(f"study {search.study!r} has {len(sample)} trials that can be audited; an audit needs {MIN_COUNT}: search on")
+        raise NasError(
+            f"study {search.study!r} has {len(sample)} trials that can be audited; an audit needs {MIN_COUNT}: "
+            "search on"
+        )
     on_gpu = bool(search.config["gpus_per_worker"]) and torch.cuda.is_available()
     missing = [trial for trial in sample if trial.arch_hash not in final]
     workers = config.workers or (torch.cuda.device_count() if on_gpu else len(os.sched_getaffinity(0)))
     workers = max(1, min(workers, len(missing)))
     say(_plan(sample, missing, searched, recipe, seed, workers))
     evaluation = EvaluationConfig(
-        data=search.config["data"], recipe=recipe, data_fingerprint=search.data_fingerprint, device="cuda" if on_gpu else "cpu"
+        data=search.config["data"],
+        recipe=recipe,
+        data_fingerprint=search.data_fingerprint,
+        device="cuda" if on_gpu else "cpu",
     )
     with closing(train_all(evaluation, missing, seed, workers)) as trainings:
         for done, (trial, training) in enumerate(trainings, start=1):
             if isinstance(training, FinalTraining):
                 log.append(training)
                 final[trial.arch_hash] = training
-                result = f"top1 {training.top1:.4f}, in the search {trial.top1:.4f}, after {duration_text(training.duration_s)}"
+                result = (
+                    f"top1 {training.top1:.4f}, in the search {trial.top1:.4f}, after "
+                    f"{duration_text(training.duration_s)}"
+                )
             else:
                 result = f"left out, its training failed: {training}"
             say(f"{done} of {len(missing)}: trial {trial.trial_number} {result}")
     trained = [trial for trial in sample if trial.arch_hash in final]
     if len(trained) < MIN_COUNT:
-        raise NasError(f"{len(trained)} of {len(sample)} final trainings succeeded; an audit needs {MIN_COUNT}: see the reasons above")
+        raise NasError(
+            f"{len(trained)} of {len(sample)} final trainings succeeded; an audit needs {MIN_COUNT}: see the "
+            "reasons above"
+        )
     return audit(search, recipe.to_json(), seed, trained, final)
 
 
-def _plan(sample: Sequence[TrialFacts], missing: Sequence[TrialFacts], searched: Recipe, recipe: Recipe, seed: int, workers: int) -> str:
+def _plan(
+    sample: Sequence[TrialFacts],
+    missing: Sequence[TrialFacts],
+    searched: Recipe,
+    recipe: Recipe,
+    seed: int,
+    workers: int,
+) -> str:
     """What will be done, and about how long it takes by what the search took for each image."""
     per_step = sum(trial.rungs[-1].duration_s / trial.rungs[-1].steps for trial in missing)
     estimate_s = per_step * recipe.steps * recipe.batch_size / searched.batch_size / workers
     kept = len(sample) - len(missing)
-    about = f"{len(missing)} to train, {workers} at a time, about {duration_text(estimate_s)}" if missing else "nothing to train"
-    return f"{len(sample)} architectures, {recipe.steps} steps of {recipe.batch_size} images, seed {seed}: {kept} trained before, {about}"
+    about = (
+        f"{len(missing)} to train, {workers} at a time, about {duration_text(estimate_s)}"
+        if missing
+        else "nothing to train"
+    )
+    return (
+        f"{len(sample)} architectures, {recipe.steps} steps of {recipe.batch_size} images, seed {seed}: {kept} trained "
+        f"before, {about}"
+    )
 
 
 def train_all(
@@ -173,7 +207,8 @@ def _outcome(order: "Future[FinalTraining | Failed]") -> FinalTraining | str:
         result = order.result()
     except BrokenProcessPool as error:
         raise NasError(
-            "a process that trained was ended, perhaps for lack of memory; what is finished is kept, the same command with fewer "
+            "a process that trained was ended, perhaps for lack of memory; what is finished is kept, the same "
+            "command with fewer "
             "--workers continues"
         ) from error
     except RuntimeError as error:  # of CUDA, for example
@@ -189,7 +224,8 @@ def _begin(places: "Synchronized[int]") -> None:
     global _place
     follow_parent()
     with places.get_lock():
-        _place, places.value = places.value, places.value + 1
+        _place = places.value
+        places.value = places.value + 1
 
 
 @lru_cache(maxsize=1)

@@ -1,6 +1,8 @@
-"""Evaluate one architecture: latency first, then one score per rung. Needs torch and timm; knows neither Ray nor Optuna (DESIGN 2.16).
+"""Evaluate one architecture: latency first, then one score per rung. Needs torch and timm; knows neither Ray nor Optuna
+(DESIGN 2.16).
 
-context = EvaluationContext(EvaluationConfig(data="digits", recipe=RECIPES["nano"], latency_target="cpu:threads=1,batch=1"))
+config = EvaluationConfig(data="digits", recipe=RECIPES["nano"], latency_target="cpu:threads=1,batch=1")
+context = EvaluationContext(config)
 events = evaluate(Job(trial_number=0, spec=spec, seed=0), context)
 event = next(events)                    # LatencyMeasured
 event = events.send(True)               # RungReached; send(False) would stop it
@@ -55,7 +57,8 @@ class EvaluationConfig:
     recipe: Recipe
     """How to train."""
     data_fingerprint: str | None = None
-    """What the data must be; None takes them as they are. Differing data on another node would make scores incomparable."""
+    """What the data must be; None takes them as they are. Differing data on another node would make scores
+    incomparable."""
     latency_target: str | None = None
     """What to time on; None skips the timing."""
     other_targets: tuple[str, ...] = ()
@@ -100,15 +103,21 @@ class EvaluationContext:
         self._teacher = self._open_teacher()
         folder = Path(config.lock_folder) if config.lock_folder else None
         devices = {self.device, *(target.device for target in self.targets)}
-        self._locks = {identity: DeviceLock(identity, folder) for identity in sorted({device_identity(device) for device in devices})}
+        self._locks = {
+            identity: DeviceLock(identity, folder)
+            for identity in sorted({device_identity(device) for device in devices})
+        }
 
     def _open_teacher(self) -> Teacher | None:
-        teacher, expected = self.config.teacher, self.config.recipe.teacher
+        teacher = self.config.teacher
+        expected = self.config.recipe.teacher
         if teacher is None:
             return None
         opened = load_teacher(teacher, self.source, self.config.recipe.training_size(self.source.image_size))
         if opened.identity != expected:
-            raise InvalidInputError(f"the teacher {teacher!r} is {opened.identity} on this host, expected {expected}; copy the same files")
+            raise InvalidInputError(
+                f"the teacher {teacher!r} is {opened.identity} on this host, expected {expected}; copy the same files"
+            )
         return opened.to(self.device).to(memory_format=torch.channels_last)
 
     @property
@@ -151,10 +160,10 @@ class EvaluationContext:
 def evaluate(job: Job, context: EvaluationContext) -> Generator[Event, bool, None]:
     """Time and train the architecture of `job`.
 
-    Yields:
-        LatencyMeasured (if the context has a target), RungReached per rung, then Finished; or Failed at any point. The caller answers the
-        first two with send(True) to go on or send(False) to stop, which gives Finished without weights. The last RungReached needs no
-        answer: next() gives Finished with the weights. A job that asks for a timing only gives LatencyMeasured and Finished.
+    Yields: LatencyMeasured (if the context has a target), RungReached per rung, then Finished; or Failed at any point.
+        The caller answers the first two with send(True) to go on or send(False) to stop, which gives Finished without
+        weights. The last RungReached needs no answer: next() gives Finished with the weights. A job that asks for a
+        timing only gives LatencyMeasured and Finished.
 
     Raises:
         RuntimeError: for a CUDA error; the process should not compute on that device again.
@@ -163,7 +172,9 @@ def evaluate(job: Job, context: EvaluationContext) -> Generator[Event, bool, Non
     yield from with_outcomes(_evaluate(job, context), job.trial_number, context)
 
 
-def with_outcomes(work: Generator[E, bool, None], number: int, context: EvaluationContext) -> Generator[E | Failed, bool, None]:
+def with_outcomes(
+    work: Generator[E, bool, None], number: int, context: EvaluationContext
+) -> Generator[E | Failed, bool, None]:
     """The events of `work`; where it diverges or memory is used up, Failed ends them.
 
     Raises:
@@ -188,7 +199,8 @@ def with_outcomes(work: Generator[E, bool, None], number: int, context: Evaluati
 
 
 def within_memory(train: Callable[[int], Generator[E, bool, R]], device: torch.device) -> Generator[E, bool, R]:
-    """Train with whole batches; where that runs out of memory on an otherwise free device, begin anew with batches in MICRO_BATCHES parts.
+    """Train with whole batches; where that runs out of memory on an otherwise free device, begin anew with batches in
+    MICRO_BATCHES parts.
 
     Args:
         train: number of parts -> events of the training.
@@ -213,13 +225,16 @@ def within_memory(train: Callable[[int], Generator[E, bool, R]], device: torch.d
 
 
 def _evaluate(job: Job, context: EvaluationContext) -> Generator[Event, bool, None]:
-    number, worker = job.trial_number, context.worker
+    number = job.trial_number
+    worker = context.worker
     stopped = Finished(number, worker, context.device_name, weights=None)
     if job.timing is not None:
         yield LatencyMeasured(number, worker, context.timed(_initial(job, context), context.targets[job.timing]))
         yield stopped
         return
-    if context.target and not (yield LatencyMeasured(number, worker, context.timed(_initial(job, context), context.target))):
+    if context.target and not (
+        yield LatencyMeasured(number, worker, context.timed(_initial(job, context), context.target))
+    ):
         yield stopped
         return
     others = tuple(context.timed(_initial(job, context), target) for target in context.other_targets)
@@ -234,8 +249,11 @@ def _initial(job: Job, context: EvaluationContext) -> nn.Module:
         return build_model(job.spec, drop_path_rate=context.config.recipe.drop_path_rate)
 
 
-def _train(job: Job, context: EvaluationContext, reported: set[int], micro_batches: int) -> Generator[RungReached, bool, bytes | None]:
-    """Events of the rungs that are not in `reported`, which is added to; returns the weights, or None if told to stop."""
+def _train(
+    job: Job, context: EvaluationContext, reported: set[int], micro_batches: int
+) -> Generator[RungReached, bool, bytes | None]:
+    """Events of the rungs that are not in `reported`, which is added to; returns the weights, or None if told to
+    stop."""
     trainer = context.trainer(_initial(job, context), job.seed, micro_batches=micro_batches)
     for score in trainer.run():
         last = score.steps == context.config.recipe.steps
@@ -264,7 +282,9 @@ def calibrate(slowest: JSON, typical: JSON, context: EvaluationContext) -> Calib
         timing_s = time.monotonic() - start
     before, timed = CALIBRATION_STEPS
     # A schedule of its own, because the recipe may be shorter than what is trained here.
-    trainer = context.trainer(build_model(typical, recipe.drop_path_rate), seed=0, recipe=replace(recipe, rungs=(before + timed,)))
+    trainer = context.trainer(
+        build_model(typical, recipe.drop_path_rate), seed=0, recipe=replace(recipe, rungs=(before + timed,))
+    )
     trainer.advance(before)
     started_s = trainer.busy_s
     trainer.advance(before + timed)
@@ -272,7 +292,9 @@ def calibrate(slowest: JSON, typical: JSON, context: EvaluationContext) -> Calib
     trainer.validate(max_batches=1)
     started_s = trainer.busy_s
     trainer.validate(max_batches=2)
-    validation_s = (trainer.busy_s - started_s) / min(2, context.batches.num_validation) * context.batches.num_validation
+    validation_s = (
+        (trainer.busy_s - started_s) / min(2, context.batches.num_validation) * context.batches.num_validation
+    )
     del trainer
     free_memory(context.device)
     return Calibration(reference_latency, timing_s + recipe.steps * step_s + len(recipe.rungs) * validation_s)
@@ -293,7 +315,8 @@ def is_otherwise_free(device: torch.device) -> bool:
         free, total = torch.cuda.mem_get_info(device)
     else:
         memory = psutil.virtual_memory()
-        free, total = memory.available, memory.total
+        free = memory.available
+        total = memory.total
     return bool(free >= FREE_SHARE[device.type] * total)
 
 
@@ -302,7 +325,9 @@ def free_memory(device: torch.device) -> None:
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
-    if _malloc_trim is not None:  # else a worker grows by 18 % over 200 nano trials, each with holes of other sizes (docs/performance.md)
+    if (
+        _malloc_trim is not None
+    ):  # else a worker grows by 18 % over 200 nano trials, each with holes of other sizes (docs/performance.md)
         _malloc_trim(0)
 
 
@@ -313,7 +338,9 @@ def _open_device(text: str) -> torch.device:
     except RuntimeError as error:
         raise InvalidInputError(f"device {text!r} is unknown; {expected}") from error
     if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
-        raise InvalidInputError(f"device {text!r} is not there: torch sees {torch.cuda.device_count()} GPUs; {expected}")
+        raise InvalidInputError(
+            f"device {text!r} is not there: torch sees {torch.cuda.device_count()} GPUs; {expected}"
+        )
     if device.type not in ("cpu", "cuda"):
         raise InvalidInputError(f"device {text!r} cannot be used for training; {expected}")
     return device

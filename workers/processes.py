@@ -1,9 +1,9 @@
 """Know processes for certain, and end those that a dead coordinator's Ray session left behind.
 
-Ray's processes are found by three marks, because
-none is on all of them: the list that the coordinator wrote into its lease; the variable SESSION_VARIABLE in their environment (the
-agents overwrite theirs with a title); the session's folder in the command line or among the open files of a program of Ray's. Nothing else
-is ended: somebody who reads a log of the session keeps the reader.
+Ray's processes are found by three marks, because none is on all of them: the list that the coordinator wrote into its
+lease; the variable SESSION_VARIABLE in their environment (the agents overwrite theirs with a title); the session's
+folder in the command line or among the open files of a program of Ray's. Nothing else is ended: somebody who reads a
+log of the session keeps the reader.
 """
 
 import json
@@ -77,7 +77,8 @@ def session_processes(ray_session: str) -> tuple[ProcessId, ...]:
 
 
 def end_processes(processes: Sequence[ProcessId], ray_session: str) -> list[int]:
-    """End what is left of a local Ray session whose coordinator is dead or closing, wait until it is gone, remove its folder.
+    """End what is left of a local Ray session whose coordinator is dead or closing, wait until it is gone, remove its
+    folder.
 
     Args:
         processes: those noted in the lease; one whose number now belongs to another process is left alone.
@@ -114,7 +115,9 @@ def _belongs(process: psutil.Process, ray_session: str) -> bool:
         if not any(argument.startswith("ray::") or "/ray/" in argument for argument in arguments):
             return False
         inside = f"{ray_session}/"
-        return any(inside in argument for argument in arguments) or any(file.path.startswith(inside) for file in process.open_files())
+        return any(inside in argument for argument in arguments) or any(
+            file.path.startswith(inside) for file in process.open_files()
+        )
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return False
 
@@ -134,13 +137,20 @@ def _signal(send: Callable[[], None]) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a session folder. The path comes from a database, so anything that was not made by `make_session_folder` is left alone."""
-    if folder.name.startswith(SESSION_PREFIX) and folder.is_dir() and not folder.is_symlink() and folder.stat().st_uid == os.getuid():
+    """Remove a session folder. The path comes from a database, so anything that was not made by `make_session_folder`
+    is left alone."""
+    if (
+        folder.name.startswith(SESSION_PREFIX)
+        and folder.is_dir()
+        and not folder.is_symlink()
+        and folder.stat().st_uid == os.getuid()
+    ):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def follow_parent() -> None:
-    """For a process of a pool: leave Ctrl-C, which reaches the whole group, to the coordinator; end by SIGTERM, and with the coordinator.
+    """For a process of a pool: leave Ctrl-C, which reaches the whole group, to the coordinator; end by SIGTERM, and
+    with the coordinator.
 
     The queue of orders never ends for a process whose coordinator was killed: each of them holds both of its ends.
     """
@@ -159,7 +169,8 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def environment(variables: Mapping[str, str | None]) -> Iterator[None]:
-    """Set variables (None: unset) for the processes that are started meanwhile; later children must not look like Ray's."""
+    """Set variables (None: unset) for the processes that are started meanwhile; later children must not look like
+    Ray's."""
     before = {name: os.environ.get(name) for name in variables}
     _set_environment(variables)
     try:
@@ -178,8 +189,8 @@ def _set_environment(variables: Mapping[str, str | None]) -> None:
 
 @contextmanager
 def signals_kept() -> Iterator[None]:
-    """Ray's core takes SIGTERM when it starts, and leaves it without a handler when it ends; ours, which saves the study, comes back.
-    Main thread only."""
+    """Ray's core takes SIGTERM when it starts, and leaves it without a handler when it ends; ours, which saves the
+    study, comes back. Main thread only."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

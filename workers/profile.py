@@ -17,7 +17,10 @@ def input_shape(spec: JSON) -> tuple[int, int, int]:
 
 
 def profile(
-    trials: Sequence[TrialFacts], target: LatencyTarget, record: Callable[[TrialFacts, Latency], None], note: Callable[[str], None]
+    trials: Sequence[TrialFacts],
+    target: LatencyTarget,
+    record: Callable[[TrialFacts, Latency], None],
+    note: Callable[[str], None],
 ) -> int:
     """Time the architectures one after the other; each is recorded before the next begins.
 

@@ -21,7 +21,8 @@ COOLDOWN = 0.3
 DISTILLATIONS = "soft", "hard"
 _TAUGHT = "distillation", "distillation_weight", "distillation_temperature", "teacher"
 _ADDED = "schedule", "image_size", "mixup", "cutmix", "ema_decay", "amp", *_TAUGHT
-"""Fields that the first recorded recipes lack: written where they are not at their default, so that those keep their hash."""
+"""Fields that the first recorded recipes lack: written where they are not at their default, so that those keep their
+hash."""
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)
@@ -33,7 +34,8 @@ class Recipe:
     """
 
     rungs: tuple[int, ...]
-    """Optimizer steps after which the model is validated, ascending. The last one ends the training; the schedule spans all of it."""
+    """Optimizer steps after which the model is validated, ascending. The last one ends the training; the schedule spans
+    all of it."""
     batch_size: int
     """Images per optimizer step."""
     learning_rate: float
@@ -41,8 +43,8 @@ class Recipe:
     warmup: float = 0.3
     """Share of the steps over which the learning rate rises linearly."""
     schedule: str = "one_cycle"
-    """After the warm-up: one_cycle, half a cosine to zero at the last step; inverse_sqrt, with the inverse square root of the step, times a
-    line to zero over the last COOLDOWN of the steps."""
+    """After the warm-up: one_cycle, half a cosine to zero at the last step; inverse_sqrt, with the inverse square root
+    of the step, times a line to zero over the last COOLDOWN of the steps."""
     weight_decay: float = 0.05
     """Decoupled; on matrices and kernels only, not on norms and biases."""
     betas: tuple[float, float] = (0.9, 0.999)
@@ -60,22 +62,27 @@ class Recipe:
     min_crop_area: float = 1.0
     """Smallest share of the image that a random resized crop keeps; 1 cuts out the centre instead."""
     image_size: int = 0
-    """Side of the training images, pixels; 0 for the data's own. Validation, test and latency keep that: the network is used there.
-    Source: Touvron et al., "Fixing the train-test resolution discrepancy", which trains on smaller images than it tests on."""
+    """Side of the training images, pixels; 0 for the data's own. Validation, test and latency keep that: the network is
+    used there.
+    Source: Touvron et al., "Fixing the train-test resolution discrepancy", which trains on smaller images than it tests
+    on."""
     mixup: float = 0.0
-    """Both parameters of the beta distribution from which the share of the other image in a blend is drawn, one for each batch; 0 for no
-    mixup. Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization"."""
+    """Both parameters of the beta distribution from which the share of the other image in a blend is drawn, one for
+    each batch; 0 for no mixup. Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization"."""
     cutmix: float = 0.0
-    """The same for the area of a rectangle from the other image. With both, each batch gets one of them with equal probability.
+    """The same for the area of a rectangle from the other image. With both, each batch gets one of them with equal
+    probability.
     Source: Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features"."""
     ema_decay: float = 0.0
-    """Of an exponential moving average of the weights, which is then what is scored and kept; 0 for none. The average over the first k
-    steps has 1 - k^(-2/3) instead where that is smaller, or short trainings would keep their initial weights."""
+    """Of an exponential moving average of the weights, which is then what is scored and kept; 0 for none. The average
+    over the first k steps has 1 - k^(-2/3) instead where that is smaller, or short trainings would keep their initial
+    weights."""
     amp: str = "bf16"
-    """Number format of the matrix products and convolutions on a GPU: bf16, fp16 (with a scaled loss) or none, which leaves all in
-    float32. On a CPU everything is computed in float32 whatever stands here."""
+    """Number format of the matrix products and convolutions on a GPU: bf16, fp16 (with a scaled loss) or none, which
+    leaves all in float32. On a CPU everything is computed in float32 whatever stands here."""
     distillation: str = "soft"
-    """What a student learns from its teacher: soft, its probabilities, or hard, the class that it says; see workers/training/distillation.py."""
+    """What a student learns from its teacher: soft, its probabilities, or hard, the class that it says; see
+    workers/training/distillation.py."""
     distillation_weight: float = 0.5
     """Share of the teacher in the loss; the labels have the rest."""
     distillation_temperature: float = 4.0
@@ -85,7 +92,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         rules = {
-            "rungs": bool(self.rungs) and self.rungs[0] > 0 and all(a < b for a, b in zip(self.rungs, self.rungs[1:], strict=False)),
+            "rungs": bool(self.rungs)
+            and self.rungs[0] > 0
+            and all(a < b for a, b in zip(self.rungs, self.rungs[1:], strict=False)),
             "batch_size": self.batch_size >= 1,
             "learning_rate": 0 < self.learning_rate < 100,
             "warmup": 0 <= self.warmup < 1,
@@ -109,7 +118,8 @@ class Recipe:
         for name, holds in rules.items():
             if not holds:
                 raise InvalidInputError(
-                    f"recipe: {name} is {getattr(self, name)!r}, which is out of range; see its description in workers/recipe.py"
+                    f"recipe: {name} is {getattr(self, name)!r}, which is out of range; see its description in "
+                    "workers/recipe.py"
                 )
 
     @property
@@ -139,7 +149,8 @@ class Recipe:
         rungs = tuple(self.steps // 2**place for place in reversed(range(num_rungs)))
         if rungs[0] < 1 or len(set(rungs)) < num_rungs:
             raise InvalidInputError(
-                f"--rungs is {num_rungs}, but a training of {self.steps} steps cannot be halved that often; give fewer rungs"
+                f"--rungs is {num_rungs}, but a training of {self.steps} steps cannot be halved that often; give "
+                "fewer rungs"
             )
         return replace(self, rungs=rungs, schedule=RUNG_SCHEDULE if num_rungs > 1 else self.schedule)
 
@@ -151,7 +162,8 @@ class Recipe:
         """
         if self.image_size > image_size:
             raise InvalidInputError(
-                f"the recipe trains on images of {self.image_size} pixels, the data have {image_size}; give that or less"
+                f"the recipe trains on images of {self.image_size} pixels, the data have {image_size}; give that "
+                "or less"
             )
         return self.image_size or image_size
 
@@ -163,8 +175,12 @@ class Recipe:
         """
         if teacher is not None:
             return replace(self, teacher=teacher)
-        if spoken := [field.name for field in fields(self) if field.name in _TAUGHT and getattr(self, field.name) != field.default]:
-            raise InvalidInputError(f"the recipe gives {spoken[0]}, and there is no teacher; name one with finalize --teacher")
+        if spoken := [
+            field.name for field in fields(self) if field.name in _TAUGHT and getattr(self, field.name) != field.default
+        ]:
+            raise InvalidInputError(
+                f"the recipe gives {spoken[0]}, and there is no teacher; name one with finalize --teacher"
+            )
         return self
 
     @classmethod
@@ -176,7 +192,9 @@ class Recipe:
         """
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise InvalidInputError(f"recipe: unknown field {unknown[0]!r}; expected fields among {', '.join(sorted(known))}")
+            raise InvalidInputError(
+                f"recipe: unknown field {unknown[0]!r}; expected fields among {', '.join(sorted(known))}"
+            )
         if missing := sorted({"rungs", "batch_size", "learning_rate"} - set(values)):
             raise InvalidInputError(f"recipe: field {missing[0]!r} is missing; add it")
         arguments: JSON = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
@@ -185,9 +203,13 @@ class Recipe:
 
 RECIPES: Mapping[str, Recipe] = {
     "nano": Recipe(rungs=(96,), batch_size=64, learning_rate=6e-3),
-    "nano-rungs": Recipe(rungs=(512,), batch_size=16, learning_rate=3e-3, warmup=0.1, schedule=RUNG_SCHEDULE, ema_decay=0.95),
+    "nano-rungs": Recipe(
+        rungs=(512,), batch_size=16, learning_rate=3e-3, warmup=0.1, schedule=RUNG_SCHEDULE, ema_decay=0.95
+    ),
     "cifar": Recipe(rungs=(3_510,), batch_size=128, learning_rate=2e-3, max_shift=4, horizontal_flip=True),
-    "imagenet-proxy": Recipe(rungs=(20_000,), batch_size=512, learning_rate=2e-3, warmup=0.1, horizontal_flip=True, min_crop_area=0.35),
+    "imagenet-proxy": Recipe(
+        rungs=(20_000,), batch_size=512, learning_rate=2e-3, warmup=0.1, horizontal_flip=True, min_crop_area=0.35
+    ),
     "imagenet-full": Recipe(
         rungs=(750_600,),
         batch_size=512,
@@ -202,18 +224,21 @@ RECIPES: Mapping[str, Recipe] = {
         ema_decay=0.9999,
     ),
 }
-"""Named recipes. `nano` was chosen by measurement (docs/proxy.md), and so was `nano-rungs`, for trainings on the same data that are
-stopped at rungs (docs/search.md); `cifar` is ten epochs of the 45,000 images left after the hold-out.
+"""Named recipes. `nano` was chosen by measurement (docs/proxy.md), and so was `nano-rungs`, for trainings on the same
+data that are stopped at rungs (docs/search.md); `cifar` is ten epochs of the 45,000 images left after the hold-out.
 
-`imagenet-full` is 300 epochs with the optimizer, schedule, label smoothing, mixup and cutmix that GroupMixFormer publishes; they come from
-Touvron et al., "Training data-efficient image transformers & distillation through attention". It differs in three things: a moving
-average is kept, the schedule falls to zero, and RandAugment, colour jitter and random erasing are left out."""
+`imagenet-full` is 300 epochs with the optimizer, schedule, label smoothing, mixup and cutmix that GroupMixFormer
+publishes; they come from Touvron et al., "Training data-efficient image transformers & distillation through attention".
+It differs in three things: a moving average is kept, the schedule falls to zero, and RandAugment, colour jitter and
+random erasing are left out."""
 
 
 def named_recipe(name: str) -> Recipe:
     """Raises InvalidInputError for an unknown name, listing the known ones."""
     if name not in RECIPES:
-        raise InvalidInputError(f"recipe {name!r} is unknown; expected one of {', '.join(RECIPES)}, or a file that ends in .json")
+        raise InvalidInputError(
+            f"recipe {name!r} is unknown; expected one of {', '.join(RECIPES)}, or a file that ends in .json"
+        )
     return RECIPES[name]
 
 
@@ -232,13 +257,20 @@ def recipe_of(text: str) -> Recipe:
             f"recipe {text!r} cannot be read ({error.strerror}); give a JSON file, or one of {', '.join(RECIPES)}"
         ) from error
     except ValueError as error:
-        raise InvalidInputError(f"recipe {text!r} is no JSON ({error}); expected the fields of Recipe in workers/recipe.py") from error
+        raise InvalidInputError(
+            f"recipe {text!r} is no JSON ({error}); expected the fields of Recipe in workers/recipe.py"
+        ) from error
     if not isinstance(values, dict):
-        raise InvalidInputError(f"recipe {text!r} holds a {type(values).__name__}; expected an object with the fields of Recipe")
+        raise InvalidInputError(
+            f"recipe {text!r} holds a {type(values).__name__}; expected an object with the fields of Recipe"
+        )
     for field in fields(Recipe):
         if field.name in values and not _fits(values[field.name], field.type):
-            given, expected = json.dumps(values[field.name]), _KINDS.get(field.type, "a list of numbers")
-            raise InvalidInputError(f"recipe {text!r}: {field.name} is {given}, expected {expected}; see workers/recipe.py")
+            given = json.dumps(values[field.name])
+            expected = _KINDS.get(field.type, "a list of numbers")
+            raise InvalidInputError(
+                f"recipe {text!r}: {field.name} is {given}, expected {expected}; see workers/recipe.py"
+            )
     return Recipe.from_json(values)
 
 
@@ -281,13 +313,14 @@ def default_recipe(data: DataSource, num_rungs: int = 1) -> Recipe:
 def search_recipe(text: str | None, data: DataSource, num_rungs: int) -> Recipe:
     """How a search trains: by the recipe that a person names, or by the default one, scored `num_rungs` times.
 
-    Raises:
-        InvalidInputError: if the recipe cannot be read or used without a teacher, gives rungs of its own, or is too short for `num_rungs`.
+    Raises: InvalidInputError: if the recipe cannot be read or used without a teacher, gives rungs of its own, or is too
+        short for `num_rungs`.
     """
     recipe = default_recipe(data, num_rungs) if text is None else recipe_of(text).taught_by(None)
     if len(recipe.rungs) > 1:
         raise InvalidInputError(
-            f"recipe {text!r} gives {len(recipe.rungs)} rungs; expected one, the steps of the whole training, as --rungs says how often a "
+            f"recipe {text!r} gives {len(recipe.rungs)} rungs; expected one, the steps of the whole training, as "
+            "--rungs says how often a "
             "search scores it"
         )
     return recipe.with_rungs(num_rungs)

@@ -19,21 +19,26 @@ def retrain(search: SearchRecord, trial: TrialFacts, data: str) -> tuple[TrialFa
         trial: one of its trials.
         data: what opens the study's data on this machine.
 
-    Returns:
-        The facts of the trial with the scores of this training, which on another device differ a little, and its weights (safetensors).
+    Returns: The facts of the trial with the scores of this training, which on another device differ a little, and its
+        weights (safetensors).
 
     Raises:
         InvalidInputError: if the data cannot be used, or are not those of the study.
         NasError: if the training fails.
     """
     device = "cuda:0" if search.config["gpus_per_worker"] and torch.cuda.is_available() else "cpu"
-    config = EvaluationConfig(data=data, recipe=Recipe.from_json(search.recipe), data_fingerprint=search.data_fingerprint, device=device)
+    config = EvaluationConfig(
+        data=data, recipe=Recipe.from_json(search.recipe), data_fingerprint=search.data_fingerprint, device=device
+    )
     events = evaluate(Job(trial.trial_number, trial.spec, trial.seed), EvaluationContext(config))
-    event, rungs = next(events), []
+    event = next(events)
+    rungs = []
     while isinstance(event, RungReached):
         rungs.append(event.score)
         event = next(events) if event.last else events.send(True)
     if isinstance(event, Failed):
         raise NasError(f"training trial {trial.trial_number} again failed: {event.reason}")
-    assert isinstance(event, Finished) and event.weights is not None, "a training that was never answered with stop ends with weights"
+    assert isinstance(event, Finished) and event.weights is not None, (
+        "a training that was never answered with stop ends with weights"
+    )
     return replace(trial, rungs=tuple(rungs), device=event.device), event.weights

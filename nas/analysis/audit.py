@@ -1,4 +1,5 @@
-"""May the search's proxy be believed? Its order of a study's architectures against that of a long training, for a sample of all ranks."""
+"""May the search's proxy be believed? Its order of a study's architectures against that of a long training, for a
+sample of all ranks."""
 
 import hashlib
 import json
@@ -68,13 +69,16 @@ class Audit:
     warnings: tuple[str, ...]
 
 
-def stratified_sample(facts: Sequence[TrialFacts], count: int, seed: int, trained: Collection[str] = ()) -> list[TrialFacts]:
+def stratified_sample(
+    facts: Sequence[TrialFacts], count: int, seed: int, trained: Collection[str] = ()
+) -> list[TrialFacts]:
     """Trials of all ranks: the order of top1 in the search is cut into equal strata, and each gives one.
 
-    Only COMPLETE trials have the proxy's score, so they are at least half of the sample. PRUNED ones, ordered by how far they came and
-    their last top1, are there for the earlier rungs, whose judgement on what they stopped would not be seen otherwise. Within a stratum
-    an architecture that is trained already comes first, then the lowest SHA-256 of seed and arch_hash: the choice knows nothing of the
-    final top1, the same arguments give the same sample, and a larger one has much in common with a smaller one.
+    Only COMPLETE trials have the proxy's score, so they are at least half of the sample. PRUNED ones, ordered by how
+    far they came and their last top1, are there for the earlier rungs, whose judgement on what they stopped would not
+    be seen otherwise. Within a stratum an architecture that is trained already comes first, then the lowest SHA-256 of
+    seed and arch_hash: the choice knows nothing of the final top1, the same arguments give the same sample, and a
+    larger one has much in common with a smaller one.
 
     Args:
         facts: all trials of a study.
@@ -94,7 +98,9 @@ def stratified_sample(facts: Sequence[TrialFacts], count: int, seed: int, traine
     for trials, num in ((complete, num_complete), (pruned, num_pruned)):
         bounds = [place * len(trials) // max(1, num) for place in range(num + 1)]
         for low, high in pairwise(bounds):
-            chosen.append(min(trials[low:high], key=lambda trial: (trial.arch_hash not in trained, _lot(seed, trial.arch_hash))))
+            chosen.append(
+                min(trials[low:high], key=lambda trial: (trial.arch_hash not in trained, _lot(seed, trial.arch_hash)))
+            )
     return sorted(chosen, key=lambda trial: trial.trial_number)
 
 
@@ -106,7 +112,9 @@ def _lot(seed: int, arch_hash: str) -> str:
     return hashlib.sha256(f"{seed}:{arch_hash}".encode()).hexdigest()
 
 
-def audit(search: SearchRecord, recipe: JSON, seed: int, sample: Sequence[TrialFacts], final: Mapping[str, FinalTraining]) -> Audit:
+def audit(
+    search: SearchRecord, recipe: JSON, seed: int, sample: Sequence[TrialFacts], final: Mapping[str, FinalTraining]
+) -> Audit:
     """Compare every predictor with the final top1.
 
     Args:
@@ -138,7 +146,11 @@ def _predictors(trials: Sequence[AuditedTrial], rungs: Sequence[int]) -> Iterato
     """The search's proxy is the score at the last rung, which COMPLETE trials alone have."""
     last = len(rungs) - 1
     for rung in (last, *range(last)):
-        name = f"search proxy, {rungs[last]} steps" if rung == last else f"rung {rung + 1} of {last + 1}, {rungs[rung]} steps"
+        name = (
+            f"search proxy, {rungs[last]} steps"
+            if rung == last
+            else f"rung {rung + 1} of {last + 1}, {rungs[rung]} steps"
+        )
         scores = {trial.trial_number: trial.rungs[rung] for trial in trials if len(trial.rungs) > rung}
         yield _predictor(name, "search" if rung == last else "rung", trials, scores)
     yield _predictor("param_count", "cost", trials, {trial.trial_number: trial.param_count for trial in trials})
@@ -150,7 +162,10 @@ def _predictors(trials: Sequence[AuditedTrial], rungs: Sequence[int]) -> Iterato
 
 
 def _predictor(name: str, kind: Kind, trials: Sequence[AuditedTrial], scores: Mapping[int, float]) -> Predictor:
-    pairs = np.array([(scores[trial.trial_number], trial.final_top1) for trial in trials if trial.trial_number in scores], dtype=float)
+    pairs = np.array(
+        [(scores[trial.trial_number], trial.final_top1) for trial in trials if trial.trial_number in scores],
+        dtype=float,
+    )
     return Predictor(name, kind, len(pairs), agreement(pairs[:, 0], pairs[:, 1]) if len(pairs) else None)
 
 
@@ -188,9 +203,17 @@ def _warnings(predictors: Sequence[Predictor]) -> Iterator[str]:
 def audit_text(audit: Audit) -> str:
     """Two tables, the predictors and the architectures, and what to be warned of."""
     steps = audit.recipe["rungs"][-1]
-    states = ", ".join(f"{sum(trial.state == state for trial in audit.trials)} {state}" for state in ("COMPLETE", "PRUNED"))
-    head = f"{audit.study}: {len(audit.trials)} architectures ({states}), each trained for {steps} steps with seed {audit.seed}"
-    rows = [(_tau_text(predictor), _interval_text(predictor), str(predictor.num), predictor.name) for predictor in audit.predictors]
+    states = ", ".join(
+        f"{sum(trial.state == state for trial in audit.trials)} {state}" for state in ("COMPLETE", "PRUNED")
+    )
+    head = (
+        f"{audit.study}: {len(audit.trials)} architectures ({states}), each trained for {steps} steps with seed "
+        f"{audit.seed}"
+    )
+    rows = [
+        (_tau_text(predictor), _interval_text(predictor), str(predictor.num), predictor.name)
+        for predictor in audit.predictors
+    ]
     table = text_table(("tau", "95 % interval", "architectures", "predictor of the final top1"), rows, right=3)
     return "\n".join([head, table, *audit.warnings, "", _trials_text(audit.trials)])
 

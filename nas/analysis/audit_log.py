@@ -27,7 +27,8 @@ class FinalTraining:
 
 
 class AuditLog:
-    """The trainings of one study's audits. A line is written whole and at once; what a kill left of one is passed over."""
+    """The trainings of one study's audits. A line is written whole and at once; what a kill left of one is passed
+    over."""
 
     def __init__(self, artifacts: Path, study: str) -> None:
         """Nothing is created before the first training is kept."""
@@ -44,7 +45,9 @@ class AuditLog:
         except FileNotFoundError:
             return {}
         except OSError as error:
-            raise NasError(f"{self.path} cannot be read ({error.strerror}); make it readable, or give another --artifacts") from error
+            raise NasError(
+                f"{self.path} cannot be read ({error.strerror}); make it readable, or give another --artifacts"
+            ) from error
         trainings = [training for line in lines if (training := _parse(line))]
         wanted = data_fingerprint, recipe_hash, seed
         return {one.arch_hash: one for one in trainings if (one.data_fingerprint, one.recipe_hash, one.seed) == wanted}
@@ -65,7 +68,9 @@ class AuditLog:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise NasError(f"{self.path} cannot be written ({error.strerror}); make room, or give another --artifacts") from error
+            raise NasError(
+                f"{self.path} cannot be written ({error.strerror}); make room, or give another --artifacts"
+            ) from error
 
 
 def _parse(line: str) -> FinalTraining | None:

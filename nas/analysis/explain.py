@@ -1,5 +1,5 @@
-"""What the results of a study say about its genes: which of them move top1 and the cost, how the members of the front came about, and
-what changing one gene of one trial is expected to do."""
+"""What the results of a study say about its genes: which of them move top1 and the cost, how the members of the front
+came about, and what changing one gene of one trial is expected to do."""
 
 import math
 from collections import Counter
@@ -146,11 +146,14 @@ def explain(
     )
 
 
-def _complete(space: SearchSpace, search: SearchRecord, facts: Sequence[TrialFacts], trial_number: int | None) -> list[TrialFacts]:
+def _complete(
+    space: SearchSpace, search: SearchRecord, facts: Sequence[TrialFacts], trial_number: int | None
+) -> list[TrialFacts]:
     """The finished trials, once everything that was given is known to be right."""
     if space.space_hash != search.space_hash:
         raise InvalidInputError(
-            f"study {search.study!r} searched {search.space} {search.space_hash[:12]}, and this version of the code has "
+            f"study {search.study!r} searched {search.space} {search.space_hash[:12]}, and this version of the "
+            "code has "
             f"{space.space_hash[:12]}: its genes mean something else; explain it with version {search.code_version}"
         )
     by_number = {trial.trial_number: trial for trial in facts}
@@ -159,10 +162,14 @@ def _complete(space: SearchSpace, search: SearchRecord, facts: Sequence[TrialFac
         raise InvalidInputError(f"--trial is {trial_number}, and study {search.study!r} has no such trial; {known}")
     if trial_number is not None and by_number[trial_number].state != "COMPLETE":
         state = by_number[trial_number].state
-        raise InvalidInputError(f"--trial is {trial_number}, and that trial is {state}; expected one that finished (COMPLETE)")
+        raise InvalidInputError(
+            f"--trial is {trial_number}, and that trial is {state}; expected one that finished (COMPLETE)"
+        )
     complete = [trial for trial in facts if trial.state == "COMPLETE"]
     if len(complete) < MIN_TRIALS:
-        raise NasError(f"study {search.study!r} has {len(complete)} finished trials; an explanation needs {MIN_TRIALS}: search on")
+        raise NasError(
+            f"study {search.study!r} has {len(complete)} finished trials; an explanation needs {MIN_TRIALS}: search on"
+        )
     return complete
 
 
@@ -211,7 +218,8 @@ def held_out(space: SearchSpace, rows: np.ndarray, target: np.ndarray, name: str
 def changes_of(space: SearchSpace, genotype: Genotype, top1: GeneModel, log_cost: LogCost) -> tuple[Change, ...]:
     """Every change of one gene of `genotype`, which `top1` has learned from."""
     own = space.architecture(genotype)
-    inert, effective = [], []
+    inert = []
+    effective = []
     for gene in space.genes:
         for value in gene.values:
             if value == genotype[gene.name]:
@@ -229,6 +237,12 @@ def changes_of(space: SearchSpace, genotype: Genotype, top1: GeneModel, log_cost
     ratios = np.exp(log_cost(rows[1:]) - log_cost(rows[:1]))
     changes = []
     for (name, value, valid), expected, spread, ratio in zip(effective, mean, sd, ratios, strict=True):
-        also = tuple(f"{other} {valid[other]}" for other in genotype if valid[other] != (value if other == name else genotype[other]))
-        changes.append(Change(name, genotype[name], value, None, also, float(expected), float(spread), float(100 * (ratio - 1))))
+        also = tuple(
+            f"{other} {valid[other]}"
+            for other in genotype
+            if valid[other] != (value if other == name else genotype[other])
+        )
+        changes.append(
+            Change(name, genotype[name], value, None, also, float(expected), float(spread), float(100 * (ratio - 1)))
+        )
     return (*sorted(changes, key=lambda change: -change.top1), *inert)

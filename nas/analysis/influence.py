@@ -1,10 +1,11 @@
 """Which genes move a function of the genes, and in which direction.
 
-Shares are Sobol indices over random architectures: every gene uniform and independent before repair, which is part of the function.
-Because a gene has few values, all of them are tried at each random point, and both indices are plain averages.
+Shares are Sobol indices over random architectures: every gene uniform and independent before repair, which is part of
+the function. Because a gene has few values, all of them are tried at each random point, and both indices are plain
+averages.
 
-Source: Homma & Saltelli, "Importance measures in global sensitivity analysis of nonlinear models", Reliability Engineering & System
-Safety 52, 1996.
+Source: Homma & Saltelli, "Importance measures in global sensitivity analysis of nonlinear models", Reliability
+Engineering & System Safety 52, 1996.
 """
 
 from collections.abc import Callable
@@ -58,7 +59,8 @@ class GeneReport:
 def gene_reports(space: SearchSpace, function: Function) -> tuple[GeneReport, ...]:
     """Influence of every gene on the two columns of `function`, by falling influence on the first."""
     rng = np.random.default_rng(0)
-    sizes, levels = [len(gene.values) for gene in space.genes], GeneLevels(space.genes)
+    sizes = [len(gene.values) for gene in space.genes]
+    levels = GeneLevels(space.genes)
 
     def at(raw: np.ndarray) -> np.ndarray:
         return function(levels.rows([space.repair(levels.genotype(row)) for row in raw]))
@@ -72,7 +74,8 @@ def gene_reports(space: SearchSpace, function: Function) -> tuple[GeneReport, ..
         tried[:, :, place] = np.arange(sizes[place])
         values = at(tried.reshape(-1, len(sizes))).reshape(POINTS, sizes[place], -1)
         effects = values.mean(axis=0) - values.mean(axis=(0, 1))
-        alone, total = effects.var(axis=0) * per_variance, values.var(axis=1).mean(axis=0) * per_variance
+        alone = effects.var(axis=0) * per_variance
+        total = values.var(axis=1).mean(axis=0) * per_variance
         top1, cost = (Influence(float(alone[t]), float(total[t]), tuple(effects[:, t].tolist())) for t in (0, 1))
         reports.append(GeneReport(gene.name, gene.ordered, gene.values, top1, cost))
     return tuple(sorted(reports, key=lambda report: (-report.top1.total, -report.cost.total, report.gene)))

@@ -26,9 +26,14 @@ class Ancestor:
 
 
 def lineages(
-    genes: Sequence[Gene], complete: Sequence[TrialFacts], rows: np.ndarray, cost_objective: str, members: Sequence[FrontMember]
+    genes: Sequence[Gene],
+    complete: Sequence[TrialFacts],
+    rows: np.ndarray,
+    cost_objective: str,
+    members: Sequence[FrontMember],
 ) -> tuple[tuple[Ancestor, ...], ...]:
-    """The chain of each member: itself, the earlier finished trial with the fewest different genes (of equals the latest), and so on.
+    """The chain of each member: itself, the earlier finished trial with the fewest different genes (of equals the
+    latest), and so on.
 
     Nobody recorded where a genotype came from: a relative is near, not necessarily what the sampler started from.
 
@@ -49,7 +54,8 @@ def _chain(
     chain: list[Ancestor] = []
     while True:
         trial = complete[place]
-        top1, cost = float(trial.top1 or 0.0), float(trial.cost(cost_objective) or 0.0)
+        top1 = float(trial.top1 or 0.0)
+        cost = float(trial.cost(cost_objective) or 0.0)
         if place == 0:
             return (*chain, Ancestor(trial.trial_number, top1, cost, None))
         distances = (rows[:place] != rows[place]).sum(axis=1)
@@ -61,5 +67,9 @@ def _chain(
             if before != after
         )
         percent = 100 * (cost / float(parent.cost(cost_objective) or cost) - 1)
-        chain.append(Ancestor(trial.trial_number, top1, cost, parent.trial_number, changed, top1 - float(parent.top1 or 0.0), percent))
+        chain.append(
+            Ancestor(
+                trial.trial_number, top1, cost, parent.trial_number, changed, top1 - float(parent.top1 or 0.0), percent
+            )
+        )
         place = nearest

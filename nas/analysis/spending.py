@@ -39,14 +39,16 @@ def spending_of(facts: Iterable[TrialFacts], batch_size: int) -> tuple[RungSpend
     """
     rungs: dict[int, RungSpending] = {}
     for trial in facts:
-        steps, device_s = 0, 0.0
+        steps = 0
+        device_s = 0.0
         for score in trial.rungs:
             spent = rungs.setdefault(score.rung, RungSpending(score.rung, score.steps))
             spent.reached += 1
             spent.steps += score.steps - steps
             spent.images += (score.steps - steps) * batch_size
             spent.device_s += score.duration_s - device_s
-            steps, device_s = score.steps, score.duration_s
+            steps = score.steps
+            device_s = score.duration_s
         if trial.state == "PRUNED" and trial.rungs:
             rungs[trial.rungs[-1].rung].stopped += 1
     return tuple(rungs[rung] for rung in sorted(rungs))
@@ -55,7 +57,12 @@ def spending_of(facts: Iterable[TrialFacts], batch_size: int) -> tuple[RungSpend
 def spending_text(spending: Iterable[RungSpending]) -> str:
     """One line per rung."""
     rows = [
-        (*map(str, (s.rung + 1, s.after_steps, s.reached, s.stopped)), count_text(s.steps), count_text(s.images), duration_text(s.device_s))
+        (
+            *map(str, (s.rung + 1, s.after_steps, s.reached, s.stopped)),
+            count_text(s.steps),
+            count_text(s.images),
+            duration_text(s.device_s),
+        )
         for s in spending
     ]
     return text_table(("rung", "after steps", "reached", "stopped", "steps", "images", "device time"), rows, right=6)

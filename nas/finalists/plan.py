@@ -1,7 +1,8 @@
 """Finalists: members of a study's front that are trained fully, with several seeds, so that none of them wins by luck.
 
-First every finalist is tuned: which learning rate, weight decay and drop path, with one seed, scored on validation, the worse ones stopped
-early. Then it is trained with fresh seeds at the best of them and scored on test. Nothing is chosen after a look at the test images.
+First every finalist is tuned: which learning rate, weight decay and drop path, with one seed, scored on validation, the
+worse ones stopped early. Then it is trained with fresh seeds at the best of them and scored on test. Nothing is chosen
+after a look at the test images.
 """
 
 import math
@@ -78,8 +79,11 @@ Tunings of one trial compete: the worse ones may be stopped at a rung."""
 Say = Callable[[str], None]
 
 
-def choose_finalists(search: SearchRecord, front: Front | None, facts: Mapping[int, TrialFacts], top: int) -> tuple[TrialFacts, ...]:
-    """The `top` members that together dominate most, by ascending cost: each time the one that adds most hypervolume to those chosen.
+def choose_finalists(
+    search: SearchRecord, front: Front | None, facts: Mapping[int, TrialFacts], top: int
+) -> tuple[TrialFacts, ...]:
+    """The `top` members that together dominate most, by ascending cost: each time the one that adds most hypervolume to
+    those chosen.
 
     With as many members or fewer, all of them.
 
@@ -114,21 +118,39 @@ class Finals:
 
     def plan(self, num_test: int, workers: int) -> tuple[str, ...]:
         """What is about to be spent, for people."""
-        search, count, steps = self.search, len(self.finalists), self.variants[0].recipe["rungs"][-1]
+        search = self.search
+        count = len(self.finalists)
+        steps = self.variants[0].recipe["rungs"][-1]
         trainings = count * (len(self.variants) + self.num_seeds)
-        time_text = duration_text(sum(_expected_s(trial, steps) for trial in self.finalists) * trainings / count / workers)
-        what = f"{num_test:,} test images" if num_test else "the validation split, which chose them too: the data have no test images"
+        time_text = duration_text(
+            sum(_expected_s(trial, steps) for trial in self.finalists) * trainings / count / workers
+        )
+        what = (
+            f"{num_test:,} test images"
+            if num_test
+            else "the validation split, which chose them too: the data have no test images"
+        )
         teacher = self.variants[0].recipe.get("teacher")
         taught = f", taught by {teacher}, whose time comes on top" if teacher else ""
         return (
             f"study {search.study}: {count} finalists, recipe of {steps:,} steps{taught}",
-            f"{len(self.variants)} settings of it for each, then {self.num_seeds} seeds at the best of them, scored on {what}",
-            f"at most {trainings} trainings on {workers} workers: {time_text} at the pace of the search, less what is stopped early",
+            (
+                f"{len(self.variants)} settings of it for each, then {self.num_seeds} seeds at the best of them, "
+                f"scored on {what}"
+            ),
+            (
+                f"at most {trainings} trainings on {workers} workers: {time_text} at the pace of the search, less what "
+                "is stopped early"
+            ),
         )
 
     def tuning_jobs(self) -> list[FinalJob]:
         """Variant by variant, so that all finalists advance together."""
-        return [self._job(trial, variant, self.search.seed, "tuning") for variant in self.variants for trial in self.finalists]
+        return [
+            self._job(trial, variant, self.search.seed, "tuning")
+            for variant in self.variants
+            for trial in self.finalists
+        ]
 
     def final_jobs(self, trainings: Iterable[FinalTraining]) -> list[FinalJob]:
         """Of every finalist that was tuned, seed by seed."""
@@ -141,9 +163,12 @@ class Finals:
         ]
 
     def choices(self, trainings: Iterable[FinalTraining]) -> dict[int, Variant]:
-        """Trial number -> the variant whose tuning ended with the highest validation top1; the earlier variant among equals."""
+        """Trial number -> the variant whose tuning ended with the highest validation top1; the earlier variant among
+        equals."""
         place = {variant.recipe_hash: index for index, variant in enumerate(self.variants)}
-        best: dict[int, tuple[float, int]] = {}  # top1 and the place's negative: of equal scores the earlier variant is the larger pair
+        best: dict[
+            int, tuple[float, int]
+        ] = {}  # top1 and the place's negative: of equal scores the earlier variant is the larger pair
         for training in trainings:
             ended = training.purpose == "tuning" and training.state == "COMPLETE" and training.seed == self.search.seed
             if ended and training.top1 is not None and training.recipe_hash in place:
@@ -185,7 +210,10 @@ def run_finals(finals: Finals, store: Store, train: Train, say: Say, check_owner
     latest = store.final_front(study)
     front = final_front(finals, store.final_trainings(study), latest)
     if front is None:
-        raise NasError(f"no finalist has {MIN_SEEDS} final trainings that ended, so there is no final front; the lines above say why")
+        raise NasError(
+            f"no finalist has {MIN_SEEDS} final trainings that ended, so there is no final front; the lines above "
+            "say why"
+        )
     if front != latest:
         store.record_final_front(study, front)
     return front
@@ -253,9 +281,16 @@ def final_front(finals: Finals, trainings: Iterable[FinalTraining], latest: Fina
     return FinalFront(1 if latest is None else latest.version + 1, datetime.now(UTC), finals.split, ordered)
 
 
-def full_training(front: FinalFront | None, trainings: Iterable[FinalTraining], trial_number: int) -> FullTraining | None:
-    """What a final front says about a trial, with the training whose weights represent it; None if it is no finalist."""
-    finalist = next((finalist for finalist in front.finalists if finalist.trial_number == trial_number), None) if front else None
+def full_training(
+    front: FinalFront | None, trainings: Iterable[FinalTraining], trial_number: int
+) -> FullTraining | None:
+    """What a final front says about a trial, with the training whose weights represent it; None if it is no
+    finalist."""
+    finalist = (
+        next((finalist for finalist in front.finalists if finalist.trial_number == trial_number), None)
+        if front
+        else None
+    )
     if front is None or finalist is None:
         return None
     same = trial_number, finalist.recipe_hash
@@ -277,13 +312,16 @@ def final_front_faults(front: FinalFront, trainings: Sequence[FinalTraining]) ->
         own = [scores.get((finalist.trial_number, finalist.recipe_hash, seed)) for seed in finalist.seeds]
         known = [score for score in own if score is not None]
         if len(known) < len(own) or not math.isclose(float(np.mean(known)), finalist.top1, rel_tol=1e-9):
-            faults.append(f"final front {front.version}: trial {finalist.trial_number} differs from its recorded trainings")
+            faults.append(
+                f"final front {front.version}: trial {finalist.trial_number} differs from its recorded trainings"
+            )
     return faults
 
 
 def _final_scores(finals: Finals, trainings: Sequence[FinalTraining]) -> Mapping[int, dict[int, float]]:
     """Trial number -> seed -> top1 of its final trainings at the choice, on the split that counts."""
-    chosen, found = finals.choices(trainings), defaultdict[int, dict[int, float]](dict)
+    chosen = finals.choices(trainings)
+    found = defaultdict[int, dict[int, float]](dict)
     for training in sorted(trainings, key=lambda training: training.seed):
         variant = chosen.get(training.trial_number)
         wanted = training.purpose == "final" and training.state == "COMPLETE" and training.seed in finals.final_seeds
@@ -302,11 +340,14 @@ def cost_interval(trial: TrialFacts, objective: str) -> tuple[float, float, floa
     return cost, cost, cost
 
 
-def front_probabilities(means: np.ndarray, errors: np.ndarray, degrees: np.ndarray, costs: np.ndarray, seed: int) -> np.ndarray:
+def front_probabilities(
+    means: np.ndarray, errors: np.ndarray, degrees: np.ndarray, costs: np.ndarray, seed: int
+) -> np.ndarray:
     """How often each finalist is on the front when top1 and cost are drawn anew.
 
-    A top1 is drawn from Student's t distribution about the mean over the seeds, the same that gives its interval; a cost from a normal
-    distribution of its logarithm whose central 95 % are as wide as its interval. All draws are independent.
+    A top1 is drawn from Student's t distribution about the mean over the seeds, the same that gives its interval; a
+    cost from a normal distribution of its logarithm whose central 95 % are as wide as its interval. All draws are
+    independent.
 
     Args:
         means, errors, degrees: (num_finalists,) mean, standard error of the mean, and degrees of freedom of top1.

@@ -1,7 +1,7 @@
 """Pareto fronts of (top1, cost): who is on them, how good they are, which point to pick.
 
-Two objectives: top1 is maximised, the cost (latency_ms, macs or param_count) is minimised. Hypervolume is taken over (top1, ln cost), so
-that halving the cost is worth the same everywhere.
+Two objectives: top1 is maximised, the cost (latency_ms, macs or param_count) is minimised. Hypervolume is taken over
+(top1, ln cost), so that halving the cost is worth the same everywhere.
 """
 
 import bisect
@@ -41,16 +41,16 @@ def non_dominated_mask(loss_NM: np.ndarray) -> np.ndarray:
 def hypervolume(points: Iterable[tuple[float, float]], reference_point: tuple[float, float]) -> float:
     """Area that the points dominate over (top1, ln cost), bounded by the reference point.
 
-    Args:
-        points: (top1, cost) pairs, cost > 0, in any order; dominated ones and those beyond the reference point add nothing.
-        reference_point: (top1, cost): the worst values that still count.
+    Args: points: (top1, cost) pairs, cost > 0, in any order; dominated ones and those beyond the reference point add
+        nothing. reference_point: (top1, cost): the worst values that still count.
 
     Returns:
         top1 times ln(cost) area, >= 0.
     """
     reference_top1, reference_cost = reference_point
     inside = [(top1, cost) for top1, cost in points if top1 > reference_top1 and cost < reference_cost]
-    area, best_top1 = 0.0, reference_top1
+    area = 0.0
+    best_top1 = reference_top1
     for top1, cost in sorted(inside, key=lambda point: (point[1], -point[0])):
         if top1 > best_top1:
             area += (top1 - best_top1) * math.log(reference_cost / cost)
@@ -59,17 +59,20 @@ def hypervolume(points: Iterable[tuple[float, float]], reference_point: tuple[fl
 
 
 def knee(members: Sequence[FrontMember]) -> FrontMember:
-    """The member farthest above the straight line between the two ends of the front, in (ln cost, top1) scaled to the unit square.
+    """The member farthest above the straight line between the two ends of the front, in (ln cost, top1) scaled to the
+    unit square.
 
     With one or two members it is the more accurate one.
 
     Args:
         members: a non-empty front, by ascending cost.
 
-    Source: the bend of Branke, Deb, Dierolf & Osswald, "Finding Knees in Multi-objective Optimization", PPSN 2004, in its
-    distance-to-the-extreme-line form (Das, "On characterizing the knee of the Pareto curve", Structural Optimization 18, 1999).
+    Source: the bend of Branke, Deb, Dierolf & Osswald, "Finding Knees in Multi-objective Optimization", PPSN 2004, in
+    its distance-to-the-extreme-line form (Das, "On characterizing the knee of the Pareto curve", Structural
+    Optimization 18, 1999).
     """
-    first, last = members[0], members[-1]
+    first = members[0]
+    last = members[-1]
     if len(members) <= 2:
         return last
     width = math.log(last.cost / first.cost)
@@ -84,7 +87,9 @@ def knee(members: Sequence[FrontMember]) -> FrontMember:
 class FrontKeeper:
     """The current front of a study, updated trial by trial: O(log n) to look up, O(n) to insert, n = members."""
 
-    def __init__(self, cost_objective: str, reference_point: tuple[float, float], latest: Front | None = None, stalled: int = 0) -> None:
+    def __init__(
+        self, cost_objective: str, reference_point: tuple[float, float], latest: Front | None = None, stalled: int = 0
+    ) -> None:
         """Continue from the latest recorded front, or start empty.
 
         Args:
@@ -143,14 +148,18 @@ class FrontKeeper:
             if rival.top1 > new.top1 or (rival.top1 == new.top1 and rival.cost < new.cost):
                 return False
         survivors = [
-            m for m in self._members if not (m.cost >= new.cost and m.top1 <= new.top1 and (m.cost, m.top1) != (new.cost, new.top1))
+            m
+            for m in self._members
+            if not (m.cost >= new.cost and m.top1 <= new.top1 and (m.cost, m.top1) != (new.cost, new.top1))
         ]
         bisect.insort(survivors, new, key=lambda m: (m.cost, m.top1, m.trial_number))
         self._members = survivors
         return True
 
 
-def front_of(facts: Iterable[TrialFacts], cost_objective: str, reference_point: tuple[float, float]) -> tuple[FrontMember, ...]:
+def front_of(
+    facts: Iterable[TrialFacts], cost_objective: str, reference_point: tuple[float, float]
+) -> tuple[FrontMember, ...]:
     """Rebuild the front from the facts alone, whatever their order; what the recorded snapshots must equal."""
     keeper = FrontKeeper(cost_objective, reference_point)
     for trial in facts:

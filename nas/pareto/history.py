@@ -1,5 +1,6 @@
-"""How the hypervolume of a front grew with the trainings and with the device time spent: computed from the facts, in the order in which
-trials ended, so that it is the same after any number of interruptions and with any number of workers."""
+"""How the hypervolume of a front grew with the trainings and with the device time spent: computed from the facts, in
+the order in which trials ended, so that it is the same after any number of interruptions and with any number of
+workers."""
 
 import csv
 import dataclasses
@@ -51,7 +52,8 @@ def history_of(facts: Iterable[TrialFacts], cost_objective: str, reference_point
     """
     keeper = FrontKeeper(cost_objective, reference_point)
     growths = []
-    evaluated, device_s = 0, 0.0
+    evaluated = 0
+    device_s = 0.0
     for trial in facts:
         evaluated += trial.state in ("COMPLETE", "PRUNED")
         device_s += trial.duration_s
@@ -64,9 +66,18 @@ def history_of(facts: Iterable[TrialFacts], cost_objective: str, reference_point
 def history_text(history: History, search: SearchRecord) -> str:
     """A line per growth under one line about the study, and a line on what came after the last growth."""
     top1, cost = search.reference_point
-    head = f"{search.study}: hypervolume against top1 {top1:.4f} and {cost_text(search.objectives[1], cost)}, at each growth"
+    head = (
+        f"{search.study}: hypervolume against top1 {top1:.4f} and {cost_text(search.objectives[1], cost)}, at each "
+        "growth"
+    )
     rows = [
-        (str(step.evaluated), duration_text(step.device_s), f"{step.hypervolume:.4f}", str(step.members), str(step.trial_number))
+        (
+            str(step.evaluated),
+            duration_text(step.device_s),
+            f"{step.hypervolume:.4f}",
+            str(step.members),
+            str(step.trial_number),
+        )
         for step in history.growths
     ]
     table = text_table(("evaluated", "device time", "hypervolume", "front", "trial"), rows, right=5)
@@ -76,7 +87,11 @@ def history_text(history: History, search: SearchRecord) -> str:
 
 def history_json(history: History, search: SearchRecord) -> str:
     """The history as one JSON object, durations in seconds."""
-    described: JSON = {"study": search.study, "objectives": list(search.objectives), "reference_point": list(search.reference_point)}
+    described: JSON = {
+        "study": search.study,
+        "objectives": list(search.objectives),
+        "reference_point": list(search.reference_point),
+    }
     return json.dumps(described | dataclasses.asdict(history), indent=2, allow_nan=False, ensure_ascii=False)
 
 

@@ -1,5 +1,5 @@
-"""Which study of a database a person means, and which of its trials: the knee, the most accurate, the fastest, one by number, or the best
-within a latency."""
+"""Which study of a database a person means, and which of its trials: the knee, the most accurate, the fastest, one by
+number, or the best within a latency."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -28,11 +28,13 @@ def pick_study(study: str | None, searches: Sequence[SearchRecord]) -> SearchRec
     return by_name[study]
 
 
-def pick_trial(pick: str, front: Front | FinalFront | None, facts: Mapping[int, TrialFacts], cost_objective: str) -> TrialFacts:
+def pick_trial(
+    pick: str, front: Front | FinalFront | None, facts: Mapping[int, TrialFacts], cost_objective: str
+) -> TrialFacts:
     """The trial that `pick` names.
 
-    Args:
-        pick: knee, accuracy (the most accurate member of the front), latency (its cheapest member, whatever the study's cost is),
+    Args: pick: knee, accuracy (the most accurate member of the front), latency (its cheapest member, whatever the
+        study's cost is),
             trial:N, or latency:MS (the most accurate member with a median of at most MS milliseconds).
         front: the study's latest front, or its final front; None when it has none yet.
         facts: recorded trials by number.
@@ -47,7 +49,9 @@ def pick_trial(pick: str, front: Front | FinalFront | None, facts: Mapping[int, 
     if pick not in ("knee", "accuracy", "latency") and limit is None:
         raise InvalidInputError(f"--pick is {pick!r}; {EXPECTED}")
     if front is None or not front.members:
-        raise InvalidInputError(f"--pick is {pick!r}, and the study has no front yet; let the search finish at least one trial")
+        raise InvalidInputError(
+            f"--pick is {pick!r}, and the study has no front yet; let the search finish at least one trial"
+        )
     if limit is None:
         member = {"knee": knee(front.members), "accuracy": front.members[-1], "latency": front.members[0]}[pick]
         return facts[member.trial_number]
@@ -57,7 +61,9 @@ def pick_trial(pick: str, front: Front | FinalFront | None, facts: Mapping[int, 
         )
     within = [member for member in front.members if member.cost <= float(limit[1])]
     if not within:
-        raise InvalidInputError(f"--pick is {pick!r}, and the fastest member of the front takes {front.members[0].cost:.4g} ms")
+        raise InvalidInputError(
+            f"--pick is {pick!r}, and the fastest member of the front takes {front.members[0].cost:.4g} ms"
+        )
     return facts[within[-1].trial_number]
 
 

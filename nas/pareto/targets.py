@@ -1,4 +1,5 @@
-"""Fronts on other latency targets than the one that a study searched on: computed from its trials and what they were timed on later."""
+"""Fronts on other latency targets than the one that a study searched on: computed from its trials and what they were
+timed on later."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -28,8 +29,9 @@ class TargetView:
 def on_target(search: SearchRecord, facts: Sequence[TrialFacts], timings: Timings, settings: JSON) -> TargetView:
     """The study's trials with their latencies on one target, and their front of top1 against these.
 
-    Latencies of different fingerprints never meet: where several fingerprints have these settings (another machine, another version of the
-    runtime), the one that was timed last counts. The reference point is the slowest trial that was timed.
+    Latencies of different fingerprints never meet: where several fingerprints have these settings (another machine,
+    another version of the runtime), the one that was timed last counts. The reference point is the slowest trial that
+    was timed.
 
     Args:
         search: the study.
@@ -42,7 +44,9 @@ def on_target(search: SearchRecord, facts: Sequence[TrialFacts], timings: Timing
     """
     finished = [trial for trial in facts if trial.state == "COMPLETE"]
     every = [latency for trial in finished for latency in timings.get(trial.trial_number, ())]
-    fitting = [latency for latency in every if all(latency.target.get(name) == value for name, value in settings.items())]
+    fitting = [
+        latency for latency in every if all(latency.target.get(name) == value for name, value in settings.items())
+    ]
     if not fitting:
         known = {json.dumps(latency.target, sort_keys=True): latency.target for latency in every}
         names = "; ".join(target_text(target) for target in known.values()) or "none"
@@ -71,14 +75,19 @@ def on_target(search: SearchRecord, facts: Sequence[TrialFacts], timings: Timing
 
 def untimed(trials: Sequence[TrialFacts], timings: Timings, target: JSON) -> list[TrialFacts]:
     """Those of the trials that have no latency on the target (a whole fingerprint)."""
-    return [trial for trial in trials if all(latency.target != target for latency in timings.get(trial.trial_number, ()))]
+    return [
+        trial for trial in trials if all(latency.target != target for latency in timings.get(trial.trial_number, ()))
+    ]
 
 
 def target_text(target: JSON) -> str:
     """A fingerprint in one line."""
     named = ("threads", "batch", "dtype", "memory_format", "compile")
     options = ",".join(f"{name}={target[name]}" for name in named if target.get(name) is not None)
-    return f"{target.get('kind')}:{options} on {target.get('device_name')} with {target.get('runtime')} {target.get('runtime_version')}"
+    return (
+        f"{target.get('kind')}:{options} on {target.get('device_name')} with {target.get('runtime')} "
+        f"{target.get('runtime_version')}"
+    )
 
 
 def _pairs(settings: JSON) -> str:

@@ -1,7 +1,8 @@
 """What a recorded trial shows in the Optuna dashboard, and the local server that shows it.
 
-optuna-dashboard has no authentication: whoever reaches its port can tell trials and delete studies (its own web page offers both).
-One coordinator owns a study (DESIGN 2.1), so the server here lets people read, and write notes, and nothing else.
+optuna-dashboard has no authentication: whoever reaches its port can tell trials and delete studies (its own web page
+offers both). One coordinator owns a study (DESIGN 2.1), so the server here lets people read, and write notes, and
+nothing else.
 """
 
 import json
@@ -29,7 +30,8 @@ WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def trial_attributes(*, layout: str, arch_hash: str, costs: Costs, reason: str | None = None) -> dict[str, str | int]:
-    """User attributes of a trial that are known when it is created; they travel in its template, so they cost no transaction.
+    """User attributes of a trial that are known when it is created; they travel in its template, so they cost no
+    transaction.
 
     Args:
         layout: one readable line.
@@ -58,9 +60,9 @@ def constraint_attributes(values: Mapping[str, float]) -> dict[str, float | list
     Args:
         values: constraint name -> value, finite, in a stable order.
 
-    Returns:
-        `constraints:NAME` for Optuna 5, and the list `constraints` of Optuna 4, the only one that optuna-dashboard 0.21 reads. Optuna
-        reads both, so the total violation counts twice, in every trial alike; feasibility is the same.
+    Returns: `constraints:NAME` for Optuna 5, and the list `constraints` of Optuna 4, the only one that optuna-dashboard
+        0.21 reads. Optuna reads both, so the total violation counts twice, in every trial alike; feasibility is the
+        same.
 
     Raises:
         ValueError: if a value is NaN or infinite.
@@ -91,14 +93,17 @@ def make_drawings_folder(artifacts: Path) -> Path:
             f"cannot make the folder {folder} ({error.strerror}); give a folder that you may write as --artifacts"
         ) from error
     if not os.access(folder, os.W_OK):
-        raise InvalidInputError(f"cannot write into the folder {folder}; give a folder that you may write as --artifacts")
+        raise InvalidInputError(
+            f"cannot write into the folder {folder}; give a folder that you may write as --artifacts"
+        )
     return folder
 
 
 def drawing_attributes(svg: str, artifact_folder: Path) -> dict[str, str]:
     """Store a drawing as an artifact and describe it in system attributes for the template of a trial.
 
-    `optuna.artifacts.upload_artifact` does the same for a trial that exists already, at the price of one more transaction.
+    `optuna.artifacts.upload_artifact` does the same for a trial that exists already, at the price of one more
+    transaction.
 
     Args:
         svg: an SVG document.
@@ -130,7 +135,9 @@ def serve(storage: BaseStorage, artifact_folder: Path, port: int, started: Calla
     Raises:
         InvalidInputError: if the port cannot be used.
     """
-    from optuna_dashboard import wsgi  # here, because it takes a second (it loads scikit-learn), which a search would pay as well
+    from optuna_dashboard import (
+        wsgi,
+    )  # here, because it takes a second (it loads scikit-learn), which a search would pay as well
 
     with _bind(port) as server:
         address = f"{HOST}:{server.server_port}"
@@ -156,13 +163,16 @@ def _bind(port: int) -> WSGIServer:
     try:
         return make_server(HOST, port, _forbidden, server_class=_ThreadingServer, handler_class=_QuietHandler)
     except OSError as error:
-        raise InvalidInputError(f"port {port} on {HOST} cannot be used ({error.strerror}); give another with --port") from error
+        raise InvalidInputError(
+            f"port {port} on {HOST} cannot be used ({error.strerror}); give another with --port"
+        ) from error
 
 
 def _reading_only(app: WsgiApp, address: str) -> WsgiApp:
     """Pass on what reads, and notes that come from the dashboard's own page.
 
-    The Host check keeps a foreign web page from reading through a name of its own that resolves to this machine (DNS rebinding).
+    The Host check keeps a foreign web page from reading through a name of its own that resolves to this machine (DNS
+    rebinding).
     """
     hosts = {address, address.replace(HOST, "localhost")}
 
@@ -180,5 +190,9 @@ def _reading_only(app: WsgiApp, address: str) -> WsgiApp:
 def _forbidden(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     # A socket closed with unread bytes resets the connection, and the answer may be lost with it.
     environ["wsgi.input"].read(min(int(environ.get("CONTENT_LENGTH") or 0), 1_000_000))
-    start_response(f"{HTTPStatus.FORBIDDEN.value} {HTTPStatus.FORBIDDEN.phrase}", [("Content-Type", "application/json")])
-    return [json.dumps({"reason": "This dashboard shows studies and takes notes; the search alone changes them."}).encode()]
+    start_response(
+        f"{HTTPStatus.FORBIDDEN.value} {HTTPStatus.FORBIDDEN.phrase}", [("Content-Type", "application/json")]
+    )
+    return [
+        json.dumps({"reason": "This dashboard shows studies and takes notes; the search alone changes them."}).encode()
+    ]

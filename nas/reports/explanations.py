@@ -26,14 +26,18 @@ def explanation_text(explanation: Explanation) -> str:
     parts = [_head(explanation), _genes_text(explanation), _lineages_text(explanation)]
     if explanation.latency is not None:
         cells = [_part_cells(row) for row in explanation.latency.table]
-        parts.append(f"latency by parts; {held_out_text(explanation.latency.quality)}\n{text_table(_PART_HEADER, cells, right=0)}")
+        parts.append(
+            "latency by parts; "
+            f"{held_out_text(explanation.latency.quality)}\n{text_table(_PART_HEADER, cells, right=0)}"
+        )
     if explanation.trial_number is not None:
         parts.append(_changes_text(explanation))
     return "\n\n".join(parts)
 
 
 def explanation_data(explanation: Explanation) -> JSON:
-    """Everything as JSON values, in base units: top1 as fractions, effects on the cost as changes of its natural logarithm."""
+    """Everything as JSON values, in base units: top1 as fractions, effects on the cost as changes of its natural
+    logarithm."""
     data = dataclasses.asdict(explanation)
     for gene, report in zip(data["genes"], explanation.genes, strict=True):
         gene |= {"best_for_top1": report.best_for_top1, "cheapest": report.cheapest}
@@ -59,7 +63,9 @@ def html_explanation(path: Path, explanation: Explanation) -> None:
         {"title": title, "head": list(head), "rows": [list(row) for row in rows], "note": note}
         for title, note, head, rows in _sections(explanation)
     ]
-    bars = [{"gene": gene.gene, "top1": _bar(gene.top1.total), "cost": _bar(gene.cost.total)} for gene in explanation.genes]
+    bars = [
+        {"gene": gene.gene, "top1": _bar(gene.top1.total), "cost": _bar(gene.cost.total)} for gene in explanation.genes
+    ]
     page: JSON = {
         "title": explanation.study,
         "head": _head(explanation).splitlines()[1:],
@@ -72,7 +78,12 @@ def html_explanation(path: Path, explanation: Explanation) -> None:
 
 def _sections(explanation: Explanation) -> Iterator[tuple[str, str, Sequence[str], Sequence[Sequence[str]]]]:
     """Title, note, header and rows of each table of the page."""
-    yield "What each value does", _VALUES_NOTE, _gene_header(explanation), [_gene_row(gene) for gene in explanation.genes]
+    yield (
+        "What each value does",
+        _VALUES_NOTE,
+        _gene_header(explanation),
+        [_gene_row(gene) for gene in explanation.genes],
+    )
     steps = [
         (f"trial {chain[0].trial_number}" if place == 0 else "", *_step_cells(step, explanation.cost_objective))
         for chain in explanation.lineages
@@ -81,34 +92,51 @@ def _sections(explanation: Explanation) -> Iterator[tuple[str, str, Sequence[str
     yield "How the front came about", _LINEAGE_NOTE, ("member", *_STEP_HEADER), steps
     if explanation.latency is not None:
         note = f"{held_out_text(explanation.latency.quality).capitalize()}. {_PARTS_NOTE}"
-        yield "What the parts of a network take", note, _PART_HEADER, [_part_cells(row) for row in explanation.latency.table]
+        yield (
+            "What the parts of a network take",
+            note,
+            _PART_HEADER,
+            [_part_cells(row) for row in explanation.latency.table],
+        )
     if explanation.trial_number is not None:
         title = f"One gene of trial {explanation.trial_number} changed"
         yield title, _CHANGES_NOTE, _CHANGE_HEADER, [_change_cells(change) for change in explanation.changes]
 
 
 _VALUES_NOTE = (
-    "Share of the predicted variance over random architectures: alone, and with interactions. Effects of a value are mean changes against "
+    "Share of the predicted variance over random architectures: alone, and with interactions. Effects of a value "
+    "are mean changes against "
     "the mean of all values: of top1 in points (hundredths), of the cost in percent."
 )
 _LINEAGE_NOTE = (
-    "Each member, its nearest earlier finished trial by number of different genes, and so on; near, not necessarily derived from."
+    "Each member, its nearest earlier finished trial by number of different genes, and so on; near, not necessarily "
+    "derived from."
 )
 _CHANGES_NOTE = "Expected by the surrogate, with the standard deviation of the change; top1 in points (hundredths)."
-_PARTS_NOTE = "Fitted to the timings of this study; share is that of the time of all timed networks. No front rests on it."
+_PARTS_NOTE = (
+    "Fitted to the timings of this study; share is that of the time of all timed networks. No front rests on it."
+)
 _PART_HEADER = ("part", "share", "ms each", "ms per M macs", "parts timed")
 _STEP_HEADER = ("trial", "top1", "cost", "relative", "top1 change", "cost change", "genes changed")
 _CHANGE_HEADER = ("gene", "from", "to", "top1", "cost", "note")
 
 
 def _head(explanation: Explanation) -> str:
-    learned = "" if explanation.learned_from == explanation.trials else f", a random {explanation.learned_from} of them are learned from"
+    learned = (
+        ""
+        if explanation.learned_from == explanation.trials
+        else f", a random {explanation.learned_from} of them are learned from"
+    )
     left_out = ", ".join(f"{count} {state}" for state, count in sorted(explanation.left_out.items()))
     lines = [
         explanation.study,
         f"rests on {explanation.trials} finished trials{learned}" + (f"; left out: {left_out}" if left_out else ""),
         *(_quality_text(quality) for quality in explanation.quality),
-        *([] if explanation.cost_objective == "latency_ms" else [f"{explanation.cost_objective} of every network is counted, so exact"]),
+        *(
+            []
+            if explanation.cost_objective == "latency_ms"
+            else [f"{explanation.cost_objective} of every network is counted, so exact"]
+        ),
         *(f"warning: {warning}" for warning in explanation.warnings),
     ]
     return "\n".join(lines)
@@ -122,7 +150,10 @@ def _quality_text(quality: Quality) -> str:
 def _genes_text(explanation: Explanation) -> str:
     shown = [gene for gene in explanation.genes if max(gene.top1.total, gene.cost.total) >= SMALL_SHARE]
     left = len(explanation.genes) - len(shown)
-    lines = ["genes: share of the variance (alone, with interactions) and effect of each value (top1 in points, cost in percent)"]
+    lines = [
+        "genes: share of the variance (alone, with interactions) and effect of each value (top1 in points, cost "
+        "in percent)"
+    ]
     lines.append(text_table(_gene_header(explanation), [_gene_row(gene) for gene in shown], right=0))
     return "\n".join([*lines, f"{left} genes with less than {SMALL_SHARE:.0%} of both left out"] if left else lines)
 
@@ -139,8 +170,12 @@ def _gene_row(gene: GeneReport) -> Sequence[str]:
         str(value) if influence.total >= SMALL_SHARE else ""
         for value, influence in ((gene.best_for_top1, gene.top1), (gene.cheapest, gene.cost))
     )
-    points = " ".join(f"{value}:{100 * effect:+.1f}" for value, effect in zip(gene.values, gene.top1.effects, strict=True))
-    percents = " ".join(f"{value}:{100 * math.expm1(effect):+.0f}" for value, effect in zip(gene.values, gene.cost.effects, strict=True))
+    points = " ".join(
+        f"{value}:{100 * effect:+.1f}" for value, effect in zip(gene.values, gene.top1.effects, strict=True)
+    )
+    percents = " ".join(
+        f"{value}:{100 * math.expm1(effect):+.0f}" for value, effect in zip(gene.values, gene.cost.effects, strict=True)
+    )
     directions = (_direction(gene, influence.effects) for influence in (gene.top1, gene.cost))
     texts = [f"{text}{direction}" for text, direction in zip((points, percents), directions, strict=True)]
     return (gene.gene, *shares, best, cheapest, *texts)
@@ -168,7 +203,11 @@ def _lineages_text(explanation: Explanation) -> str:
                 break
             told.add(step.trial_number)
             trial, top1, cost, parent, top1_change, cost_change, changed = _step_cells(step, explanation.cost_objective)
-            origin = f" from {parent}: {changed}; top1 {top1_change}, cost {cost_change}" if parent else " the first finished trial"
+            origin = (
+                f" from {parent}: {changed}; top1 {top1_change}, cost {cost_change}"
+                if parent
+                else " the first finished trial"
+            )
             lines.append(f"  {trial} (top1 {top1}, {cost}){origin}")
     return "\n".join(lines)
 
@@ -185,14 +224,19 @@ def _step_cells(step: Ancestor, cost_objective: str) -> Sequence[str]:
 
 def _changes_text(explanation: Explanation) -> str:
     effective = [change for change in explanation.changes if change.no_effect is None]
-    lines = [f"one gene of trial {explanation.trial_number} changed: expected effect (top1 in points, with its standard deviation)"]
+    lines = [
+        f"one gene of trial {explanation.trial_number} changed: expected effect (top1 in points, with its standard "
+        "deviation)"
+    ]
     lines.append(text_table(_CHANGE_HEADER, [_change_cells(change) for change in effective], right=0))
     for why in sorted({change.no_effect for change in explanation.changes if change.no_effect is not None}):
         by_gene: dict[str, list[str]] = {}
         for change in explanation.changes:
             if change.no_effect == why:
                 by_gene.setdefault(change.gene, []).append(str(change.after))
-        lines.append(f"no effect, {why}: " + "; ".join(f"{gene} {' '.join(values)}" for gene, values in by_gene.items()))
+        lines.append(
+            f"no effect, {why}: " + "; ".join(f"{gene} {' '.join(values)}" for gene, values in by_gene.items())
+        )
     return "\n".join(lines)
 
 

@@ -15,10 +15,20 @@ def final_front_text(front: FinalFront, facts: Mapping[int, TrialFacts], search:
     """All finalists as an aligned table under one line about it, those on the front marked."""
     objective = search.objectives[1]
     head = (
-        f"{search.study}: {len(front.members)} of {len(front.finalists)} finalists on the final front, version {front.version} of "
+        f"{search.study}: {len(front.members)} of {len(front.finalists)} finalists on the final front, version "
+        f"{front.version} of "
         f"{utc_text(front.created)}, top1 on {front.split}"
     )
-    columns = ("trial", "top1 (95 % interval)", "std", "seeds", f"{objective} (95 % interval)", "P(front)", "", "layout")
+    columns = (
+        "trial",
+        "top1 (95 % interval)",
+        "std",
+        "seeds",
+        f"{objective} (95 % interval)",
+        "P(front)",
+        "",
+        "layout",
+    )
     rows = [
         (
             str(finalist.trial_number),
@@ -38,7 +48,10 @@ def final_front_text(front: FinalFront, facts: Mapping[int, TrialFacts], search:
 def full_training_text(full: FullTraining) -> str:
     """Of which training the weights are, and what all of them reach."""
     finalist = full.finalist
-    mean = f"{full.split} top1 {interval_text(finalist.top1, finalist.top1_low, finalist.top1_high)} over {len(finalist.seeds)} seeds"
+    mean = (
+        f"{full.split} top1 {interval_text(finalist.top1, finalist.top1_low, finalist.top1_high)} over "
+        f"{len(finalist.seeds)} seeds"
+    )
     return f"{mean}, weights of seed {full.training.seed}"
 
 
@@ -52,7 +65,10 @@ def final_cost_text(finalist: Finalist, objective: str) -> str:
     text = cost_text(objective, finalist.cost)
     if finalist.cost_low == finalist.cost_high:
         return text
-    return f"{text} ({cost_text(objective, finalist.cost_low, unit=False)} to {cost_text(objective, finalist.cost_high, unit=False)})"
+    return (
+        f"{text} ({cost_text(objective, finalist.cost_low, unit=False)} to "
+        f"{cost_text(objective, finalist.cost_high, unit=False)})"
+    )
 
 
 def final_front_json(front: FinalFront, facts: Mapping[int, TrialFacts], search: SearchRecord) -> str:

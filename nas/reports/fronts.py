@@ -23,7 +23,8 @@ from nas.text import cost_text, count_text, duration_text, latency_text
 
 
 def front_text(front: Front, facts: Iterable[TrialFacts], search: SearchRecord, again: Sequence[Place] = ()) -> str:
-    """The members of a front as an aligned table, the knee marked, under one line about the front; second timings beside the first."""
+    """The members of a front as an aligned table, the knee marked, under one line about the front; second timings
+    beside the first."""
     objective = search.objectives[1]
     top1_ref, cost_ref = front.reference_point
     head = (
@@ -41,8 +42,26 @@ def front_text(front: Front, facts: Iterable[TrialFacts], search: SearchRecord, 
         )
         costs = (cost_text("param_count", trial.costs.param_count), cost_text("macs", trial.costs.macs))
         marks = ("knee" if trial.trial_number == knee_number else "", _place_mark(second))
-        rows.append((str(trial.trial_number), f"{trial.top1:.4f}", *timings, *costs, " ".join(filter(None, marks)), trial.layout))
-    columns = ("trial", "top1", "latency (95 % interval)", *(["timed again"] if again else []), "params", "macs", "", "layout")
+        rows.append(
+            (
+                str(trial.trial_number),
+                f"{trial.top1:.4f}",
+                *timings,
+                *costs,
+                " ".join(filter(None, marks)),
+                trial.layout,
+            )
+        )
+    columns = (
+        "trial",
+        "top1",
+        "latency (95 % interval)",
+        *(["timed again"] if again else []),
+        "params",
+        "macs",
+        "",
+        "layout",
+    )
     return head + "\n" + text_table(columns, rows, right=len(columns) - 2)
 
 
@@ -55,7 +74,9 @@ def _place_mark(place: Place | None) -> str:
 def front_json(front: Front, facts: Iterable[TrialFacts], search: SearchRecord, again: Sequence[Place] = ()) -> str:
     """A front as one JSON object, numbers in base units (fractions, milliseconds, counts)."""
     members = _member_rows(front, facts, again)
-    return snapshot_json(front, search, reference_point=list(front.reference_point), hypervolume=front.hypervolume, members=members)
+    return snapshot_json(
+        front, search, reference_point=list(front.reference_point), hypervolume=front.hypervolume, members=members
+    )
 
 
 def snapshot_json(front: Front | FinalFront, search: SearchRecord, **contents: object) -> str:
@@ -110,7 +131,9 @@ class StudySummary:
         return self.counts.get("COMPLETE", 0) + self.counts.get("PRUNED", 0)
 
 
-def summarize(search: SearchRecord, facts: Iterable[TrialFacts], front: Front | None, owner: Lease | None = None) -> StudySummary:
+def summarize(
+    search: SearchRecord, facts: Iterable[TrialFacts], front: Front | None, owner: Lease | None = None
+) -> StudySummary:
     """Count the facts of a study.
 
     Args:
@@ -140,19 +163,32 @@ def studies_text(summaries: Sequence[StudySummary]) -> str:
         return "no studies yet; `launch.py --space hybrid_layout --budget 200` starts one"
     rows = []
     for summary in summaries:
-        search, front = summary.search, summary.front
+        search = summary.search
+        front = summary.front
         best = f"{max(member.top1 for member in front.members):.4f}" if front and front.members else ""
         points, volume = (str(len(front.members)), f"{front.hypervolume:.4f}") if front else ("0", "")
         state = "running" if summary.owner else "idle"
         rows.append(
-            (_budget_text(summary), best, points, volume, state, utc_text(search.created), ",".join(search.objectives), search.study)
+            (
+                _budget_text(summary),
+                best,
+                points,
+                volume,
+                state,
+                utc_text(search.created),
+                ",".join(search.objectives),
+                search.study,
+            )
         )
-    return text_table(("evaluated", "best top1", "front", "hypervolume", "state", "created", "objectives", "study"), rows, right=4)
+    return text_table(
+        ("evaluated", "best top1", "front", "hypervolume", "state", "created", "objectives", "study"), rows, right=4
+    )
 
 
 def status_text(summary: StudySummary) -> str:
     """Everything that `status --study` says."""
-    search, front = summary.search, summary.front
+    search = summary.search
+    front = summary.front
     lines = [
         f"study         {search.study}",
         f"created       {utc_text(search.created)} by version {search.code_version}",
@@ -168,10 +204,14 @@ def status_text(summary: StudySummary) -> str:
     if search.limits:
         lines.append("limits        " + ", ".join(f"{name} <= {value:g}" for name, value in search.limits.items()))
     if front is not None:
-        lines.append(f"front         {len(front.members)} points, hypervolume {front.hypervolume:.4f}, version {front.version}")
+        lines.append(
+            f"front         {len(front.members)} points, hypervolume {front.hypervolume:.4f}, version {front.version}"
+        )
     if summary.owner is not None:
         owner = summary.owner
-        lines.append(f"running       process {owner.process.pid} on {owner.host}, last heard of at {utc_text(owner.heartbeat)}")
+        lines.append(
+            f"running       process {owner.process.pid} on {owner.host}, last heard of at {utc_text(owner.heartbeat)}"
+        )
     lines += [f"reason        {count} x {reason}" for reason, count in Counter(summary.reasons).most_common()]
     if summary.spending:
         lines += ["", spending_text(summary.spending), ""]
@@ -205,7 +245,9 @@ def write_file(path: Path, content: str | bytes, suffixes: Sequence[str]) -> Non
     except OSError as error:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
-        raise InvalidInputError(f"cannot write {str(path)!r} ({error.strerror}); choose a folder that you may write to") from error
+        raise InvalidInputError(
+            f"cannot write {str(path)!r} ({error.strerror}); choose a folder that you may write to"
+        ) from error
 
 
 def check_file(path: Path, suffixes: Sequence[str]) -> None:
@@ -215,9 +257,15 @@ def check_file(path: Path, suffixes: Sequence[str]) -> None:
         InvalidInputError: if the suffix is another one, it is a folder, or its folder does not exist.
     """
     if path.suffix.lower() not in suffixes:
-        raise InvalidInputError(f"{str(path)!r} ends in {path.suffix!r}; expected a file name that ends in {' or '.join(suffixes)}")
+        raise InvalidInputError(
+            f"{str(path)!r} ends in {path.suffix!r}; expected a file name that ends in {' or '.join(suffixes)}"
+        )
     if path.is_dir() or not path.parent.is_dir():
-        problem = "is a folder; expected a file name" if path.is_dir() else "lies in a folder that does not exist; create the folder first"
+        problem = (
+            "is a folder; expected a file name"
+            if path.is_dir()
+            else "lies in a folder that does not exist; create the folder first"
+        )
         raise InvalidInputError(f"{str(path)!r} {problem}")
 
 
@@ -247,7 +295,9 @@ _COLUMNS = (
 def _member_facts(front: Front, facts: Iterable[TrialFacts]) -> list[TrialFacts]:
     """The trials of the members, in the order of the front."""
     numbers = {member.trial_number: place for place, member in enumerate(front.members)}
-    return sorted((trial for trial in facts if trial.trial_number in numbers), key=lambda trial: numbers[trial.trial_number])
+    return sorted(
+        (trial for trial in facts if trial.trial_number in numbers), key=lambda trial: numbers[trial.trial_number]
+    )
 
 
 def _member_rows(front: Front, facts: Iterable[TrialFacts], again: Sequence[Place]) -> list[JSON]:
@@ -257,23 +307,40 @@ def _member_rows(front: Front, facts: Iterable[TrialFacts], again: Sequence[Plac
     rows = []
     for trial in _member_facts(front, facts):
         timing = trial.latency
-        latency = (None,) * 4 if timing is None else (timing.median_ms, timing.ci_low_ms, timing.ci_high_ms, timing.p95_ms)
+        latency = (
+            (None,) * 4 if timing is None else (timing.median_ms, timing.ci_low_ms, timing.ci_high_ms, timing.p95_ms)
+        )
         is_knee = trial.trial_number == knee_number
-        values = (trial.trial_number, trial.arch_hash, trial.top1, *latency, trial.costs.param_count, trial.costs.macs, is_knee)
+        values = (
+            trial.trial_number,
+            trial.arch_hash,
+            trial.top1,
+            *latency,
+            trial.costs.param_count,
+            trial.costs.macs,
+            is_knee,
+        )
         training = (trial.seed, trial.rungs[-1].steps, trial.weights_path is not None, trial.layout)
-        rows.append(dict(zip(_COLUMNS, (*values, *training, *seconds.get(trial.trial_number, (None,) * 5)), strict=True)))
+        rows.append(
+            dict(zip(_COLUMNS, (*values, *training, *seconds.get(trial.trial_number, (None,) * 5)), strict=True))
+        )
     return rows
 
 
 def _second_values(place: Place) -> tuple[object, ...]:
-    timing, rival = place.second, place.rival
+    timing = place.second
+    rival = place.rival
     return timing.median_ms, timing.ci_low_ms, timing.ci_high_ms, rival and rival.trial_number, place.is_lost
 
 
 def _budget_text(summary: StudySummary) -> str:
     budget = summary.search.config.get("budget")
     # The recorded budget is that of the first run; a later one may have been larger.
-    return str(summary.evaluated) if budget is None or summary.evaluated > int(budget) else f"{summary.evaluated} of {budget}"
+    return (
+        str(summary.evaluated)
+        if budget is None or summary.evaluated > int(budget)
+        else f"{summary.evaluated} of {budget}"
+    )
 
 
 def _counts_text(counts: Mapping[str, int]) -> str:
@@ -282,7 +349,9 @@ def _counts_text(counts: Mapping[str, int]) -> str:
 
 def _device_text(device_s: Mapping[str, float]) -> str:
     parts = [
-        f"{state} {duration_text(device_s[state])}" for state in ("COMPLETE", "PRUNED", "REJECTED", "FAIL") if device_s.get(state, 0) >= 1
+        f"{state} {duration_text(device_s[state])}"
+        for state in ("COMPLETE", "PRUNED", "REJECTED", "FAIL")
+        if device_s.get(state, 0) >= 1
     ]
     return duration_text(sum(device_s.values())) + (f" ({', '.join(parts)})" if parts else "")
 

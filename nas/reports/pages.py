@@ -1,4 +1,5 @@
-"""Pages of one file that need no network (docs/adr/0002): a template, the style and script that all share, and data as JSON."""
+"""Pages of one file that need no network (docs/adr/0002): a template, the style and script that all share, and data as
+JSON."""
 
 import html
 import json
@@ -25,7 +26,8 @@ def write_page(path: Path, template: str, title: str, page: JSON) -> None:
     head, tail = (folder / template).read_text(encoding="utf-8").split("__DATA__")
     for word, file in (("__HEAD__", "page_head.html"), ("__STYLE__", "page.css"), ("__SCRIPT__", "page.js")):
         shared = (folder / file).read_text(encoding="utf-8")
-        head, tail = head.replace(word, shared), tail.replace(word, shared)
+        head = head.replace(word, shared)
+        tail = tail.replace(word, shared)
     # A layout or a study name must not be able to end the script element.
     data = json.dumps(page, allow_nan=False).replace("<", "\\u003c")
     write_file(path, head.replace("__TITLE__", html.escape(title)) + data + tail, (".html",))

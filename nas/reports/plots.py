@@ -20,7 +20,10 @@ from nas.reports.pages import write_page
 from nas.text import cost_axis, cost_in_unit, cost_text, duration_text
 
 PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
-_GREEN, _GREY, _LIGHT, _RED = "#1b7f5c", "#8a8f98", "#d3d6db", "#c0392b"
+_GREEN = "#1b7f5c"
+_GREY = "#8a8f98"
+_LIGHT = "#d3d6db"
+_RED = "#c0392b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,9 @@ def plot_front(path: Path, front: Front, facts: Iterable[TrialFacts], search: Se
         chosen = [point for point in points if point.group == group]
         if chosen:
             label = f"{name} ({len(chosen)})"
-            axes.scatter([p.cost for p in chosen], [p.top1 for p in chosen], s=16, color=colour, linewidths=0, label=label)
+            axes.scatter(
+                [p.cost for p in chosen], [p.top1 for p in chosen], s=16, color=colour, linewidths=0, label=label
+            )
     _draw_front(axes, [point for point in points if point.group == "front"])
     _label(axes, _subtitle(front, search), "validation top1", search)
     _save(path, figure)
@@ -86,16 +91,22 @@ def plot_final_front(path: Path, front: FinalFront, facts: Mapping[int, TrialFac
 
 def _save(path: Path, figure: Figure) -> None:
     image = io.BytesIO()
-    figure.savefig(image, format=path.suffix.lower().lstrip(".") if path.suffix.lower() in PICTURE_SUFFIXES else "png", dpi=150)
+    figure.savefig(
+        image, format=path.suffix.lower().lstrip(".") if path.suffix.lower() in PICTURE_SUFFIXES else "png", dpi=150
+    )
     write_file(path, image.getvalue(), PICTURE_SUFFIXES)
 
 
 def html_front(path: Path, front: Front, facts: Iterable[TrialFacts], search: SearchRecord) -> None:
-    """Write the same picture as one HTML file that needs no network: pointing at a trial shows its layout, clicking keeps it shown.
+    """Write the same picture as one HTML file that needs no network: pointing at a trial shows its layout, clicking
+    keeps it shown.
 
     Arguments and errors are those of `plot_front`; the name ends in .html.
     """
-    legend = "Green: the front, its knee ringed in red, with 95 % intervals of the cost. Grey: finished. Light: stopped early."
+    legend = (
+        "Green: the front, its knee ringed in red, with 95 % intervals of the cost. Grey: finished. Light: stopped "
+        "early."
+    )
     _write_front(path, search, _points(front, facts, search), _subtitle(front, search), "validation top1", legend)
 
 
@@ -104,11 +115,18 @@ def html_final_front(path: Path, front: FinalFront, facts: Mapping[int, TrialFac
 
     Arguments and errors are those of `plot_final_front`; the name ends in .html.
     """
-    legend = "Green: the final front, its knee ringed in red. Grey: the other finalists. Lines: 95 % intervals of top1 and cost."
-    _write_front(path, search, _final_points(front, facts, search), _final_subtitle(front, search), _final_top1(front), legend)
+    legend = (
+        "Green: the final front, its knee ringed in red. Grey: the other finalists. Lines: 95 % intervals of top1 and "
+        "cost."
+    )
+    _write_front(
+        path, search, _final_points(front, facts, search), _final_subtitle(front, search), _final_top1(front), legend
+    )
 
 
-def _write_front(path: Path, search: SearchRecord, points: Iterable[_Point], subtitle: str, top1_axis: str, legend: str) -> None:
+def _write_front(
+    path: Path, search: SearchRecord, points: Iterable[_Point], subtitle: str, top1_axis: str, legend: str
+) -> None:
     page: JSON = {
         "title": search.study,
         "subtitle": subtitle,
@@ -167,7 +185,11 @@ def _history_panels(history: History) -> list[JSON]:
     unit, seconds = next(((u, s) for u, s in (("h", 3600.0), ("min", 60.0)) if history.device_s >= 2 * s), ("s", 1.0))
     device = [step.device_s / seconds for step in history.growths]
     return [
-        {"label": "architectures evaluated", "x": [0, *(step.evaluated for step in history.growths), history.evaluated], "y": y},
+        {
+            "label": "architectures evaluated",
+            "x": [0, *(step.evaluated for step in history.growths), history.evaluated],
+            "y": y,
+        },
         {"label": f"device time, {unit}", "x": [0.0, *device, history.device_s / seconds], "y": y},
     ]
 
@@ -187,7 +209,11 @@ def _points(front: Front, facts: Iterable[TrialFacts], search: SearchRecord) -> 
         cost = trial.cost(objective)
         if trial.top1 is None or cost is None or trial.state not in ("COMPLETE", "PRUNED"):
             continue
-        low, high = (trial.latency.ci_low_ms, trial.latency.ci_high_ms) if objective == "latency_ms" and trial.latency else (cost, cost)
+        low, high = (
+            (trial.latency.ci_low_ms, trial.latency.ci_high_ms)
+            if objective == "latency_ms" and trial.latency
+            else (cost, cost)
+        )
         cost, low, high = (cost_in_unit(objective, value) for value in (cost, low, high))
         number = trial.trial_number
         group: Literal["front", "finished", "stopped"] = "front" if number in members else "finished"
@@ -204,7 +230,10 @@ def _final_points(front: FinalFront, facts: Mapping[int, TrialFacts], search: Se
     points = []
     for f in front.finalists:
         cost, low, high = (cost_in_unit(search.objectives[1], value) for value in (f.cost, f.cost_low, f.cost_high))
-        seeds = f"{len(f.seeds)} seeds, standard deviation {f.top1_std:.4f}, on the front with probability {f.front_probability:.2f}"
+        seeds = (
+            f"{len(f.seeds)} seeds, standard deviation {f.top1_std:.4f}, on the front with probability "
+            f"{f.front_probability:.2f}"
+        )
         label = f"{seeds}\n{_describe(facts[f.trial_number])}"
         group: Literal["front", "finished"] = "front" if f.on_front else "finished"
         is_knee = f.trial_number == knee_number
@@ -222,20 +251,33 @@ def _final_top1(front: FinalFront) -> str:
 
 def _describe(trial: TrialFacts) -> str:
     parts = [] if trial.latency is None else [cost_text("latency_ms", trial.latency.median_ms)]
-    parts += [f"{cost_text('param_count', trial.costs.param_count)} params", f"{cost_text('macs', trial.costs.macs)} macs"]
+    parts += [
+        f"{cost_text('param_count', trial.costs.param_count)} params",
+        f"{cost_text('macs', trial.costs.macs)} macs",
+    ]
     return f"{', '.join(parts)}\n{trial.layout}"
 
 
 def _draw_front(axes: Axes, members: Sequence[_Point]) -> None:
     if not members:
         return
-    costs, scores = [point.cost for point in members], [point.top1 for point in members]
+    costs = [point.cost for point in members]
+    scores = [point.top1 for point in members]
     # Steps, because between two members nothing better than the cheaper one was seen.
     axes.plot(costs, scores, color=_GREEN, linewidth=1.5, drawstyle="steps-post", zorder=3)
     _draw_points(axes, members, _GREEN, "front")
     for point in members:
         if point.knee:
-            axes.plot(point.cost, point.top1, "o", markersize=13, markerfacecolor="none", markeredgecolor=_RED, zorder=5, label="knee")
+            axes.plot(
+                point.cost,
+                point.top1,
+                "o",
+                markersize=13,
+                markerfacecolor="none",
+                markeredgecolor=_RED,
+                zorder=5,
+                label="knee",
+            )
             note = f"trial {point.trial}: {point.top1:.3f}"
             axes.annotate(note, (point.cost, point.top1), (12, -16), textcoords="offset points", fontsize=9, color=_RED)
 
@@ -246,9 +288,13 @@ def _draw_points(axes: Axes, points: Sequence[_Point], colour: str, name: str) -
         return
     spans = [[point.cost - point.low for point in points], [point.high - point.cost for point in points]]
     reach = [[point.top1 - point.top1_low for point in points], [point.top1_high - point.top1 for point in points]]
-    costs, scores = [point.cost for point in points], [point.top1 for point in points]
-    label, yerr = f"{name} ({len(points)})", reach if np.any(reach) else None
-    axes.errorbar(costs, scores, yerr, spans, "o", markersize=6, color=colour, elinewidth=1, capsize=2, zorder=4, label=label)
+    costs = [point.cost for point in points]
+    scores = [point.top1 for point in points]
+    label = f"{name} ({len(points)})"
+    yerr = reach if np.any(reach) else None
+    axes.errorbar(
+        costs, scores, yerr, spans, "o", markersize=6, color=colour, elinewidth=1, capsize=2, zorder=4, label=label
+    )
 
 
 def _label(axes: Axes, subtitle: str, top1: str, search: SearchRecord) -> None:
@@ -277,6 +323,8 @@ def _cost_label(search: SearchRecord) -> str:
     axis = cost_axis(search.objectives[1])
     if search.objectives[1] != "latency_ms" or search.target is None:
         return axis
-    settings = [f"{name} {search.target[name]}" for name in ("batch", "threads", "dtype") if search.target.get(name) is not None]
+    settings = [
+        f"{name} {search.target[name]}" for name in ("batch", "threads", "dtype") if search.target.get(name) is not None
+    ]
     device = search.target.get("device_name") or search.target.get("kind")
     return f"{axis} ({', '.join([str(device), *settings])})"

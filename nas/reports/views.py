@@ -1,4 +1,5 @@
-"""What `pareto` shows, in every form: a front, a final front or a history. Pictures import matplotlib when they are drawn."""
+"""What `pareto` shows, in every form: a front, a final front or a history. Pictures import matplotlib when they are
+drawn."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

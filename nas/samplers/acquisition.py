@@ -5,7 +5,8 @@ from scipy.special import ndtr
 
 
 def front_rows(top1_N: np.ndarray, log_cost_N: np.ndarray) -> np.ndarray:
-    """Indices of the non-dominated rows (top1 maximised, cost minimised), by ascending cost; of equal rows the first."""
+    """Indices of the non-dominated rows (top1 maximised, cost minimised), by ascending cost; of equal rows the
+    first."""
     order = np.lexsort((-top1_N, log_cost_N))
     best = np.maximum.accumulate(top1_N[order])
     rows: np.ndarray = order[np.concatenate([[True], best[1:] > best[:-1]])]
@@ -21,8 +22,9 @@ def expected_improvement(
 ) -> np.ndarray:
     """Expected growth of the hypervolume over (top1, ln cost) when a candidate is trained whose cost is known.
 
-    With known cost the growth is an integral over ln cost, from the candidate's to the reference's, of what top1 exceeds the front there.
-    The front is a staircase, so the expectation is a sum over its steps of width times one-dimensional expected improvement.
+    With known cost the growth is an integral over ln cost, from the candidate's to the reference's, of what top1
+    exceeds the front there. The front is a staircase, so the expectation is a sum over its steps of width times
+    one-dimensional expected improvement.
 
     Args:
         mean_N: (num_candidates,) predicted top1.
@@ -34,8 +36,8 @@ def expected_improvement(
     Returns:
         (num_candidates,) >= 0.
 
-    Source: Emmerich, Deutz & Klinkenberg, "Hypervolume-based expected improvement: Monotonicity properties and exact computation",
-    CEC 2011, reduced to one random objective.
+    Source: Emmerich, Deutz & Klinkenberg, "Hypervolume-based expected improvement: Monotonicity properties and exact
+    computation", CEC 2011, reduced to one random objective.
     """
     top1, log_cost = front
     inside = (top1 > reference_point[0]) & (log_cost < reference_point[1])
@@ -56,7 +58,8 @@ def random_rows(num_rows: int, num_levels: np.ndarray, rng: np.random.Generator)
 
 
 def offspring(parents_ND: np.ndarray, num_rows: int, num_levels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Children of the front: two thirds are mutations of one to three genes, one third uniform crossovers of two parents.
+    """Children of the front: two thirds are mutations of one to three genes, one third uniform crossovers of two
+    parents.
 
     Args:
         parents_ND: (num_parents, num_genes) int, at least one.

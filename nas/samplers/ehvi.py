@@ -1,9 +1,10 @@
-"""Which architecture to train next: the one expected to add most to the front, given what was trained and what is being trained.
+"""Which architecture to train next: the one expected to add most to the front, given what was trained and what is being
+trained.
 
-A Gaussian process (nas/surrogates/gaussian_process.py) predicts top1 from genes and ln cost. Where the cost is known before training it is exact, else a
-second one predicts it. Candidates are random rows and children of the front; the best are climbed, gene by gene, to a local maximum of the
-expected growth.
-Nothing here knows Optuna: rows are level indices, one per gene.
+A Gaussian process (nas/surrogates/gaussian_process.py) predicts top1 from genes and ln cost. Where the cost is known
+before training it is exact, else a second one predicts it. Candidates are random rows and children of the front; the
+best are climbed, gene by gene, to a local maximum of the expected growth. Nothing here knows Optuna: rows are level
+indices, one per gene.
 """
 
 import itertools
@@ -19,12 +20,17 @@ from nas.surrogates.genes import Row
 RANDOM_TRAININGS = 10
 """Trainings that are begun before the surrogate decides."""
 MIN_FINISHED = 3
-"""Of them that are finished by then; parallel workers would otherwise add more random ones while the first are under way."""
+"""Of them that are finished by then; parallel workers would otherwise add more random ones while the first are under
+way."""
 POPULATION = 500
 """Random architectures whose predicted median top1 and 0.99 quantile of cost are the reference point."""
-NUM_RANDOM, NUM_CHILDREN = 100, 400
-NUM_CLIMBS, MAX_CLIMB, MAX_LEAP = 3, 20, 8
-"""How many of the best candidates are improved, for how many steps at most, and how many genes may change in one step."""
+NUM_RANDOM = 100
+NUM_CHILDREN = 400
+NUM_CLIMBS = 3
+MAX_CLIMB = 20
+MAX_LEAP = 8
+"""How many of the best candidates are improved, for how many steps at most, and how many genes may change in one
+step."""
 MAX_ROWS = 400
 """Observations that the surrogate learns from; of more, those nearest to the front and a random quarter."""
 MAX_TIMED = 200
@@ -83,21 +89,21 @@ class EhviSearcher:
     ) -> None:
         """Begin with no knowledge.
 
-        Args:
-            num_levels: of each gene, at least 1.
-            ordered: per gene, whether neighbouring levels are similar.
-            log_cost: ln cost of a row before it is trained; None when only training tells.
-            max_log_cost: hard limit; what lies above adds nothing.
-            reference_point: (top1, ln cost); None takes the predicted median top1 and 0.99 quantile of cost of random rows.
-            canonical: (num_rows, num_genes) -> the same architectures with genes of no influence at their first level.
-            surrogate: makes an unfitted model of top1.
-            num_random: trainings that are begun before the surrogate decides.
+        Args: num_levels: of each gene, at least 1. ordered: per gene, whether neighbouring levels are similar.
+            log_cost: ln cost of a row before it is trained; None when only training tells. max_log_cost: hard limit;
+            what lies above adds nothing. reference_point: (top1, ln cost); None takes the predicted median top1 and
+            0.99 quantile of cost of random rows. canonical: (num_rows, num_genes) -> the same architectures with genes
+            of no influence at their first level. surrogate: makes an unfitted model of top1. num_random: trainings that
+            are begun before the surrogate decides.
         """
         self._num_levels = np.asarray(num_levels)
         encoder = GeneEncoder.of(num_levels, ordered)
-        self._top1, self._cost = surrogate(encoder), GaussianProcess(encoder)
+        self._top1 = surrogate(encoder)
+        self._cost = GaussianProcess(encoder)
         self._num_random = num_random
-        self._log_cost, self._max_log_cost, self._given_reference = log_cost, max_log_cost, reference_point
+        self._log_cost = log_cost
+        self._max_log_cost = max_log_cost
+        self._given_reference = reference_point
         self._canonical = canonical
         self._costs: dict[Row, float] = {}
         self._refits = Refits()
@@ -116,10 +122,9 @@ class EhviSearcher:
     ) -> Row:
         """The next row to train.
 
-        Args:
-            seen: what was trained.
-            pending_ND: (num_pending, num_genes) rows in training; they count as if they gave what is predicted.
-            failed_ND: (num_failed, num_genes) rows whose training failed, in the order of their trials; the latest MAX_FAILED count loosely
+        Args: seen: what was trained. pending_ND: (num_pending, num_genes) rows in training; they count as if they gave
+            what is predicted. failed_ND: (num_failed, num_genes) rows whose training failed, in the order of their
+            trials; the latest MAX_FAILED count loosely
                 as if they gave the lowest top1 so far.
             repair: the nearest valid row.
             excluded: whether a row must not be proposed (invalid, trained, failed, in training, over a limit).
@@ -152,17 +157,23 @@ class EhviSearcher:
         candidates = np.unique(self._canonical(rows), axis=0)
         return self._climbed(candidates, score, excluded)
 
-    def _climbed(self, candidates: np.ndarray, score: Callable[[np.ndarray], np.ndarray], excluded: Callable[[Row], bool]) -> Row:
-        """The best end of climbs from the best candidates. All climbs take a step at a time together, so that `score` sees many rows."""
+    def _climbed(
+        self, candidates: np.ndarray, score: Callable[[np.ndarray], np.ndarray], excluded: Callable[[Row], bool]
+    ) -> Row:
+        """The best end of climbs from the best candidates. All climbs take a step at a time together, so that `score`
+        sees many rows."""
         values = score(candidates)
         starts = list(itertools.islice(_allowed(candidates, values, excluded), NUM_CLIMBS))
         if not starts:
             return _row(candidates[0])
         climbs = {_row(candidates[i]): float(values[i]) for i in starts}
-        best, climbing = dict(climbs), climbs
+        best = dict(climbs)
+        climbing = climbs
         for _ in range(MAX_CLIMB):
             around = self._scored([self._around(np.array(row)) for row in climbing], score)
-            ahead = self._scored([self._ahead(np.array(row), *near) for row, near in zip(climbing, around, strict=True)], score)
+            ahead = self._scored(
+                [self._ahead(np.array(row), *near) for row, near in zip(climbing, around, strict=True)], score
+            )
             steps: dict[Row, float] = {}
             for value, *options in zip(climbing.values(), around, ahead, strict=True):
                 rows, row_values = map(np.concatenate, zip(*options, strict=True))
@@ -182,19 +193,25 @@ class EhviSearcher:
         return others
 
     def _ahead(self, row_D: np.ndarray, around_ND: np.ndarray, values_N: np.ndarray) -> np.ndarray:
-        """Several steps at once: the best changes of single genes taken together, the best two, the best three and so on."""
-        rows, row, changed = [], row_D.copy(), np.zeros(len(row_D), dtype=bool)
+        """Several steps at once: the best changes of single genes taken together, the best two, the best three and so
+        on."""
+        rows = []
+        row = row_D.copy()
+        changed = np.zeros(len(row_D), dtype=bool)
         for other in around_ND[np.argsort(-values_N, kind="stable")]:
             differs = other != row_D
             if not (differs & changed).any():
-                row, changed = np.where(differs, other, row), changed | differs
+                row = np.where(differs, other, row)
+                changed = changed | differs
                 rows.append(row)
             if len(rows) == MAX_LEAP:
                 break
         return self._canonical(np.array(rows[1:], dtype=int).reshape(-1, len(row_D)))
 
     @staticmethod
-    def _scored(groups: list[np.ndarray], score: Callable[[np.ndarray], np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _scored(
+        groups: list[np.ndarray], score: Callable[[np.ndarray], np.ndarray]
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Each group of rows with its values, from one call."""
         rows = np.vstack(groups)
         values = score(rows) if len(rows) else np.zeros(0)
@@ -205,7 +222,8 @@ class EhviSearcher:
         iterations = self._refits.iterations(num_trained)
         self._top1.fit(seen.rows_ND, seen.log_cost_N, seen.top1_N, iterations, seen.sd_N)
         if self._log_cost is None:
-            rows, log_cost = seen.rows_ND, seen.log_cost_N
+            rows = seen.rows_ND
+            log_cost = seen.log_cost_N
             if timed is not None:
                 rows = np.vstack([rows, timed.rows_ND[-MAX_TIMED:]])
                 log_cost = np.concatenate([log_cost, timed.log_cost_N[-MAX_TIMED:]])
@@ -223,7 +241,8 @@ class EhviSearcher:
         return np.array([self._costs[row] for row in rows])
 
     def _reference_point(self, rng: np.random.Generator) -> tuple[float, float]:
-        """The typical random architecture's top1, and about the largest cost: the part of the plane where a front is of use."""
+        """The typical random architecture's top1, and about the largest cost: the part of the plane where a front is of
+        use."""
         if self._given_reference is not None:
             return self._given_reference[0], min(self._given_reference[1], self._max_log_cost)
         population = self._canonical(random_rows(POPULATION, self._num_levels, rng))
@@ -232,11 +251,13 @@ class EhviSearcher:
         return float(np.median(mean)), min(float(np.quantile(log_cost, 0.99)), self._max_log_cost)
 
     def _with_unfinished(self, seen: Observations, pending_ND: np.ndarray, failed_ND: np.ndarray) -> Observations:
-        """Believe the predictions of what is being trained, and the worst of what failed, lest the search return to where all fail.
+        """Believe the predictions of what is being trained, and the worst of what failed, lest the search return to
+        where all fail.
 
         A failure may be bad luck, so its error is taken to be as large as the spread of what was trained.
 
-        Source: the Kriging believer of Ginsbourger, Le Riche & Carraro, "Kriging Is Well-Suited to Parallelize Optimization", 2010.
+        Source: the Kriging believer of Ginsbourger, Le Riche & Carraro, "Kriging Is Well-Suited to Parallelize
+        Optimization", 2010.
         """
         if not len(pending_ND) and not len(failed_ND):
             return seen

@@ -13,7 +13,16 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import InvalidInputError
 from nas.records import Gene, Genotype
-from nas.samplers.ehvi import MAX_CACHED, MAX_ROWS, MIN_ERROR, MIN_FINISHED, RANDOM_TRAININGS, EhviSearcher, Observations, Timings
+from nas.samplers.ehvi import (
+    MAX_CACHED,
+    MAX_ROWS,
+    MIN_ERROR,
+    MIN_FINISHED,
+    RANDOM_TRAININGS,
+    EhviSearcher,
+    Observations,
+    Timings,
+)
 from nas.surrogates.curves import Curve, Extrapolator, finished_per_training
 from nas.surrogates.gaussian_process import GaussianProcess, GeneEncoder, Surrogate
 from nas.surrogates.gene_model import GeneModel
@@ -21,7 +30,8 @@ from nas.surrogates.genes import GeneLevels, Row
 from nas.surrogates.threads import one_thread
 from nas.surrogates.transfer import Transferred
 
-CURVE, COST = "curve", "cost"
+CURVE = "curve"
+COST = "cost"
 """User attributes of the sampler's trials: top1 at each rung that was reached, and the cost objective."""
 
 
@@ -47,13 +57,17 @@ class Knowledge:
 
 
 class EhviSampler(BaseSampler):
-    """Expected hypervolume improvement at known or modelled cost; see nas/samplers/ehvi.py. For one study of (top1 maximised, cost minimised)."""
+    """Expected hypervolume improvement at known or modelled cost; see nas/samplers/ehvi.py. For one study of (top1
+    maximised, cost minimised)."""
 
-    def __init__(self, seed: int, knowledge: Knowledge, surrogate: Callable[[GeneEncoder], Surrogate] = GaussianProcess) -> None:
+    def __init__(
+        self, seed: int, knowledge: Knowledge, surrogate: Callable[[GeneEncoder], Surrogate] = GaussianProcess
+    ) -> None:
         self._rng = np.random.default_rng(seed)
         self._knowledge = knowledge
         genes = knowledge.genes
-        num_levels, ordered = [len(gene.values) for gene in genes], [gene.ordered for gene in genes]
+        num_levels = [len(gene.values) for gene in genes]
+        ordered = [gene.ordered for gene in genes]
         self._levels = GeneLevels(genes)
         cost = knowledge.cost
         log_cost = None if cost is None else lambda row: math.log(cost(self._levels.genotype(row)))
@@ -91,7 +105,9 @@ class EhviSampler(BaseSampler):
         """Nothing: the distributions come with the ask."""
         return {}
 
-    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
+    ) -> dict[str, Any]:
         """Nothing."""
         return {}
 
@@ -103,7 +119,9 @@ class EhviSampler(BaseSampler):
         trials = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number and other.params]
         self._proposed = self._levels.genotype(self._propose(trials))
 
-    def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
         """The gene's value in the proposal; for a gene that an enqueued genotype leaves open, any value."""
         if param_name in self._proposed:
             return self._proposed[param_name]
@@ -118,7 +136,9 @@ class EhviSampler(BaseSampler):
         for trial in trials:
             row, identity = self._architecture(trial)
             known = outcomes.setdefault(identity, (row, trial))
-            if _was_passed_over(known[1]) and not _was_passed_over(trial):  # and trained all the same, where nothing else was left
+            if _was_passed_over(known[1]) and not _was_passed_over(
+                trial
+            ):  # and trained all the same, where nothing else was left
                 outcomes[identity] = row, trial
         running, failed = (
             self._levels.matrix([row for row, trial in outcomes.values() if trial.state == state])
@@ -127,20 +147,34 @@ class EhviSampler(BaseSampler):
 
         def excluded(row: Row) -> bool:
             # What is not valid would become another architecture than the surrogate judged.
-            return self._repair(row) != row or self._identity(row) in outcomes or not self._knowledge.feasible(self._levels.genotype(row))
+            return (
+                self._repair(row) != row
+                or self._identity(row) in outcomes
+                or not self._knowledge.feasible(self._levels.genotype(row))
+            )
 
         with one_thread():
             seen = self._observations(list(outcomes.values()))
-            num_unknown = sum(map(_was_stopped, (trial for _, trial in outcomes.values()))) - int(np.count_nonzero(seen.sd_N))
-            trained = [(row, trial) for row, trial in outcomes.values() if CURVE in trial.user_attrs and trial.state != TrialState.FAIL]
+            num_unknown = sum(map(_was_stopped, (trial for _, trial in outcomes.values()))) - int(
+                np.count_nonzero(seen.sd_N)
+            )
+            trained = [
+                (row, trial)
+                for row, trial in outcomes.values()
+                if CURVE in trial.user_attrs and trial.state != TrialState.FAIL
+            ]
             worth = self._worth(trained)
             timed = self._timings([(row, trial) for row, trial in outcomes.values() if COST in trial.user_attrs])
-            return self._searcher.propose(seen, running, failed, self._repair, excluded, self._rng, num_unknown, worth, timed)
+            return self._searcher.propose(
+                seen, running, failed, self._repair, excluded, self._rng, num_unknown, worth, timed
+            )
 
     def _timings(self, outcomes: Sequence[tuple[Row, FrozenTrial]]) -> Timings:
         """Of what was rejected or failed after it was timed."""
         ended = [(row, trial) for row, trial in outcomes if trial.state == TrialState.FAIL or _was_passed_over(trial)]
-        return Timings(self._levels.matrix([row for row, _ in ended]), np.log([trial.user_attrs[COST] for _, trial in ended]))
+        return Timings(
+            self._levels.matrix([row for row, _ in ended]), np.log([trial.user_attrs[COST] for _, trial in ended])
+        )
 
     @staticmethod
     def _worth(outcomes: Sequence[tuple[Row, FrozenTrial]]) -> Callable[[np.ndarray], np.ndarray]:
@@ -159,7 +193,9 @@ class EhviSampler(BaseSampler):
         top1 = np.concatenate([[trial.values[0] for _, trial in complete], value])
         cost = [trial.values[1] for _, trial in complete] + [trial.user_attrs[COST] for _, trial in stopped]
         rows = self._levels.matrix([row for row, _ in (*complete, *stopped)])
-        seen = Observations(rows, top1, np.log(cost), np.concatenate([np.zeros(len(complete)), np.maximum(sd, MIN_ERROR)]))
+        seen = Observations(
+            rows, top1, np.log(cost), np.concatenate([np.zeros(len(complete)), np.maximum(sd, MIN_ERROR)])
+        )
         return seen[np.isfinite(top1)]
 
     def _architecture(self, trial: FrozenTrial) -> tuple[Row, str]:

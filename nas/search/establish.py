@@ -25,7 +25,8 @@ from nas.search.screening import Screen
 from nas.search.study import SearchStudy, Storage, has_study
 from nas.search.warm_start import earlier_study
 
-# What stays as it was when the study was created, causes before what follows from them; the reference point is taken from the record.
+# What stays as it was when the study was created, causes before what follows from them; the reference point is taken
+# from the record.
 _FIXED = ("space", "data", "objectives", "space_hash", "data_fingerprint", "recipe", "limits", "target", "seed")
 _TYPICAL_SAMPLE = 25
 
@@ -67,7 +68,8 @@ def knowledge_of(
     earlier: tuple[tuple[Genotype, float], ...] = (),
 ) -> Knowledge:
     """What the sampler may know: canonical forms, and costs and limits that need no measurement."""
-    objective, limits = config.cost_objective, config.limits
+    objective = config.cost_objective
+    limits = config.limits
 
     def feasible(genotype: Genotype) -> bool:
         return all(excess <= 0 for excess in excesses(space.genotype_costs(genotype), limits).values())
@@ -76,7 +78,9 @@ def knowledge_of(
         genes=space.genes,
         repair=space.repair,
         identity=lambda genotype: space.architecture(genotype).arch_hash,
-        cost=None if objective == "latency_ms" else lambda genotype: float(getattr(space.genotype_costs(genotype), objective)),
+        cost=None
+        if objective == "latency_ms"
+        else lambda genotype: float(getattr(space.genotype_costs(genotype), objective)),
         feasible=feasible if {"param_count", "macs"} & set(limits) else lambda genotype: True,
         max_cost=limits.get(objective, math.inf),
         reference_point=reference_point,
@@ -84,7 +88,9 @@ def knowledge_of(
     )
 
 
-def check_study(store: Store, storage: Storage | None, config: SearchConfig, space: SearchSpace, identity: Identity) -> SearchRecord | None:
+def check_study(
+    store: Store, storage: Storage | None, config: SearchConfig, space: SearchSpace, identity: Identity
+) -> SearchRecord | None:
     """Compare the recorded study of that name with what is wanted now.
 
     Args:
@@ -93,9 +99,9 @@ def check_study(store: Store, storage: Storage | None, config: SearchConfig, spa
     Returns:
         The recorded study; None when there is none.
 
-    Raises:
-        StudyMismatchError: if it differs in something that is fixed; the message names the first difference.
-        InvalidInputError: if Optuna has a study of that name that is not ours, or the study of a warm start cannot be used.
+    Raises: StudyMismatchError: if it differs in something that is fixed; the message names the first difference.
+        InvalidInputError: if Optuna has a study of that name that is not ours, or the study of a warm start cannot be
+        used.
     """
     recorded = store.search(config.study)
     if storage is not None:
@@ -103,24 +109,36 @@ def check_study(store: Store, storage: Storage | None, config: SearchConfig, spa
     if recorded is not None:
         _require_equal(recorded, _record(config, space, identity, recorded.reference_point, identity.target))
     elif storage is not None and has_study(storage, config.study):
-        raise InvalidInputError(f"the database has an Optuna study {config.study!r} that is no search of ours; give another --study")
+        raise InvalidInputError(
+            f"the database has an Optuna study {config.study!r} that is no search of ours; give another --study"
+        )
     return recorded
 
 
-def already_done(config: SearchConfig, space: SearchSpace, recorded: SearchRecord, store: Store, storage: Storage) -> Outcome | None:
-    """Bring a study in order whose budget is reached or whose patience is out, without any worker; None when there is something to do.
+def already_done(
+    config: SearchConfig, space: SearchSpace, recorded: SearchRecord, store: Store, storage: Storage
+) -> Outcome | None:
+    """Bring a study in order whose budget is reached or whose patience is out, without any worker; None when there is
+    something to do.
 
     Raises:
         NasError: if the database fails.
     """
     facts = {trial.trial_number: trial for trial in store.facts(config.study)}
     evaluated = _count_evaluated(facts)
-    outcome = out_of_patience(config.patience, history_of(facts.values(), config.cost_objective, recorded.reference_point).stalled)
+    outcome = out_of_patience(
+        config.patience, history_of(facts.values(), config.cost_objective, recorded.reference_point).stalled
+    )
     if evaluated >= config.budget:
-        outcome = Outcome(f"budget reached already: {evaluated} architectures are evaluated, --budget is {config.budget}", complete=True)
+        outcome = Outcome(
+            f"budget reached already: {evaluated} architectures are evaluated, --budget is {config.budget}",
+            complete=True,
+        )
     if outcome is None:
         return None
-    SearchStudy(storage, config.study, config.objectives, knowledge_of(space, config), config.sampler, config.seed).reconcile(facts)
+    SearchStudy(
+        storage, config.study, config.objectives, knowledge_of(space, config), config.sampler, config.seed
+    ).reconcile(facts)
     return outcome
 
 
@@ -153,12 +171,16 @@ def establish(
         if cost is None:
             cost = cost_of(config.cost_objective, space.costs(space.largest()), latency)
             assert cost is not None, "a study with the objective latency_ms has a latency target"
-        record = _record(config, space, identity, (1 / identity.num_classes, cost), None if latency is None else latency.target)
+        record = _record(
+            config, space, identity, (1 / identity.num_classes, cost), None if latency is None else latency.target
+        )
         store.create_search(record)
         evaluation_s = calibration.evaluation_s
     else:
         record = recorded
-        evaluation_s = _mean_duration(facts) or evaluator.calibrate(space.slowest().to_spec(), _typical_spec(space)).evaluation_s
+        evaluation_s = (
+            _mean_duration(facts) or evaluator.calibrate(space.slowest().to_spec(), _typical_spec(space)).evaluation_s
+        )
     earlier = earlier_study(config, space, store, storage)
     knowledge = knowledge_of(space, config, record.reference_point, earlier.scores)
     study = SearchStudy(storage, config.study, config.objectives, knowledge, config.sampler, config.seed)
@@ -201,7 +223,8 @@ def _require_equal(recorded: SearchRecord, wanted: SearchRecord) -> None:
     if not differing:
         return
     name = differing[0]
-    before, now = getattr(recorded, name), getattr(wanted, name)
+    before = getattr(recorded, name)
+    now = getattr(wanted, name)
     if name == "space_hash" and recorded.config.get("scale") != wanted.config.get("scale"):
         # The same cause, in the words of the command line.
         raise _mismatch(recorded, "scale", recorded.config.get("scale"), wanted.config.get("scale"))
@@ -229,7 +252,9 @@ def _shown(value: object) -> str:
 def _typical_spec(space: SearchSpace) -> JSON:
     rng = np.random.default_rng(0)
     architectures = [space.architecture(space.sample(rng)) for _ in range(_TYPICAL_SAMPLE)]
-    return sorted(architectures, key=lambda architecture: space.costs(architecture).macs)[_TYPICAL_SAMPLE // 2].to_spec()
+    return sorted(architectures, key=lambda architecture: space.costs(architecture).macs)[
+        _TYPICAL_SAMPLE // 2
+    ].to_spec()
 
 
 def _count_evaluated(facts: Mapping[int, TrialFacts]) -> int:
@@ -252,10 +277,14 @@ def _plan(
 ) -> tuple[str, ...]:
     todo = max(config.budget - evaluated, 0)
     estimate_min = todo * evaluation_s / evaluator.num_workers / 60
-    (top1, cost), cost_objective = record.reference_point, record.objectives[1]
+    (top1, cost) = record.reference_point
+    cost_objective = record.objectives[1]
     lines = (
         f"space {space.name} at scale {space.scale}: {len(space.genes)} genes, {space.num_genotypes:.3g} genotypes",
-        f"data {record.data}; objectives {', '.join(record.objectives)}; reference point top1 {top1:.4g}, {cost_objective} {cost:.4g}",
+        (
+            f"data {record.data}; objectives {', '.join(record.objectives)}; reference point top1 {top1:.4g}, "
+            f"{cost_objective} {cost:.4g}"
+        ),
         f"budget {config.budget}: {evaluated} evaluated so far, {todo} to go on {evaluator.num_workers} workers",
         f"one evaluation takes about {evaluation_s:.1f} s, so the rest takes about {estimate_min:.1f} min",
     )

@@ -1,12 +1,12 @@
 """Successive halving by Pareto rank: at each rung of its training a candidate goes on only if few are better there.
 
-Asynchronous: the decision falls as soon as a score arrives, against the last that reached the same rung, so no worker waits. Only the last,
-because a search proposes better and better candidates: against all, nearly every one would go on. A stopped candidate keeps its curve and
-is PRUNED; its score never enters a front (DESIGN 2.11).
+Asynchronous: the decision falls as soon as a score arrives, against the last that reached the same rung, so no worker
+waits. Only the last, because a search proposes better and better candidates: against all, nearly every one would go on.
+A stopped candidate keeps its curve and is PRUNED; its score never enters a front (DESIGN 2.11).
 
-Sources: asynchronous halving, Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020; ranks and crowding
-distance, Deb et al., "A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II", IEEE TEC 2002; both together, Schmucker et al.,
-"Multi-objective Asynchronous Successive Halving", 2021.
+Sources: asynchronous halving, Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020; ranks and
+crowding distance, Deb et al., "A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II", IEEE TEC 2002; both
+together, Schmucker et al., "Multi-objective Asynchronous Successive Halving", 2021.
 """
 
 import bisect
@@ -23,7 +23,8 @@ WINDOW = 24
 
 
 class ParetoHalving:
-    """What reached each rung so far, and who goes on. Rebuilt from the facts after a restart, in the order in which trials ended."""
+    """What reached each rung so far, and who goes on. Rebuilt from the facts after a restart, in the order in which
+    trials ended."""
 
     def __init__(self, keep: float, cost_objective: str, facts: Iterable[TrialFacts] = ()) -> None:
         """Begin with the rungs of the trials that are over.
@@ -50,15 +51,15 @@ class ParetoHalving:
             top1: at this rung.
             cost: of the cost objective, > 0.
 
-        Returns:
-            Whether the candidate is among the first MIN_PAIRS, or the best ceil(keep * n) of the last n <= WINDOW that reached this rung,
-            itself included.
+        Returns: Whether the candidate is among the first MIN_PAIRS, or the best ceil(keep * n) of the last n <= WINDOW
+            that reached this rung, itself included.
         """
         points = self._points.setdefault(rung, {})
         points.pop(trial_number, None)  # of an attempt that was lost with its worker
         points[trial_number] = top1, cost
         if len(points) <= MIN_PAIRS:
-            # So few rank nobody, and what a stopped training would have reached can only be told from that many finished ones.
+            # So few rank nobody, and what a stopped training would have reached can only be told from that many
+            # finished ones.
             return True
         latest = np.array(list(points.values())[-WINDOW:])
         ahead = pareto_order(latest).tolist().index(len(latest) - 1)
@@ -75,7 +76,8 @@ def pareto_order(points_N2: np.ndarray) -> np.ndarray:
         (num_points,) int, a permutation.
     """
     loss = np.column_stack([-points_N2[:, 0], np.log(points_N2[:, 1])])
-    ranks, lonely = non_dominated_ranks(points_N2), np.zeros(len(loss))
+    ranks = non_dominated_ranks(points_N2)
+    lonely = np.zeros(len(loss))
     for rank in range(ranks.max() + 1):
         lonely[ranks == rank] = crowding_distance(loss[ranks == rank])
     order: np.ndarray = np.lexsort((-lonely, ranks))
@@ -91,22 +93,29 @@ def non_dominated_ranks(points_N2: np.ndarray) -> np.ndarray:
     Returns:
         (num_points,) int.
 
-    Source: for two objectives in O(N log N), Jensen, "Reducing the Run-Time Complexity of Multiobjective EAs", IEEE TEC 2003.
+    Source: for two objectives in O(N log N), Jensen, "Reducing the Run-Time Complexity of Multiobjective EAs", IEEE TEC
+    2003.
     """
     ranks = np.zeros(len(points_N2), dtype=int)
     lasts: list[tuple[float, float]] = []
-    """The latest point of each front as (-top1, cost); by ascending cost it is the most accurate one, and worse from front to front."""
+    """The latest point of each front as (-top1, cost); by ascending cost it is the most accurate one, and worse from
+    front to front."""
     for index in np.lexsort((-points_N2[:, 0], points_N2[:, 1])):
         point = float(-points_N2[index, 0]), float(points_N2[index, 1])
         # An equal point dominates nothing, so the two stand in one front.
-        rank = bisect.bisect_left(lasts, point) if point in lasts else bisect.bisect_right(lasts, point[0], key=lambda last: last[0])
+        rank = (
+            bisect.bisect_left(lasts, point)
+            if point in lasts
+            else bisect.bisect_right(lasts, point[0], key=lambda last: last[0])
+        )
         ranks[index] = rank
         lasts[rank : rank + 1] = [point]
     return ranks
 
 
 def crowding_distance(loss_NM: np.ndarray) -> np.ndarray:
-    """How lonely each row is among rows that do not dominate each other: the gaps to its neighbours, per column and summed.
+    """How lonely each row is among rows that do not dominate each other: the gaps to its neighbours, per column and
+    summed.
 
     Args:
         loss_NM: (num_rows, num_objectives).

@@ -1,7 +1,7 @@
 """The loop: ask -> canonical form -> seen before? replay -> too costly? reject -> submit -> rungs -> tell.
 
-One thread, one writer. Facts and front are committed before a trial is told, so a kill at any point loses at most the evaluations in
-flight, and those are taken up again under their numbers (DESIGN 2.3, 2.7).
+One thread, one writer. Facts and front are committed before a trial is told, so a kill at any point loses at most the
+evaluations in flight, and those are taken up again under their numbers (DESIGN 2.3, 2.7).
 """
 
 import contextlib
@@ -16,7 +16,18 @@ from typing import assert_never
 from nas.config import SearchConfig
 from nas.errors import NasError, SearchAbortedError, StudyMismatchError
 from nas.pareto.front import FrontKeeper
-from nas.protocols import Evaluator, Event, Failed, Finished, Job, LatencyMeasured, RungReached, SearchSpace, Started, Store
+from nas.protocols import (
+    Evaluator,
+    Event,
+    Failed,
+    Finished,
+    Job,
+    LatencyMeasured,
+    RungReached,
+    SearchSpace,
+    Started,
+    Store,
+)
 from nas.records import JSON, Latency, RungScore, TrialFacts, TrialState, cost_of
 from nas.reports.dashboard import drawing_attributes, latency_attribute, make_drawings_folder, trial_attributes
 from nas.search.halving import ParetoHalving
@@ -57,7 +68,9 @@ def out_of_patience(patience: int | None, stalled: int) -> Outcome | None:
     """How a search ends when `stalled` evaluations in a row added nothing to the hypervolume; None when it goes on."""
     if patience is None or stalled < patience:
         return None
-    reason = f"patience is out: the hypervolume has not grown in the last {stalled} evaluations, --patience is {patience}"
+    reason = (
+        f"patience is out: the hypervolume has not grown in the last {stalled} evaluations, --patience is {patience}"
+    )
     return Outcome(f"{reason}; a larger --patience, or none, continues", complete=True)
 
 
@@ -79,7 +92,8 @@ class _Flight:
 
 
 class Search:
-    """One run of a search in an established study. Everything it holds can be rebuilt from the store and the recorded study."""
+    """One run of a search in an established study. Everything it holds can be rebuilt from the store and the recorded
+    study."""
 
     def __init__(
         self,
@@ -123,7 +137,9 @@ class Search:
         self._check_owner = check_owner
         self._stop_requested = stop_requested
         self._weights = WeightsFolder(Path(config.artifacts), config.study)
-        self._weights_paths = {facts.trial_number: facts.weights_path for facts in proposer.known.values() if facts.weights_path}
+        self._weights_paths = {
+            facts.trial_number: facts.weights_path for facts in proposer.known.values() if facts.weights_path
+        }
         self._halving = ParetoHalving(config.keep, config.cost_objective, proposer.known.values())
         self._drawings = make_drawings_folder(Path(config.artifacts))
         self._flights: dict[int, _Flight] = {}
@@ -175,21 +191,34 @@ class Search:
         return None
 
     def _end(self, exhausted: bool) -> Outcome:
-        if self.evaluated < self._config.budget and (end := out_of_patience(self._config.patience, self._keeper.stalled)) is not None:
+        if (
+            self.evaluated < self._config.budget
+            and (end := out_of_patience(self._config.patience, self._keeper.stalled)) is not None
+        ):
             return end
         if not exhausted:
-            return Outcome(f"budget reached: {self.evaluated} of {self._config.budget} architectures evaluated", complete=True)
-        rejected, failed = self._counts["REJECTED"], self._counts["FAIL"]
+            return Outcome(
+                f"budget reached: {self.evaluated} of {self._config.budget} architectures evaluated", complete=True
+            )
+        rejected = self._counts["REJECTED"]
+        failed = self._counts["FAIL"]
         tally = f"{self.evaluated} evaluated, {rejected} over the limits, {failed} failed"
         limits = ", ".join(f"{name} <= {value:g}" for name, value in self._config.limits.items())
         if limits and not self.evaluated:
-            return Outcome(f"limits too tight: nothing was found within {limits} ({tally})", complete=False, exit_code=1)
+            return Outcome(
+                f"limits too tight: nothing was found within {limits} ({tally})", complete=False, exit_code=1
+            )
         if limits:  # which samplers see some of: it is no use to count what was rejected
             return Outcome(f"nothing new was found within {limits} ({tally})", complete=True)
         total = self._proposer.count_architectures()
         if total is None:
-            return Outcome(f"nothing new was found in {ESCAPES} tries: the space is exhausted, or nearly so ({tally})", complete=True)
-        return Outcome(f"space exhausted: {len(self._proposer.known)} of {total} architectures ({tally})", complete=True)
+            return Outcome(
+                f"nothing new was found in {ESCAPES} tries: the space is exhausted, or nearly so ({tally})",
+                complete=True,
+            )
+        return Outcome(
+            f"space exhausted: {len(self._proposer.known)} of {total} architectures ({tally})", complete=True
+        )
 
     def _with_passed_over(self, outcome: Outcome) -> Outcome:
         screen = self._proposer.screen
@@ -276,7 +305,9 @@ class Search:
         if not event.last:
             cost = cost_of(self._config.cost_objective, flight.candidate.costs, flight.latency)
             assert cost is not None, "what is trained has its cost"
-            self._evaluator.answer(flight.number, self._halving.proceeds(flight.number, event.score.rung, event.score.top1, cost))
+            self._evaluator.answer(
+                flight.number, self._halving.proceeds(flight.number, event.score.rung, event.score.top1, cost)
+            )
 
     def _on_finished(self, flight: _Flight, event: Finished) -> None:
         if flight.over_limit is not None:
@@ -293,7 +324,9 @@ class Search:
         if event.retryable and flight.attempt < MAX_RETRIES:
             self._note(f"trial {flight.number}: {event.reason}; retry {flight.attempt + 1} of {MAX_RETRIES}")
             flight.attempt += 1
-            flight.latency, flight.over_limit, flight.reached_last = None, None, False
+            flight.latency = None
+            flight.over_limit = None
+            flight.reached_last = False
             flight.rungs.clear()
             flight.submitted = time.monotonic()
             self._evaluator.submit(self._job(flight))
@@ -304,9 +337,13 @@ class Search:
         failures = self._recent.count(False)
         hopeless = failures == len(self._recent) >= FIRST_FAILURES
         if hopeless or (len(self._recent) == RECENT and failures > RECENT // 2):
-            raise SearchAbortedError(f"{failures} of the last {len(self._recent)} evaluations failed; the last one: {event.reason}")
+            raise SearchAbortedError(
+                f"{failures} of the last {len(self._recent)} evaluations failed; the last one: {event.reason}"
+            )
 
-    def _facts(self, flight: _Flight, state: TrialState, event: Finished | Failed | None = None, reason: str | None = None) -> TrialFacts:
+    def _facts(
+        self, flight: _Flight, state: TrialState, event: Finished | Failed | None = None, reason: str | None = None
+    ) -> TrialFacts:
         candidate = flight.candidate
         return TrialFacts(
             trial_number=flight.number,
@@ -387,16 +424,25 @@ def _log_line(facts: TrialFacts, cost_objective: str) -> str:
     reason = "" if facts.reason is None else f" ({facts.reason})"
     where = facts.worker or "no worker"
     memory = memory_text(facts.rungs[-1].micro_batches) if facts.rungs else ""
-    return f"trial {facts.trial_number} {facts.state}{reason}: {known}; {facts.duration_s:.1f} s on {where}{memory}; {facts.layout}"
+    return (
+        f"trial {facts.trial_number} {facts.state}{reason}: {known}; {facts.duration_s:.1f} s on {where}{memory}; "
+        f"{facts.layout}"
+    )
 
 
 def _excess_text(constraints: Mapping[str, float], limits: Mapping[str, float]) -> str:
     over = [name for name, excess in constraints.items() if excess > 0]
-    return "; ".join(f"{name} is {limits[name] * (1 + constraints[name]):,.0f}, over the limit of {limits[name]:,.0f}" for name in over)
+    return "; ".join(
+        f"{name} is {limits[name] * (1 + constraints[name]):,.0f}, over the limit of {limits[name]:,.0f}"
+        for name in over
+    )
 
 
 def _target_difference(event: LatencyMeasured, target: JSON | None) -> str:
-    expected, given = target or {}, event.latency.target
+    expected = target or {}
+    given = event.latency.target
     names = [name for name in {**expected, **given} if expected.get(name) != given.get(name)]
     difference = ", ".join(f"{name} {given.get(name)} instead of {expected.get(name)}" for name in names)
-    return f"{event.worker} timed on another target than the study's: {difference}; give another --study for this machine"
+    return (
+        f"{event.worker} timed on another target than the study's: {difference}; give another --study for this machine"
+    )

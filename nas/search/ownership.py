@@ -23,11 +23,14 @@ Session = Callable[[], tuple[tuple[ProcessId, ...], str]]
 
 
 class Ownership:
-    """The lease of a study, renewed by a thread of its own: a calibration may take longer than an owner may be silent."""
+    """The lease of a study, renewed by a thread of its own: a calibration may take longer than an owner may be
+    silent."""
 
     def __init__(self, store: Store, study: str, lease: Lease) -> None:
         """The lease is held already."""
-        self._store, self._study, self._lease = store, study, lease
+        self._store = store
+        self._study = study
+        self._lease = lease
         self._session: Session = lambda: ((), "")
         self._failure: NasError | None = None
         self._ended = threading.Event()
@@ -96,7 +99,10 @@ def owned(store: Store, study: str, end_session: EndSession, say: Callable[[str]
     try:
         if former is not None:
             ended = end_session(former.ray_processes, former.ray_session) if former.host == lease.host else ()
-            say(f"took over from process {former.process.pid} on {former.host}, which is gone; ended {len(ended)} processes it left behind")
+            say(
+                f"took over from process {former.process.pid} on {former.host}, which is gone; ended {len(ended)} "
+                "processes it left behind"
+            )
         yield ownership
     finally:
         ownership.end()

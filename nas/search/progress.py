@@ -20,7 +20,8 @@ REFRESH_S = 0.5
 """On a terminal: one drawing takes some milliseconds, so at most two a second."""
 LINE_S = 10.0
 LINE_SHARE = 0.05
-"""Elsewhere: a line after this many seconds or this share of the budget, whichever is first, if anything was evaluated."""
+"""Elsewhere: a line after this many seconds or this share of the budget, whichever is first, if anything was
+evaluated."""
 SILENCE_S = 300.0
 """Elsewhere: a line after this long even when nothing was evaluated."""
 FRONT_ROWS = 10
@@ -34,7 +35,14 @@ class Progress:
     """
 
     def __init__(
-        self, study: str, budget: int, already: int, quiet: bool, console: Console | None = None, *, cost_objective: str = "latency_ms"
+        self,
+        study: str,
+        budget: int,
+        already: int,
+        quiet: bool,
+        console: Console | None = None,
+        *,
+        cost_objective: str = "latency_ms",
     ) -> None:
         """Display a run.
 
@@ -48,7 +56,10 @@ class Progress:
         """
         # rich takes FORCE_COLOR for a terminal; control characters are for real ones only.
         self._console = console or Console(highlight=False, force_terminal=sys.stdout.isatty())
-        self._study, self._budget, self._already, self._quiet = study, budget, already, quiet
+        self._study = study
+        self._budget = budget
+        self._already = already
+        self._quiet = quiet
         self._cost_objective = cost_objective
         self._evaluated = already
         self._summary = ""
@@ -67,7 +78,9 @@ class Progress:
                 self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stop_live()
 
     def plan(self, lines: Sequence[str]) -> None:
@@ -99,12 +112,15 @@ class Progress:
             activities: what each worker does now.
         """
         self._evaluated = evaluated
-        self._front, self._layouts, self._activities = front, layouts, activities
+        self._front = front
+        self._layouts = layouts
+        self._activities = activities
         self._summary = _summary(counts, best_top1, hypervolume, len(front))
         now = time.monotonic()
         if self._quiet or self._is_gone() or not self._is_due(now):
             return
-        self._shown_at, self._shown_evaluated = now, evaluated
+        self._shown_at = now
+        self._shown_evaluated = evaluated
         if self._live is None:
             self._print(f"evaluated {self._position()}; {self._pace()}; {self._summary}")
         else:
@@ -143,12 +159,18 @@ class Progress:
 
     def _draw(self) -> RenderableType:
         head = Table.grid(padding=(0, 1))
-        head.add_row(Text(self._study, style="bold", overflow="ellipsis", no_wrap=True), Text(f"{self._position()}; {self._pace()}"))
+        head.add_row(
+            Text(self._study, style="bold", overflow="ellipsis", no_wrap=True),
+            Text(f"{self._position()}; {self._pace()}"),
+        )
         bar = Bar(size=self._budget, begin=0, end=min(self._evaluated, self._budget), color="green")
         parts: list[RenderableType] = [head, bar, Text(self._summary)]
         if self._front:
             parts.append(self._draw_front())
-        parts += [Text(f"{worker}: {doing}", style="dim", overflow="ellipsis", no_wrap=True) for worker, doing in self._activities.items()]
+        parts += [
+            Text(f"{worker}: {doing}", style="dim", overflow="ellipsis", no_wrap=True)
+            for worker, doing in self._activities.items()
+        ]
         return Group(*parts)
 
     def _draw_front(self) -> Table:
@@ -159,7 +181,9 @@ class Progress:
         shown = _thin(self._front, FRONT_ROWS)
         for member in shown:
             cost = cost_text(self._cost_objective, member.cost, unit=False)
-            table.add_row(str(member.trial_number), f"{member.top1:.4f}", cost, Text(self._layouts.get(member.trial_number, "")))
+            table.add_row(
+                str(member.trial_number), f"{member.top1:.4f}", cost, Text(self._layouts.get(member.trial_number, ""))
+            )
         if len(shown) < len(self._front):
             table.add_row("", "", "", Text(f"{len(self._front) - len(shown)} more", style="dim"))
         return table

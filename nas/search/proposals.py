@@ -1,4 +1,5 @@
-"""From the sampler's genotypes to candidates worth evaluating: repaired, distinct, and checked against the limits that are known."""
+"""From the sampler's genotypes to candidates worth evaluating: repaired, distinct, and checked against the limits that
+are known."""
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -81,7 +82,8 @@ class Proposer:
             if candidate is not None:
                 return candidate
         while True:
-            # What ends a row of misses is evaluated whatever is predicted of it, so that a wrong prediction cannot end a search.
+            # What ends a row of misses is evaluated whatever is predicted of it, so that a wrong prediction cannot end
+            # a search.
             is_escape = self.misses >= PATIENCE
             if is_escape:
                 escape = self._escape(parents)

@@ -1,8 +1,9 @@
 """The members of a front, timed once more together when a search ends, and what that says of their places.
 
-A search times each candidate when its turn comes, minutes or days apart, and of many timings a front keeps those that came out low: some
-of them by luck. Here the members are timed again, one right after the other on one worker and with nothing in training, by the same
-protocol. The second latencies stand beside the facts; front and facts stay what they are.
+A search times each candidate when its turn comes, minutes or days apart, and of many timings a front keeps those that
+came out low: some of them by luck. Here the members are timed again, one right after the other on one worker and with
+nothing in training, by the same protocol. The second latencies stand beside the facts; front and facts stay what they
+are.
 """
 
 import logging
@@ -38,12 +39,14 @@ class Place:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the rival is faster beyond both intervals. They speak of other sittings, and these two are of one: that is cautious."""
+        """Whether the rival is faster beyond both intervals. They speak of other sittings, and these two are of one:
+        that is cautious."""
         return self.rival is not None and self.rival.second.ci_high_ms < self.second.ci_low_ms
 
 
 def unsettled(search: SearchRecord, targets: Sequence[JSON], store: Store) -> list[tuple[int, TargetView]]:
-    """The fronts of a study of which not every member was timed again in one sitting, as (place of the target, study as seen on it).
+    """The fronts of a study of which not every member was timed again in one sitting, as (place of the target, study as
+    seen on it).
 
     Args:
         search: the study.
@@ -55,12 +58,16 @@ def unsettled(search: SearchRecord, targets: Sequence[JSON], store: Store) -> li
     """
     if search.objectives[1] != "latency_ms":
         return []
-    facts, timings, retimings = list(store.facts(search.study)), store.timings(search.study), store.retimings(search.study)
+    facts = list(store.facts(search.study))
+    timings = store.timings(search.study)
+    retimings = store.retimings(search.study)
     found = []
     for place, target in enumerate(targets):
         view = _view(search, facts, timings, target)
         again = latest(retimings, target)
-        if view is not None and not {member.trial_number for member in view.front.members} <= set(again.latencies if again else ()):
+        if view is not None and not {member.trial_number for member in view.front.members} <= set(
+            again.latencies if again else ()
+        ):
             found.append((place, view))
     return found
 
@@ -75,7 +82,8 @@ def time_again(
     stop_requested: Callable[[], bool],
     note: Callable[[str], None],
 ) -> bool:
-    """Time the members of each front once more; what one front takes is recorded at its end, so that a sitting is whole or not there.
+    """Time the members of each front once more; what one front takes is recorded at its end, so that a sitting is whole
+    or not there.
 
     Args:
         fronts: what `unsettled` gave.
@@ -121,7 +129,9 @@ def time_again(
     return True
 
 
-def _time(job: Job, evaluator: Evaluator, check_owner: Callable[[], None], stop_requested: Callable[[], bool]) -> Latency | Failed | None:
+def _time(
+    job: Job, evaluator: Evaluator, check_owner: Callable[[], None], stop_requested: Callable[[], bool]
+) -> Latency | Failed | None:
     """One timing and the end of its job, tried again when the machine is to blame; None when the user wants to stop."""
     evaluator.submit(job)
     latency: Latency | None = None
@@ -173,7 +183,9 @@ def _rival(place: Place, others: Sequence[Place]) -> Place | None:
     rivals = [
         other
         for other in others
-        if other.top1 >= place.top1 and other.second.median_ms <= ms and (other.top1, other.second.median_ms) != (place.top1, ms)
+        if other.top1 >= place.top1
+        and other.second.median_ms <= ms
+        and (other.top1, other.second.median_ms) != (place.top1, ms)
     ]
     return min(rivals, key=lambda rival: rival.second.ci_high_ms, default=None)
 
@@ -182,13 +194,15 @@ def places_text(front: Front, again: Sequence[Place]) -> list[str]:
     """One line about all members, and one for each that is dominated now; nothing where nothing was timed again."""
     if not again:
         return []
-    members, largest = len(front.members), max(again, key=lambda place: abs(place.change))
+    members = len(front.members)
+    largest = max(again, key=lambda place: abs(place.change))
     number = str(members) if len(again) == members else f"{len(again)} of {members}"
     within = sum(place.first.ci_low_ms <= place.second.median_ms <= place.first.ci_high_ms for place in again)
     middle = statistics.median(place.change for place in again)
     first, second = (cost_text("latency_ms", timing.median_ms) for timing in (largest.first, largest.second))
     head = (
-        f"{number} members of the front timed again: {middle:+.1%} in the middle, {within} within their first interval, "
+        f"{number} members of the front timed again: {middle:+.1%} in the middle, {within} within their first "
+        "interval, "
         f"largest change trial {largest.trial_number}, {first} -> {second} ({largest.change:+.1%})"
     )
     return [head, *(_lost_text(place, place.rival) for place in again if place.rival is not None)]
@@ -196,15 +210,19 @@ def places_text(front: Front, again: Sequence[Place]) -> list[str]:
 
 def _lost_text(place: Place, rival: Place) -> str:
     verdict = "lost its place" if place.is_lost else "may have lost its place, the intervals overlap"
-    first, second = latency_text(place.first), latency_text(place.second)
+    first = latency_text(place.first)
+    second = latency_text(place.second)
     return (
         f"trial {place.trial_number} {verdict}: top1 {place.top1:.4f}, {first} at first, {second} now; "
         f"trial {rival.trial_number} has top1 {rival.top1:.4f} and {latency_text(rival.second)} now"
     )
 
 
-def retimings_text(search: SearchRecord, facts: Sequence[TrialFacts], timings: Timings, retimings: Sequence[Retiming]) -> list[str]:
-    """The lines of `places_text` for every target on which members of the study's fronts were timed again, its own first."""
+def retimings_text(
+    search: SearchRecord, facts: Sequence[TrialFacts], timings: Timings, retimings: Sequence[Retiming]
+) -> list[str]:
+    """The lines of `places_text` for every target on which members of the study's fronts were timed again, its own
+    first."""
     if search.objectives[1] != "latency_ms":
         return []
     others = {str(retiming.target): retiming.target for retiming in retimings if retiming.target != search.target}

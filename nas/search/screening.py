@@ -1,6 +1,7 @@
 """Candidates that are so surely over the latency limit that they are not even timed.
 
-Only where a search has such a limit, and only once predictions of this study's own timings have proved good (nas/surrogates/latency_model.py).
+Only where a search has such a limit, and only once predictions of this study's own timings have proved good
+(nas/surrogates/latency_model.py).
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,9 @@ GROWTH = 1.25
 class Screen:
     """Judges candidates of one study by its latency limit. Deterministic given the study's trials."""
 
-    def __init__(self, space: SearchSpace, limit_ms: float, known: Mapping[str, TrialFacts], genotypes: Mapping[int, Genotype]) -> None:
+    def __init__(
+        self, space: SearchSpace, limit_ms: float, known: Mapping[str, TrialFacts], genotypes: Mapping[int, Genotype]
+    ) -> None:
         """Begin with what is known.
 
         Args:
@@ -31,7 +34,10 @@ class Screen:
             known: the study's finished trials, in the order in which they ended; the search adds to it.
             genotypes: valid genotype of every trial, by number; the search adds to it.
         """
-        self._space, self._limit_ms, self._known, self._genotypes = space, limit_ms, known, genotypes
+        self._space = space
+        self._limit_ms = limit_ms
+        self._known = known
+        self._genotypes = genotypes
         self._learned_from = 0
         self._model: LatencyModel | None = None
         self._threshold_ms = limit_ms
@@ -41,7 +47,8 @@ class Screen:
         """Lines for people, to be taken away."""
 
     def excess(self, genotype: Genotype, arch_hash: str) -> float | None:
-        """By how much of the limit a candidate is predicted to be over it; None where that is not sure enough to pass it over."""
+        """By how much of the limit a candidate is predicted to be over it; None where that is not sure enough to pass
+        it over."""
         with one_thread():
             self._learn()
             predicted_ms = 0.0 if self._model is None else float(self._model.predict([genotype])[0])
@@ -57,7 +64,8 @@ class Screen:
             return
         self._learned_from = timings
         genotypes, latency_ms = timed_genotypes(list(self._known.values()), self._genotypes)
-        quality, before = held_out(self._space, genotypes, latency_ms), self._model
+        quality = held_out(self._space, genotypes, latency_ms)
+        before = self._model
         self._model = LatencyModel(self._space).fit(genotypes, latency_ms) if quality.near >= MIN_NEAR else None
         self._threshold_ms = self._limit_ms * quality.overestimate
         if (before is None) != (self._model is None):

@@ -1,7 +1,8 @@
 """The Optuna study of a search: the recorded one that people see, and the sampler's own in memory.
 
-Asking a sampler through a database costs one transaction per parameter, so genotypes are sampled in memory and a trial is written whole.
-The recorded study holds one trial per architecture; a repeat is answered in memory only (DESIGN 2.4, 2.6).
+Asking a sampler through a database costs one transaction per parameter, so genotypes are sampled in memory and a trial
+is written whole. The recorded study holds one trial per architecture; a repeat is answered in memory only (DESIGN 2.4,
+2.6).
 """
 
 import contextlib
@@ -91,7 +92,9 @@ def _distribution(gene: Gene) -> BaseDistribution:
 class SearchStudy:
     """One study, owned by one coordinator. Not safe for threads."""
 
-    def __init__(self, storage: BaseStorage, name: str, objectives: Objectives, knowledge: Knowledge, sampler: str, seed: int) -> None:
+    def __init__(
+        self, storage: BaseStorage, name: str, objectives: Objectives, knowledge: Knowledge, sampler: str, seed: int
+    ) -> None:
         """Create the recorded study, or continue the one of that name.
 
         Raises:
@@ -105,7 +108,9 @@ class SearchStudy:
         self._objectives = objectives
         self._distributions = distributions_of(knowledge.genes)
         with _storage_errors():
-            recorded = optuna.create_study(study_name=name, storage=self._storage, directions=DIRECTIONS, load_if_exists=True)
+            recorded = optuna.create_study(
+                study_name=name, storage=self._storage, directions=DIRECTIONS, load_if_exists=True
+            )
             if recorded.metric_names is None:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -117,14 +122,17 @@ class SearchStudy:
         self.genotypes: dict[int, Genotype] = {trial.number: dict(trial.params) for trial in past}
         """Valid genotype of every recorded trial, by number."""
         # A resumed sampler must not repeat the random numbers of the first run.
-        self._memory = optuna.create_study(directions=DIRECTIONS, sampler=make_sampler(sampler, seed + len(past), knowledge))
+        self._memory = optuna.create_study(
+            directions=DIRECTIONS, sampler=make_sampler(sampler, seed + len(past), knowledge)
+        )
         self._asked: dict[int, Asked] = {}
         self._constraints: dict[int, Mapping[str, float]] = {}
 
     def reconcile(self, facts: Mapping[int, TrialFacts]) -> list[Waiting]:
         """Bring the trials of earlier runs in order, once, before the first ask.
 
-        A RUNNING trial whose facts are recorded is told; one without goes back to WAITING. The sampler learns all that is finished.
+        A RUNNING trial whose facts are recorded is told; one without goes back to WAITING. The sampler learns all that
+        is finished.
 
         Args:
             facts: recorded facts by trial number.
@@ -192,16 +200,16 @@ class SearchStudy:
         return number
 
     def _number_of(self, trial_id: int) -> int:
-        """Of a new trial: the next one, unless somebody else added a trial. Optuna's cache confirms that; asked for the number, it reads
-        the whole trial back, five queries."""
+        """Of a new trial: the next one, unless somebody else added a trial. Optuna's cache confirms that; asked for the
+        number, it reads the whole trial back, five queries."""
         expected = len(self.genotypes)
         if self._storage.get_trial_id_from_study_id_trial_number(self._study_id, expected) == trial_id:
             return expected
         return self._storage.get_trial_number_from_id(trial_id)
 
     def _one_flush(self) -> AbstractContextManager[object]:
-        """Let a new trial's parameters be inserted together: a fifth of the time goes where each query that Optuna makes between two of
-        them sends the one before."""
+        """Let a new trial's parameters be inserted together: a fifth of the time goes where each query that Optuna
+        makes between two of them sends the one before."""
         return contextlib.nullcontext() if self._database is None else self._database.scoped_session().no_autoflush
 
     def restart(self, asked: Asked, number: int, constraints: Mapping[str, float]) -> None:
@@ -211,10 +219,12 @@ class SearchStudy:
         self._expect(number, asked, constraints)
 
     def _expect(self, number: int, asked: Asked, constraints: Mapping[str, float]) -> None:
-        self._asked[number], self._constraints[number] = asked, constraints
+        self._asked[number] = asked
+        self._constraints[number] = constraints
 
     def constrain(self, number: int, constraints: Mapping[str, float]) -> None:
-        """Replace a trial's constraints, once another became known after the start (measured latency, again after a retry)."""
+        """Replace a trial's constraints, once another became known after the start (measured latency, again after a
+        retry)."""
         trial_id = self._trial_ids[number]
         with _storage_errors():
             for key, attribute in _constraint_attributes(constraints).items():
@@ -267,12 +277,14 @@ class SearchStudy:
     def _values(self, facts: TrialFacts) -> list[float] | None:
         if facts.state != "COMPLETE":
             return None
-        top1, cost = facts.top1, facts.cost(self._objectives[1])
+        top1 = facts.top1
+        cost = facts.cost(self._objectives[1])
         assert top1 is not None and cost is not None, "a COMPLETE trial has both values"
         return [top1, cost]
 
     def _curve(self, facts: TrialFacts) -> dict[str, Any]:
-        """What a sampler may learn from a stopped training, and from a timing after which none began; Optuna gives neither values."""
+        """What a sampler may learn from a stopped training, and from a timing after which none began; Optuna gives
+        neither values."""
         cost = facts.cost(self._objectives[1])
         if cost is None:
             return {}
@@ -303,7 +315,9 @@ def recorded_genotypes(storage: BaseStorage, name: str) -> dict[int, Genotype]:
     """
     with _storage_errors():
         if not has_study(storage, name):
-            raise InvalidInputError(f"Optuna has no study {name!r} in this database: it was deleted, and the genotypes with it")
+            raise InvalidInputError(
+                f"Optuna has no study {name!r} in this database: it was deleted, and the genotypes with it"
+            )
         trials = storage.get_all_trials(storage.get_study_id_from_name(name), deepcopy=False)
     return {trial.number: dict(trial.params) for trial in trials}
 

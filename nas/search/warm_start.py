@@ -29,18 +29,25 @@ def earlier_study(config: SearchConfig, space: SearchSpace, store: Store, storag
     if not config.warm_start.startswith(EARLIER_STUDY):
         return EarlierStudy()
     name = config.warm_start.removeprefix(EARLIER_STUDY)
-    recorded, front = store.search(name), store.front(name)
+    recorded = store.search(name)
+    front = store.front(name)
     if recorded is None:
         known = ", ".join(sorted(search.study for search in store.searches())) or "none"
-        raise InvalidInputError(f"--warm-start names the study {name!r}; expected one of this database, which has: {known}")
+        raise InvalidInputError(
+            f"--warm-start names the study {name!r}; expected one of this database, which has: {known}"
+        )
     if recorded.space_hash != space.space_hash:
         raise InvalidInputError(
-            f"--warm-start names the study {name!r}, which searched {recorded.space} at scale {recorded.config.get('scale')} on "
-            f"{recorded.data}; expected one of the same space, scale, image size, channels and classes as this search ({space.name}, "
+            f"--warm-start names the study {name!r}, which searched {recorded.space} at scale "
+            f"{recorded.config.get('scale')} on "
+            f"{recorded.data}; expected one of the same space, scale, image size, channels and classes as this "
+            f"search ({space.name}, "
             f"{space.scale})"
         )
     if front is None:
-        raise InvalidInputError(f"--warm-start names the study {name!r}, which has no front yet: no trial of it has finished")
+        raise InvalidInputError(
+            f"--warm-start names the study {name!r}, which has no front yet: no trial of it has finished"
+        )
     genotypes = recorded_genotypes(storage, name)
     finished = [(genotypes[trial.trial_number], trial.top1) for trial in store.facts(name) if trial.state == "COMPLETE"]
     return EarlierStudy(

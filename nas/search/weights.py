@@ -57,5 +57,8 @@ class WeightsFolder:
         try:
             return path.read_bytes()
         except OSError as error:
-            message = f"the recorded weights {path} cannot be read ({error.strerror}); give the --artifacts of the search, or use --retrain"
+            message = (
+                f"the recorded weights {path} cannot be read ({error.strerror}); give the --artifacts of the search, "
+                "or use --retrain"
+            )
             raise InvalidInputError(message) from error

@@ -1,13 +1,14 @@
 """A Gaussian process over genes, small and fast: the surrogate of the `ehvi` sampler.
 
-The kernel is a sum: a constant, one term per gene (main effects), the square of another such sum (with what two genes do together), the
-product over all genes (all other interactions), and a term over a cheap numeric feature such as ln cost. Each gene's similarity S_g is 1
-for equal values and falls to 0; it is an inner product of encoded rows and a constant, so that every kernel matrix and every gradient is
-a matrix product. Hyperparameters maximise marginal likelihood times a log-normal prior.
+The kernel is a sum: a constant, one term per gene (main effects), the square of another such sum (with what two genes
+do together), the product over all genes (all other interactions), and a term over a cheap numeric feature such as ln
+cost. Each gene's similarity S_g is 1 for equal values and falls to 0; it is an inner product of encoded rows and a
+constant, so that every kernel matrix and every gradient is a matrix product. Hyperparameters maximise marginal
+likelihood times a log-normal prior.
 
-Source: Rasmussen & Williams, "Gaussian Processes for Machine Learning", MIT Press 2006, chapters 2, 4.2.2 (the polynomial kernel) and 5.
-The prior means scale with the number of genes, after Hvarfner, Hellsten & Nardi, "Vanilla Bayesian Optimization Performs Great in High
-Dimensions", ICML 2024.
+Source: Rasmussen & Williams, "Gaussian Processes for Machine Learning", MIT Press 2006, chapters 2, 4.2.2 (the
+polynomial kernel) and 5. The prior means scale with the number of genes, after Hvarfner, Hellsten & Nardi, "Vanilla
+Bayesian Optimization Performs Great in High Dimensions", ICML 2024.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,8 +24,8 @@ ROUNDING = 1e-12
 """What varies less than this, relative to its size, is constant."""
 REFIT_ITERATIONS = 15
 BLOCK = 24_576
-"""Entries of the matrices that predictions go through: they stay in a processor's cache. Larger ones are given back to the system and taken
-from it again at each step, which costs a third of the time."""
+"""Entries of the matrices that predictions go through: they stay in a processor's cache. Larger ones are given back to
+the system and taken from it again at each step, which costs a third of the time."""
 TAILS = 4.0
 """Hyperparameters stay within this many prior standard deviations."""
 
@@ -57,7 +58,14 @@ class GeneEncoder:
         begins = np.cumsum([0, *(table.size for table in tables[:-1])])
         first_entries = np.concatenate([begin + np.arange(width) for begin, width in zip(begins, widths, strict=True)])
         entries = np.concatenate([table.ravel() for table in tables])
-        return cls(tables, np.array(offsets), np.repeat(np.arange(len(widths)), widths), entries, first_entries, np.repeat(widths, widths))
+        return cls(
+            tables,
+            np.array(offsets),
+            np.repeat(np.arange(len(widths)), widths),
+            entries,
+            first_entries,
+            np.repeat(widths, widths),
+        )
 
     @property
     def starts(self) -> np.ndarray:
@@ -66,7 +74,9 @@ class GeneEncoder:
 
     def encode(self, levels_ND: np.ndarray) -> np.ndarray:
         """(num_rows, num_genes) int -> (num_rows, num_columns) float64."""
-        encoded: np.ndarray = self.entries.take(levels_ND.take(self.gene_of_column, axis=1) * self.steps + self.first_entries)
+        encoded: np.ndarray = self.entries.take(
+            levels_ND.take(self.gene_of_column, axis=1) * self.steps + self.first_entries
+        )
         return encoded
 
 
@@ -109,7 +119,8 @@ class _Hyper:
 
 
 class Refits:
-    """When to fit hyperparameters again: whenever the record has grown by a sixteenth. Conditioning on every row costs much less."""
+    """When to fit hyperparameters again: whenever the record has grown by a sixteenth. Conditioning on every row costs
+    much less."""
 
     def __init__(self) -> None:
         self._fitted = 0
@@ -126,7 +137,12 @@ class Surrogate(Protocol):
     """Regression over rows and one numeric feature, with uncertainty; GaussianProcess says what the arguments are."""
 
     def fit(
-        self, levels_ND: np.ndarray, feature_N: np.ndarray, target_N: np.ndarray, max_iterations: int, sd_N: np.ndarray | float = 0.0
+        self,
+        levels_ND: np.ndarray,
+        feature_N: np.ndarray,
+        target_N: np.ndarray,
+        max_iterations: int,
+        sd_N: np.ndarray | float = 0.0,
     ) -> None: ...
 
     def predict(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
@@ -138,7 +154,9 @@ class GaussianProcess:
     def __init__(self, encoder: GeneEncoder) -> None:
         genes = len(encoder.tables)
         self._encoder = encoder
-        self._starts, self._gene, self._offsets = encoder.starts, encoder.gene_of_column, encoder.offsets
+        self._starts = encoder.starts
+        self._gene = encoder.gene_of_column
+        self._offsets = encoder.offsets
         # sqrt(2) / genes: a square of 2 for equal rows, where every weight is at its prior median.
         per_gene = np.repeat([0.5 / genes, np.sqrt(2) / genes, 2 / genes], genes)
         self._prior_mean = np.log(np.concatenate([per_gene, [0.5, 0.5, 1.0, 0.0067]]))
@@ -147,7 +165,12 @@ class GaussianProcess:
         """(3 num_genes + 4,) ln of the hyperparameters: main, pairs, rates, product, feature, length, noise."""
 
     def fit(
-        self, levels_ND: np.ndarray, feature_N: np.ndarray, target_N: np.ndarray, max_iterations: int, sd_N: np.ndarray | float = 0.0
+        self,
+        levels_ND: np.ndarray,
+        feature_N: np.ndarray,
+        target_N: np.ndarray,
+        max_iterations: int,
+        sd_N: np.ndarray | float = 0.0,
     ) -> None:
         """Learn from N >= 2 rows.
 
@@ -158,14 +181,17 @@ class GaussianProcess:
             max_iterations: of L-BFGS; 0 keeps the hyperparameters.
             sd_N: (num_rows,) known standard deviation of each target's own error, beside the noise that is learned.
         """
-        self._feature_scale, self._target_scale = _mean_and_scale(feature_N), _mean_and_scale(target_N)
+        self._feature_scale = _mean_and_scale(feature_N)
+        self._target_scale = _mean_and_scale(target_N)
         self._rows = self._encoder.encode(levels_ND)
         self._feature = self._scaled(feature_N)
         self._target = (target_N - self._target_scale[0]) / self._target_scale[1]
         self._error = np.broadcast_to((sd_N / self._target_scale[1]) ** 2, self._target.shape)
         self._terms = np.empty((4, len(target_N), len(target_N)))  # of the kernel, overwritten by each evaluation
         if max_iterations:
-            bounds = list(zip(self._prior_mean - TAILS * self._prior_sd, self._prior_mean + TAILS * self._prior_sd, strict=True))
+            bounds = list(
+                zip(self._prior_mean - TAILS * self._prior_sd, self._prior_mean + TAILS * self._prior_sd, strict=True)
+            )
             found = optimize.minimize(
                 self.loss, self.theta, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": max_iterations}
             )
@@ -179,14 +205,18 @@ class GaussianProcess:
     def predict(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of the noise-free target, each (num_rows,), in its units."""
         crosses = self._crosses(levels_ND, feature_N)
-        mean, explained = map(np.concatenate, zip(*((cross @ self._weights, self._explained(cross)) for cross in crosses), strict=True))
+        mean, explained = map(
+            np.concatenate, zip(*((cross @ self._weights, self._explained(cross)) for cross in crosses), strict=True)
+        )
         offset, scale = self._target_scale
         return offset + scale * mean, scale * np.sqrt(np.maximum(self._hyper.variance - explained, JITTER))
 
     def mean(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> np.ndarray:
         """The mean of `predict` alone, in a fraction of the time."""
         offset, scale = self._target_scale
-        mean: np.ndarray = offset + scale * np.concatenate([cross @ self._weights for cross in self._crosses(levels_ND, feature_N)])
+        mean: np.ndarray = offset + scale * np.concatenate(
+            [cross @ self._weights for cross in self._crosses(levels_ND, feature_N)]
+        )
         return mean
 
     def leave_one_out(self) -> np.ndarray:
@@ -200,8 +230,10 @@ class GaussianProcess:
         return others
 
     def covariance(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> np.ndarray:
-        """Of the noise-free target at the rows, (num_rows, num_rows), in its unit squared; its diagonal is the variance of `predict`."""
-        rows, feature = self._encoder.encode(levels_ND), self._scaled(feature_N)
+        """Of the noise-free target at the rows, (num_rows, num_rows), in its unit squared; its diagonal is the variance
+        of `predict`."""
+        rows = self._encoder.encode(levels_ND)
+        feature = self._scaled(feature_N)
         cross = self._kernel(rows, feature, np.empty((4, len(rows), len(self._rows))))
         half = linalg.solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
         prior = np.empty((4, len(rows), len(rows)))
@@ -215,9 +247,10 @@ class GaussianProcess:
         return scaled
 
     def _crosses(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> Iterator[np.ndarray]:
-        """The kernel between these rows and those of the last fit, block by block: (num_rows of the block, num_fitted), overwritten by the
-        next."""
-        rows, feature = self._encoder.encode(levels_ND), self._scaled(feature_N)
+        """The kernel between these rows and those of the last fit, block by block: (num_rows of the block, num_fitted),
+        overwritten by the next."""
+        rows = self._encoder.encode(levels_ND)
+        feature = self._scaled(feature_N)
         size = max(1, min(len(rows), BLOCK // len(self._rows)))
         terms = np.empty((4, size, len(self._rows)))
         for begin in range(0, max(1, len(rows)), size):
@@ -240,18 +273,22 @@ class GaussianProcess:
         return kernel
 
     def _weighted(self, hyper: _Hyper, rows: np.ndarray) -> list[np.ndarray]:
-        """Encoded rows whose inner products with others are sums over genes of weight times S_g: main effects, pairs, product."""
+        """Encoded rows whose inner products with others are sums over genes of weight times S_g: main effects, pairs,
+        product."""
         return [rows * weights[self._gene] for weights in (hyper.main, hyper.pairs, hyper.rates)]
 
     def _write_terms(
-        self, hyper: _Hyper, ours: tuple[np.ndarray, np.ndarray], theirs: tuple[list[np.ndarray], np.ndarray], out: np.ndarray
+        self,
+        hyper: _Hyper,
+        ours: tuple[np.ndarray, np.ndarray],
+        theirs: tuple[list[np.ndarray], np.ndarray],
+        out: np.ndarray,
     ) -> None:
         """Write the four terms of the kernel: main effects, what is squared for pairs, product, feature.
 
-        Args:
-            ours: encoded rows and feature.
-            theirs: weighted rows and feature; candidates, of which there are many more, are ours.
-            out: (4, num_ours, num_theirs), overwritten. Most of the time of an ask goes by here, and a third more would go to new matrices.
+        Args: ours: encoded rows and feature. theirs: weighted rows and feature; candidates, of which there are many
+            more, are ours. out: (4, num_ours, num_theirs), overwritten. Most of the time of an ask goes by here, and a
+            third more would go to new matrices.
         """
         for weighted, term in zip(theirs[0], out[:3], strict=True):
             np.matmul(ours[0], weighted.T, out=term)
@@ -271,7 +308,8 @@ class GaussianProcess:
         by_feature *= hyper.feature
 
     def loss(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
-        """Negative ln of marginal likelihood times prior (constants left out) and its gradient, for the rows of the last fit.
+        """Negative ln of marginal likelihood times prior (constants left out) and its gradient, for the rows of the
+        last fit.
 
         Source: Rasmussen & Williams 2006, equations 5.8 and 5.9.
         """
@@ -283,7 +321,8 @@ class GaussianProcess:
         weights = linalg.cho_solve((factor, True), self._target, check_finite=False)
         deviation = (theta - self._prior_mean) / self._prior_sd
         value = 0.5 * self._target @ weights + np.log(np.diag(factor)).sum() + 0.5 * deviation @ deviation
-        # Half of (inverse - weights weights'), of which one triangle of the inverse stands for both: only sums over all pairs are taken.
+        # Half of (inverse - weights weights'), of which one triangle of the inverse stands for both: only sums over all
+        # pairs are taken.
         lower, _ = linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)
         slope = lower.T
         slope[np.diag_indices_from(slope)] *= 0.5
@@ -309,7 +348,8 @@ class GaussianProcess:
 
 def _mean_and_scale(values_N: np.ndarray) -> tuple[float, float]:
     """Mean and standard deviation; 1 for a constant, whose deviation is rounding."""
-    mean, scale = float(values_N.mean()), float(values_N.std())
+    mean = float(values_N.mean())
+    scale = float(values_N.std())
     return mean, scale if scale > ROUNDING * np.abs(values_N).max() else 1.0
 
 

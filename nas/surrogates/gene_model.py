@@ -33,6 +33,7 @@ class GeneModel:
     def differences(self, origin: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Target at each row minus target at the row `origin`: mean and standard deviation without noise."""
         every = self._canonical(np.vstack([origin, rows]))
-        mean, covariance = self.mean(every), self._process.covariance(every, np.zeros(len(every)))
+        mean = self.mean(every)
+        covariance = self._process.covariance(every, np.zeros(len(every)))
         variance = np.diag(covariance) + covariance[0, 0] - 2 * covariance[0]
         return (mean - mean[0])[1:], np.sqrt(np.maximum(variance, 0))[1:]

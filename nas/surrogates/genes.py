@@ -15,12 +15,15 @@ class GeneLevels:
     """Translates between genotypes and rows."""
 
     def __init__(self, genes: Sequence[Gene]) -> None:
-        self._names, self._values = tuple(gene.name for gene in genes), tuple(gene.values for gene in genes)
+        self._names = tuple(gene.name for gene in genes)
+        self._values = tuple(gene.values for gene in genes)
         self._levels = [{value: level for level, value in enumerate(gene.values)} for gene in genes]
         column = {name: position for position, name in enumerate(self._names)}
         conditions = [(gene, column[name], values) for gene, of in enumerate(genes) for name, values in of.only_if]
         switches_on = [[value in values for value in self._values[other]] for _, other, values in conditions]
-        self._conditional, self._starts = np.unique(np.array([gene for gene, _, _ in conditions], dtype=int), return_index=True)
+        self._conditional, self._starts = np.unique(
+            np.array([gene for gene, _, _ in conditions], dtype=int), return_index=True
+        )
         """Genes with conditions, and the first condition of each."""
         self._others = np.array([other for _, other, _ in conditions], dtype=int)
         self._switches_on = np.array(list(itertools.chain(*switches_on)), dtype=bool)

@@ -1,8 +1,9 @@
 """Latency predicted from what was timed on the same target: a table of parts and a learned correction.
 
-The table is additive: each part of a network takes a time for its kind, and a time for each of its multiply-adds; neither is negative. A
-Gaussian process over the genes (nas/surrogates/gaussian_process.py) learns the logarithm of what the table misses. A prediction decides at most what is not
-worth timing: it never enters a front, a trial or a report of one.
+The table is additive: each part of a network takes a time for its kind, and a time for each of its multiply-adds;
+neither is negative. A Gaussian process over the genes (nas/surrogates/gaussian_process.py) learns the logarithm of what
+the table misses. A prediction decides at most what is not worth timing: it never enters a front, a trial or a report of
+one.
 """
 
 import math
@@ -74,8 +75,9 @@ class LatencyModel:
     def fit(self, genotypes: Sequence[Genotype], latency_ms: np.ndarray) -> "LatencyModel":
         """Learn from at least two valid genotypes and as many positive latencies, (num_timings,) ms.
 
-        Source of the table: Wu et al., "FBNet: Hardware-Aware Efficient ConvNet Design via Differentiable Neural Architecture Search", CVPR
-        2019; here a row is a line over the multiply-adds, because a study sees too few networks for one row per size.
+        Source of the table: Wu et al., "FBNet: Hardware-Aware Efficient ConvNet Design via Differentiable Neural
+        Architecture Search", CVPR 2019; here a row is a line over the multiply-adds, because a study sees too few
+        networks for one row per size.
         """
         tallies = [self._tally(genotype) for genotype in genotypes]
         self._kinds = sorted({kind for num, _ in tallies for kind in num})
@@ -115,7 +117,12 @@ class LatencyModel:
 
     def _features(self, tallies: Sequence[tuple[Counter[str], Counter[str]]]) -> np.ndarray:
         """(num_genotypes, 2 num_kinds): how many parts of each kind, then their multiply-adds in millions."""
-        return np.array([[*(num[kind] for kind in self._kinds), *(macs[kind] / 1e6 for kind in self._kinds)] for num, macs in tallies])
+        return np.array(
+            [
+                [*(num[kind] for kind in self._kinds), *(macs[kind] / 1e6 for kind in self._kinds)]
+                for num, macs in tallies
+            ]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +133,9 @@ class LatencyReport:
     table: tuple[PartTime, ...]
 
 
-def latency_report(space: SearchSpace, facts: Sequence[TrialFacts], genotypes: Mapping[int, Genotype]) -> LatencyReport | None:
+def latency_report(
+    space: SearchSpace, facts: Sequence[TrialFacts], genotypes: Mapping[int, Genotype]
+) -> LatencyReport | None:
     """Of a study; None where fewer than MIN_REPORTED of its trials were timed."""
     timed, latency_ms = timed_genotypes(facts, genotypes)
     if len(timed) < MIN_REPORTED:
@@ -134,8 +143,11 @@ def latency_report(space: SearchSpace, facts: Sequence[TrialFacts], genotypes: M
     return LatencyReport(held_out(space, timed, latency_ms), LatencyModel(space).fit(timed, latency_ms).table)
 
 
-def timed_genotypes(facts: Sequence[TrialFacts], genotypes: Mapping[int, Genotype]) -> tuple[list[Genotype], np.ndarray]:
-    """What a study timed on its target, whatever became of the trials: valid genotypes and (num_timings,) ms, of the latest timings."""
+def timed_genotypes(
+    facts: Sequence[TrialFacts], genotypes: Mapping[int, Genotype]
+) -> tuple[list[Genotype], np.ndarray]:
+    """What a study timed on its target, whatever became of the trials: valid genotypes and (num_timings,) ms, of the
+    latest timings."""
     timed = [
         (genotypes[trial.trial_number], trial.latency.median_ms)
         for trial in facts
@@ -158,8 +170,8 @@ def held_out(space: SearchSpace, genotypes: Sequence[Genotype], latency_ms: np.n
         model = LatencyModel(space).fit([genotypes[place] for place in rest], latency_ms[rest])
         predicted[fold] = model.predict([genotypes[place] for place in fold])
     ratios = np.sort(predicted / latency_ms)
-    # As in conformal prediction (Vovk, Gammerman & Shafer, "Algorithmic Learning in a Random World", 2005): of n + 1 exchangeable ratios, a
-    # given one is above this with a probability of at most TAIL.
+    # As in conformal prediction (Vovk, Gammerman & Shafer, "Algorithmic Learning in a Random World", 2005): of n + 1
+    # exchangeable ratios, a given one is above this with a probability of at most TAIL.
     rank = min(len(ratios), math.ceil((1 - TAIL) * (len(ratios) + 1)))
     return HeldOut(
         timings=len(ratios),

@@ -23,8 +23,8 @@ class Agreement:
 def agreement(predictors_NP: np.ndarray, target_N: np.ndarray) -> Agreement | None:
     """Kendall's tau-b, averaged over the predictors, and its percentile bootstrap interval over the rows.
 
-    A row that a resample has twice is tied with itself, which tau-b leaves out. Resamples in which everything is tied have no tau and are
-    left out too. The same numbers give the same interval.
+    A row that a resample has twice is tied with itself, which tau-b leaves out. Resamples in which everything is tied
+    have no tau and are left out too. The same numbers give the same interval.
 
     Args:
         predictors_NP: (num, num_predictors) finite; a vector (num,) is one predictor.
@@ -33,8 +33,8 @@ def agreement(predictors_NP: np.ndarray, target_N: np.ndarray) -> Agreement | No
     Returns:
         None where tau is undefined: fewer than two rows, or a predictor or the target has one value only.
 
-    Source: Kendall, "The Treatment of Ties in Ranking Problems", Biometrika 33, 1945; percentile interval, Efron & Tibshirani, "An
-    Introduction to the Bootstrap", 1993.
+    Source: Kendall, "The Treatment of Ties in Ranking Problems", Biometrika 33, 1945; percentile interval, Efron &
+    Tibshirani, "An Introduction to the Bootstrap", 1993.
     """
     num = len(target_N)
     columns = predictors_NP.reshape(num, -1).T
@@ -52,7 +52,8 @@ def agreement(predictors_NP: np.ndarray, target_N: np.ndarray) -> Agreement | No
 
 
 def _signs(values_N: np.ndarray) -> np.ndarray:
-    """(num, num): 1 where the row's value is larger than the column's, -1 where it is smaller, 0 where they are tied."""
+    """(num, num): 1 where the row's value is larger than the column's, -1 where it is smaller, 0 where they are
+    tied."""
     signs: np.ndarray = np.sign(values_N[:, None] - values_N[None, :])
     return signs
 
@@ -60,7 +61,8 @@ def _signs(values_N: np.ndarray) -> np.ndarray:
 def _tau(counts_RN: np.ndarray, first_NN: np.ndarray, second_NN: np.ndarray) -> np.ndarray:
     """tau-b of each resample (R,), which has row n counts[r, n] times; NaN where it is undefined."""
     concordant, untied_first, untied_second = (
-        ((counts_RN @ pairs) * counts_RN).sum(axis=1) for pairs in (first_NN * second_NN, np.abs(first_NN), np.abs(second_NN))
+        ((counts_RN @ pairs) * counts_RN).sum(axis=1)
+        for pairs in (first_NN * second_NN, np.abs(first_NN), np.abs(second_NN))
     )
     with np.errstate(invalid="ignore"):
         tau: np.ndarray = concordant / np.sqrt(untied_first * untied_second)

@@ -41,7 +41,8 @@ class Conditions:
                 raise InvalidInputError(f"--{name} is {getattr(self, name)}; expected a whole number from 1")
         if not 0 <= self.failure_rate <= 0.3:
             raise InvalidInputError(
-                f"--failures is {self.failure_rate:g}; expected a share from 0 to 0.3: a search stops itself where most fail"
+                f"--failures is {self.failure_rate:g}; expected a share from 0 to 0.3: a search stops itself where "
+                "most fail"
             )
 
     @property
@@ -75,31 +76,46 @@ def bench(problem: RecordedProblem, sampler: str, conditions: Conditions) -> Sam
     """
     runs = [
         simulate(
-            problem, sampler, seed, conditions.budget, workers=conditions.workers, failure_rate=conditions.failure_rate,
-            replay=conditions.replay, rungs=conditions.rungs,
+            problem,
+            sampler,
+            seed,
+            conditions.budget,
+            workers=conditions.workers,
+            failure_rate=conditions.failure_rate,
+            replay=conditions.replay,
+            rungs=conditions.rungs,
         )
         for seed in range(conditions.seeds)
-    ]  # fmt: skip
+    ]
     curves = [_curve(problem, run, conditions.checkpoints) for run in runs]
     low, median, high = np.quantile(curves, QUARTILES, axis=0).tolist()
     half, most = 1e3 * np.quantile(np.concatenate([run.ask_s for run in runs]), [0.5, 0.95])
     trainings = min(sum(trial.state in ("COMPLETE", "PRUNED") for trial in run.facts) for run in runs)
     distinct = float(np.median([run.distinct for run in runs]))
     work = float(np.median([run.busy_s for run in runs]))
-    return SamplerResult(sampler, tuple(zip(low, median, high, strict=True)), trainings, distinct, work, (float(half), float(most)))
+    return SamplerResult(
+        sampler, tuple(zip(low, median, high, strict=True)), trainings, distinct, work, (float(half), float(most))
+    )
 
 
 def _curve(problem: RecordedProblem, run: Simulation, checkpoints: Sequence[int]) -> list[float]:
     """Stopped trainings count, as they do in a budget; they add nothing."""
     points = iter(run.points)
-    course = [next(points) if trial.state == "COMPLETE" else None for trial in run.facts if trial.state in ("COMPLETE", "PRUNED")]
+    course = [
+        next(points) if trial.state == "COMPLETE" else None
+        for trial in run.facts
+        if trial.state in ("COMPLETE", "PRUNED")
+    ]
     reached = [[point for point in course[:count] if point is not None] for count in checkpoints]
     return [hypervolume(found, problem.reference_point) / problem.front_hypervolume for found in reached]
 
 
 def bench_text(problem: RecordedProblem, results: Sequence[SamplerResult], conditions: Conditions) -> str:
     """A table with one line per sampler, under what was run; below it which searches ended before their budget."""
-    head = f"{problem.name}, cost {_cost_mode(problem)}, {conditions.seeds} seeds; shares of the hypervolume of the true front"
+    head = (
+        f"{problem.name}, cost {_cost_mode(problem)}, {conditions.seeds} seeds; shares of the hypervolume of the true "
+        "front"
+    )
     header = ["sampler", *(f"after {count}" for count in conditions.checkpoints), "distinct", "work", "ask, ms"]
     rows = [
         [
@@ -112,7 +128,8 @@ def bench_text(problem: RecordedProblem, results: Sequence[SamplerResult], condi
         for result in results
     ]
     notes = [
-        f"{result.sampler} found nothing new after {result.trainings} of {conditions.budget} trainings; later columns repeat the end"
+        f"{result.sampler} found nothing new after {result.trainings} of {conditions.budget} trainings; later "
+        "columns repeat the end"
         for result in results
         if result.trainings < conditions.budget
     ]
@@ -121,7 +138,12 @@ def bench_text(problem: RecordedProblem, results: Sequence[SamplerResult], condi
 
 def bench_json(problem: RecordedProblem, results: Sequence[SamplerResult], conditions: Conditions) -> str:
     """The same, unrounded."""
-    what = {"problem": problem.name, "cost": _cost_mode(problem), **asdict(conditions), "checkpoints": conditions.checkpoints}
+    what = {
+        "problem": problem.name,
+        "cost": _cost_mode(problem),
+        **asdict(conditions),
+        "checkpoints": conditions.checkpoints,
+    }
     return json.dumps({**what, "results": [asdict(result) for result in results]}, indent=2)
 
 

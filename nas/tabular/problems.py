@@ -17,7 +17,8 @@ from nas.tabular.recorded import Levels, RecordedProblem
 
 ACCEL_COSTS = {"accel_vck190": "log_lat_vck190", "accel_a100": "log_ms_per_img_a100"}
 PROBLEMS = ("macro", *ACCEL_COSTS, "synthetic")
-SYNTHETIC_GENES, SYNTHETIC_LEVELS = 8, 4
+SYNTHETIC_GENES = 8
+SYNTHETIC_LEVELS = 4
 
 
 def open_problem(name: str, folder: Path, known: bool) -> RecordedProblem:
@@ -36,7 +37,14 @@ def open_problem(name: str, folder: Path, known: bool) -> RecordedProblem:
         if name == "synthetic":
             return _synthetic(known)
         return _macro(folder, known) if name == "macro" else _accel(name, folder, known)
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:  # absent, or not what the name says
+    except (
+        OSError,
+        EOFError,
+        KeyError,
+        ValueError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:  # absent, or not what the name says
         reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else error
         raise InvalidInputError(
             f"the data of problem {name!r} cannot be read in {folder}: {reason}; give their folder as --data"
@@ -48,7 +56,8 @@ def _gene(name: str, levels: int, ordered: bool) -> Gene:
 
 
 def _synthetic(known: bool) -> RecordedProblem:
-    """Each gene's level costs time; a hidden order of the genes says which pays best, so the front spends on the best payers first."""
+    """Each gene's level costs time; a hidden order of the genes says which pays best, so the front spends on the best
+    payers first."""
     worth = 1 / (1 + np.arange(SYNTHETIC_GENES))
 
     def accuracy(levels: Levels) -> float:
@@ -57,7 +66,10 @@ def _synthetic(known: bool) -> RecordedProblem:
     def cost(levels: Levels) -> float:
         return 1.0 + sum(levels)
 
-    results = [(accuracy(levels), cost(levels)) for levels in itertools.product(range(SYNTHETIC_LEVELS), repeat=SYNTHETIC_GENES)]
+    results = [
+        (accuracy(levels), cost(levels))
+        for levels in itertools.product(range(SYNTHETIC_LEVELS), repeat=SYNTHETIC_GENES)
+    ]
     reference = float(np.median([accuracy for accuracy, _ in results])), cost((SYNTHETIC_LEVELS - 1,) * SYNTHETIC_GENES)
     genes = tuple(_gene(f"g{i}", SYNTHETIC_LEVELS, True) for i in range(SYNTHETIC_GENES))
     front = hypervolume(results, reference)
@@ -65,10 +77,13 @@ def _synthetic(known: bool) -> RecordedProblem:
 
 
 def _macro(folder: Path, known: bool) -> RecordedProblem:
-    """NAS-Bench-Macro: xiusu/NAS-Bench-Macro at 61a2bfc2ca0d, Apache-2.0. Mean accuracy of three trainings against flops."""
+    """NAS-Bench-Macro: xiusu/NAS-Bench-Macro at 61a2bfc2ca0d, Apache-2.0. Mean accuracy of three trainings against
+    flops."""
     with gzip.open(folder / "macro.csv.gz", "rt", encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
-    results = {tuple(int(row[f"b{i}"]) for i in range(8)): (float(row["acc_mean"]), float(row["flops"])) for row in rows}
+    results = {
+        tuple(int(row[f"b{i}"]) for i in range(8)): (float(row["acc_mean"]), float(row["flops"])) for row in rows
+    }
 
     def cost(levels: Levels) -> float:
         return results[levels][1]
@@ -77,25 +92,34 @@ def _macro(folder: Path, known: bool) -> RecordedProblem:
     reference = float(np.median(accuracies)), float(costs.max())
     genes = tuple(_gene(f"b{i}", 3, False) for i in range(8))
     front = hypervolume(results.values(), reference)
-    return RecordedProblem("macro", genes, lambda levels: results[levels][0], cost, cost if known else None, reference, front)
+    return RecordedProblem(
+        "macro", genes, lambda levels: results[levels][0], cost, cost if known else None, reference, front
+    )
 
 
 def _accel(name: str, folder: Path, known: bool) -> RecordedProblem:
-    """Accel-NASBench: afzalxo/Accel-NASBench at 42603572d530, Apache-2.0. Ridge fits of measured networks on one-hot features and pairs."""
+    """Accel-NASBench: afzalxo/Accel-NASBench at 42603572d530, Apache-2.0. Ridge fits of measured networks on one-hot
+    features and pairs."""
     with np.load(folder / "accel_surrogate.npz", allow_pickle=False) as data:
-        counts, names = data["n_levels"], data["genes"]
-        accuracy_weights, cost_weights = data["acc"].astype(float), data[ACCEL_COSTS[name]].astype(float)
+        counts = data["n_levels"]
+        names = data["genes"]
+        accuracy_weights = data["acc"].astype(float)
+        cost_weights = data[ACCEL_COSTS[name]].astype(float)
     with np.load(folder / "accel_front.npz", allow_pickle=False) as data:
-        front, reference = data[ACCEL_COSTS[name]], data[ACCEL_COSTS[name] + "_ref"]
+        front = data[ACCEL_COSTS[name]]
+        reference = data[ACCEL_COSTS[name] + "_ref"]
     gene = np.repeat(np.arange(len(counts)), counts - 1)
     level = np.concatenate([np.arange(1, count) for count in counts])
     first, second = np.triu_indices(len(gene), 1)
     apart = gene[first] != gene[second]
-    first, second = first[apart], second[apart]
+    first = first[apart]
+    second = second[apart]
 
     def predict(weights: np.ndarray, levels: Levels) -> float:
         hot = np.array(levels)[gene] == level
-        return float(weights[0] + weights[1 : 1 + len(gene)] @ hot + weights[1 + len(gene) :] @ (hot[first] & hot[second]))
+        return float(
+            weights[0] + weights[1 : 1 + len(gene)] @ hot + weights[1 + len(gene) :] @ (hot[first] & hot[second])
+        )
 
     def cost(levels: Levels) -> float:
         return float(np.exp(predict(cost_weights, levels)))

@@ -18,12 +18,16 @@ from nas.records import JSON, Costs, Gene, Genotype, Latency, RungScore
 
 TARGET: JSON = {"kind": "recorded"}
 COST_STEPS = 10**9
-"""Costs known before training travel as counts (nas.records.Costs); the architecture of all first levels costs so many."""
+"""Costs known before training travel as counts (nas.records.Costs); the architecture of all first levels costs so
+many."""
 RETRYABLE = 0.5
-"""Share of the simulated failures that are a worker's death and are tried again; the others are the architecture's own."""
+"""Share of the simulated failures that are a worker's death and are tried again; the others are the architecture's
+own."""
 
-EARLY_LOSS, EARLY_NOISE = 0.3, 0.03
-"""How much lower the score at the very beginning of a training would be, and how uncertain, as shares of the last one."""
+EARLY_LOSS = 0.3
+EARLY_NOISE = 0.03
+"""How much lower the score at the very beginning of a training would be, and how uncertain, as shares of the last
+one."""
 
 Levels = tuple[int, ...]
 
@@ -146,7 +150,8 @@ class RecordedSpace:
 
 @dataclass
 class RecordedEvaluator:
-    """Looks results up. Jobs end in the order of a virtual clock; how long one takes is random, and so is whether it fails."""
+    """Looks results up. Jobs end in the order of a virtual clock; how long one takes is random, and so is whether it
+    fails."""
 
     problem: RecordedProblem
     num_workers: int
@@ -172,7 +177,9 @@ class RecordedEvaluator:
         if self.problem.known_cost is None:
             self._waiting[job.trial_number] = job, 0
             cost = self.problem.cost(tuple(job.spec["levels"]))
-            self._ready.append(LatencyMeasured(job.trial_number, "simulated", Latency(TARGET, {}, cost, cost, cost, cost, 1)))
+            self._ready.append(
+                LatencyMeasured(job.trial_number, "simulated", Latency(TARGET, {}, cost, cost, cost, cost, 1))
+            )
         else:
             self._train(job, 0)
 
@@ -200,22 +207,27 @@ class RecordedEvaluator:
         if not self._ready and self._running:
             self.clock_s, _, job, rung = heapq.heappop(self._running)
             self._ready.extend(self._result(job, rung))
-        events, self._ready = self._ready, []
+        events = self._ready
+        self._ready = []
         return events
 
     def _result(self, job: Job, rung: int) -> list[Event]:
         """Failures strike anywhere in a training; what was trained until then is lost."""
-        number, rng = job.trial_number, self._rng(job, 1 + rung)
+        number = job.trial_number
+        rng = self._rng(job, 1 + rung)
         if rng.random() < 1 - (1 - self.failure_rate) ** (1 / self.num_rungs):
             return [Failed(number, "simulated", "simulated failure", retryable=bool(rng.random() < RETRYABLE))]
         levels: Levels = tuple(job.spec["levels"])
-        last, left = rung == self.num_rungs - 1, 1 - self._share(rung)
+        last = rung == self.num_rungs - 1
+        left = 1 - self._share(rung)
         top1 = self.problem.accuracy_percent(levels) / 100
         if not math.isfinite(top1):
             return [Failed(number, "simulated", f"the recorded accuracy is {top1}", retryable=False)]
         # Before the end a score is lower and says less; nothing of that is recorded.
         top1 *= 1 - left * (EARLY_LOSS + EARLY_NOISE * rng.standard_normal())
-        event = RungReached(number, "simulated", RungScore(rung=rung, steps=rung + 1, top1=top1, loss=0.0, duration_s=0.0), last)
+        event = RungReached(
+            number, "simulated", RungScore(rung=rung, steps=rung + 1, top1=top1, loss=0.0, duration_s=0.0), last
+        )
         if not last:
             self._waiting[number] = job, rung + 1
             return [event]

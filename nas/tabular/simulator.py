@@ -15,7 +15,19 @@ import numpy as np
 from nas.config import SearchConfig
 from nas.pareto.front import FrontKeeper
 from nas.protocols import Evaluator, SearchSpace
-from nas.records import JSON, FinalFront, FinalTraining, Front, FrontMember, Genotype, Latency, Lease, Retiming, SearchRecord, TrialFacts
+from nas.records import (
+    JSON,
+    FinalFront,
+    FinalTraining,
+    Front,
+    FrontMember,
+    Genotype,
+    Latency,
+    Lease,
+    Retiming,
+    SearchRecord,
+    TrialFacts,
+)
 from nas.search.establish import knowledge_of
 from nas.search.loop import Outcome, Search
 from nas.search.progress import Progress
@@ -51,7 +63,11 @@ class MemoryStore:
         return [] if self.latest is None else [self.latest]
 
     def timings(self, study: str) -> Mapping[int, Sequence[Latency]]:
-        return {trial.trial_number: [trial.latency, *trial.other_latencies] for trial in self.recorded if trial.latency is not None}
+        return {
+            trial.trial_number: [trial.latency, *trial.other_latencies]
+            for trial in self.recorded
+            if trial.latency is not None
+        }
 
     def record_retiming(self, study: str, retiming: Retiming) -> None:
         self.timed_again.append(retiming)
@@ -132,12 +148,10 @@ def simulate(
 ) -> Simulation:
     """Search a recorded problem until `budget` distinct architectures are trained or none is left.
 
-    Args:
-        workers: simultaneous trainings, asynchronous.
-        failure_rate: share of the evaluations that fail, half of them by the death of a worker.
-        replay: answer repeats from the record instead of training them again.
-        rungs: how often a training is scored; at each but the last the worse half is stopped.
-        duplicates: share of the asks that are answered with a genotype that was asked for before, whatever the sampler wants.
+    Args: workers: simultaneous trainings, asynchronous. failure_rate: share of the evaluations that fail, half of them
+        by the death of a worker. replay: answer repeats from the record instead of training them again. rungs: how
+        often a training is scored; at each but the last the worse half is stopped. duplicates: share of the asks that
+        are answered with a genotype that was asked for before, whatever the sampler wants.
 
     Raises:
         InvalidInputError: if the sampler is unknown.
@@ -146,17 +160,30 @@ def simulate(
     objective = "latency_ms" if problem.known_cost is None else "macs"
     evaluator = RecordedEvaluator(problem, workers, seed, failure_rate, rungs)
     config = SearchConfig(
-        space="recorded", budget=budget, study=problem.name, storage="memory", artifacts="",
-        objectives=("top1", objective), sampler=sampler, seed=seed, workers=workers, rungs=rungs,
-    )  # fmt: skip
+        space="recorded",
+        budget=budget,
+        study=problem.name,
+        storage="memory",
+        artifacts="",
+        objectives=("top1", objective),
+        sampler=sampler,
+        seed=seed,
+        workers=workers,
+        rungs=rungs,
+    )
     target = TARGET if problem.known_cost is None else None
     search = InMemorySearch(config, RecordedSpace(problem, replay), evaluator, (0.0, 1e18), target, duplicates)
     search.run()
     points = tuple((problem.accuracy_percent(levels), problem.cost(levels)) for levels in evaluator.trained)
     return Simulation(
-        tuple(search.store.recorded), search.keeper.members, tuple(evaluator.trained), points, tuple(search.ask_s),
-        evaluator.clock_s, evaluator.busy_s,
-    )  # fmt: skip
+        tuple(search.store.recorded),
+        search.keeper.members,
+        tuple(evaluator.trained),
+        points,
+        tuple(search.ask_s),
+        evaluator.clock_s,
+        evaluator.busy_s,
+    )
 
 
 class InMemorySearch:
@@ -183,15 +210,24 @@ class InMemorySearch:
             duplicates: share of the asks that repeat an earlier genotype.
             sampler_reference: the reference point that the sampler is told, as a search does; None lets it choose.
         """
-        self.store, self.keeper = MemoryStore(), FrontKeeper(config.cost_objective, reference_point)
+        self.store = MemoryStore()
+        self.keeper = FrontKeeper(config.cost_objective, reference_point)
         self.ask_s: list[float] = []
         """Time of each call of the sampler, real clock."""
         self.space = space
-        self._config, self._evaluator, self._target, self._duplicates = config, evaluator, target, duplicates
+        self._config = config
+        self._evaluator = evaluator
+        self._target = target
+        self._duplicates = duplicates
         self._rng = np.random.default_rng((config.seed, 1))
         self._study = SearchStudy(
-            memory_storage(), config.study, config.objectives, knowledge_of(space, config, sampler_reference), config.sampler, config.seed
-        )  # fmt: skip
+            memory_storage(),
+            config.study,
+            config.objectives,
+            knowledge_of(space, config, sampler_reference),
+            config.sampler,
+            config.seed,
+        )
 
     @property
     def genotypes(self) -> Mapping[int, Genotype]:
@@ -203,11 +239,18 @@ class InMemorySearch:
         config = self._config
         with TemporaryDirectory() as folder:
             return Search(
-                config=replace(config, artifacts=folder), space=self.space, evaluator=self._evaluator, store=self.store, study=self._study,
-                proposer=Proposer(self.space, self._study, config.limits, {}, config.seed, self._asking), keeper=self.keeper,
-                target=self._target, progress=Progress(config.study, config.budget, 0, quiet=True),
-                check_owner=lambda: None, stop_requested=stop_requested,
-            ).run()  # fmt: skip
+                config=replace(config, artifacts=folder),
+                space=self.space,
+                evaluator=self._evaluator,
+                store=self.store,
+                study=self._study,
+                proposer=Proposer(self.space, self._study, config.limits, {}, config.seed, self._asking),
+                keeper=self.keeper,
+                target=self._target,
+                progress=Progress(config.study, config.budget, 0, quiet=True),
+                check_owner=lambda: None,
+                stop_requested=stop_requested,
+            ).run()
 
     @contextlib.contextmanager
     def _asking(self) -> Iterator[None]:

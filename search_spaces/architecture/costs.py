@@ -18,14 +18,20 @@ def costs(architecture: Architecture) -> Costs:
 
 
 def parts(architecture: Architecture) -> list[tuple[str, Tally]]:
-    """What it is built of, in order, as (kind, cost): stem, changes of resolution, the mixers and feed-forwards of the blocks, head."""
+    """What it is built of, in order, as (kind, cost): stem, changes of resolution, the mixers and feed-forwards of the
+    blocks, head."""
     sizes = architecture.map_sizes()
     stem = architecture.stem
     found = [(f"stem {stem.kind}", stem_costs(stem, architecture.in_chans, architecture.image_size))]
     in_width = stem.width
     for stage, size in zip(architecture.stages, sizes, strict=True):
         if stage.downsample != "none":
-            found.append((f"downsample {stage.downsample}", downsample_costs(stage.downsample, in_width, stage.width, stage.stride, size)))
+            found.append(
+                (
+                    f"downsample {stage.downsample}",
+                    downsample_costs(stage.downsample, in_width, stage.width, stage.stride, size),
+                )
+            )
         for block in stage.blocks:
             found += _block_parts(block, stage.width, size * size)
         in_width = stage.width

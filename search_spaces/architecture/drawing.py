@@ -5,7 +5,11 @@ from html import escape
 from search_spaces.architecture.kinds.registry import KINDS
 from search_spaces.architecture.spec import Architecture, BlockSpec
 
-BOX_WIDTH, BOX_HEIGHT, GAP, MARGIN, HEADER = 58, 30, 6, 12, 44
+BOX_WIDTH = 58
+BOX_HEIGHT = 30
+GAP = 6
+MARGIN = 12
+HEADER = 44
 
 
 def draw(architecture: Architecture) -> str:
@@ -16,7 +20,11 @@ def draw(architecture: Architecture) -> str:
     deepest = max(len(stage.blocks) for stage in architecture.stages)
     row_height = BOX_HEIGHT + 26
     width = max(360, 2 * MARGIN + 96 + deepest * (BOX_WIDTH + GAP))
-    used = [name for name in KINDS if any(name in (b.conv, b.attention) for stage in architecture.stages for b in stage.blocks)]
+    used = [
+        name
+        for name in KINDS
+        if any(name in (b.conv, b.attention) for stage in architecture.stages for b in stage.blocks)
+    ]
     height = HEADER + len(architecture.stages) * row_height + 20 * len(used) + 2 * MARGIN
     title = f"{architecture.stem.kind} stem, {architecture.image_size} px, {architecture.num_classes} classes"
     parts = [
@@ -32,7 +40,9 @@ def draw(architecture: Architecture) -> str:
         parts.append(f'<text x="{MARGIN}" y="{top + 28}" fill="#555">{stage.width} ch, {size}x{size}</text>')
         parts += [_box(block, MARGIN + 96 + index * (BOX_WIDTH + GAP), top) for index, block in enumerate(stage.blocks)]
         parts.append("</g>")
-    parts += [_legend(name, HEADER + len(architecture.stages) * row_height + 20 * index) for index, name in enumerate(used)]
+    parts += [
+        _legend(name, HEADER + len(architecture.stages) * row_height + 20 * index) for index, name in enumerate(used)
+    ]
     return "".join([*parts, "</svg>"])
 
 
@@ -40,13 +50,14 @@ def _box(block: BlockSpec, x: int, y: int) -> str:
     names = [name for name in (block.conv, block.attention) if name]
     parallel = block.kind == "fused_parallel"
     width, height = (BOX_WIDTH, BOX_HEIGHT // len(names)) if parallel else (BOX_WIDTH // len(names), BOX_HEIGHT)
-    fills = "".join(
-        f'<rect x="{x if parallel else x + index * width}" y="{y + index * height if parallel else y}" width="{width}" height="{height}" '
-        f'fill="{KINDS[name].colour}"/>'
-        for index, name in enumerate(names)
-    )
+    fills = ""
+    for index, name in enumerate(names):
+        left = x if parallel else x + index * width
+        top = y + index * height if parallel else y
+        fills += f'<rect x="{left}" y="{top}" width="{width}" height="{height}" fill="{KINDS[name].colour}"/>'
     frame = f'<rect x="{x}" y="{y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" fill="none" stroke="#444" rx="2"/>'
-    label = f'<text x="{x + BOX_WIDTH // 2}" y="{y + 19}" text-anchor="middle" font-size="10">{escape(block.symbol())}</text>'
+    middle = x + BOX_WIDTH // 2
+    label = f'<text x="{middle}" y="{y + 19}" text-anchor="middle" font-size="10">{escape(block.symbol())}</text>'
     return f'<g class="block">{fills}{frame}{label}</g>'
 
 

@@ -3,7 +3,8 @@
     Architecture ── StemSpec
                  └─ StageSpec ... ── BlockSpec ...
 
-Two architectures are equal when the networks are: a field that a block does not use has its neutral value (0, "", "none" or ()).
+Two architectures are equal when the networks are: a field that a block does not use has its neutral value (0, "",
+"none" or ()).
 """
 
 import hashlib
@@ -33,7 +34,8 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 """Field -> the names it takes; what each of them is stands in docs/space.md."""
 
 LATER_FIELDS = ("options",)
-"""Fields that came after architectures were recorded: a spec names them only where they are not neutral, so that hashes stay."""
+"""Fields that came after architectures were recorded: a spec names them only where they are not neutral, so that hashes
+stay."""
 JOINTS = {"fused_serial": ">", "fused_parallel": "+"}
 
 
@@ -59,8 +61,8 @@ class BlockSpec:
     conv_branch: bool = False
     """group_mix only: one more segment that is convolved and not attended."""
     position: str = "none"
-    """cpe: a 3x3 depthwise convolution is added to the input. relative (full attention): a learned bias per head and offset, for offsets on
-    the stage's map at the architecture's image size."""
+    """cpe: a 3x3 depthwise convolution is added to the input. relative (full attention): a learned bias per head and
+    offset, for offsets on the stage's map at the architecture's image size."""
     ffn: str = "none"
     """Feed-forward after the mixers. mlp_dw: with a 3x3 depthwise convolution between the two linear layers."""
     ffn_ratio: int = 0
@@ -80,7 +82,8 @@ class StageSpec:
 
     width: int
     downsample: str
-    """How the stage's input is made. none: the blocks take what the stem gives. mbconv: an MBConv block that changes width and stride."""
+    """How the stage's input is made. none: the blocks take what the stem gives. mbconv: an MBConv block that changes
+    width and stride."""
     stride: int
     blocks: tuple[BlockSpec, ...]
 
@@ -124,8 +127,8 @@ class Architecture:
     def from_spec(cls, spec: JSON) -> "Architecture":
         """The architecture that `to_spec` wrote.
 
-        Raises:
-            InvalidInputError: if a field is missing, unknown, of another type or not among its names, or if the network cannot be
+        Raises: InvalidInputError: if a field is missing, unknown, of another type or not among its names, or if the
+            network cannot be
                 built; the message names the field.
         """
         architecture: Architecture = _from_json(cls, spec, "spec")
@@ -139,14 +142,18 @@ class Architecture:
 
     def map_sizes(self) -> tuple[int, ...]:
         """Side of each stage's square map, in positions."""
-        sizes, size = [], self.image_size // STEM_STRIDE
+        sizes = []
+        size = self.image_size // STEM_STRIDE
         for stage in self.stages:
             size //= stage.stride
             sizes.append(size)
         return tuple(sizes)
 
 
-_FIELDS = {cls: tuple((field.name, field.type) for field in fields(cls)) for cls in (BlockSpec, StageSpec, StemSpec, Architecture)}
+_FIELDS = {
+    cls: tuple((field.name, field.type) for field in fields(cls))
+    for cls in (BlockSpec, StageSpec, StemSpec, Architecture)
+}
 
 
 def _to_json(value: Any) -> Any:
@@ -196,16 +203,23 @@ def _check(architecture: Architecture) -> None:
     """Refuse what has valid fields and cannot be built."""
     stride = STEM_STRIDE * math.prod(stage.stride for stage in architecture.stages)
     if not architecture.stages or stride < 1 or architecture.image_size % stride or architecture.image_size == 0:
-        raise InvalidInputError(f"spec has image_size {architecture.image_size} and a total stride of {stride}; expected a multiple of it")
+        raise InvalidInputError(
+            f"spec has image_size {architecture.image_size} and a total stride of {stride}; expected a multiple of it"
+        )
     if architecture.in_chans < 1 or architecture.stem.width < 2:
-        raise InvalidInputError("spec has no input channels or a stem of fewer than 2 channels; expected at least 1 and 2")
+        raise InvalidInputError(
+            "spec has no input channels or a stem of fewer than 2 channels; expected at least 1 and 2"
+        )
     in_width = architecture.stem.width
     for number, stage in enumerate(architecture.stages):
         if not stage.blocks or stage.width < 1:
-            raise InvalidInputError(f"spec.stages[{number}] has {len(stage.blocks)} blocks of {stage.width} channels; expected at least 1")
+            raise InvalidInputError(
+                f"spec.stages[{number}] has {len(stage.blocks)} blocks of {stage.width} channels; expected at least 1"
+            )
         if stage.stride > 2 or (stage.downsample == "none" and (stage.stride, stage.width) != (1, in_width)):
             raise InvalidInputError(
-                f"spec.stages[{number}] has stride {stage.stride}, {in_width} channels before and {stage.width} in it, and downsample "
+                f"spec.stages[{number}] has stride {stage.stride}, {in_width} channels before and {stage.width} in "
+                "it, and downsample "
                 f"{stage.downsample!r}; expected stride 1 or 2, and with 'none' stride 1 and as many channels as before"
             )
         in_width = stage.width
@@ -227,11 +241,14 @@ def _block_problem(block: BlockSpec, width: int) -> str:
         "mbconv without conv_ratio; expected at least 1": block.conv == "mbconv" and block.conv_ratio == 0,
         f"attention {block.attention!r} and group_sizes {list(block.group_sizes)}": (block.attention == "group_mix")
         != (block.group_sizes != ()),
-        f"group_sizes {list(block.group_sizes)}; expected odd kernels": any(kernel % 2 == 0 for kernel in block.group_sizes),
+        f"group_sizes {list(block.group_sizes)}; expected odd kernels": any(
+            kernel % 2 == 0 for kernel in block.group_sizes
+        ),
         f"{segments} segments for {width} channels; expected a divisor": segments > 0 and width % segments > 0,
         f"{block.heads} heads of {block.head_dim} channels; expected {attended:g} channels in all": has_heads
         and block.heads * block.head_dim != attended,
-        "position 'relative'; expected it with full attention only": block.position == "relative" and block.attention != "full",
+        "position 'relative'; expected it with full attention only": block.position == "relative"
+        and block.attention != "full",
         f"ffn {block.ffn!r} and ffn_ratio {block.ffn_ratio}": (block.ffn == "none") != (block.ffn_ratio == 0),
     }
     found = next((problem for problem, present in problems.items() if present), "")
@@ -248,13 +265,16 @@ def _unused_field(block: BlockSpec) -> str:
 
 
 def _option_problem(block: BlockSpec) -> str:
-    """An option that its mixer does not know, names twice or out of order, or that only repeats what holds anyway; or ""."""
+    """An option that its mixer does not know, names twice or out of order, or that only repeats what holds anyway; or
+    ""."""
     if not block.options:
         return ""
     known = KINDS[block.attention].options or {}
     free = {knob: values[1:] for knob, values in known.items()}
     given = list(block.options)
-    if any(len(option) != 2 or option[1] not in free.get(option[0], ()) for option in given) or given != sorted(dict(given).items()):
+    if any(len(option) != 2 or option[1] not in free.get(option[0], ()) for option in given) or given != sorted(
+        dict(given).items()
+    ):
         choices = "; ".join(f"{knob} as {' or '.join(values)}" for knob, values in free.items())
         return f"options {[list(option) for option in given]}; expected sorted pairs of {choices}"
     return ""

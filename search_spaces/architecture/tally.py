@@ -1,8 +1,8 @@
 """Parameters and multiply-adds of single layers. Imports no torch.
 
-A Tally is (param_count, macs). Convention of macs: fvcore's, one image, evaluation mode. One multiply-add of a convolution, a linear layer
-or a matrix product is 1 (biases are free), BatchNorm 2 and LayerNorm 5 per element, average pooling 1 per input element; activations,
-softmax and sums are free. `positions` is H * W of the layer's output.
+A Tally is (param_count, macs). Convention of macs: fvcore's, one image, evaluation mode. One multiply-add of a
+convolution, a linear layer or a matrix product is 1 (biases are free), BatchNorm 2 and LayerNorm 5 per element, average
+pooling 1 per input element; activations, softmax and sums are free. `positions` is H * W of the layer's output.
 """
 
 Tally = tuple[int, int]
@@ -33,9 +33,13 @@ def norm(kind: str, width: int, positions: int) -> Tally:
     return 2 * width, (2 if kind == "batch" else 5) * width * positions
 
 
-def inverted_bottleneck(in_width: int, hidden: int, width: int, kernel: int, positions: int, squeeze: int = 0, stride: int = 1) -> Tally:
-    """timm's InvertedResidual without its shortcut; squeeze is the inner width of squeeze-and-excitation, 0 for none."""
-    hidden, before = _divisible_by_8(hidden), positions * stride**2
+def inverted_bottleneck(
+    in_width: int, hidden: int, width: int, kernel: int, positions: int, squeeze: int = 0, stride: int = 1
+) -> Tally:
+    """timm's InvertedResidual without its shortcut; squeeze is the inner width of squeeze-and-excitation, 0 for
+    none."""
+    hidden = _divisible_by_8(hidden)
+    before = positions * stride**2
     excite = (linear(hidden, squeeze, 1), linear(squeeze, hidden, 1)) if squeeze else ()
     return total(
         conv(in_width, hidden, 1, before, bias=False),

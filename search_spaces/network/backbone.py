@@ -22,7 +22,9 @@ class HybridStage(nn.Module):
         width = stage["width"]
         self.downsample = make_downsample(stage["downsample"], in_width, width, stage["stride"])
         blocks = zip(stage["blocks"], drop_path_rates, strict=True)
-        self.blocks = nn.Sequential(*(make_block(width, {**block, "map_size": map_size}, rate) for block, rate in blocks))
+        self.blocks = nn.Sequential(
+            *(make_block(width, {**block, "map_size": map_size}, rate) for block, rate in blocks)
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.downsample(x)
@@ -36,7 +38,8 @@ class HybridStage(nn.Module):
 class HybridBackbone(nn.Module):
     """Stem, stages, pooling and classifier of an Architecture's spec, with timm's methods.
 
-    (B, in_chans, H, W) -> (B, num_classes), for H and W multiples of the total stride. No parameter depends on the image size.
+    (B, in_chans, H, W) -> (B, num_classes), for H and W multiples of the total stride. No parameter depends on the
+    image size.
 
     Args:
         spec: what Architecture.to_spec() returns.
@@ -60,11 +63,13 @@ class HybridBackbone(nn.Module):
         self.num_classes: int = spec["num_classes"] if num_classes is None else num_classes
         self.in_chans: int = spec["in_chans"] if in_chans is None else in_chans
         self.drop_rate = drop_rate
-        width, reduction = spec["stem"]["width"], 4
+        width = spec["stem"]["width"]
+        reduction = 4
         self.stem = make_stem(spec["stem"]["kind"], self.in_chans, width, spec["stem"]["norm"])
         depths = [len(stage["blocks"]) for stage in spec["stages"]]
         rates: Any = calculate_drop_path_rates(drop_path_rate, depths, stagewise=True)
-        stages, feature_info = [], []
+        stages = []
+        feature_info = []
         for index, (stage, stage_rates) in enumerate(zip(spec["stages"], rates, strict=True)):
             reduction *= stage["stride"]
             stages.append(HybridStage(stage, width, spec["image_size"] // reduction, stage_rates))
@@ -82,7 +87,8 @@ class HybridBackbone(nn.Module):
 
     @torch.jit.ignore  # type: ignore[untyped-decorator]
     def no_weight_decay(self) -> set[str]:
-        """Parameters that act as biases although they have more than one axis: gates of key-only attention, biases of positions."""
+        """Parameters that act as biases although they have more than one axis: gates of key-only attention, biases of
+        positions."""
         endings = ("mixer.gate", "mixer.bias", ".bias_table")
         return {name for name, _ in self.named_parameters() if name.endswith(endings)}
 
@@ -120,7 +126,8 @@ class HybridBackbone(nn.Module):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> Any:
-        """Stage outputs at `indices` (the last n if an int, all if None), and the final features unless intermediates_only.
+        """Stage outputs at `indices` (the last n if an int, all if None), and the final features unless
+        intermediates_only.
 
         Args:
             norm: apply the final norm to the last stage's output.
@@ -143,7 +150,9 @@ class HybridBackbone(nn.Module):
                 intermediates.append(x)
         return intermediates if intermediates_only else (x, intermediates)
 
-    def prune_intermediate_layers(self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True) -> list[int]:
+    def prune_intermediate_layers(
+        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
         """Drop what the stage outputs at `indices` do not need; returns the indices as non-negative numbers."""
         take_indices, max_index = feature_take_indices(len(self.stages), indices)
         prune_end = max_index < len(self.stages) - 1

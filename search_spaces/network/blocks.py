@@ -29,7 +29,8 @@ class ConvPosition(nn.Module):
 
 
 class DepthwiseMlp(nn.Module):
-    """Feed-forward with a depthwise 3x3 between its linear layers; (B, H, W, C) -> (B, H, W, C). Source: PVTv2 (arXiv 2106.13797)."""
+    """Feed-forward with a depthwise 3x3 between its linear layers; (B, H, W, C) -> (B, H, W, C). Source: PVTv2 (arXiv
+    2106.13797)."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -99,23 +100,29 @@ def make_block(width: int, block: dict[str, Any], drop_path: float) -> nn.Module
     if block["kind"] == "conv":
         return ConvBlock(width, block, drop_path)
     if block["kind"] == "fused_serial":
-        return nn.Sequential(ConvBlock(width, {**block, "ffn": "none"}, drop_path), AttentionBlock(width, block, drop_path))
+        return nn.Sequential(
+            ConvBlock(width, {**block, "ffn": "none"}, drop_path), AttentionBlock(width, block, drop_path)
+        )
     return AttentionBlock(width, block, drop_path)
 
 
 class StridedMBConv(nn.Module):
     """MBConv that changes width and, with stride 2, halves the sides; its shortcut is averaged and projected.
 
-    (B, C, H, W) -> (B, width, H / stride, W / stride). It expands to four times its output's width. Source: CoAtNet (arXiv 2106.04803).
+    (B, C, H, W) -> (B, width, H / stride, W / stride). It expands to four times its output's width. Source: CoAtNet
+    (arXiv 2106.04803).
     """
 
     def __init__(self, in_width: int, width: int, stride: int) -> None:
         super().__init__()
         self.pool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
         self.shortcut = nn.Conv2d(in_width, width, 1)
-        # timm rounds the product down before it makes it divisible by 8; half a channel keeps a quotient from falling below its integer.
+        # timm rounds the product down before it makes it divisible by 8; half a channel keeps a quotient from falling
+        # below its integer.
         ratio = (4 * width + 0.5) / in_width
-        self.bottleneck = InvertedResidual(in_width, width, stride=stride, exp_ratio=ratio, noskip=True, act_layer=nn.GELU)
+        self.bottleneck = InvertedResidual(
+            in_width, width, stride=stride, exp_ratio=ratio, noskip=True, act_layer=nn.GELU
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.shortcut(self.pool(x)) + self.bottleneck(x)

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from nas.errors import InvalidInputError
 from search_spaces.architecture.spec import Architecture, BlockSpec, StageSpec, StemSpec
 
-IMAGE_SIZE, IN_CHANS, NUM_CLASSES = 224, 3, 1000
+IMAGE_SIZE = 224
+IN_CHANS = 3
+NUM_CLASSES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,9 @@ def groupmixformer(widths: Sequence[int], depths: Sequence[int], ratios: Sequenc
 def linglo(widths: Sequence[int], depths: Sequence[int], grafted: bool = False) -> Architecture:
     """A 1x1, 3x3 depthwise, 1x1 convolution, key-only attention and a feed-forward in every block, in PVTv2's frame.
 
-    grafted: convolution in the first two stages only, attention in the last two only. What each block loses is given back as width of the
-    convolution (first two stages) and of the feed-forward (last two), so that the parameters stay the same within half a percent.
+    grafted: convolution in the first two stages only, attention in the last two only. What each block loses is given
+    back as width of the convolution (first two stages) and of the feed-forward (last two), so that the parameters stay
+    the same within half a percent.
     """
     stages = []
     for index, (width, depth, heads, ratio) in enumerate(zip(widths, depths, (1, 2, 5, 8), (8, 8, 4, 4), strict=True)):
@@ -65,7 +68,9 @@ def linglo(widths: Sequence[int], depths: Sequence[int], grafted: bool = False) 
     return _network(StemSpec("overlap", widths[0], "layer"), stages, "layer")
 
 
-def _key_only_block(kind: str, width: int, heads: int, ratio: int, conv: str = "", kernel: int = 0, conv_ratio: int = 0) -> BlockSpec:
+def _key_only_block(
+    kind: str, width: int, heads: int, ratio: int, conv: str = "", kernel: int = 0, conv_ratio: int = 0
+) -> BlockSpec:
     return BlockSpec(
         kind,
         conv=conv,
@@ -94,7 +99,8 @@ MBCONV = BlockSpec("conv", conv="mbconv", kernel=3, conv_ratio=4, se_ratio=0.25)
 
 
 def _full_block(width: int, kind: str = "attention", conv_ratio: int = 0, ffn_ratio: int = 0) -> BlockSpec:
-    """Full attention with relative positions and heads of 32 channels, beside or behind an MBConv or before a feed-forward."""
+    """Full attention with relative positions and heads of 32 channels, beside or behind an MBConv or before a
+    feed-forward."""
     fused = kind != "attention"
     return BlockSpec(
         kind,
@@ -110,8 +116,11 @@ def _full_block(width: int, kind: str = "attention", conv_ratio: int = 0, ffn_ra
     )
 
 
-def _pyramid(stem_width: int, widths: Sequence[int], downsamples: Sequence[str], blocks: Sequence[tuple[BlockSpec, ...]]) -> Architecture:
-    """A convolution stem and stages that change width and stride as named; an mbconv counts as the first block of its stage."""
+def _pyramid(
+    stem_width: int, widths: Sequence[int], downsamples: Sequence[str], blocks: Sequence[tuple[BlockSpec, ...]]
+) -> Architecture:
+    """A convolution stem and stages that change width and stride as named; an mbconv counts as the first block of its
+    stage."""
     stages = [
         StageSpec(width, downsample, 1 if index == 0 else 2, stage)
         for index, (width, downsample, stage) in enumerate(zip(widths, downsamples, blocks, strict=True))
@@ -127,7 +136,8 @@ def coatnet(stem_width: int, widths: Sequence[int], depths: Sequence[int]) -> Ar
 
 
 def moat(stem_width: int, widths: Sequence[int], depths: Sequence[int]) -> Architecture:
-    """Two stages of MBConv, two in which MBConv, without squeeze-and-excitation, stands before attention in one block."""
+    """Two stages of MBConv, two in which MBConv, without squeeze-and-excitation, stands before attention in one
+    block."""
     first = [(MBCONV,) * (depth - 1) for depth in depths[:2]]
     last = [
         (_full_block(width), *(_full_block(width, "fused_serial", conv_ratio=4),) * (depth - 1))
@@ -161,11 +171,21 @@ _GRAFTED = "grafted twin of LinGlo, the layout that LinGlo (arXiv 2207.00188) ar
 _CONVNEXT = "ConvNeXt (arXiv 2201.03545) as in timm"
 
 PRESETS: Mapping[str, Preset] = {
-    "groupmixformer_mobile": Preset(groupmixformer((40, 80, 160, 160), (3, 3, 12, 4), (4, 4, 4, 4)), _GROUPMIXFORMER, 5_733_120, 0.0),
-    "groupmixformer_tiny": Preset(groupmixformer((80, 160, 200, 240), (4, 4, 12, 4), (4, 4, 4, 4)), _GROUPMIXFORMER, 10_949_152, 0.0),
-    "groupmixformer_small": Preset(groupmixformer((80, 160, 320, 320), (2, 4, 12, 4), (4, 4, 4, 4)), _GROUPMIXFORMER, 22_421_320, 0.0),
-    "groupmixformer_base": Preset(groupmixformer((200, 240, 320, 480), (8, 8, 12, 8), (2, 2, 4, 4)), _GROUPMIXFORMER, 45_827_272, 0.0),
-    "groupmixformer_large": Preset(groupmixformer((240, 320, 360, 480), (8, 10, 30, 10), (4, 4, 2, 2)), _GROUPMIXFORMER, 71_833_648, 0.0),
+    "groupmixformer_mobile": Preset(
+        groupmixformer((40, 80, 160, 160), (3, 3, 12, 4), (4, 4, 4, 4)), _GROUPMIXFORMER, 5_733_120, 0.0
+    ),
+    "groupmixformer_tiny": Preset(
+        groupmixformer((80, 160, 200, 240), (4, 4, 12, 4), (4, 4, 4, 4)), _GROUPMIXFORMER, 10_949_152, 0.0
+    ),
+    "groupmixformer_small": Preset(
+        groupmixformer((80, 160, 320, 320), (2, 4, 12, 4), (4, 4, 4, 4)), _GROUPMIXFORMER, 22_421_320, 0.0
+    ),
+    "groupmixformer_base": Preset(
+        groupmixformer((200, 240, 320, 480), (8, 8, 12, 8), (2, 2, 4, 4)), _GROUPMIXFORMER, 45_827_272, 0.0
+    ),
+    "groupmixformer_large": Preset(
+        groupmixformer((240, 320, 360, 480), (8, 10, 30, 10), (4, 4, 2, 2)), _GROUPMIXFORMER, 71_833_648, 0.0
+    ),
     "linglo_b0": Preset(linglo((32, 64, 160, 256), (2, 2, 2, 2)), _LINGLO, 3_400_000, 0.02),
     "linglo_b1": Preset(linglo((64, 128, 320, 512), (2, 2, 2, 2)), _LINGLO, 13_100_000, 0.02),
     "linglo_b2": Preset(linglo((64, 128, 320, 512), (3, 4, 8, 3)), _LINGLO, 25_400_000, 0.02),
@@ -175,7 +195,9 @@ PRESETS: Mapping[str, Preset] = {
     "convnext_tiny": Preset(convnext((96, 192, 384, 768), (3, 3, 9, 3)), _CONVNEXT, 28_589_128, 0.0),
     "convnext_small": Preset(convnext((96, 192, 384, 768), (3, 3, 27, 3)), _CONVNEXT, 50_223_688, 0.0),
     "convnext_base": Preset(convnext((128, 256, 512, 1024), (3, 3, 27, 3)), _CONVNEXT, 88_591_464, 0.0),
-    "coatnet_like": Preset(coatnet(64, (96, 192, 384, 768), (2, 3, 5, 2)), "CoAtNet-0 (arXiv 2106.04803)", 25_036_820, 0.05),
+    "coatnet_like": Preset(
+        coatnet(64, (96, 192, 384, 768), (2, 3, 5, 2)), "CoAtNet-0 (arXiv 2106.04803)", 25_036_820, 0.05
+    ),
     "moat_0_like": Preset(moat(64, (96, 192, 384, 768), (2, 3, 7, 2)), "MOAT-0 (arXiv 2210.01820)", 27_846_892, 0.05),
     "ascan_like": Preset(
         ascan(64, (64, 128, 320, 512), (2, 3, 3, 1), (0, 0, 3, 3)),

@@ -1,7 +1,8 @@
 """Published layouts as four-stage tables, and their projection to a scale. Imports no torch.
 
-What a table keeps is the arrangement: stem, relative depths, where attention stands, which attention, kernel, expansion. Widths, and
-depths in absolute numbers, are the scale's. Sources, and what differs from them, stand in docs/space.md.
+What a table keeps is the arrangement: stem, relative depths, where attention stands, which attention, kernel,
+expansion. Widths, and depths in absolute numbers, are the scale's. Sources, and what differs from them, stand in
+docs/space.md.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,27 +39,33 @@ LAYOUTS: Mapping[str, Layout] = {
     "groupmixformer": Layout("conv", (4, 4, 12, 4), ("attention",) * 4, GROUP_MIX, head_dim=16),
     "linglo_alternate": Layout("overlap", (2, 2, 2, 2), ("alternate",) * 4, KEY_ONLY, ratio=(8, 8, 4, 4)),
     "linglo_fused": Layout("overlap", (2, 2, 2, 2), ("fused_serial",) * 4, KEY_ONLY, conv="dwconv", ratio=(8, 8, 4, 4)),
-    "linglo_grafted": Layout("overlap", (2, 2, 2, 2), ("conv", "conv", "attention", "attention"), KEY_ONLY, ratio=(8, 8, 4, 4)),
+    "linglo_grafted": Layout(
+        "overlap", (2, 2, 2, 2), ("conv", "conv", "attention", "attention"), KEY_ONLY, ratio=(8, 8, 4, 4)
+    ),
     "ascan": Layout("conv", (2, 3, 6, 4), ("conv", "tail_t", "tail_t", "tail_t"), FULL, period=(1, 1, 3, 3)),
     "moat": Layout("conv", (2, 3, 7, 2), ("conv", "conv", "fused_serial", "fused_serial"), FULL),
     "nextvit": Layout("conv", (3, 4, 10, 3), ("conv", "tail_t", "every_k", "tail_t"), FULL, period=(1, 1, 4, 1)),
     "iformer": Layout("conv", (3, 3, 9, 3), ("fused_parallel",) * 4, FULL, conv="dwconv"),
     "pvt": Layout("overlap", (3, 4, 6, 3), ("attention",) * 4, KEY_ONLY),
-    "group_mix_late": Layout("conv", (2, 4, 12, 4), ("conv", "tail_t", "tail_t", "attention"), GROUP_MIX, period=(1, 1, 3, 1), head_dim=16),
+    "group_mix_late": Layout(
+        "conv", (2, 4, 12, 4), ("conv", "tail_t", "tail_t", "attention"), GROUP_MIX, period=(1, 1, 3, 1), head_dim=16
+    ),
 }
 
 
 def project(layout: Layout, genes: Sequence[Gene], num_stages: int) -> Genotype:
     """The layout with the genes' values nearest to it, not yet repaired.
 
-    With fewer than four stages the first and last of the table stay, the others are spread between. Depth goes by its share of the
-    table's deepest stage, the period of tail_t and head_t by its share of the depth; width is the middle of the gene's values.
+    With fewer than four stages the first and last of the table stay, the others are spread between. Depth goes by its
+    share of the table's deepest stage, the period of tail_t and head_t by its share of the depth; width is the middle
+    of the gene's values.
     """
     genotype: Genotype = {"stem": layout.stem}
     by_name = {gene.name: gene for gene in genes}
     for stage in range(num_stages):
         row = round(stage * 3 / (num_stages - 1))
-        depth, width = by_name[f"stage{stage + 1}_depth"].values, by_name[f"stage{stage + 1}_width"].values
+        depth = by_name[f"stage{stage + 1}_depth"].values
+        width = by_name[f"stage{stage + 1}_width"].values
         blocks = int(depth[round(layout.depths[row] / max(layout.depths) * (len(depth) - 1))])
         wanted: dict[str, Value] = {
             "depth": blocks,

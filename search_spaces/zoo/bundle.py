@@ -1,4 +1,5 @@
-"""One module from many: the network files in order of dependency, so that a zoo entry needs no installation of this project."""
+"""One module from many: the network files in order of dependency, so that a zoo entry needs no installation of this
+project."""
 
 import ast
 from collections.abc import Iterator
@@ -19,7 +20,8 @@ HEADER = '''"""The hybrid_backbone architecture for timm. Importing this module 
     import hybrid_backbone
     model = timm.create_model("local-dir:FOLDER", pretrained=True)
 
-It needs torch and timm only. It is generated from several files of hybrid-nas, whose names stand above their parts. Licence: Apache-2.0.
+It needs torch and timm only. It is generated from several files of hybrid-nas, whose names stand above their parts.
+Licence: Apache-2.0.
 """
 '''
 
@@ -28,7 +30,8 @@ It needs torch and timm only. It is generated from several files of hybrid-nas, 
 def bundle_source() -> str:
     """Source text of the self-contained module: the same for every entry of a version of this project.
 
-    Comments and docstrings are kept, imports are gathered at the top, a file's docstring becomes a comment above its part.
+    Comments and docstrings are kept, imports are gathered at the top, a file's docstring becomes a comment above its
+    part.
     """
     order: list[str] = []
     for module in (*(f"{NETWORK}.mixers.{name}" for name in KINDS), ROOT):
@@ -49,7 +52,9 @@ def _visit(module: str, order: list[str]) -> None:
         return
     for node in _imports(ast.parse(_source(module))):
         if _is_ours(node):
-            assert isinstance(node, ast.ImportFrom) and node.module and not any(name.asname for name in node.names), ast.unparse(node)
+            assert isinstance(node, ast.ImportFrom) and node.module and not any(name.asname for name in node.names), (
+                ast.unparse(node)
+            )
             _visit(node.module, order)
     order.append(module)
 
@@ -71,7 +76,9 @@ def _external_imports(trees: dict[str, ast.Module]) -> list[str]:
             if not _is_ours(node):
                 prefix = f"from {node.module} import" if isinstance(node, ast.ImportFrom) else "import"
                 lines |= {f"{prefix} {ast.unparse(name)}" for name in node.names}
-    return sorted(lines, key=lambda line: (line.split()[1].split(".")[0] in ("torch", "timm"), line.split()[0] == "from", line))
+    return sorted(
+        lines, key=lambda line: (line.split()[1].split(".")[0] in ("torch", "timm"), line.split()[0] == "from", line)
+    )
 
 
 def _part(module: str, tree: ast.Module) -> str:
@@ -91,7 +98,9 @@ def _require_distinct_names(trees: dict[str, ast.Module]) -> None:
     owners: dict[str, str] = {}
     for module, tree in trees.items():
         for name in _top_level_names(tree):
-            assert owners.setdefault(name, module) == module, f"{name} is defined in {owners[name]} and in {module}; rename one"
+            assert owners.setdefault(name, module) == module, (
+                f"{name} is defined in {owners[name]} and in {module}; rename one"
+            )
 
 
 def _top_level_names(tree: ast.Module) -> Iterator[str]:

@@ -61,7 +61,9 @@ class CardFacts:
     """UTC."""
 
 
-FRONT_MATTER = "---\nlibrary_name: timm\npipeline_tag: image-classification\ntags:\n- timm\n- neural-architecture-search\n---"
+FRONT_MATTER = (
+    "---\nlibrary_name: timm\npipeline_tag: image-classification\ntags:\n- timm\n- neural-architecture-search\n---"
+)
 _PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):\S*@")
 
 
@@ -82,7 +84,10 @@ def card_text(name: str, architecture: Architecture, card: CardFacts, files: lis
     sections = [
         FRONT_MATTER,
         f"# {name}\n\n{_summary(card.origin)}",
-        f"## Layout\n\n`{architecture.layout()}`\n\n![Drawing of the layout](layout.svg)\n\nArchitecture hash: `{architecture.arch_hash}`",
+        (
+            f"## Layout\n\n`{architecture.layout()}`\n\n![Drawing of the layout](layout.svg)\n\nArchitecture hash: "
+            f"`{architecture.arch_hash}`"
+        ),
         f"## Measured\n\n{_metrics(architecture, card.origin)}",
         f"## Use\n\n{_use(name, architecture, _weights(card.origin))}",
         f"## Input\n\n{_input(architecture, card)}",
@@ -99,14 +104,18 @@ def _weights(origin: FoundBySearch | ImportedWeights) -> str:
         return "are the published ones"
     if origin.full is None:
         return "come from a short training that was made to compare architectures"
-    return f"come from the best of {len(origin.full.scores)} full trainings by validation top1, that of seed {origin.full.training.seed}"
+    return (
+        f"come from the best of {len(origin.full.scores)} full trainings by validation top1, that of seed "
+        f"{origin.full.training.seed}"
+    )
 
 
 def _summary(origin: FoundBySearch | ImportedWeights) -> str:
     if isinstance(origin, ImportedWeights):
         return f"The preset `{origin.preset}` with published weights: {origin.source}."
     return (
-        f"An image classifier found by architecture search: trial {origin.trial.trial_number} of the study `{origin.search.study}` "
+        f"An image classifier found by architecture search: trial {origin.trial.trial_number} of the study "
+        f"`{origin.search.study}` "
         f"in the space `{origin.search.space}`."
     )
 
@@ -115,7 +124,11 @@ def _metrics(architecture: Architecture, origin: FoundBySearch | ImportedWeights
     costs = origin.trial.costs if isinstance(origin, FoundBySearch) else origin.costs
     rows = [
         ("parameters", cost_text("param_count", costs.param_count), "counted, classifier included"),
-        ("multiply-adds", cost_text("macs", costs.macs), f"of one image of {_size(architecture)}, counted as fvcore does"),
+        (
+            "multiply-adds",
+            cost_text("macs", costs.macs),
+            f"of one image of {_size(architecture)}, counted as fvcore does",
+        ),
     ]
     if isinstance(origin, FoundBySearch):
         top1 = [_top1_row(origin)] if origin.full is None else _full_rows(origin, origin.full)
@@ -133,16 +146,27 @@ def _top1_row(origin: FoundBySearch) -> tuple[str, str, str]:
 
 
 def _training_text(last: RungScore, device: str) -> str:
-    return f"{last.steps:,} optimizer steps, {duration_text(last.duration_s)} on {device}{memory_text(last.micro_batches)}"
+    return (
+        f"{last.steps:,} optimizer steps, {duration_text(last.duration_s)} on {device}{memory_text(last.micro_batches)}"
+    )
 
 
 def _full_rows(origin: FoundBySearch, full: FullTraining) -> list[tuple[str, str, str]]:
     """Mean and interval over the seeds, what the weights here reach, and how sure the place on the front is."""
-    finalist, training, last, data = full.finalist, full.training, full.training.rungs[-1], _data_name(origin.search.data)
-    images = f"the {origin.num_test:,} test images" if full.split == "test" else "the validation split, which also guided all choices,"
+    finalist = full.finalist
+    training = full.training
+    last = full.training.rungs[-1]
+    data = _data_name(origin.search.data)
+    images = (
+        f"the {origin.num_test:,} test images"
+        if full.split == "test"
+        else "the validation split, which also guided all choices,"
+    )
     mean = (
-        f"mean of {len(full.scores)} full trainings with different seeds on {images} of `{data}`; interval of the mean: 95 %, Student's t; "
-        f"the trainings reached {min(full.scores):.4f} to {max(full.scores):.4f}, standard deviation {finalist.top1_std:.4f}"
+        f"mean of {len(full.scores)} full trainings with different seeds on {images} of `{data}`; interval of the "
+        "mean: 95 %, Student's t; "
+        f"the trainings reached {min(full.scores):.4f} to {max(full.scores):.4f}, standard deviation "
+        f"{finalist.top1_std:.4f}"
     )
     trained = f"seed {training.seed}, {_training_text(last, training.device)}"
     test = "" if training.test_top1 is None else f"; {training.test_top1:.4f} on the test images"
@@ -192,7 +216,9 @@ Images may have any sides that are multiples of {total_stride(architecture)}, 22
 
 
 def _input(architecture: Architecture, card: CardFacts) -> str:
-    labels = f"\n- classes: {', '.join(card.label_names)}" if card.label_names else f"\n- {architecture.num_classes} classes"
+    labels = (
+        f"\n- classes: {', '.join(card.label_names)}" if card.label_names else f"\n- {architecture.num_classes} classes"
+    )
     return (
         f"- {_size(architecture)}, {architecture.in_chans} channel(s), resized with {card.interpolation} interpolation"
         f"\n- mean {list(card.mean)}, standard deviation {list(card.std)} of values in [0, 1]{labels}"
@@ -200,10 +226,12 @@ def _input(architecture: Architecture, card: CardFacts) -> str:
 
 
 def _origin(card: CardFacts) -> str:
-    origin, exported = card.origin, f"- exported: {card.created:%Y-%m-%d %H:%M} UTC"
+    origin = card.origin
+    exported = f"- exported: {card.created:%Y-%m-%d %H:%M} UTC"
     if isinstance(origin, ImportedWeights):
         return (
-            f"- file: `{origin.file}`, SHA-256 `{origin.sha256}`\n- accuracy: not measured here\n- code: {origin.code_version}\n{exported}"
+            f"- file: `{origin.file}`, SHA-256 `{origin.sha256}`\n- accuracy: not measured here\n- code: "
+            f"{origin.code_version}\n{exported}"
         )
     search = origin.search
     training = origin.full.training if origin.full else None

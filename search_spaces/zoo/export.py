@@ -3,7 +3,8 @@
     ZOO/index.json
     ZOO/NAME/{config.json, model.safetensors, hybrid_backbone.py, layout.svg, README.md[, model.onnx]}
 
-Nothing in an entry is a pickle. An entry appears whole or not at all: it is written beside the others under a hidden name, then renamed.
+Nothing in an entry is a pickle. An entry appears whole or not at all: it is written beside the others under a hidden
+name, then renamed.
 """
 
 import fcntl
@@ -35,7 +36,9 @@ INDEX = "index.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
-def export_model(*, zoo: Path, name: str, spec: JSON, weights: bytes, card: CardFacts, onnx: bool = False, overwrite: bool = False) -> Path:
+def export_model(
+    *, zoo: Path, name: str, spec: JSON, weights: bytes, card: CardFacts, onnx: bool = False, overwrite: bool = False
+) -> Path:
     """Add a trained model to a zoo.
 
     Args:
@@ -50,9 +53,9 @@ def export_model(*, zoo: Path, name: str, spec: JSON, weights: bytes, card: Card
     Returns:
         The folder of the entry.
 
-    Raises:
-        InvalidInputError: if the name cannot be used or is taken, the weights are not those of the spec, or ONNX packages are missing.
-        NasError: if the zoo cannot be written, or the ONNX file does not compute what the model does. The zoo is as before.
+    Raises: InvalidInputError: if the name cannot be used or is taken, the weights are not those of the spec, or ONNX
+        packages are missing. NasError: if the zoo cannot be written, or the ONNX file does not compute what the model
+        does. The zoo is as before.
     """
     check_export(zoo=zoo, name=name, spec=spec, onnx=onnx, overwrite=overwrite)
     architecture = Architecture.from_spec(spec)
@@ -64,7 +67,9 @@ def export_model(*, zoo: Path, name: str, spec: JSON, weights: bytes, card: Card
             _require_free(zoo, name, architecture, entries, overwrite)  # again: another export may have come first
             made = scratch / name
             _write_entry(made, architecture, model, weights, card, onnx)
-            index = _index_text(zoo, [*(entry for entry in entries if entry["name"] != name), _index_entry(made, architecture, card)])
+            index = _index_text(
+                zoo, [*(entry for entry in entries if entry["name"] != name), _index_entry(made, architecture, card)]
+            )
             _put_in_place(zoo, made, index)
     except OSError as error:
         raise NasError(f"zoo {zoo} cannot be written: {error.strerror}; make room or give another --zoo") from error
@@ -139,14 +144,20 @@ def _read_index(zoo: Path) -> list[JSON]:
     except FileNotFoundError:
         return []
     except (ValueError, KeyError, TypeError) as error:
-        raise InvalidInputError(f"{path} is not the index of a zoo; give another --zoo, or move that file away") from error
+        raise InvalidInputError(
+            f"{path} is not the index of a zoo; give another --zoo, or move that file away"
+        ) from error
 
 
 def _require_free(zoo: Path, name: str, architecture: Architecture, entries: list[JSON], overwrite: bool) -> None:
     present = {entry["name"]: entry["arch_hash"] for entry in entries}
     if name in present:
         if not overwrite:
-            which = "this architecture" if present[name] == architecture.arch_hash else f"another architecture, {present[name][:12]}"
+            which = (
+                "this architecture"
+                if present[name] == architecture.arch_hash
+                else f"another architecture, {present[name][:12]}"
+            )
             raise InvalidInputError(
                 f"zoo {zoo} has a model {name!r} already, of {which}; give another --name, or --overwrite to replace it"
             )
@@ -154,7 +165,9 @@ def _require_free(zoo: Path, name: str, architecture: Architecture, entries: lis
         raise InvalidInputError(f"{zoo / name} exists and is no entry of the zoo; give another --name, or move it away")
 
 
-def _write_entry(folder: Path, architecture: Architecture, model: nn.Module, weights: bytes, card: CardFacts, onnx: bool) -> None:
+def _write_entry(
+    folder: Path, architecture: Architecture, model: nn.Module, weights: bytes, card: CardFacts, onnx: bool
+) -> None:
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(_config(architecture, card), indent=2) + "\n", encoding="utf-8")
     (folder / "model.safetensors").write_bytes(weights)
@@ -167,7 +180,8 @@ def _write_entry(folder: Path, architecture: Architecture, model: nn.Module, wei
 
 
 def _config(architecture: Architecture, card: CardFacts) -> JSON:
-    """config.json as timm reads it (timm/models/_hub.py): pretrained_cfg takes the fields of timm's PretrainedCfg only."""
+    """config.json as timm reads it (timm/models/_hub.py): pretrained_cfg takes the fields of timm's PretrainedCfg
+    only."""
     stride = total_stride(architecture)
     labels = {"label_names": list(card.label_names)} if card.label_names else {}
     return {
@@ -201,7 +215,9 @@ def _index_entry(folder: Path, architecture: Architecture, card: CardFacts) -> J
     origin = card.origin
     entry: JSON = {"name": folder.name, "arch_hash": architecture.arch_hash, "layout": architecture.layout()}
     if isinstance(origin, FoundBySearch):
-        trial, objective, costs = origin.trial, origin.search.objectives[1], origin.trial.costs
+        trial = origin.trial
+        objective = origin.search.objectives[1]
+        costs = origin.trial.costs
         entry |= {
             "top1": trial.top1,
             "cost": {objective: trial.cost(objective)},
@@ -227,12 +243,17 @@ def _index_entry(folder: Path, architecture: Architecture, card: CardFacts) -> J
 
 
 def _index_text(zoo: Path, entries: list[JSON]) -> str:
-    return json.dumps({"models": sorted(entries, key=lambda entry: str(entry["name"]))}, indent=2, allow_nan=False) + "\n"
+    return (
+        json.dumps({"models": sorted(entries, key=lambda entry: str(entry["name"]))}, indent=2, allow_nan=False) + "\n"
+    )
 
 
 def _put_in_place(zoo: Path, made: Path, index: str) -> None:
-    """Three renames in one file system, which need no space: away with the old entry, in with the new, in with the index."""
-    new_index, old, final = made.with_name(INDEX), made.with_name(f"{made.name}.replaced"), zoo / made.name
+    """Three renames in one file system, which need no space: away with the old entry, in with the new, in with the
+    index."""
+    new_index = made.with_name(INDEX)
+    old = made.with_name(f"{made.name}.replaced")
+    final = zoo / made.name
     new_index.write_text(index, encoding="utf-8")
     if final.exists():
         final.rename(old)

@@ -24,7 +24,8 @@ CONVERTERS: Mapping[str, Callable[[Mapping[str, Any]], Weights]] = {
     "convnext": convert_convnext,
 }
 """Beginning of a preset's name -> published names to ours."""
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def import_checkpoint(
@@ -32,16 +33,16 @@ def import_checkpoint(
 ) -> Path:
     """Convert a checkpoint strictly and write it to the zoo as the model `name`.
 
-    Args:
-        file: what the authors published: a .pth with a state_dict, bare or under "model" or "state_dict", or safetensors. No code in it
+    Args: file: what the authors published: a .pth with a state_dict, bare or under "model" or "state_dict", or
+        safetensors. No code in it
             is run.
         command: that imports it again, for the card.
 
     Returns:
         The folder of the entry.
 
-    Raises:
-        InvalidInputError: if the preset has no published weights, the file cannot be read or is not of this preset, or the zoo refuses
+    Raises: InvalidInputError: if the preset has no published weights, the file cannot be read or is not of this preset,
+        or the zoo refuses
             the name; the zoo is as before.
         NasError: if the zoo cannot be written.
     """
@@ -49,7 +50,9 @@ def import_checkpoint(
     found = find_preset(preset)
     convert = next((converter for family, converter in CONVERTERS.items() if preset.startswith(family)), None)
     if convert is None:
-        raise InvalidInputError(f"preset {preset!r} has no published weights; expected one that begins with {' or '.join(CONVERTERS)}")
+        raise InvalidInputError(
+            f"preset {preset!r} has no published weights; expected one that begins with {' or '.join(CONVERTERS)}"
+        )
     spec = found.architecture.to_spec()
     check_export(zoo=zoo, name=name, spec=spec, onnx=onnx, overwrite=overwrite)
     weights = convert(read_checkpoint(file))
@@ -86,15 +89,22 @@ def read_checkpoint(file: Path) -> Mapping[str, Any]:
             return safetensors.torch.load_file(file)
         content = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise InvalidInputError(f"{file} cannot be read ({error.strerror or error}); give the path of a published checkpoint") from error
+        raise InvalidInputError(
+            f"{file} cannot be read ({error.strerror or error}); give the path of a published checkpoint"
+        ) from error
     except pickle.UnpicklingError as error:
         raise InvalidInputError(
-            f"{file} holds objects besides tensors and plain values, perhaps a training configuration, which could run code; save its "
+            f"{file} holds objects besides tensors and plain values, perhaps a training configuration, which could "
+            "run code; save its "
             "state_dict alone again and give that"
         ) from error
     except (SafetensorError, RuntimeError, EOFError, ValueError, LookupError) as error:
         reason = str(error).splitlines()[0]
-        raise InvalidInputError(f"{file} is no checkpoint of tensors ({reason}); give a .pth with a state_dict, or safetensors") from error
+        raise InvalidInputError(
+            f"{file} is no checkpoint of tensors ({reason}); give a .pth with a state_dict, or safetensors"
+        ) from error
     if not isinstance(content, Mapping):
-        raise InvalidInputError(f"{file} holds a {type(content).__name__}; expected a state_dict, bare or under 'model' or 'state_dict'")
+        raise InvalidInputError(
+            f"{file} holds a {type(content).__name__}; expected a state_dict, bare or under 'model' or 'state_dict'"
+        )
     return content

@@ -15,7 +15,8 @@ from torch import nn
 from nas.errors import InvalidInputError, NasError
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
-RELATIVE, ABSOLUTE = 1e-3, 1e-4
+RELATIVE = 1e-3
+ABSOLUTE = 1e-4
 """Largest accepted difference of a logit: two runtimes add float32 products in different order."""
 
 
@@ -24,12 +25,14 @@ def require_onnx() -> None:
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise InvalidInputError(
-            f"ONNX was asked for and {', '.join(missing)} cannot be imported; install the extra: pip install 'hybrid-nas[onnx]'"
+            f"ONNX was asked for and {', '.join(missing)} cannot be imported; install the extra: pip install "
+            "'hybrid-nas[onnx]'"
         )
 
 
 def export_onnx(model: nn.Module, input_size: tuple[int, int, int], path: Path) -> None:
-    """Write the model in inference mode, float32, for any batch size, and compare onnxruntime with torch on batches of one and three.
+    """Write the model in inference mode, float32, for any batch size, and compare onnxruntime with torch on batches of
+    one and three.
 
     Args:
         model: (B, C, H, W) -> (B, num_classes); left in inference mode.
@@ -73,7 +76,8 @@ def _compare(model: nn.Module, images: torch.Tensor, path: Path) -> None:
         if not np.allclose(given, expected, rtol=RELATIVE, atol=ABSOLUTE):
             worst = np.abs(given - expected).max()
             raise NasError(
-                f"the ONNX file differs from torch by up to {worst:.3g} in a logit for a batch of {len(batch)}; export without --onnx"
+                f"the ONNX file differs from torch by up to {worst:.3g} in a logit for a batch of {len(batch)}; "
+                "export without --onnx"
             )
 
 

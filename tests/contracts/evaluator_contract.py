@@ -12,7 +12,9 @@ from nas.protocols import Evaluator, Event, Failed, Finished, Job, LatencyMeasur
 PATIENCE_S = 60.0
 
 
-def collect(evaluator: Evaluator, until: Callable[[Sequence[Event]], bool], patience_s: float = PATIENCE_S) -> list[Event]:
+def collect(
+    evaluator: Evaluator, until: Callable[[Sequence[Event]], bool], patience_s: float = PATIENCE_S
+) -> list[Event]:
     """Events, until the predicate holds for all of them together."""
     events: list[Event] = []
     deadline = time.monotonic() + patience_s
@@ -35,10 +37,12 @@ def run(evaluator: Evaluator, job: Job, *, proceed: bool = True) -> list[Event]:
 
 
 class EvaluatorContract:
-    """Subclass it and provide the fixtures `evaluator` (idle, two workers or more), `good_job` and `bad_job`: number -> Job, where the good
-    one is timed and then trained over two rungs, and the bad one cannot be built."""
+    """Subclass it and provide the fixtures `evaluator` (idle, two workers or more), `good_job` and `bad_job`: number ->
+    Job, where the good one is timed and then trained over two rungs, and the bad one cannot be built."""
 
-    def test_a_job_is_timed_and_trained_rung_by_rung(self, evaluator: Evaluator, good_job: Callable[[int], Job]) -> None:
+    def test_a_job_is_timed_and_trained_rung_by_rung(
+        self, evaluator: Evaluator, good_job: Callable[[int], Job]
+    ) -> None:
         events = run(evaluator, good_job(7))
         assert [type(event) for event in events] == [LatencyMeasured, RungReached, RungReached, Finished]
         assert {event.trial_number for event in events} == {7}
@@ -91,7 +95,9 @@ class EvaluatorContract:
             assert "\n" not in failed.reason
         assert isinstance(run(evaluator, good_job(13))[-1], Finished)
 
-    def test_more_jobs_than_workers_is_an_error_of_the_caller(self, evaluator: Evaluator, good_job: Callable[[int], Job]) -> None:
+    def test_more_jobs_than_workers_is_an_error_of_the_caller(
+        self, evaluator: Evaluator, good_job: Callable[[int], Job]
+    ) -> None:
         numbers = range(20, 20 + evaluator.num_workers)
         for number in numbers:
             evaluator.submit(good_job(number))

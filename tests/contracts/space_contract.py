@@ -54,7 +54,9 @@ class SpaceContract:
             row = levels.canonical(levels.rows([valid]))
             canonical = levels.genotype(row[0].tolist())
             assert space.repair(canonical) == canonical
-            assert space.architecture(canonical).arch_hash == space.architecture(valid).arch_hash, changed_genes(valid, canonical)
+            assert space.architecture(canonical).arch_hash == space.architecture(valid).arch_hash, changed_genes(
+                valid, canonical
+            )
             assert np.array_equal(levels.canonical(row), row)
 
     def test_samples_are_valid_and_have_the_genes_in_order(self, space: SearchSpace) -> None:
@@ -68,19 +70,24 @@ class SpaceContract:
         first, again = ([space.sample(np.random.default_rng(seed)) for seed in range(5)] for _ in range(2))
         assert first == again
 
-    def test_repair_is_idempotent_pure_and_changes_as_few_genes_as_one_change_can_show(self, space: SearchSpace) -> None:
+    def test_repair_is_idempotent_pure_and_changes_as_few_genes_as_one_change_can_show(
+        self, space: SearchSpace
+    ) -> None:
         for genotype in raw_genotypes(space):
             before = dict(genotype)
             repaired = space.repair(genotype)
             assert genotype == before
             assert space.repair(repaired) == repaired
             if len(changed_genes(genotype, repaired)) > 1:
-                others = [(gene.name, value) for gene in space.genes for value in gene.values if value != genotype[gene.name]]
+                others = [
+                    (gene.name, value) for gene in space.genes for value in gene.values if value != genotype[gene.name]
+                ]
                 neighbours = [{**genotype, name: value} for name, value in others]
                 assert not any(space.repair(neighbour) == neighbour for neighbour in neighbours), genotype
 
     def test_repair_refuses_what_is_no_genotype(self, space: SearchSpace) -> None:
-        genotype, name = space.sample(np.random.default_rng(0)), space.genes[0].name
+        genotype = space.sample(np.random.default_rng(0))
+        name = space.genes[0].name
         with pytest.raises(InvalidInputError, match=rf"gene {name} is 'nonsense'; expected one of"):
             space.repair({**genotype, name: "nonsense"})
         with pytest.raises(InvalidInputError, match=rf"lacks \['{name}'\]"):
@@ -130,9 +137,14 @@ class SpaceContract:
         genotypes = raw_genotypes(space, 5)
         image_size = space.largest().to_spec()["image_size"]
         argument = json.dumps([space.name, space.scale, image_size, genotypes])
-        done = subprocess.run([sys.executable, "-c", HASHES, argument], capture_output=True, text=True, check=True, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "-c", HASHES, argument], capture_output=True, text=True, check=True, timeout=60
+        )
         hashes, heavy = done.stdout.splitlines()
-        assert json.loads(hashes) == [space.space_hash, *(space.architecture(space.repair(g)).arch_hash for g in genotypes)]
+        assert json.loads(hashes) == [
+            space.space_hash,
+            *(space.architecture(space.repair(g)).arch_hash for g in genotypes),
+        ]
         assert heavy == "[]"
 
     def test_drawing_has_a_box_per_block(self, space: SearchSpace) -> None:

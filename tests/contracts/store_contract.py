@@ -1,4 +1,5 @@
-"""What every nas.protocols.Store does. A test class inherits StoreContract and gives the fixture `store`: an empty Store."""
+"""What every nas.protocols.Store does. A test class inherits StoreContract and gives the fixture `store`: an empty
+Store."""
 
 import math
 import subprocess
@@ -62,7 +63,9 @@ def complete_trial(number: int, top1: float = 0.5, median_ms: float = 10.0) -> T
         costs=Costs(param_count=1000 + number, macs=2**40 + number),
         seed=2**40,
         state="COMPLETE",
-        latency=Latency(TARGET, {"host": "a", "load": 0.25}, median_ms, median_ms * 0.9, median_ms * 1.1, median_ms * 1.3, 30),
+        latency=Latency(
+            TARGET, {"host": "a", "load": 0.25}, median_ms, median_ms * 0.9, median_ms * 1.1, median_ms * 1.3, 30
+        ),
         rungs=(RungScore(0, 128, top1 / 2, 2.1, 1.5), RungScore(1, 256, top1, 1.7, 3.1)),
         weights_path=f"weights/{number}.safetensors",
         device="cpu",
@@ -78,17 +81,49 @@ def trials_of_every_kind() -> list[TrialFacts]:
         complete,
         replace(complete_trial(1), latency=None, weights_path=None),
         replace(complete_trial(2), state="PRUNED", rungs=complete.rungs[:1], weights_path=None),
-        replace(complete_trial(3), state="REJECTED", reason="latency_ms 14.2 is over the limit 12.5", rungs=(), weights_path=None),
-        replace(complete_trial(4), state="REJECTED", reason="macs", latency=None, rungs=(), weights_path=None, device="", worker=""),
-        replace(complete_trial(5), state="FAIL", reason="loss is nan at step 12 → stopped\nline two", rungs=(), weights_path=None),
+        replace(
+            complete_trial(3),
+            state="REJECTED",
+            reason="latency_ms 14.2 is over the limit 12.5",
+            rungs=(),
+            weights_path=None,
+        ),
+        replace(
+            complete_trial(4),
+            state="REJECTED",
+            reason="macs",
+            latency=None,
+            rungs=(),
+            weights_path=None,
+            device="",
+            worker="",
+        ),
+        replace(
+            complete_trial(5),
+            state="FAIL",
+            reason="loss is nan at step 12 → stopped\nline two",
+            rungs=(),
+            weights_path=None,
+        ),
         replace(complete_trial(6), state="FAIL", reason="", latency=None, rungs=(), weights_path=None, duration_s=0.0),
-        replace(complete_trial(7), latency=replace(complete.latency, median_ms=0.1 + 0.2, p95_ms=1.7976931348623157e308, ci_low_ms=5e-324)),
-        replace(complete_trial(8), arch_hash=complete.arch_hash, spec=complete.spec, layout=complete.layout, costs=complete.costs),
+        replace(
+            complete_trial(7),
+            latency=replace(complete.latency, median_ms=0.1 + 0.2, p95_ms=1.7976931348623157e308, ci_low_ms=5e-324),
+        ),
+        replace(
+            complete_trial(8),
+            arch_hash=complete.arch_hash,
+            spec=complete.spec,
+            layout=complete.layout,
+            costs=complete.costs,
+        ),
     ]
 
 
 def front_with(*trials: TrialFacts, version: int = 1) -> Front:
-    members = tuple(FrontMember(t.trial_number, t.arch_hash, t.top1 or 0.0, t.cost("latency_ms") or 0.0) for t in trials)
+    members = tuple(
+        FrontMember(t.trial_number, t.arch_hash, t.top1 or 0.0, t.cost("latency_ms") or 0.0) for t in trials
+    )
     return Front(version, NOW + timedelta(minutes=version), REFERENCE, 0.25 * version, members)
 
 
@@ -109,7 +144,21 @@ def final_training(number: int) -> FinalTraining:
 
 def final_front(version: int, *numbers: int) -> FinalFront:
     finalists = [
-        Finalist(number, f"{number:064x}", "f" * 64, (8, 9), 0.8, 0.01, 0.71, 0.89, 1.5 + number, 1.4, 1.6, number == 0, 0.1 + 0.2)
+        Finalist(
+            number,
+            f"{number:064x}",
+            "f" * 64,
+            (8, 9),
+            0.8,
+            0.01,
+            0.71,
+            0.89,
+            1.5 + number,
+            1.4,
+            1.6,
+            number == 0,
+            0.1 + 0.2,
+        )
         for number in numbers
     ]
     return FinalFront(version, NOW + timedelta(minutes=version), "test", tuple(finalists))
@@ -275,7 +324,9 @@ class StoreContract:
         with pytest.raises(ValueError, match="only finite"):
             store.record("study", trial, replace(front_with(trial), hypervolume=bad))
         with pytest.raises(ValueError, match="only finite"):
-            store.record("study", trial, replace(front_with(trial), members=(FrontMember(0, trial.arch_hash, 0.5, bad),)))
+            store.record(
+                "study", trial, replace(front_with(trial), members=(FrontMember(0, trial.arch_hash, 0.5, bad),))
+            )
         assert trial.latency is not None
         with pytest.raises((ValueError, NasError), match="JSON compliant"):
             store.record("study", replace(trial, latency=replace(trial.latency, conditions={"load": bad})), None)
@@ -308,14 +359,21 @@ class StoreContract:
             store.record("study", trial, front_with(trials[0]) if trial is trials[0] else None)
         second = replace(complete_trial(0).latency, median_ms=0.1 + 0.2)
         elsewhere = replace(second, target={"kind": "cuda"})
-        sittings = [Retiming(TARGET, {4: second, 3: second}), Retiming({"kind": "cuda"}, {3: elsewhere}), Retiming(TARGET, {3: second})]
+        sittings = [
+            Retiming(TARGET, {4: second, 3: second}),
+            Retiming({"kind": "cuda"}, {3: elsewhere}),
+            Retiming(TARGET, {3: second}),
+        ]
         for sitting in sittings:
             store.record_retiming("study", sitting)
         assert list(store.retimings("study")) == sittings
         assert list(store.retimings("study")[0].latencies) == [4, 3]
         assert list(store.facts("study")) == trials
         assert store.front("study") == front_with(trials[0])
-        assert {number: list(timed) for number, timed in store.timings("study").items()} == {3: [trials[0].latency], 4: [trials[1].latency]}
+        assert {number: list(timed) for number, timed in store.timings("study").items()} == {
+            3: [trials[0].latency],
+            4: [trials[1].latency],
+        }
 
     def test_a_retiming_is_of_recorded_trials(self, store: Store) -> None:
         store.create_search(search_record())
@@ -337,7 +395,15 @@ class StoreContract:
             complete,
             replace(complete, seed=8, purpose="tuning", test_top1=None, weights_path=None),
             replace(complete, seed=9, state="PRUNED", rungs=complete.rungs[:1], test_top1=None, weights_path=None),
-            replace(complete, seed=10, state="FAIL", reason="non-finite loss \0", rungs=(), test_top1=None, weights_path=None),
+            replace(
+                complete,
+                seed=10,
+                state="FAIL",
+                reason="non-finite loss \0",
+                rungs=(),
+                test_top1=None,
+                weights_path=None,
+            ),
             replace(complete, recipe={"steps": 9}, recipe_hash="e" * 64),
         ]
         for training in trainings:
@@ -386,7 +452,9 @@ class StoreContract:
         assert store.acquire_lease("another study", owner, 60.0) is None
 
     def test_a_dead_owner_on_this_host_is_followed_at_once(self, store: Store) -> None:
-        former = replace(lease_of(dead_process()), ray_processes=(ProcessId(4, 1.25), ProcessId(5, 2.5)), ray_session="session_1")
+        former = replace(
+            lease_of(dead_process()), ray_processes=(ProcessId(4, 1.25), ProcessId(5, 2.5)), ray_session="session_1"
+        )
         store.acquire_lease("study", former, 60.0)
         assert store.acquire_lease("study", lease_of(live_process()), 60.0) == former
         with pytest.raises(StudyLockedError):
@@ -432,7 +500,9 @@ class StoreContract:
         store.acquire_lease("study", former, 60.0)
         owner = lease_of(live_process())
         store.acquire_lease("study", owner, 60.0)
-        with pytest.raises(StudyLockedError, match=rf"{former.process.pid}.*process {owner.process.pid} on host here owns it now"):
+        with pytest.raises(
+            StudyLockedError, match=rf"{former.process.pid}.*process {owner.process.pid} on host here owns it now"
+        ):
             store.renew_lease("study", former)
         store.release_lease("study", former)
         store.renew_lease("study", owner)
@@ -444,7 +514,8 @@ class StoreContract:
         store.create_search(search_record())
         owner = lease_of(live_process())
         store.acquire_lease("study", owner, 60.0)
-        stop, failures = threading.Event(), []
+        stop = threading.Event()
+        failures = []
 
         def beat() -> None:
             while not stop.is_set():

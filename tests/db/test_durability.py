@@ -103,7 +103,9 @@ def url(request: pytest.FixtureRequest) -> str:
 
 def start(script: str, *arguments: str) -> subprocess.Popen[str]:
     pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, "-c", script, *arguments], cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *arguments], cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+    )
 
 
 def start_together(script: str, url: str) -> list[subprocess.Popen[str]]:
@@ -125,7 +127,9 @@ def end(process: subprocess.Popen[str]) -> tuple[str, str]:
     return out, err
 
 
-@pytest.mark.parametrize("moment", ["INSERT INTO latencies", "INSERT INTO trainings", "INSERT INTO front_members", "COMMIT"])
+@pytest.mark.parametrize(
+    "moment", ["INSERT INTO latencies", "INSERT INTO trainings", "INSERT INTO front_members", "COMMIT"]
+)
 def test_a_kill_inside_record_leaves_nothing_of_it(url: str, moment: str) -> None:
     store = open_store(url)
     store.create_search(search_record())
@@ -176,7 +180,9 @@ def test_a_full_disk_is_said_and_loses_nothing(sqlite_url: str) -> None:
             store.record("study", facts, keeper.add(facts))
             recorded.append(facts)
 
-    with pytest.raises(NasError, match=r"^cannot write the database sqlite:.*the disk is full; free some space") as caught:
+    with pytest.raises(
+        NasError, match=r"^cannot write the database sqlite:.*the disk is full; free some space"
+    ) as caught:
         record_for_ever()
     assert "\n" not in str(caught.value)
     assert len(recorded) > 5
@@ -188,9 +194,13 @@ def test_a_full_disk_is_said_and_loses_nothing(sqlite_url: str) -> None:
 
 
 def test_a_database_that_another_process_holds_is_said(sqlite_url: str) -> None:
-    store, other = open_store(sqlite_url), make_engine(sqlite_url)
+    store = open_store(sqlite_url)
+    other = make_engine(sqlite_url)
     event.listen(store._engine, "checkout", lambda connection, *_: connection.execute("PRAGMA busy_timeout=50"))
-    with other.execution_options(sqlite_begin="BEGIN IMMEDIATE").begin(), pytest.raises(NasError, match="another process has held it"):
+    with (
+        other.execution_options(sqlite_begin="BEGIN IMMEDIATE").begin(),
+        pytest.raises(NasError, match="another process has held it"),
+    ):
         store.create_search(search_record())
     store.create_search(search_record())
     store.close()
@@ -205,7 +215,9 @@ def test_of_racing_processes_exactly_one_owns_the_study(url: str, abandoned: boo
     else:
         open_store(url).close()
     racers = start_together(ACQUIRE, url)
-    answers = [racer.stdout.readline() for racer in racers if racer.stdout is not None]  # all are alive until all have answered
+    answers = [
+        racer.stdout.readline() for racer in racers if racer.stdout is not None
+    ]  # all are alive until all have answered
     errors = [end(racer)[1] for racer in racers]
     assert sorted(answer.split()[0] for answer in answers) == ["lost", "lost", "won"], errors
     winner = next(racer for racer, answer in zip(racers, answers, strict=True) if answer == "won\n")

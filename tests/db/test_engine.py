@@ -35,13 +35,16 @@ def refusal(url: str, *, create: bool = True) -> str:
         ("postgresql+psycopg://ada:s3cret@x@host/nas", "postgresql+psycopg://ada:***@host/nas"),
         ("postgresql+psycopg://ada:s3c/s3cret:x@host/nas", "postgresql+psycopg://ada:***@host/nas"),
         ("postgresql+psycopg://:s3cret@host/nas", "postgresql+psycopg://:***@host/nas"),
-        ("postgresql+psycopg://host/nas?user=ada&password=s3cret&sslmode=require", "postgresql+psycopg://host/nas?user=ada&password=***&sslmode=require"),
+        (
+            "postgresql+psycopg://host/nas?user=ada&password=s3cret&sslmode=require",
+            "postgresql+psycopg://host/nas?user=ada&password=***&sslmode=require",
+        ),
         ("mysql://ada:s3cret@host/nas", "mysql://ada:***@host/nas"),
         ("postgresql+psycopg://ada@host/nas", "postgresql+psycopg://ada@host/nas"),
         ("sqlite:////home/a:b@c/nas.db", "sqlite:////home/a:b@c/nas.db"),
         ("no url", "no url"),
     ],
-)  # fmt: skip
+)
 def test_redacted_urls_have_no_password(url: str, redacted: str) -> None:
     assert redact_url(url) == redacted
 
@@ -120,7 +123,10 @@ def test_sqlite_is_in_wal_mode_for_us_and_for_optuna(sqlite_url: str) -> None:
     engines = [make_engine(sqlite_url), sa.create_engine(sqlite_url, **engine_kwargs(sqlite_url))]
     for engine in engines:
         with engine.connect() as connection:
-            settings = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous", "busy_timeout")]
+            settings = [
+                connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+                for name in ("journal_mode", "synchronous", "busy_timeout")
+            ]
         assert settings == ["wal", 1, 30_000]
         engine.dispose()
 
@@ -186,11 +192,16 @@ def test_a_closed_port_is_named(silent_port: int) -> None:
 
 
 def test_a_silent_server_is_given_up(silent_port: int) -> None:
-    assert "does not answer" in refusal(f"postgresql+psycopg://ada:{SECRET}@127.0.0.1:{silent_port}/nas?connect_timeout=2")
+    assert "does not answer" in refusal(
+        f"postgresql+psycopg://ada:{SECRET}@127.0.0.1:{silent_port}/nas?connect_timeout=2"
+    )
 
 
 def test_connections_give_up_after_seconds_unless_the_url_says_otherwise() -> None:
-    assert engine_kwargs("postgresql+psycopg://ada@host/nas") == {"connect_args": {"connect_timeout": 5}, "pool_pre_ping": True}
+    assert engine_kwargs("postgresql+psycopg://ada@host/nas") == {
+        "connect_args": {"connect_timeout": 5},
+        "pool_pre_ping": True,
+    }
     assert engine_kwargs("postgresql+psycopg://ada@host/nas?connect_timeout=60")["connect_args"] == {}
 
 
@@ -219,10 +230,13 @@ def test_plain_postgresql_means_psycopg(empty_postgres_url: str) -> None:
 
 @pytest.mark.postgres
 def test_a_connection_that_broke_is_replaced(empty_postgres_url: str) -> None:
-    store, other = open_store(empty_postgres_url), make_engine(empty_postgres_url)
+    store = open_store(empty_postgres_url)
+    other = make_engine(empty_postgres_url)
     with other.connect() as connection:
         others = "datname = current_database() AND pid <> pg_backend_pid()"
-        assert connection.exec_driver_sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}").all() == [(True,)]
+        assert connection.exec_driver_sql(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"
+        ).all() == [(True,)]
     store.create_search(search_record())
     store.close()
     other.dispose()

@@ -39,7 +39,10 @@ def describe(engine: sa.Engine) -> dict[str, object]:
         name: (
             [(column["name"], str(column["type"]), column["nullable"]) for column in inspector.get_columns(name)],
             inspector.get_pk_constraint(name),
-            sorted((str(key["name"]), key["constrained_columns"], key["referred_table"]) for key in inspector.get_foreign_keys(name)),
+            sorted(
+                (str(key["name"]), key["constrained_columns"], key["referred_table"])
+                for key in inspector.get_foreign_keys(name)
+            ),
             sorted((str(key["name"]), key["column_names"]) for key in inspector.get_unique_constraints(name)),
             sorted((str(index["name"]), index["column_names"]) for index in inspector.get_indexes(name)),
         )
@@ -60,16 +63,22 @@ def assert_migrations_give_the_tables(migrated: sa.Engine, created: sa.Engine) -
 
 
 def test_migrations_give_the_tables(tmp_path: Path) -> None:
-    assert_migrations_give_the_tables(make_engine(f"sqlite:///{tmp_path / 'a.db'}"), make_engine(f"sqlite:///{tmp_path / 'b.db'}"))
+    assert_migrations_give_the_tables(
+        make_engine(f"sqlite:///{tmp_path / 'a.db'}"), make_engine(f"sqlite:///{tmp_path / 'b.db'}")
+    )
 
 
 @pytest.mark.postgres
 def test_migrations_give_the_tables_on_postgres(postgres_server) -> None:
-    assert_migrations_give_the_tables(make_engine(postgres_server.new_database()), make_engine(postgres_server.new_database()))
+    assert_migrations_give_the_tables(
+        make_engine(postgres_server.new_database()), make_engine(postgres_server.new_database())
+    )
 
 
 def test_no_table_has_a_name_of_optunas() -> None:
-    assert not (metadata.tables.keys() | {VERSION_TABLE}) & (optuna_tables.BaseModel.metadata.tables.keys() | {"alembic_version"})
+    assert not (metadata.tables.keys() | {VERSION_TABLE}) & (
+        optuna_tables.BaseModel.metadata.tables.keys() | {"alembic_version"}
+    )
 
 
 def test_the_newest_migration_is_the_version_of_the_code() -> None:
@@ -126,7 +135,9 @@ def older_url(request: pytest.FixtureRequest) -> str:
     return url
 
 
-def test_an_older_database_is_upgraded_with_its_facts(older_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_database_is_upgraded_with_its_facts(
+    older_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add_migration(tmp_path, monkeypatch, last="pass")
     store = open_store(older_url, create=False)
     assert list(store.facts("study")) == [complete_trial(0)]

@@ -13,7 +13,15 @@ from db.tables import front_members, fronts, metadata, trainings
 from nas.errors import InvalidInputError, StudyLockedError
 from nas.pareto.front import FrontKeeper
 from nas.processes import is_alive
-from tests.contracts.store_contract import REFERENCE, StoreContract, complete_trial, dead_process, lease_of, live_process, search_record
+from tests.contracts.store_contract import (
+    REFERENCE,
+    StoreContract,
+    complete_trial,
+    dead_process,
+    lease_of,
+    live_process,
+    search_record,
+)
 
 if TYPE_CHECKING:
     from tests.postgres_server import PostgresServer
@@ -47,7 +55,9 @@ def searched(sqlite_store: SqlStore) -> SqlStore:
     """Six trials, four of which changed the front."""
     sqlite_store.create_search(search_record())
     keeper = FrontKeeper("latency_ms", REFERENCE)
-    for number, (top1, median_ms) in enumerate([(0.5, 20.0), (0.4, 30.0), (0.3, 10.0), (0.7, 20.0), (0.7, 20.0), (0.1, 40.0)]):
+    for number, (top1, median_ms) in enumerate(
+        [(0.5, 20.0), (0.4, 30.0), (0.3, 10.0), (0.7, 20.0), (0.7, 20.0), (0.1, 40.0)]
+    ):
         facts = complete_trial(number, top1, median_ms)
         sqlite_store.record("study", facts, keeper.add(facts))
     return sqlite_store
@@ -74,7 +84,9 @@ def test_check_of_an_unknown_study_is_refused(sqlite_store: SqlStore) -> None:
 
 def test_check_finds_changed_facts(searched: SqlStore) -> None:
     tamper(searched, sa.update(trainings).where(trainings.c.trial_number == 2).values(top1=0.9))
-    assert searched.check_fronts("study") == [f"front {version}: trial 2 differs from its recorded facts" for version in (2, 3, 4)]
+    assert searched.check_fronts("study") == [
+        f"front {version}: trial 2 differs from its recorded facts" for version in (2, 3, 4)
+    ]
 
 
 def test_check_finds_a_missing_member(searched: SqlStore) -> None:
@@ -84,7 +96,10 @@ def test_check_finds_a_missing_member(searched: SqlStore) -> None:
 
 
 def test_check_finds_a_changed_member_and_names_both_sides(searched: SqlStore) -> None:
-    tamper(searched, sa.update(front_members).where(front_members.c.front_id == 4, front_members.c.position == 0).values(cost=9.0))
+    tamper(
+        searched,
+        sa.update(front_members).where(front_members.c.front_id == 4, front_members.c.position == 0).values(cost=9.0),
+    )
     faults = searched.check_fronts("study")
     assert [fault.split("(")[0] for fault in faults[:2]] == ["front 4 lacks FrontMember", "front 4 has FrontMember"]
     assert faults[2] == "front 4: trial 2 differs from its recorded facts"
@@ -100,7 +115,10 @@ def test_check_finds_a_wrong_hypervolume_and_reference_point(searched: SqlStore)
 def test_check_finds_members_out_of_order(searched: SqlStore) -> None:
     member = front_members.c.front_id == 4
     for position, other in [(0, 9), (1, 0), (9, 1)]:
-        tamper(searched, sa.update(front_members).where(member, front_members.c.position == position).values(position=other))
+        tamper(
+            searched,
+            sa.update(front_members).where(member, front_members.c.position == position).values(position=other),
+        )
     assert searched.check_fronts("study") == ["the members of front 4 are not ordered by cost"]
 
 
@@ -113,7 +131,8 @@ def test_check_finds_lost_fronts(sqlite_store: SqlStore) -> None:
 def test_check_finds_latencies_of_two_targets(sqlite_store: SqlStore) -> None:
     sqlite_store.create_search(search_record())
     keeper = FrontKeeper("latency_ms", REFERENCE)
-    one, two = complete_trial(0), complete_trial(1, 0.6, 20.0)
+    one = complete_trial(0)
+    two = complete_trial(1, 0.6, 20.0)
     assert two.latency is not None
     for facts in (one, replace(two, latency=replace(two.latency, target={"kind": "cuda"}))):
         sqlite_store.record("study", facts, keeper.add(facts))
@@ -150,14 +169,18 @@ def test_rows_that_a_front_rests_on_cannot_be_removed(searched: SqlStore) -> Non
 
 def someone_waits_for_a_lock(store: SqlStore) -> bool:
     with store._reading() as connection:
-        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
         return connection.exec_driver_sql(waiting).scalar() != 0
 
 
 @pytest.mark.postgres
 def test_the_loser_of_a_race_for_a_free_study_is_told_the_winner(postgres_store: SqlStore) -> None:
-    """The winner has inserted and not yet committed: the loser sees no owner, waits at its own insert, and must look again."""
-    winner, refusals = replace(lease_of(live_process()), ray_session="winner"), []
+    """The winner has inserted and not yet committed: the loser sees no owner, waits at its own insert, and must look
+    again."""
+    winner = replace(lease_of(live_process()), ray_session="winner")
+    refusals = []
 
     def lose() -> None:
         try:
@@ -177,7 +200,8 @@ def test_the_loser_of_a_race_for_a_free_study_is_told_the_winner(postgres_store:
 
 def read_while_writing(url: str) -> int:
     """How many trials a reader sees in its second look, when one is recorded after its first."""
-    writer, reader = open_store(url), open_store(url)
+    writer = open_store(url)
+    reader = open_store(url)
     writer.create_search(search_record())
     with reader._reading() as connection:
         connection.execute(sa.select(fronts)).all()

@@ -73,4 +73,6 @@ def quick_job(number: int, do: str = "good", **more: Any) -> Job:
 
 
 def quick_pool(config: JSON | None = None, **options: Any) -> RayPool:
-    return RayPool(config or {}, **{"num_workers": 2, "trial_timeout_s": TIMEOUT_S, "make_work": lambda: WORK, **options})
+    return RayPool(
+        config or {}, **{"num_workers": 2, "trial_timeout_s": TIMEOUT_S, "make_work": lambda: WORK, **options}
+    )

@@ -28,14 +28,23 @@ from nas.reports.dashboard import constraint_attributes, drawing_attributes, lat
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `test`)")
 
 CHROMIUM = Path("/usr/bin/chromium")
-NO_NETWORK = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update"]
+NO_NETWORK = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
 SERVE = """
 import sys, pathlib, optuna
 from nas.reports.dashboard import serve
 serve(optuna.storages.RDBStorage(sys.argv[1]), pathlib.Path(sys.argv[2]), 0, lambda url: print(url, flush=True))
 """
-WIDTH, HEIGHT = 1400, 1200
-NUM_TRIALS, REJECTED, OVER_LIMIT = 20, 7, 11
+WIDTH = 1400
+HEIGHT = 1200
+NUM_TRIALS = 20
+REJECTED = 7
+OVER_LIMIT = 11
 
 pytestmark = [
     pytest.mark.browser,
@@ -45,7 +54,8 @@ pytestmark = [
 
 def drawing(depths: np.ndarray) -> str:
     blocks = [
-        f'<rect x="{20 + 90 * stage}" y="{100 - 20 * block}" width="70" height="15" fill="{"#dd8452" if stage > 1 else "#4c72b0"}"/>'
+        f'<rect x="{20 + 90 * stage}" y="{100 - 20 * block}" width="70" height="15" '
+        f'fill="{"#dd8452" if stage > 1 else "#4c72b0"}"/>'
         for stage, depth in enumerate(depths)
         for block in range(depth)
     ]
@@ -57,11 +67,20 @@ def record_trial(study: optuna.Study, number: int, rng: np.random.Generator, fol
     depths = rng.integers(1, 5, size=4)
     latency_ms = float(depths.sum() * 0.3 + rng.random())
     interval = Latency(
-        target={}, conditions={}, median_ms=latency_ms, ci_low_ms=0.99 * latency_ms, ci_high_ms=1.02 * latency_ms, p95_ms=9.0, samples=50
+        target={},
+        conditions={},
+        median_ms=latency_ms,
+        ci_low_ms=0.99 * latency_ms,
+        ci_high_ms=1.02 * latency_ms,
+        p95_ms=9.0,
+        samples=50,
     )
-    params = {f"depth{stage}": int(depth) for stage, depth in enumerate(depths)} | {"pattern": str(rng.choice(["conv", "attention"]))}
+    params = {f"depth{stage}": int(depth) for stage, depth in enumerate(depths)} | {
+        "pattern": str(rng.choice(["conv", "attention"]))
+    }
     distributions = {
-        name: CategoricalDistribution(["conv", "attention"]) if name == "pattern" else IntDistribution(1, 4) for name in params
+        name: CategoricalDistribution(["conv", "attention"]) if name == "pattern" else IntDistribution(1, 4)
+        for name in params
     }
     attributes: dict[str, Any] = trial_attributes(
         layout=" | ".join(f"conv x{depth}" for depth in depths),
@@ -79,7 +98,8 @@ def record_trial(study: optuna.Study, number: int, rng: np.random.Generator, fol
             params=params,
             distributions=distributions,
             user_attrs=attributes | {key: text},
-            system_attrs=constraint_attributes({"latency_ms": -0.2 if feasible else 0.3}) | drawing_attributes(drawing(depths), folder),
+            system_attrs=constraint_attributes({"latency_ms": -0.2 if feasible else 0.3})
+            | drawing_attributes(drawing(depths), folder),
         )
     )
 
@@ -92,7 +112,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return
     folder = tmp_path_factory.mktemp("dashboard")
     url = f"sqlite:///{folder}/nas.db"
-    study = optuna.create_study(storage=url, study_name="hybrid_layout-nano-digits", directions=["maximize", "minimize"])
+    study = optuna.create_study(
+        storage=url, study_name="hybrid_layout-nano-digits", directions=["maximize", "minimize"]
+    )
     with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
         study.set_metric_names(["top1", "latency_ms"])
     rng = np.random.default_rng(0)
@@ -127,19 +149,27 @@ def picture(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
     return tmp_path_factory.getbasetemp() / f"{name}.png"
 
 
-def test_the_pareto_front_is_drawn_with_named_axes(page: Any, study: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_pareto_front_is_drawn_with_named_axes(
+    page: Any, study: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     page.goto(study["page"])
     plot = page.locator("#graph-pareto-front")
     plot.locator(".scatterlayer .point").first.wait_for()
     axes = page.get_by_text("Pareto Front", exact=True).locator("..").get_by_role("combobox")
     assert axes.all_inner_texts() == study["objective_names"]
-    points = dict(plot.evaluate("plot => plot.data.map(trace => [trace.hovertemplate.match(/<extra>(.*)<.extra>/)[1], trace.x.length])"))
+    points = dict(
+        plot.evaluate(
+            "plot => plot.data.map(trace => [trace.hovertemplate.match(/<extra>(.*)<.extra>/)[1], trace.x.length])"
+        )
+    )
     assert points["Best Trial"] >= 2
     assert sum(points.values()) >= sum(trial["state"] == "Complete" for trial in study["trials"])
     page.screenshot(path=picture(tmp_path_factory, "front"), clip={"x": 0, "y": 0, "width": WIDTH, "height": 640})
 
 
-def test_a_trial_shows_attributes_and_drawing(page: Any, study: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_trial_shows_attributes_and_drawing(
+    page: Any, study: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     trial = study["best_trials"][len(study["best_trials"]) // 2]
     page.goto(f"{study['page']}/trials?numbers={trial['number']}")
     shown = page.get_by_text("User Attributes").locator("..").inner_text()
@@ -158,7 +188,9 @@ def test_infeasible_trials_are_marked(page: Any, study: dict[str, Any]) -> None:
     page.goto(study["page"])
     plot = page.locator("#graph-pareto-front")
     plot.locator(".scatterlayer .point").first.wait_for()
-    infeasible = plot.evaluate("plot => plot.data.filter(trace => trace.hovertemplate.includes('Infeasible')).flatMap(trace => trace.y)")
+    infeasible = plot.evaluate(
+        "plot => plot.data.filter(trace => trace.hovertemplate.includes('Infeasible')).flatMap(trace => trace.y)"
+    )
     assert infeasible == [study["trials"][OVER_LIMIT]["values"][1]]
 
 

@@ -1,4 +1,5 @@
-"""Finalists from the command line: killed in the middle, continued, exported. The study is recorded without a search."""
+"""Finalists from the command line: killed in the middle, continued, exported. The study is recorded without a
+search."""
 
 import json
 from dataclasses import replace
@@ -18,7 +19,21 @@ from workers.data.registry import open_data
 from workers.recipe import Recipe
 
 RECIPE = Recipe(rungs=(1, 2, 4), batch_size=16, learning_rate=5e-3, mixup=0.8, ema_decay=0.9)
-COMMAND = ["finalize", "--study", "s", "--recipe", "own.json", "--top", "1", "--samples", "2", "--seeds", "2", "--workers", "2"]
+COMMAND = [
+    "finalize",
+    "--study",
+    "s",
+    "--recipe",
+    "own.json",
+    "--top",
+    "1",
+    "--samples",
+    "2",
+    "--seeds",
+    "2",
+    "--workers",
+    "2",
+]
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -44,7 +59,9 @@ def record_study(folder: Path) -> SqlStore:
     )
     store = open_store(f"sqlite:///{folder}/runs/nas.db")
     store.create_search(search)
-    space, rng, keeper = make_space("conv_only", "nano", 32, 1, 10), np.random.default_rng(0), FrontKeeper("macs", (0.1, 1e9))
+    space = make_space("conv_only", "nano", 32, 1, 10)
+    rng = np.random.default_rng(0)
+    keeper = FrontKeeper("macs", (0.1, 1e9))
     for number in range(2):
         architecture = space.architecture(space.sample(rng))
         costs = Costs(1000, 1_000_000 * (number + 1))
@@ -82,7 +99,9 @@ def test_a_killed_finalization_goes_on_and_repeats_nothing(tmp_path: Path) -> No
     assert len({training.key for training in trainings}) == 4
     assert ray_processes(tmp_path) == []
     final = [training for training in trainings if training.purpose == "final"]
-    kept = sorted(path.relative_to(tmp_path / "runs/artifacts").as_posix() for path in (tmp_path / "runs/artifacts").rglob("*.*"))
+    kept = sorted(
+        path.relative_to(tmp_path / "runs/artifacts").as_posix() for path in (tmp_path / "runs/artifacts").rglob("*.*")
+    )
     assert kept == sorted(str(training.weights_path) for training in final)
     assert all(training.test_top1 is not None for training in final)
     front = store.final_front("s")
@@ -94,5 +113,7 @@ def test_a_killed_finalization_goes_on_and_repeats_nothing(tmp_path: Path) -> No
     assert code == 0, output
     winner = front.members[-1]
     best = max((t for t in final if t.trial_number == winner.trial_number), key=lambda training: training.top1 or 0.0)
-    assert (tmp_path / "zoo/winner/model.safetensors").read_bytes() == (tmp_path / "runs/artifacts" / str(best.weights_path)).read_bytes()
+    assert (tmp_path / "zoo/winner/model.safetensors").read_bytes() == (
+        tmp_path / "runs/artifacts" / str(best.weights_path)
+    ).read_bytes()
     assert f"| top1 on test | {winner.top1:.4f} (" in (tmp_path / "zoo/winner/README.md").read_text()

@@ -28,7 +28,9 @@ def start(folder: Path, *arguments: str, storage: str | None = None) -> subproce
     if storage is not None:
         environment["NAS_STORAGE"] = storage
     command = [sys.executable, str(ROOT / "launch.py"), *arguments]
-    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -105,10 +107,14 @@ def test_two_kills_and_a_stop_end_in_the_exact_budget(tmp_path: Path) -> None:
     assert code == 0, output
     assert re.search(r"^\d+ members of the front timed again: ", output, re.MULTILINE), output
     code, output = run(tmp_path, *arguments, "--budget", str(budget))
-    assert (code, "starting" in output, "members of the front timed again: " in output) == (0, False, True), "it needs no worker any more"
+    assert (code, "starting" in output, "members of the front timed again: " in output) == (0, False, True), (
+        "it needs no worker any more"
+    )
     assert "note: the weights of" not in output
     code, output = run(tmp_path, *arguments, "--budget", str(budget), "--artifacts", "elsewhere")
-    assert code == 0 and re.search(r"note: the weights of \d+ members .* not in elsewhere; .* began with --artifacts \S*artifacts", output)
+    assert code == 0 and re.search(
+        r"note: the weights of \d+ members .* not in elsewhere; .* began with --artifacts \S*artifacts", output
+    )
     recorded = trials(url, "s")
     assert [trial.state.name for trial in recorded] == ["COMPLETE"] * budget
     assert len({trial.user_attrs["arch_hash"] for trial in recorded}) == budget
@@ -119,7 +125,11 @@ def test_two_kills_and_a_stop_end_in_the_exact_budget(tmp_path: Path) -> None:
 def test_a_killed_worker_is_replaced_and_its_trial_tried_again(tmp_path: Path) -> None:
     process = start(tmp_path, *SPACE, "--budget", "5", "--study", "s", "--workers", "2")
     wait_until_evaluated(process, 1)
-    worker = next(child for child in psutil.Process(process.pid).children(recursive=True) if "Worker." in " ".join(child.cmdline()))
+    worker = next(
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if "Worker." in " ".join(child.cmdline())
+    )
     worker.kill()
     code, output = finish(process)
     assert code == 0, output
@@ -131,7 +141,20 @@ def test_a_killed_worker_is_replaced_and_its_trial_tried_again(tmp_path: Path) -
 def test_same_seed_gives_the_identical_study_with_real_training(tmp_path: Path) -> None:
     studies = []
     for name in ("a", "b"):
-        code, output = run(tmp_path, *SPACE, "--budget", "4", "--study", name, "--workers", "1", "--objectives", "top1,macs", "--seed", "7")
+        code, output = run(
+            tmp_path,
+            *SPACE,
+            "--budget",
+            "4",
+            "--study",
+            name,
+            "--workers",
+            "1",
+            "--objectives",
+            "top1,macs",
+            "--seed",
+            "7",
+        )
         assert code == 0, output
         studies.append([(t.params, t.values) for t in trials(f"sqlite:///{tmp_path}/runs/nas.db", name)])
     assert studies[0] == studies[1]
@@ -143,7 +166,8 @@ def test_a_search_trains_by_the_recipe_of_its_file(tmp_path: Path) -> None:
     code, output = run(tmp_path, *arguments, "--recipe", "mine.json", "--rungs", "2")
     assert (code, "budget reached: 4 of 4" in output) == (0, True), output
     with closing(open_store(f"sqlite:///{tmp_path}/runs/nas.db", create=False)) as store:
-        recorded, facts = store.search("s"), list(store.facts("s"))
+        recorded = store.search("s")
+        facts = list(store.facts("s"))
     assert recorded is not None
     assert (recorded.recipe["rungs"], recorded.recipe["batch_size"], recorded.recipe["ema_decay"]) == ([4, 8], 16, 0.9)
     assert {score.steps for trial in facts for score in trial.rungs} == {4, 8}

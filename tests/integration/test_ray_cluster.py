@@ -46,9 +46,18 @@ def cluster(tmp_path: Path) -> Iterator[dict[str, str]]:
         port = server.getsockname()[1]
     users = {name: value for name, value in os.environ.items() if name != "PYTHONPATH" and not name.startswith("RAY_")}
     users |= {"RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_AUTH_MODE": "token", "ADDRESS": f"127.0.0.1:{port}"}
-    command = [Path(sys.executable).parent / "ray", "start", "--head", f"--port={port}", "--num-cpus=2", "--include-dashboard=false"]
+    command = [
+        Path(sys.executable).parent / "ray",
+        "start",
+        "--head",
+        f"--port={port}",
+        "--num-cpus=2",
+        "--include-dashboard=false",
+    ]
     command += [f"--temp-dir={folder}/ray", "--object-store-memory=100000000", "--disable-usage-stats"]
-    subprocess.run(command, env={**users, SESSION_VARIABLE: folder}, cwd=tmp_path, capture_output=True, check=True, timeout=60)
+    subprocess.run(
+        command, env={**users, SESSION_VARIABLE: folder}, cwd=tmp_path, capture_output=True, check=True, timeout=60
+    )
     yield users
     end_processes((), folder)
 
@@ -57,7 +66,13 @@ def test_a_cluster_is_joined_used_and_left(cluster: dict[str, str], tmp_path: Pa
     for _ in range(2):  # the second time shows that the first one left the cluster as it was
         command = [sys.executable, "-c", DRIVER, cluster["ADDRESS"]]
         driver = subprocess.run(
-            command, env={**cluster, "PYTHONPATH": str(ROOT)}, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+            command,
+            env={**cluster, "PYTHONPATH": str(ROOT)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
         assert driver.returncode == 0, driver.stderr
         found = json.loads(driver.stdout)
@@ -73,16 +88,32 @@ def test_a_cluster_is_joined_used_and_left(cluster: dict[str, str], tmp_path: Pa
 @pytest.mark.slow
 def test_finalists_are_trained_on_a_cluster_that_goes_on(cluster: dict[str, str], tmp_path: Path) -> None:
     def finalize(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(ROOT / "launch.py"), "finalize", "--study", "s", "--recipe", "own.json", "--top", "1"]
+        command = [
+            sys.executable,
+            str(ROOT / "launch.py"),
+            "finalize",
+            "--study",
+            "s",
+            "--recipe",
+            "own.json",
+            "--top",
+            "1",
+        ]
         command += ["--samples", "1", "--seeds", "2", "--ray-address", cluster["ADDRESS"], *words]
-        return subprocess.run(command, env=cluster, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+        return subprocess.run(
+            command, env=cluster, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+        )
 
     with contextlib.closing(record_study(tmp_path)) as store:
         refused = finalize("--workers", "3")
-        assert refused.returncode == 1 and "the cluster has room for 2 workers, asked for 3; ask for fewer" in refused.stderr
+        assert (
+            refused.returncode == 1
+            and "the cluster has room for 2 workers, asked for 3; ask for fewer" in refused.stderr
+        )
         done = finalize("--workers", "2")
         assert done.returncode == 0, done.stderr
-        trainings, front = store.final_trainings("s"), store.final_front("s")
+        trainings = store.final_trainings("s")
+        front = store.final_front("s")
     assert sorted(training.purpose for training in trainings) == ["final", "final", "tuning"]
     assert front is not None and len(front.finalists[0].seeds) == 2
     folder = tmp_path / "runs/artifacts"

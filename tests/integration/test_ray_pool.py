@@ -1,4 +1,5 @@
-"""Two real local workers with a quick evaluation in place of training: the contract, then what can go wrong with a worker."""
+"""Two real local workers with a quick evaluation in place of training: the contract, then what can go wrong with a
+worker."""
 
 import os
 import subprocess
@@ -47,7 +48,8 @@ def _worker_pids(pool: RayPool) -> set[int]:
 
 
 @pytest.mark.parametrize(
-    ("do", "reason"), [("cuda", "RuntimeError: CUDA error: an illegal"), ("die", "died"), ("hang", "no result within 2 s")]
+    ("do", "reason"),
+    [("cuda", "RuntimeError: CUDA error: an illegal"), ("die", "died"), ("hang", "no result within 2 s")],
 )
 def test_a_broken_worker_is_replaced(pool: RayPool, do: str, reason: str) -> None:
     before = _worker_pids(pool)
@@ -112,7 +114,9 @@ def test_the_time_limit_counts_all_rungs_together(pool: RayPool) -> None:
 
 def test_a_time_limit_that_no_evaluation_meets_is_refused(pool: RayPool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "_trial_timeout_s", 0.9)
-    with pytest.raises(InvalidInputError, match=r"takes about 1 s here, and the time limit of a trial is 0\.9 s; give a larger one"):
+    with pytest.raises(
+        InvalidInputError, match=r"takes about 1 s here, and the time limit of a trial is 0\.9 s; give a larger one"
+    ):
         pool.calibrate({}, {})
 
 

@@ -76,19 +76,25 @@ def coordinator() -> Iterator[tuple[subprocess.Popen[str], str, list[ProcessId]]
 
 
 @pytest.mark.parametrize("noted", [True, False], ids=["by its lease", "by the marks of its session"])
-def test_a_killed_coordinator_can_be_cleaned_up_after(coordinator: tuple[subprocess.Popen[str], str, list[ProcessId]], noted: bool) -> None:
+def test_a_killed_coordinator_can_be_cleaned_up_after(
+    coordinator: tuple[subprocess.Popen[str], str, list[ProcessId]], noted: bool
+) -> None:
     process, folder, processes = coordinator
     assert len(processes) >= 4
     assert _survivors(processes) == processes
     process.kill()
     process.wait()
-    assert _survivors(processes), "Ray's agents outlive the coordinator; if they no longer do, end_processes has lost its reason"
+    assert _survivors(processes), (
+        "Ray's agents outlive the coordinator; if they no longer do, end_processes has lost its reason"
+    )
     end_processes(processes if noted else (), folder)
     assert [identity for identity in processes if is_alive(identity)] == []
     assert not Path(folder).exists()
 
 
-def test_an_interrupted_coordinator_closes_within_seconds(coordinator: tuple[subprocess.Popen[str], str, list[ProcessId]]) -> None:
+def test_an_interrupted_coordinator_closes_within_seconds(
+    coordinator: tuple[subprocess.Popen[str], str, list[ProcessId]],
+) -> None:
     process, folder, processes = coordinator
     start = time.monotonic()
     process.send_signal(signal.SIGINT)
@@ -104,12 +110,15 @@ def test_a_wrong_configuration_ends_the_pool_with_its_reason() -> None:
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     pool = quick_pool({"error": "data are not here"})
     try:
-        assert not {SESSION_VARIABLE, "RAY_AUTH_TOKEN"} & os.environ.keys(), "our other children must not look like Ray's"
+        assert not {SESSION_VARIABLE, "RAY_AUTH_TOKEN"} & os.environ.keys(), (
+            "our other children must not look like Ray's"
+        )
         assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
         with pytest.raises(EvaluatorError, match=r"worker-\d cannot work: data are not here"):
             pool.calibrate({}, {})
     finally:
-        processes, folder = pool.session_processes, pool.session_folder
+        processes = pool.session_processes
+        folder = pool.session_folder
         pool.close()
         pool.close()
     assert processes

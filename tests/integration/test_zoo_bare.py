@@ -1,4 +1,5 @@
-"""A zoo entry in an environment of torch, timm and what these need, and nothing else: no part of this project, no Optuna, no Ray."""
+"""A zoo entry in an environment of torch, timm and what these need, and nothing else: no part of this project, no
+Optuna, no Ray."""
 
 import importlib.metadata
 import json
@@ -69,7 +70,8 @@ def needed(names: list[str]) -> set[str]:
 
 
 def bare_environment(folder: Path) -> Path:
-    """A folder of links to the packages of torch, timm and their needs; an interpreter that looks nowhere else is bare."""
+    """A folder of links to the packages of torch, timm and their needs; an interpreter that looks nowhere else is
+    bare."""
     folder.mkdir()
     for name in needed(["torch", "timm"]):
         distribution = importlib.metadata.distribution(name)
@@ -85,7 +87,9 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     zoo = tmp_path_factory.mktemp("zoo")
     for seed in SEEDS:
         arch = architecture(seed)
-        export_model(zoo=zoo, name=f"model-{seed}", spec=arch.to_spec(), weights=weights_of(trained(arch)), card=card_of(arch))
+        export_model(
+            zoo=zoo, name=f"model-{seed}", spec=arch.to_spec(), weights=weights_of(trained(arch)), card=card_of(arch)
+        )
     images = torch.rand(5, 1, 32, 32, generator=torch.Generator().manual_seed(3))
     safetensors.torch.save_file({"images": images}, zoo / "images.safetensors")
     return zoo
@@ -97,7 +101,9 @@ def shapes(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dic
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     site = bare_environment(elsewhere / "site")
     command = [sys.executable, "-I", "-S", "-c", LOAD, str(site), str(zoo)]
-    done = subprocess.run(command, cwd=elsewhere, env={"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=elsewhere, env={"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     shapes: dict[str, dict[str, list[int]]] = json.loads(done.stdout)
     return shapes
@@ -105,7 +111,18 @@ def shapes(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dic
 
 def test_the_layouts_cover_all_mixers() -> None:
     specs = "".join(json.dumps(architecture(seed).to_spec()) for seed in SEEDS)
-    for word in ("mbconv", "dwconv", "key_only", "group_mix", "full", "fused_serial", "fused_parallel", "conv", "overlap", "patchify"):
+    for word in (
+        "mbconv",
+        "dwconv",
+        "key_only",
+        "group_mix",
+        "full",
+        "fused_serial",
+        "fused_parallel",
+        "conv",
+        "overlap",
+        "patchify",
+    ):
         assert f'"{word}"' in specs, word
 
 
@@ -135,5 +152,7 @@ def test_it_gives_feature_maps_and_the_input_of_its_training(shapes: dict[str, d
         arch = architecture(seed)
         shown = shapes[f"model-{seed}"]
         assert shown["channels"] == [stage.width for stage in arch.stages]
-        assert shown["features"] == [[5, stage.width, size, size] for stage, size in zip(arch.stages, arch.map_sizes(), strict=True)]
+        assert shown["features"] == [
+            [5, stage.width, size, size] for stage, size in zip(arch.stages, arch.map_sizes(), strict=True)
+        ]
         assert shown["mean"] == [0.2]

@@ -68,7 +68,9 @@ def test_the_plain_network_has_the_published_parameters(size: str) -> None:
     sizes = zip(*((stage.width, len(stage.blocks), stage.blocks[0].ffn_ratio) for stage in stages), strict=True)
     with torch.device("meta"):
         plain = PlainGroupMixFormer(*(tuple(numbers) for numbers in sizes), 1000)
-    assert sum(parameter.numel() for parameter in plain.parameters()) == PRESETS[f"groupmixformer_{size}"].published_params
+    assert (
+        sum(parameter.numel() for parameter in plain.parameters()) == PRESETS[f"groupmixformer_{size}"].published_params
+    )
     if size == "tiny":
         assert plain.state_dict().keys() == published_tiny().keys()
 
@@ -124,7 +126,10 @@ BLOCK = "groupmixformer_backbone.2.gma_stage.11"
             {**published_tiny(), "dist_token": torch.zeros(3)},
             r"has 1 entries that its network does not have: dist_token; give the published file",
         ),
-        (without(f"{BLOCK}.norm1.bias"), r"not a GroupMixFormer of this size: missing stages\.2\.blocks\.11\.norm1\.bias \(200,\)"),
+        (
+            without(f"{BLOCK}.norm1.bias"),
+            r"not a GroupMixFormer of this size: missing stages\.2\.blocks\.11\.norm1\.bias \(200,\)",
+        ),
         (
             without(f"{BLOCK}.att.aggregator.norm3.weight"),
             r"11\.att\.aggregator\.norm0 to norm3\.weight with the shapes .*None\]",
@@ -134,19 +139,36 @@ BLOCK = "groupmixformer_backbone.2.gma_stage.11"
             {**published_tiny(), f"{BLOCK}.att.aggregator.norm7.weight": torch.zeros(0)},
             r"entries that its network does not have: .*norm7",
         ),
-        ({**published_tiny(), f"{BLOCK}.att.aggregator.norm0.num_batches_tracked": torch.zeros(3)}, r"norm3\.num_batches_tracked with"),
-        ({**published_tiny(), f"{BLOCK}.att.qkv.weight": torch.tensor(1.0)}, r"qkv\.weight is \(\) instead of \(600, 200\)"),
-        ({**published_tiny(), "conv_stem.proj1.weight": torch.zeros(3)}, r"no tensor conv_stem\.proj1\.weight of 4 or more axes"),
+        (
+            {**published_tiny(), f"{BLOCK}.att.aggregator.norm0.num_batches_tracked": torch.zeros(3)},
+            r"norm3\.num_batches_tracked with",
+        ),
+        (
+            {**published_tiny(), f"{BLOCK}.att.qkv.weight": torch.tensor(1.0)},
+            r"qkv\.weight is \(\) instead of \(600, 200\)",
+        ),
+        (
+            {**published_tiny(), "conv_stem.proj1.weight": torch.zeros(3)},
+            r"no tensor conv_stem\.proj1\.weight of 4 or more axes",
+        ),
         ({3: torch.zeros(3)}, r"has no tensors under \['3'\]"),
-        ({**published_tiny(), f"{BLOCK}.mlp.fc2.bias": torch.zeros(3)}, r"ffn\.fc2\.bias is \(3,\) instead of \(200,\)"),
+        (
+            {**published_tiny(), f"{BLOCK}.mlp.fc2.bias": torch.zeros(3)},
+            r"ffn\.fc2\.bias is \(3,\) instead of \(200,\)",
+        ),
         ({**published_tiny(), f"{BLOCK}.att.qkv.bias": torch.zeros(7)}, r"qkv\.bias is \(7,\) instead of \(600,\)"),
         (without("head.weight"), r"the checkpoint has no tensor head\.weight"),
-        ({"model": {"epoch": 3}}, r"has no tensors under \['epoch'\]; expected a state_dict, bare or under 'model' or 'state_dict'"),
+        (
+            {"model": {"epoch": 3}},
+            r"has no tensors under \['epoch'\]; expected a state_dict, bare or under 'model' or 'state_dict'",
+        ),
         ({}, r"has no tensors under any name"),
         ({"weight": torch.zeros(3)}, r"has 0 stages named groupmixformer_backbone\.N; expected the 4"),
     ],
 )
-def test_anything_but_the_published_entries_is_refused_with_what_is_wrong(weights: dict[str, torch.Tensor], message: str) -> None:
+def test_anything_but_the_published_entries_is_refused_with_what_is_wrong(
+    weights: dict[str, torch.Tensor], message: str
+) -> None:
     with pytest.raises(InvalidInputError, match=message):
         convert_groupmixformer(weights)
 
@@ -156,5 +178,7 @@ def test_convnext_of_timm_is_converted_strictly() -> None:
     model = create("hybrid_convnext_tiny", num_classes=5)
     model.load_state_dict(convert_convnext(published), strict=True)
     del published["stages.2.blocks.8.gamma"]
-    with pytest.raises(InvalidInputError, match=r"not a ConvNeXt of this size: missing stages\.2\.blocks\.8\.mixer\.gamma \(384,\)"):
+    with pytest.raises(
+        InvalidInputError, match=r"not a ConvNeXt of this size: missing stages\.2\.blocks\.8\.mixer\.gamma \(384,\)"
+    ):
         convert_convnext(published)

@@ -45,7 +45,11 @@ def test_a_gene_that_a_choice_switches_off_leaves_the_architecture_alone() -> No
     checked = 0
     for genotype in map(SPACE.repair, uniform(SPACE, 100)):
         for stage in ("stage1_", "stage2_", "stage3_"):
-            kinds = set(block_kinds(str(genotype[stage + "pattern"]), int(genotype[stage + "period"]), int(genotype[stage + "depth"])))
+            kinds = set(
+                block_kinds(
+                    str(genotype[stage + "pattern"]), int(genotype[stage + "period"]), int(genotype[stage + "depth"])
+                )
+            )
             idle = [] if genotype[stage + "pattern"] in ("every_k", "tail_t", "head_t") else ["period"]
             if kinds == {"conv"}:
                 idle += ["attention", "group_sizes", "head_dim"]
@@ -84,7 +88,14 @@ def test_repaired_blocks_fit_their_width_and_map(scale: str) -> None:
 
 def test_repair_takes_the_nearest_value() -> None:
     start = SPACE.repair(uniform(SPACE, 1)[0])
-    stage = {"depth": 2, "pattern": "attention", "attention": "group_mix", "group_sizes": "1-3-5-7", "width": 40, "head_dim": 16}
+    stage = {
+        "depth": 2,
+        "pattern": "attention",
+        "attention": "group_mix",
+        "group_sizes": "1-3-5-7",
+        "width": 40,
+        "head_dim": 16,
+    }
     valid = {**start, **{f"stage1_{name}": value for name, value in stage.items()}}
     assert SPACE.repair(valid) == valid
     assert SPACE.repair({**valid, "stage1_head_dim": 24}) == valid | {"stage1_head_dim": 16}
@@ -104,11 +115,16 @@ def test_presets_keep_what_their_papers_are_about() -> None:
     assert kinds("coatnet") == [{"conv"}, {"conv"}, {"attention"}, {"attention"}]
     assert kinds("linglo_alternate") == [{"conv", "attention"}] * 4
     assert kinds("linglo_fused") == [{"fused_serial"}] * 4
-    assert all(block.attention == "group_mix" and block.group_sizes == (1, 3, 5, 7) for block in blocks("groupmixformer"))
+    assert all(
+        block.attention == "group_mix" and block.group_sizes == (1, 3, 5, 7) for block in blocks("groupmixformer")
+    )
     assert all(block.conv == "dwconv" and block.kernel == 7 for block in blocks("convnext"))
     assert kinds("moat")[2:] == [{"fused_serial"}] * 2
     assert all(block.ffn == "none" for block in blocks("moat"))
-    shares = [sum(block.kind == "attention" for block in stage.blocks) / len(stage.blocks) for stage in presets["ascan"].stages]
+    shares = [
+        sum(block.kind == "attention" for block in stage.blocks) / len(stage.blocks)
+        for stage in presets["ascan"].stages
+    ]
     assert shares == sorted(shares) and shares[0] == 0 and shares[-1] >= 0.5
 
 
@@ -145,5 +161,11 @@ def test_settings_that_no_network_fits_are_refused(setting: tuple[str, int, int,
 
 
 def test_space_hash_tells_settings_apart() -> None:
-    settings = [("nano", 32, 3, 10), ("mobile", 32, 3, 10), ("nano", 64, 3, 10), ("nano", 32, 1, 10), ("nano", 32, 3, 100)]
+    settings = [
+        ("nano", 32, 3, 10),
+        ("mobile", 32, 3, 10),
+        ("nano", 64, 3, 10),
+        ("nano", 32, 1, 10),
+        ("nano", 32, 3, 100),
+    ]
     assert len({HybridLayout(*setting).space_hash for setting in settings}) == len(settings)

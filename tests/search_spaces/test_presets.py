@@ -1,4 +1,5 @@
-"""The presets: published counts to the integer, published weights, and everything that timm's own tests ask of a model."""
+"""The presets: published counts to the integer, published weights, and everything that timm's own tests ask of a
+model."""
 
 import re
 
@@ -46,10 +47,16 @@ def test_macs_of_groupmixformer_are_the_published_ones(name: str) -> None:
 
 @pytest.mark.parametrize("size", ["b0", "b1", "b2"])
 def test_grafted_twin_has_the_parameters_of_the_alternate_layout(size: str) -> None:
-    alternate, grafted = PRESETS[f"linglo_{size}"].architecture, PRESETS[f"linglo_{size}_grafted"].architecture
+    alternate = PRESETS[f"linglo_{size}"].architecture
+    grafted = PRESETS[f"linglo_{size}_grafted"].architecture
     assert costs(grafted).param_count == pytest.approx(costs(alternate).param_count, rel=0.005)
     assert [{block.kind for block in stage.blocks} for stage in alternate.stages] == [{"fused_serial"}] * 4
-    assert [{block.kind for block in stage.blocks} for stage in grafted.stages] == [{"conv"}, {"conv"}, {"attention"}, {"attention"}]
+    assert [{block.kind for block in stage.blocks} for stage in grafted.stages] == [
+        {"conv"},
+        {"conv"},
+        {"attention"},
+        {"attention"},
+    ]
 
 
 def test_share_of_attention_grows_with_depth_in_ascan() -> None:
@@ -69,7 +76,10 @@ def test_presets_are_distinct() -> None:
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(InvalidInputError, match=r"unknown preset 'groupmix'; expected one of groupmixformer_mobile, groupmixformer_tiny"):
+    with pytest.raises(
+        InvalidInputError,
+        match=r"unknown preset 'groupmix'; expected one of groupmixformer_mobile, groupmixformer_tiny",
+    ):
         find_preset("groupmix")
 
 
@@ -83,7 +93,9 @@ def ours_from_timm(name: str) -> str:
 def test_convnext_gives_timms_logits_with_timms_weights(size: str) -> None:
     theirs = create(f"convnext_{size}").eval()
     for name, parameter in theirs.named_parameters():
-        parameter.data = torch.rand_like(parameter) if name.endswith("gamma") else parameter + 0.02 * torch.randn_like(parameter)
+        parameter.data = (
+            torch.rand_like(parameter) if name.endswith("gamma") else parameter + 0.02 * torch.randn_like(parameter)
+        )
     ours = create(f"hybrid_convnext_{size}").eval()
     ours.load_state_dict({ours_from_timm(name): value for name, value in theirs.state_dict().items()})
     with torch.inference_mode():
@@ -99,7 +111,8 @@ def test_timms_convnext_keeps_its_name() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_config_describes_the_model(name: str) -> None:
     model = create(name).eval()
-    cfg, weights = model.pretrained_cfg, model.state_dict()
+    cfg = model.pretrained_cfg
+    weights = model.state_dict()
     assert cfg["architecture"] == name and cfg["num_classes"] == 1000 and cfg["input_size"] == (3, 224, 224)
     assert {f"{cfg['first_conv']}.weight", f"{cfg['classifier']}.weight"} <= weights.keys()
     with torch.inference_mode():
@@ -186,7 +199,9 @@ def test_an_entrypoint_can_be_imported_by_its_name() -> None:
 
 
 def test_pooling_that_doubles_the_vector_is_told() -> None:
-    model = create("groupmixformer_mobile", global_pool="catavgmax").eval()  # timm's head with a norm behind the pooling refuses it
+    model = create(
+        "groupmixformer_mobile", global_pool="catavgmax"
+    ).eval()  # timm's head with a norm behind the pooling refuses it
     assert model(images(32)).shape == (1, 1000)
     assert model.forward_head(model.forward_features(images(32)), pre_logits=True).shape == (1, model.head_hidden_size)
 

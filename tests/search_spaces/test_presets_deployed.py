@@ -1,4 +1,5 @@
-"""One preset per family through TorchScript, symbolic tracing, torch.export, ONNX and torch.compile: the same numbers everywhere."""
+"""One preset per family through TorchScript, symbolic tracing, torch.export, ONNX and torch.compile: the same numbers
+everywhere."""
 
 from pathlib import Path
 
@@ -30,7 +31,9 @@ def test_symbolic_tracing_gives_the_model_and_its_gradients(name: str) -> None:
     model = create(name)
     tracer = {"leaf_modules": list(get_notrace_modules()), "autowrap_functions": list(get_notrace_functions())}
     train_nodes, eval_nodes = get_graph_node_names(model, tracer_kwargs=tracer)
-    traced = create_feature_extractor(model, train_return_nodes=[train_nodes[-1]], eval_return_nodes=[eval_nodes[-1]], tracer_kwargs=tracer)
+    traced = create_feature_extractor(
+        model, train_return_nodes=[train_nodes[-1]], eval_return_nodes=[eval_nodes[-1]], tracer_kwargs=tracer
+    )
     with torch.no_grad():
         torch.testing.assert_close(*traced.eval()(images()).values(), model.eval()(images()))
     next(iter(traced.train()(images(64, 2)).values())).mean().backward()

@@ -17,7 +17,9 @@ def test_known_spaces() -> None:
 
 def test_unknown_name_lists_the_known_ones() -> None:
     for name in ("nope", "../launch", "costs", ""):
-        with pytest.raises(InvalidInputError, match=f"unknown space '{name}'; expected one of conv_only, hybrid_layout"):
+        with pytest.raises(
+            InvalidInputError, match=f"unknown space '{name}'; expected one of conv_only, hybrid_layout"
+        ):
             registry.make_space(name, "nano", 32, 1, 10)
 
 

@@ -38,12 +38,17 @@ def search() -> SearchRecord:
 
 @pytest.fixture(scope="module")
 def facts() -> list[TrialFacts]:
-    rng, trials = np.random.default_rng(0), []
+    rng = np.random.default_rng(0)
+    trials = []
     while len(trials) < 5:
         architecture = SPACE.architecture(SPACE.sample(rng))
         if architecture.arch_hash not in {trial.arch_hash for trial in trials}:
-            rungs = tuple(RungScore(rung, rung + 1, (len(trials) + rung) / 10, 0.5, 1.5 * (rung + 1)) for rung in range(2))
-            known = replace(sample_trial(len(trials), 0.5, 1.0), arch_hash=architecture.arch_hash, spec=architecture.to_spec())
+            rungs = tuple(
+                RungScore(rung, rung + 1, (len(trials) + rung) / 10, 0.5, 1.5 * (rung + 1)) for rung in range(2)
+            )
+            known = replace(
+                sample_trial(len(trials), 0.5, 1.0), arch_hash=architecture.arch_hash, spec=architecture.to_spec()
+            )
             trials.append(replace(known, costs=SPACE.costs(architecture), rungs=rungs))
     return trials
 
@@ -60,7 +65,14 @@ def made_up(monkeypatch: pytest.MonkeyPatch, failing: Collection[int] = ()) -> l
         calls.append([trial.trial_number for trial in trials])
         for trial in trials:
             training = FinalTraining(
-                trial.arch_hash, str(config.data_fingerprint), config.recipe.hash, seed, 0.1 * trial.trial_number, 3.0, "cpu", {}
+                trial.arch_hash,
+                str(config.data_fingerprint),
+                config.recipe.hash,
+                seed,
+                0.1 * trial.trial_number,
+                3.0,
+                "cpu",
+                {},
             )
             yield trial, "non-finite loss" if trial.trial_number in failing else training
 
@@ -104,7 +116,9 @@ def test_a_process_gives_what_this_one_does_and_a_second_audit_trains_nothing(
 ) -> None:
     lines: list[str] = []
     result = audit_study(search, facts, CONFIG, AuditLog(tmp_path, "s"), lines.append)
-    assert lines[0].startswith("5 architectures, 4 steps of 16 images, seed 1007: 0 trained before, 5 to train, 1 at a time, about 30 s")
+    assert lines[0].startswith(
+        "5 architectures, 4 steps of 16 images, seed 1007: 0 trained before, 5 to train, 1 at a time, about 30 s"
+    )
     assert [line.partition(":")[0] for line in lines[1:]] == [f"{done} of 5" for done in range(1, 6)]
     assert pool_processes() == []
     recipe = CONFIG.final_recipe(RECIPE)
@@ -149,7 +163,9 @@ def test_a_failure_of_the_evaluation_has_its_reason(facts: list[TrialFacts], mon
     assert module._train(EvaluationConfig(data="digits", recipe=RECIPE), facts[3], 1007) == failed
 
 
-def test_no_memory_for_the_proxies_leaves_the_training(facts: list[TrialFacts], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_memory_for_the_proxies_leaves_the_training(
+    facts: list[TrialFacts], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def greedy(*arguments: object) -> None:
         raise MemoryError
 
@@ -171,5 +187,7 @@ def test_other_data_than_the_studys_are_refused(facts: list[TrialFacts]) -> None
 def test_a_process_that_is_ended_ends_the_audit_with_one_line(facts: list[TrialFacts]) -> None:
     timer = threading.Timer(1.0, lambda: [child.kill() for child in pool_processes()])
     timer.start()
-    with pytest.raises(NasError, match="a process that trained was ended, perhaps for lack of memory; what is finished is kept"):
+    with pytest.raises(
+        NasError, match="a process that trained was ended, perhaps for lack of memory; what is finished is kept"
+    ):
         next(train_all(EvaluationConfig(data="digits", recipe=replace(RECIPE, rungs=(10**6,))), facts[:1], 1007, 1))

@@ -20,7 +20,15 @@ from search_spaces.build import build_model
 from search_spaces.registry import make_space
 from workers import evaluate as module
 from workers.data.registry import load_data, open_data
-from workers.evaluate import EvaluationConfig, EvaluationContext, _initial, calibrate, evaluate, free_memory, is_out_of_memory
+from workers.evaluate import (
+    EvaluationConfig,
+    EvaluationContext,
+    _initial,
+    calibrate,
+    evaluate,
+    free_memory,
+    is_out_of_memory,
+)
 from workers.recipe import Recipe
 
 RECIPE = Recipe(rungs=(2, 4), batch_size=32, learning_rate=5e-3)
@@ -94,7 +102,11 @@ def test_a_job_that_is_only_timed_trains_nothing(tmp_path: Path, spec: JSON, mon
 
 
 def test_without_a_target_nothing_is_timed(context: EvaluationContext, spec: JSON) -> None:
-    assert [type(event) for event in drive(evaluate(Job(0, spec, seed=0), context))] == [RungReached, RungReached, Finished]
+    assert [type(event) for event in drive(evaluate(Job(0, spec, seed=0), context))] == [
+        RungReached,
+        RungReached,
+        Finished,
+    ]
 
 
 def test_after_the_last_rung_the_weights_follow_without_an_answer(context: EvaluationContext, spec: JSON) -> None:
@@ -106,7 +118,9 @@ def test_after_the_last_rung_the_weights_follow_without_an_answer(context: Evalu
     assert finished.weights is not None
 
 
-def test_stop_after_the_latency_trains_nothing(timing_context: EvaluationContext, spec: JSON, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stop_after_the_latency_trains_nothing(
+    timing_context: EvaluationContext, spec: JSON, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module.Trainer, "advance", None)
     events = evaluate(Job(0, spec, seed=0), timing_context)
     next(events)
@@ -170,13 +184,16 @@ def test_smaller_training_images_show_the_same(min_crop_area: float) -> None:
         recipe = replace(RECIPE, image_size=image_size, min_crop_area=min_crop_area)
         return next(load_data(source, recipe, torch.device("cpu")).train(0))[0]
 
-    large, small = first(0), first(16)
+    large = first(0)
+    small = first(16)
     assert small.shape == (32, 1, 16, 16)
     pooled = nn.functional.avg_pool2d(large, 2)
     assert torch.corrcoef(torch.stack([pooled.flatten(), small.flatten()]))[0, 1] > 0.9
 
 
-def test_a_non_finite_loss_is_the_architectures_own_failure(tmp_path: Path, spec: JSON, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_non_finite_loss_is_the_architectures_own_failure(
+    tmp_path: Path, spec: JSON, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def poisoned(*args: object, **kwargs: object) -> nn.Module:
         model = build_model(spec)
         with torch.no_grad():
@@ -222,7 +239,8 @@ class Hungry(nn.Module):
 
     def __init__(self, network: nn.Module, good: int) -> None:
         super().__init__()
-        self.network, self.good = network, good
+        self.network = network
+        self.good = good
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if self.training and len(images) > 16:
@@ -237,17 +255,23 @@ def test_out_of_memory_is_tried_again_with_smaller_parts_of_each_batch(
     context: EvaluationContext, spec: JSON, monkeypatch: pytest.MonkeyPatch, good: int
 ) -> None:
     monkeypatch.setattr(module, "is_otherwise_free", lambda device: True)
-    monkeypatch.setattr(module, "build_model", lambda *arguments, **options: Hungry(build_model(*arguments, **options), good))
+    monkeypatch.setattr(
+        module, "build_model", lambda *arguments, **options: Hungry(build_model(*arguments, **options), good)
+    )
     seen = drive(evaluate(Job(0, spec, seed=0), context))
     rungs = [event.score for event in seen if isinstance(event, RungReached)]
-    assert [(score.rung, score.micro_batches) for score in rungs] == [(0, 1 if good else 2), (1, 2)], "no rung is reported twice"
+    assert [(score.rung, score.micro_batches) for score in rungs] == [(0, 1 if good else 2), (1, 2)], (
+        "no rung is reported twice"
+    )
     assert isinstance(seen[-1], Finished) and seen[-1].weights
     trainer = context.trainer(_initial(Job(0, spec, seed=0), context), seed=0, micro_batches=2)
     losses = [score.loss for score in trainer.run()]
     assert rungs[1].loss == losses[1], "it began anew, from the same seed"
 
 
-def test_other_errors_of_torch_are_not_swallowed(context: EvaluationContext, spec: JSON, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_errors_of_torch_are_not_swallowed(
+    context: EvaluationContext, spec: JSON, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(self: object, to_step: int) -> float:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
@@ -301,7 +325,8 @@ def test_other_data_than_the_studys_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "message"), [("tpu9", "'tpu9' is unknown"), ("cuda:99", "'cuda:99' is not there"), ("meta", "'meta' cannot be used")]
+    ("device", "message"),
+    [("tpu9", "'tpu9' is unknown"), ("cuda:99", "'cuda:99' is not there"), ("meta", "'meta' cannot be used")],
 )
 def test_a_device_that_cannot_train_is_refused(tmp_path: Path, device: str, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
@@ -309,14 +334,19 @@ def test_a_device_that_cannot_train_is_refused(tmp_path: Path, device: str, mess
 
 
 def test_it_needs_neither_ray_nor_optuna_nor_ffcv() -> None:
-    check = "import sys, workers.evaluate; print(sorted({'ray', 'optuna', 'sqlalchemy', 'ffcv', 'sklearn'} & set(sys.modules)))"
+    check = (
+        "import sys, workers.evaluate; print(sorted({'ray', 'optuna', 'sqlalchemy', 'ffcv', 'sklearn'} & "
+        "set(sys.modules)))"
+    )
     result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
     assert (result.stdout.strip(), result.stderr) == ("[]", "")
 
 
 def test_memory_between_what_stays_goes_back_to_the_system() -> None:
     """Else a worker grows with every architecture of other sizes than those before."""
-    process, kept, freed = psutil.Process(), [], []
+    process = psutil.Process()
+    kept = []
+    freed = []
     for _ in range(3_000):
         freed.append(torch.ones(16_000))  # 64 kB: from the heap, not from pages of its own
         kept.append(torch.ones(16))

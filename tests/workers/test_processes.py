@@ -1,4 +1,5 @@
-"""Real processes that play a Ray session: found by number and start time, by environment, by command line, by open file; others spared."""
+"""Real processes that play a Ray session: found by number and start time, by environment, by command line, by open
+file; others spared."""
 
 import os
 import shutil
@@ -86,7 +87,8 @@ def test_a_zombie_is_dead(start: Start) -> None:
 
 
 def test_noted_processes_are_ended(start: Start) -> None:
-    noted, other = start(SLEEP), start(SLEEP)
+    noted = start(SLEEP)
+    other = start(SLEEP)
     assert end_processes([_id(noted)], "") == [noted.pid]
     assert is_alive(_id(other))
     assert noted.poll() is not None
@@ -113,7 +115,9 @@ def test_the_processes_of_a_session_are_found_by_its_marks(start: Start, session
     by_command_line = start(SLEEP, "/lib/ray/raylet", f"--folder={session}/session_1")
     by_open_file = start(f"file = open({str(log)!r}); {SLEEP}", "ray::Agent")
     reader = start(f"file = open({str(log)!r}); {SLEEP}", "tail", str(log))
-    other_session = start(SLEEP, "/lib/ray/raylet", f"--folder={session}2/session_1", **{SESSION_VARIABLE: f"{session}2"})
+    other_session = start(
+        SLEEP, "/lib/ray/raylet", f"--folder={session}2/session_1", **{SESSION_VARIABLE: f"{session}2"}
+    )
     expected = sorted(process.pid for process in (by_environment, by_command_line, by_open_file))
     assert end_processes([], session) == expected
     assert reader.poll() is None
@@ -157,7 +161,9 @@ def test_abandoned_sessions_are_ended_and_others_kept(start: Start, monkeypatch:
         ours = make_session_folder()
         code = "from workers.processes import make_session_folder; print(make_session_folder())"
         environment = {**os.environ, "TMPDIR": base, "PYTHONPATH": str(ROOT)}
-        theirs = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True).stdout.strip()
+        theirs = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+        ).stdout.strip()
         (Path(base) / "nas-ray-stranger").mkdir()
         left_behind = start(SLEEP, **{SESSION_VARIABLE: theirs})
         at_work = start(SLEEP, **{SESSION_VARIABLE: ours})

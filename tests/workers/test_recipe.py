@@ -40,7 +40,9 @@ def test_every_field_enters_the_hash() -> None:
 def test_recorded_recipes_keep_their_hash() -> None:
     hashes = {name: RECIPES[name].hash[:12] for name in ("nano", "cifar", "imagenet-proxy")}
     assert hashes == {"nano": "2d83a2d61e3c", "cifar": "f32498b51e5d", "imagenet-proxy": "f7446086dac1"}
-    assert set(RECIPE.to_json()).isdisjoint({"schedule", "image_size", "mixup", "cutmix", "ema_decay", "amp", "teacher", "distillation"})
+    assert set(RECIPE.to_json()).isdisjoint(
+        {"schedule", "image_size", "mixup", "cutmix", "ema_decay", "amp", "teacher", "distillation"}
+    )
     assert Recipe.from_json(RECIPE.to_json() | {"mixup": 0.0, "amp": "bf16"}).hash == RECIPE.hash
 
 
@@ -90,7 +92,9 @@ def test_json_with_wrong_fields_is_refused() -> None:
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
     assert named_recipe("nano") is RECIPES["nano"]
-    with pytest.raises(InvalidInputError, match="'huge' is unknown; expected one of nano, nano-rungs, cifar, imagenet-proxy"):
+    with pytest.raises(
+        InvalidInputError, match="'huge' is unknown; expected one of nano, nano-rungs, cifar, imagenet-proxy"
+    ):
         named_recipe("huge")
 
 
@@ -155,10 +159,13 @@ def test_smaller_sets_get_the_same_epochs(kind: str, num_train: int, batch_size:
 
 
 def test_a_search_takes_the_recipe_it_is_given_and_says_itself_how_often_to_score(tmp_path: Path) -> None:
-    data, file = open_digits(), tmp_path / "mine.json"
+    data = open_digits()
+    file = tmp_path / "mine.json"
     assert search_recipe(None, data, 1) == RECIPES["nano"]
     assert search_recipe(None, data, 2) == RECIPES["nano"].with_rungs(2)
-    assert search_recipe(None, data, 3) == RECIPES["nano-rungs"].with_rungs(3)  # a quarter of nano's steps tells nothing (docs/audit.md)
+    assert search_recipe(None, data, 3) == RECIPES["nano-rungs"].with_rungs(
+        3
+    )  # a quarter of nano's steps tells nothing (docs/audit.md)
     assert search_recipe("nano", data, 3) == RECIPES["nano"].with_rungs(3)
     assert search_recipe("nano-rungs", data, 4) == replace(RECIPES["nano-rungs"], rungs=(64, 128, 256, 512))
     file.write_text('{"rungs": [4, 8], "batch_size": 16, "learning_rate": 0.001}')

@@ -22,13 +22,17 @@ RECIPE = Recipe(rungs=(2, 4), batch_size=32, learning_rate=5e-3)
 @pytest.fixture(scope="module")
 def search() -> SearchRecord:
     fingerprint = open_data("digits").fingerprint
-    return replace(search_record(), recipe=RECIPE.to_json(), data_fingerprint=fingerprint, config={"gpus_per_worker": 0.0})
+    return replace(
+        search_record(), recipe=RECIPE.to_json(), data_fingerprint=fingerprint, config={"gpus_per_worker": 0.0}
+    )
 
 
 @pytest.fixture(scope="module")
 def trial() -> TrialFacts:
     space = make_space("conv_only", "nano", 32, 1, 10)
-    return replace(sample_trial(3, 0.99, 1.0), spec=space.architecture(space.sample(np.random.default_rng(0))).to_spec())
+    return replace(
+        sample_trial(3, 0.99, 1.0), spec=space.architecture(space.sample(np.random.default_rng(0))).to_spec()
+    )
 
 
 def test_every_rung_is_trained_and_the_scores_are_those_of_the_weights(search: SearchRecord, trial: TrialFacts) -> None:

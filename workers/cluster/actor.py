@@ -48,14 +48,18 @@ class Worker:
             layout = f"%(asctime)s %(levelname)s {name} %(name)s: %(message)s"
             logging.basicConfig(filename=log_file, level=logging.INFO, format=layout, force=True)
             logging.captureWarnings(True)
-        self._make_work, self._config, self._name = make_work, config, name
+        self._make_work = make_work
+        self._config = config
+        self._name = name
         self._running: Generator[Event, bool, None] | None = None
 
     def open(self) -> JSON | None:
-        """Prepare for jobs and give the fingerprint. Not done in __init__, whose errors Ray wraps beyond recognition."""
+        """Prepare for jobs and give the fingerprint. Not done in __init__, whose errors Ray wraps beyond
+        recognition."""
         self._work = self._make_work()
         self._context = self._work.open(self._config, self._name)
-        # Libraries and data stay as long as the process: collections, several in each trial, need not look through them.
+        # Libraries and data stay as long as the process: collections, several in each trial, need not look through
+        # them.
         gc.collect()
         gc.freeze()
         return self._work.fingerprint(self._context)

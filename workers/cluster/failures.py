@@ -4,7 +4,8 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 
 def machine_is_to_blame(error: Exception) -> bool:
-    """Whether the same job may succeed on another worker: errors of the system, and CUDA's, which torch raises as RuntimeErrors."""
+    """Whether the same job may succeed on another worker: errors of the system, and CUDA's, which torch raises as
+    RuntimeErrors."""
     cuda = isinstance(error, RuntimeError) and any(library in str(error) for library in ("CUDA", "cuDNN", "CUBLAS"))
     return cuda or isinstance(error, OSError | MemoryError)
 

@@ -1,11 +1,11 @@
 """Evaluate on long-lived Ray actors: the nas.protocols.Evaluator of a real search.
 
-Every worker is an actor that carries the generator of workers/evaluate.py one event at a time: `start` gives the first event, `resume` the
-next. One call per actor is in flight, and the pool waits for all of them with ray.wait. An actor that dies, hangs or had a CUDA error is
-killed and replaced; its job is over with a retryable Failed.
+Every worker is an actor that carries the generator of workers/evaluate.py one event at a time: `start` gives the first
+event, `resume` the next. One call per actor is in flight, and the pool waits for all of them with ray.wait. An actor
+that dies, hangs or had a CUDA error is killed and replaced; its job is over with a retryable Failed.
 
-Without an address a local Ray is started for this pool alone. With an address the workers join that cluster, and closing the pool leaves it
-running. Both stand in workers/cluster/session.py.
+Without an address a local Ray is started for this pool alone. With an address the workers join that cluster, and
+closing the pool leaves it running. Both stand in workers/cluster/session.py.
 """
 
 import logging
@@ -26,7 +26,15 @@ from nas.protocols import Calibration, Event, Failed, Job, LatencyMeasured, Rung
 from nas.records import JSON, ProcessId
 from workers.cluster.actor import Work, Worker, training_work
 from workers.cluster.failures import describe, machine_is_to_blame, reason_of
-from workers.cluster.session import START_TIMEOUT_S, difference, find_nodes, join_cluster, num_gpus, resources, start_local
+from workers.cluster.session import (
+    START_TIMEOUT_S,
+    difference,
+    find_nodes,
+    join_cluster,
+    num_gpus,
+    resources,
+    start_local,
+)
 from workers.processes import end_processes, session_processes, signals_kept
 
 logger = logging.getLogger(__name__)
@@ -59,16 +67,15 @@ class _Seat:
 class RayPool:
     """Workers on Ray. Construct it in the main thread: Ray's processes die with the thread that started them.
 
-    Args:
-        config: what every worker opens its data, device and target from.
-        num_workers: actors, each with one CPU of Ray's and `gpus_per_worker`.
-        trial_timeout_s: how long a job may compute, waiting for the device lock included, waiting for an answer excluded.
-        ray_address: of an existing cluster ("auto" or HOST:PORT); None starts a local Ray.
-        gpus_per_worker: may be a fraction; 0 hides the GPUs from the workers.
-        target: the study's target fingerprint, if it is known: workers with another one are not used. Otherwise that of the first
+    Args: config: what every worker opens its data, device and target from. num_workers: actors, each with one CPU of
+        Ray's and `gpus_per_worker`. trial_timeout_s: how long a job may compute, waiting for the device lock included,
+        waiting for an answer excluded. ray_address: of an existing cluster ("auto" or HOST:PORT); None starts a local
+        Ray. gpus_per_worker: may be a fraction; 0 hides the GPUs from the workers. target: the study's target
+        fingerprint, if it is known: workers with another one are not used. Otherwise that of the first
             worker counts.
         log_file: for the workers of a local Ray.
-        make_work: gives what the workers run; called in each worker. Tests and benchmarks put something quicker in place of training.
+        make_work: gives what the workers run; called in each worker. Tests and benchmarks put something quicker in
+            place of training.
 
     Raises:
         InvalidInputError: if the numbers cannot be served, or nothing answers at the address.
@@ -89,7 +96,8 @@ class RayPool:
     ) -> None:
         _check(num_workers, trial_timeout_s, gpus_per_worker)
         assert not ray.is_initialized(), "one pool at a time in one process"
-        self._config, self._make_work = config, make_work
+        self._config = config
+        self._make_work = make_work
         self._trial_timeout_s = trial_timeout_s
         self._gpus = gpus_per_worker
         self._target = target
@@ -119,7 +127,8 @@ class RayPool:
 
     @property
     def session_processes(self) -> tuple[ProcessId, ...]:
-        """Every process of the local Ray as of now; none in a cluster, where Ray itself ends what a dead coordinator left."""
+        """Every process of the local Ray as of now; none in a cluster, where Ray itself ends what a dead coordinator
+        left."""
         return session_processes(self.session_folder) if self.session_folder else ()
 
     def calibrate(self, slowest: JSON, typical: JSON) -> Calibration:
@@ -131,7 +140,9 @@ class RayPool:
         while not (ready := [seat for seat in self._seats if seat.ready]):
             self.events(timeout_s=1.0)
         try:
-            calibration: Calibration = ray.get(ready[0].actor.calibrate.remote(slowest, typical), timeout=self._trial_timeout_s)
+            calibration: Calibration = ray.get(
+                ready[0].actor.calibrate.remote(slowest, typical), timeout=self._trial_timeout_s
+            )
         except RayError as error:
             raise EvaluatorError(f"{ready[0].name} cannot evaluate this space: {reason_of(error)}") from error
         if calibration.evaluation_s > self._trial_timeout_s:
@@ -146,7 +157,8 @@ class RayPool:
         free = [seat for seat in self._seats if seat.job is None]
         assert free, "more jobs than workers"
         seat = min(free, key=lambda seat: (seat.failed_trial == job.trial_number, not seat.ready))
-        seat.job, seat.left_s = job, self._trial_timeout_s
+        seat.job = job
+        seat.left_s = self._trial_timeout_s
         if seat.ready:
             self._begin(seat, job)
 
@@ -154,7 +166,12 @@ class RayPool:
         """See Evaluator."""
         (seat,) = (seat for seat in self._seats if seat.job is not None and seat.job.trial_number == trial_number)
         assert seat.ready and seat.awaited is None, f"trial {trial_number} waits for no answer"
-        self._expect(seat, seat.actor.resume.remote(proceed), seat.left_s, f"trial {trial_number}: {'training' if proceed else 'stopping'}")
+        self._expect(
+            seat,
+            seat.actor.resume.remote(proceed),
+            seat.left_s,
+            f"trial {trial_number}: {'training' if proceed else 'stopping'}",
+        )
 
     def events(self, timeout_s: float) -> Sequence[Event]:
         """See Evaluator."""
@@ -178,7 +195,8 @@ class RayPool:
         return {seat.name: seat.doing for seat in self._seats}
 
     def close(self) -> None:
-        """See Evaluator. A local Ray is ended process by process and its folder removed; a cluster goes on without our actors."""
+        """See Evaluator. A local Ray is ended process by process and its folder removed; a cluster goes on without our
+        actors."""
         if self._closed:
             return
         self._closed = True
@@ -205,13 +223,17 @@ class RayPool:
         """A fresh actor for the seat; a job that had begun is gone, one that had not stays."""
         ray.kill(seat.actor)
         if seat.ready and seat.job is not None:
-            seat.failed_trial, seat.job = seat.job.trial_number, None
-        seat.ready, seat.doing = False, "starting again"
+            seat.failed_trial = seat.job.trial_number
+            seat.job = None
+        seat.ready = False
+        seat.doing = "starting again"
         seat.actor, seat.awaited = self._start_actor(seat.name, seat.node)
         seat.deadline = time.monotonic() + START_TIMEOUT_S
 
     def _expect(self, seat: _Seat, ref: ray.ObjectRef[Any], within_s: float, doing: str) -> None:
-        seat.awaited, seat.deadline, seat.doing = ref, time.monotonic() + within_s, doing
+        seat.awaited = ref
+        seat.deadline = time.monotonic() + within_s
+        seat.doing = doing
 
     def _begin(self, seat: _Seat, job: Job) -> None:
         self._expect(seat, seat.actor.start.remote(job), seat.left_s, f"trial {job.trial_number}: started")
@@ -222,7 +244,8 @@ class RayPool:
         Raises:
             EvaluatorError: if a new worker finds something wrong that no other one would find right.
         """
-        ref, seat.awaited = seat.awaited, None
+        ref = seat.awaited
+        seat.awaited = None
         assert ref is not None
         seat.left_s = seat.deadline - time.monotonic()
         try:
@@ -262,7 +285,8 @@ class RayPool:
                 logger.warning("%s is replaced: %s", seat.name, event.reason)
                 self._replace(seat)
             case _:
-                seat.job, seat.doing = None, "idle"
+                seat.job = None
+                seat.doing = "idle"
 
     def _welcome(self, seat: _Seat, fingerprint: JSON | None) -> Event | None:
         """A new actor is up, and begins with the job that waits for it.
@@ -273,7 +297,9 @@ class RayPool:
         self._target = self._target or fingerprint
         if fingerprint != self._target:
             raise EvaluatorError(f"{seat.name} cannot time for this study: {difference(self._target, fingerprint)}")
-        seat.ready, seat.doing, self._failed_starts = True, "idle", 0
+        seat.ready = True
+        seat.doing = "idle"
+        self._failed_starts = 0
         if seat.job is None:
             return None
         self._begin(seat, seat.job)

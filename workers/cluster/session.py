@@ -1,7 +1,7 @@
 """Ray for a search: start one for this process alone, or join a cluster and choose its nodes.
 
-A local Ray has no dashboard, sends no usage statistics, wants a random token and keeps to a folder of its own under the host's temporary
-files.
+A local Ray has no dashboard, sends no usage statistics, wants a random token and keeps to a folder of its own under the
+host's temporary files.
 """
 
 import logging
@@ -23,7 +23,14 @@ from nas.errors import EvaluatorError, InvalidInputError
 from nas.records import JSON
 from workers.cluster.actor import Work
 from workers.cluster.failures import describe, reason_of
-from workers.processes import SESSION_VARIABLE, end_abandoned_sessions, end_processes, environment, make_session_folder, signals_kept
+from workers.processes import (
+    SESSION_VARIABLE,
+    end_abandoned_sessions,
+    end_processes,
+    environment,
+    make_session_folder,
+    signals_kept,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +56,8 @@ def start_local(num_workers: int, gpus_per_worker: float) -> str:
     gpus = num_workers * gpus_per_worker
     if gpus and gpus > num_gpus():
         raise InvalidInputError(
-            f"{num_workers} workers need {gpus:g} GPUs, and torch sees {num_gpus()}; expected no more: fewer --workers, or "
+            f"{num_workers} workers need {gpus:g} GPUs, and torch sees {num_gpus()}; expected no more: fewer "
+            "--workers, or "
             "a smaller --gpus-per-worker (0 trains on the CPU)"
         )
     end_abandoned_sessions()
@@ -57,7 +65,8 @@ def start_local(num_workers: int, gpus_per_worker: float) -> str:
     variables = {
         SESSION_VARIABLE: folder,
         "PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")])),
-        # With a token at hand and the mode unset, Ray demands the token from everybody. (Without one it would write its own into the home.)
+        # With a token at hand and the mode unset, Ray demands the token from everybody. (Without one it would write its
+        # own into the home.)
         "RAY_AUTH_TOKEN": _TOKEN,
         "RAY_AUTH_MODE": None,
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -96,17 +105,22 @@ def join_cluster(address: str) -> None:
     packages = [str(_ROOT / name) for name in ("nas", "search_spaces", "workers")]
     try:
         if address != "auto":
-            socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()  # Ray itself tries for minutes
+            socket.create_connection(
+                (host, int(port)), timeout=CONNECT_TIMEOUT_S
+            ).close()  # Ray itself tries for minutes
         with signals_kept():
             _init(address=address, runtime_env={"py_modules": packages, "excludes": ["**/__pycache__"]})
     except INIT_ERRORS as error:
-        raise InvalidInputError(f"no Ray cluster can be joined at {address!r} ({describe(error)}); {expected}") from error
+        raise InvalidInputError(
+            f"no Ray cluster can be joined at {address!r} ({describe(error)}); {expected}"
+        ) from error
 
 
 def find_nodes(
     num_workers: int, gpus: float, make_work: Callable[[], Work], config: Any, target: JSON | None
 ) -> tuple[list[str], JSON | None]:
-    """Choose a node of the cluster for each worker, spread evenly over those that can do the work and hold comparable devices.
+    """Choose a node of the cluster for each worker, spread evenly over those that can do the work and hold comparable
+    devices.
 
     Args:
         gpus: per worker.
@@ -128,7 +142,9 @@ def find_nodes(
         else:
             problems.append(f"{node['NodeManagerHostname']}: {problem or difference(target, fingerprint)}")
     if sum(room.values()) < num_workers:
-        raise EvaluatorError(f"the cluster has room for {sum(room.values())} workers, asked for {num_workers}. {'; '.join(problems)}")
+        raise EvaluatorError(
+            f"the cluster has room for {sum(room.values())} workers, asked for {num_workers}. {'; '.join(problems)}"
+        )
     for problem in problems:
         logger.warning("node not used: %s", problem)
     chosen = []
@@ -140,7 +156,8 @@ def find_nodes(
 
 
 def require_all_nodes(num_workers: int, gpus: float, make_work: Callable[[], Work], config: Any) -> None:
-    """For work that Ray spreads over the cluster as it likes: whatever node has room for a worker must be able to do it.
+    """For work that Ray spreads over the cluster as it likes: whatever node has room for a worker must be able to do
+    it.
 
     Args:
         gpus: per worker.
@@ -153,7 +170,9 @@ def require_all_nodes(num_workers: int, gpus: float, make_work: Callable[[], Wor
         raise EvaluatorError(f"the cluster has room for {room} workers, asked for {num_workers}; ask for fewer")
     probed = _probe_all(nodes, gpus, make_work, config)
     if problems := [f"{node['NodeManagerHostname']}: {problem}" for node, _, problem in probed if problem is not None]:
-        raise EvaluatorError(f"{len(problems)} of {len(nodes)} nodes of the cluster cannot do the work. {'; '.join(problems)}")
+        raise EvaluatorError(
+            f"{len(problems)} of {len(nodes)} nodes of the cluster cannot do the work. {'; '.join(problems)}"
+        )
 
 
 def _probe_all(
@@ -188,8 +207,11 @@ def resources(gpus: float, node: str | None) -> dict[str, Any]:
 
 def difference(expected: JSON | None, found: JSON | None) -> str:
     """In what a fingerprint is not the expected one."""
-    expected, found = expected or {}, found or {}
-    return ", ".join(f"{key} is {found.get(key)!r}, expected {value!r}" for key, value in expected.items() if found.get(key) != value)
+    expected = expected or {}
+    found = found or {}
+    return ", ".join(
+        f"{key} is {found.get(key)!r}, expected {value!r}" for key, value in expected.items() if found.get(key) != value
+    )
 
 
 def num_gpus() -> int:
@@ -200,7 +222,9 @@ def num_gpus() -> int:
 
 
 def _init(**arguments: Any) -> None:
-    logging.getLogger("ray").setLevel(logging.CRITICAL)  # errors reach us as exceptions; those nobody waits for any more are no news
+    logging.getLogger("ray").setLevel(
+        logging.CRITICAL
+    )  # errors reach us as exceptions; those nobody waits for any more are no news
     # Messages about dead workers would go to stdout, through our progress display, with log_to_driver=False too.
     ray_worker.print_to_stdstream = _log_message
     # Ray records the command line of its driver, and ours may hold the password of a storage URL.

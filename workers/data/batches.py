@@ -24,7 +24,8 @@ class Batches(ABC):
 
     @abstractmethod
     def train(self, seed: int) -> Iterator[Batch]:
-        """Endless, augmented, in an order that depends on the seed only; every image once per epoch. Batches of equal size."""
+        """Endless, augmented, in an order that depends on the seed only; every image once per epoch. Batches of equal
+        size."""
 
     @property
     @abstractmethod
@@ -37,23 +38,27 @@ class Batches(ABC):
 
 
 class Preprocess:
-    """From stored images, (num, channels, side, side) uint8, to what the model sees: augmented or centre-cropped, and normalised.
+    """From stored images, (num, channels, side, side) uint8, to what the model sees: augmented or centre-cropped, and
+    normalised.
 
-    Works on whole batches on the device, with random numbers from the CPU, so a seed gives the same augmentation everywhere.
+    Works on whole batches on the device, with random numbers from the CPU, so a seed gives the same augmentation
+    everywhere.
 
     Args:
         cropped: whether training images come cut and mirrored by the recipe already.
     """
 
     def __init__(self, source: DataSource, recipe: Recipe, device: torch.device, *, cropped: bool = False) -> None:
-        self._size, self._device = source.image_size, device
+        self._size = source.image_size
+        self._device = device
         self._recipe = replace(recipe, min_crop_area=1.0, horizontal_flip=False) if cropped else recipe
         self._training_size = recipe.training_size(source.image_size)
         self._scale = (255.0 * torch.tensor(source.std, device=device)).view(1, -1, 1, 1)
         self._offset = (255.0 * torch.tensor(source.mean, device=device)).view(1, -1, 1, 1)
 
     def training(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        recipe, images = self._recipe, images.to(self._device, non_blocking=True)
+        recipe = self._recipe
+        images = images.to(self._device, non_blocking=True)
         mirrored = torch.rand(len(images), generator=generator) < 0.5 if recipe.horizontal_flip else None
         crops = recipe.min_crop_area < 1
         if mirrored is not None and not crops:  # a crop mirrors without further work
@@ -61,7 +66,9 @@ class Preprocess:
         if recipe.max_shift:
             images = shift(images, recipe.max_shift, generator)
         if crops:
-            return self._normalise(random_resized_crop(images, self._training_size, recipe.min_crop_area, generator, mirrored))
+            return self._normalise(
+                random_resized_crop(images, self._training_size, recipe.min_crop_area, generator, mirrored)
+            )
         if images.shape[-1] != self._training_size:  # else they were cropped before
             images = self._centre(images)
         if images.shape[-1] != self._training_size:
@@ -76,8 +83,8 @@ class Preprocess:
         return images[..., margin : margin + self._size, margin : margin + self._size]
 
     def _normalise(self, images: Tensor) -> Tensor:
-        # Channels first, because over three channels at the end no loop is worth a vector; in place, because fresh memory costs more
-        # than the arithmetic. Bytes are copied here, and floats come from a crop of our own.
+        # Channels first, because over three channels at the end no loop is worth a vector; in place, because fresh
+        # memory costs more than the arithmetic. Bytes are copied here, and floats come from a crop of our own.
         return images.to(torch.float32, memory_format=torch.contiguous_format).sub_(self._offset).div_(self._scale)
 
 
@@ -88,7 +95,9 @@ class TensorBatches(Batches):
         train, validation: images (num, channels, side, side) uint8 and labels (num,) int64.
     """
 
-    def __init__(self, train: Batch, validation: Batch, source: DataSource, recipe: Recipe, device: torch.device) -> None:
+    def __init__(
+        self, train: Batch, validation: Batch, source: DataSource, recipe: Recipe, device: torch.device
+    ) -> None:
         self._train = (train[0].to(device), train[1].to(device))
         self._validation = (validation[0].to(device), validation[1].to(device))
         self._preprocess = Preprocess(source, recipe, device)
@@ -110,7 +119,9 @@ class TensorBatches(Batches):
         return in_order(*self._validation, self._preprocess, self._validation_batch)
 
 
-def in_order(images: Tensor, labels: Tensor, preprocess: Preprocess, batch_size: int = MIN_VALIDATION_BATCH) -> Iterator[Batch]:
+def in_order(
+    images: Tensor, labels: Tensor, preprocess: Preprocess, batch_size: int = MIN_VALIDATION_BATCH
+) -> Iterator[Batch]:
     """Every image once, unchanged, on the device of the preprocessing."""
     for start in range(0, len(labels), batch_size):
         batch = preprocess.validation(images[start : start + batch_size])
@@ -118,7 +129,8 @@ def in_order(images: Tensor, labels: Tensor, preprocess: Preprocess, batch_size:
 
 
 def endless_batches(num: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Indices (batch_size,) into `num` images, epoch after epoch; what does not fill a batch at the end of an epoch is left out of it."""
+    """Indices (batch_size,) into `num` images, epoch after epoch; what does not fill a batch at the end of an epoch is
+    left out of it."""
     while True:
         order = torch.randperm(num, generator=generator)
         for start in range(0, num - batch_size + 1, batch_size):
@@ -160,7 +172,9 @@ def random_rectangles(height_to_width_N: Tensor, min_area: float, generator: tor
     return extent, (1 - extent) * (2 * torch.rand(num, 2, generator=generator) - 1)
 
 
-def random_resized_crop(images: Tensor, size: int, min_area: float, generator: torch.Generator, mirrored: Tensor | None = None) -> Tensor:
+def random_resized_crop(
+    images: Tensor, size: int, min_area: float, generator: torch.Generator, mirrored: Tensor | None = None
+) -> Tensor:
     """Cut a random rectangle out of every image and resize it bilinearly.
 
     Args:
@@ -172,12 +186,14 @@ def random_resized_crop(images: Tensor, size: int, min_area: float, generator: t
     """
     num = len(images)
     extent, centre = random_rectangles(torch.ones(num), min_area, generator)
-    # What affine_grid computes, which takes four times as long as the resizing itself: an upright rectangle needs no matrix per point.
+    # What affine_grid computes, which takes four times as long as the resizing itself: an upright rectangle needs no
+    # matrix per point.
     points = extent[:, :, None] * ((2 * torch.arange(size) + 1) / size - 1) + centre[:, :, None]
     columns, rows = points.unbind(1)
     if mirrored is not None:
         columns = torch.where(mirrored[:, None], -columns, columns)
-    columns, rows = columns.to(images.device), rows.to(images.device)
+    columns = columns.to(images.device)
+    rows = rows.to(images.device)
     grid = torch.stack([columns[:, None, :].expand(num, size, size), rows[:, :, None].expand(num, size, size)], dim=-1)
     images = images.to(torch.float32, memory_format=torch.contiguous_format)
     return grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)

@@ -18,7 +18,8 @@ from workers.recipe import Recipe
 
 IMAGE_SIZE = 32
 HOLD_OUT = 0.1
-"""Share of the training images of every class that is held out for validation; the published test images are for `finalize`."""
+"""Share of the training images of every class that is held out for validation; the published test images are for
+`finalize`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +35,21 @@ class _Archive:
 
 ARCHIVES: Mapping[str, _Archive] = {
     "cifar10": _Archive(
-        "cifar-10-batches-py", tuple(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta", b"labels", b"label_names", 10
+        "cifar-10-batches-py",
+        tuple(f"data_batch_{i}" for i in range(1, 6)),
+        "test_batch",
+        "batches.meta",
+        b"labels",
+        b"label_names",
+        10,
     ),
     "cifar100": _Archive("cifar-100-python", ("train",), "test", "meta", b"fine_labels", b"fine_label_names", 100),
 }
 
 
 def _encode(text: str, codec: str) -> bytes:
-    """In place of _codecs.encode, with which Python 3 writes bytes in the archives' protocol 2: a name of any other codec is imported."""
+    """In place of _codecs.encode, with which Python 3 writes bytes in the archives' protocol 2: a name of any other
+    codec is imported."""
     if codec != "latin1":
         raise pickle.UnpicklingError(f"it names the codec {codec!r}, which no published archive does")
     return text.encode(codec)
@@ -90,17 +98,21 @@ def open_cifar(text: str, kind: str, path: str) -> DataSource:
         num_train=len(train),
         num_validation=len(validation),
         num_test=len(test_labels),
-        fingerprint=fingerprint([kind.encode(), hashlib.sha256(images.data).digest(), labels.tobytes(), validation.tobytes()]),
+        fingerprint=fingerprint(
+            [kind.encode(), hashlib.sha256(images.data).digest(), labels.tobytes(), validation.tobytes()]
+        ),
     )
 
 
 def _pixel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel of (num, channels, side, side) uint8 images scaled to [0, 1], to four digits.
+    """Mean and standard deviation per channel of (num, channels, side, side) uint8 images scaled to [0, 1], to four
+    digits.
 
     From histograms: the pixels as floating point numbers would take gigabytes, in every worker at once.
     """
     values = np.arange(256) / 255
-    means, deviations = [], []
+    means = []
+    deviations = []
     for channel in range(images.shape[1]):
         counts = sum(np.bincount(image.ravel(), minlength=256) for image in np.array_split(images[:, channel], 64))
         mean = np.average(values, weights=counts)
@@ -115,7 +127,9 @@ def load_cifar(source: DataSource, recipe: Recipe, device: torch.device) -> Tens
     folder = _find_folder(source.text, archive, source.text.partition(":")[2])
     images, labels = (torch.from_numpy(part) for part in _read_images(source.text, archive, folder, archive.train))
     train, validation = (torch.from_numpy(part) for part in hold_out(labels.numpy(), HOLD_OUT))
-    return TensorBatches((images[train], labels[train]), (images[validation], labels[validation]), source, recipe, device)
+    return TensorBatches(
+        (images[train], labels[train]), (images[validation], labels[validation]), source, recipe, device
+    )
 
 
 def cifar_test(source: DataSource, recipe: Recipe, device: torch.device) -> Iterator[Batch]:
@@ -149,8 +163,14 @@ def cifar_images(text: str, kind: str, path: str) -> LabelledImages:
 def _training_images(text: str, archive: _Archive, folder: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Class names, images and labels of the training batches, of every class enough."""
     found = _read(text, folder / archive.meta).get(archive.names_key)
-    if not isinstance(found, list) or len(found) != archive.num_classes or not all(isinstance(name, bytes) for name in found):
-        raise _damaged(text, folder / archive.meta, f"expected {archive.num_classes} names under {archive.names_key.decode()}")
+    if (
+        not isinstance(found, list)
+        or len(found) != archive.num_classes
+        or not all(isinstance(name, bytes) for name in found)
+    ):
+        raise _damaged(
+            text, folder / archive.meta, f"expected {archive.num_classes} names under {archive.names_key.decode()}"
+        )
     names = [str(name, "utf-8", "replace") for name in found]
     images, labels = _read_images(text, archive, folder, archive.train)
     require_classes(text, labels, names, at_least=2)
@@ -169,11 +189,18 @@ def _find_folder(text: str, archive: _Archive, path: str) -> Path:
 
 def _read_images(text: str, archive: _Archive, folder: Path, files: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     """(num, 3, 32, 32) uint8 images and (num,) int64 labels of some batches of an archive."""
-    images, labels = [], []
+    images = []
+    labels = []
     for path in (folder / name for name in files):
         batch = _read(text, path)
-        data, classes = batch.get(b"data"), batch.get(archive.labels_key)
-        if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3 * IMAGE_SIZE**2:
+        data = batch.get(b"data")
+        classes = batch.get(archive.labels_key)
+        if (
+            not isinstance(data, np.ndarray)
+            or data.dtype != np.uint8
+            or data.ndim != 2
+            or data.shape[1] != 3 * IMAGE_SIZE**2
+        ):
             raise _damaged(text, path, f"expected uint8 rows of {3 * IMAGE_SIZE**2} values under data")
         if not isinstance(classes, list) or len(classes) != len(data):
             raise _damaged(text, path, f"expected a list of {len(data)} labels under {archive.labels_key.decode()}")
@@ -189,7 +216,9 @@ def _read(text: str, path: Path) -> dict[bytes, Any]:
         with path.open("rb") as file:
             content = _ArrayUnpickler(file, encoding="bytes").load()
     except OSError as error:
-        raise InvalidInputError(f"data {text!r}: {path} cannot be read ({error.strerror}); unpack the published archive again") from error
+        raise InvalidInputError(
+            f"data {text!r}: {path} cannot be read ({error.strerror}); unpack the published archive again"
+        ) from error
     except (
         pickle.UnpicklingError,
         EOFError,
@@ -208,4 +237,6 @@ def _read(text: str, path: Path) -> dict[bytes, Any]:
 
 
 def _damaged(text: str, path: Path, what: str) -> InvalidInputError:
-    return InvalidInputError(f"data {text!r}: {path} is damaged or no published archive: {what}; unpack the archive again")
+    return InvalidInputError(
+        f"data {text!r}: {path} is damaged or no published archive: {what}; unpack the archive again"
+    )

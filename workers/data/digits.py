@@ -1,8 +1,8 @@
 """`digits`: scikit-learn's 1,797 handwritten digits on cluttered 32 x 32 canvases, a data set that needs no download.
 
-Each canvas shows one whole digit (its label) at a random place, size and slant, and dimmer fragments of other digits. Strokes and junctions
-are local; which strokes belong to the whole digit, wherever it stands, is decided by context. The *source images* are split first, so no
-handwritten digit is in two splits, neither whole nor as a fragment.
+Each canvas shows one whole digit (its label) at a random place, size and slant, and dimmer fragments of other digits.
+Strokes and junctions are local; which strokes belong to the whole digit, wherever it stands, is decided by context. The
+*source images* are split first, so no handwritten digit is in two splits, neither whole nor as a fragment.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,8 @@ NUM_CLASSES = 10
 
 Split = Literal["train", "validation", "test"]
 SOURCE_SHARES: dict[Split, float] = {"train": 0.6, "validation": 0.2, "test": 0.2}
-"""Share of the source images of every class; validation and test need many writers, or their canvases repeat a few hands."""
+"""Share of the source images of every class; validation and test need many writers, or their canvases repeat a few
+hands."""
 NUM_CANVASES: dict[Split, int] = {"train": 4096, "validation": 1024}
 """What a search sees."""
 NUM_TEST = 1024
@@ -122,9 +123,8 @@ def _fragment_mask(num_canvases: int, generator: torch.Generator) -> Tensor:
 def _place(sources: Tensor, style: CanvasStyle, generator: torch.Generator, *, anywhere: bool) -> Tensor:
     """Draw each source image at a random place, size and slant on an empty canvas, bilinearly.
 
-    Args:
-        sources: (num_canvases, 1, 8, 8) float.
-        anywhere: the centre may come close to the border, where a part falls off the canvas; otherwise all of it stays visible.
+    Args: sources: (num_canvases, 1, 8, 8) float. anywhere: the centre may come close to the border, where a part falls
+        off the canvas; otherwise all of it stays visible.
 
     Returns:
         (num_canvases, 1, 32, 32) float.
@@ -153,14 +153,17 @@ def open_digits() -> DataSource:
         kind="digits",
         name="digits",
         num_classes=NUM_CLASSES,
-        in_chans=1,  # the digits are grey; copying them into three channels would make every stem dearer and tell it nothing
+        # The digits are grey; copying them into three channels would make every stem dearer and tell it nothing.
+        in_chans=1,
         image_size=IMAGE_SIZE,
         mean=(round(float(pixels.mean()), 4),),
         std=(round(float(pixels.std()), 4),),
         num_train=len(train.labels),
         num_validation=len(validation.labels),
         num_test=NUM_TEST,
-        fingerprint=fingerprint(part.numpy().tobytes() for split in (train, validation) for part in (split.images, split.labels)),
+        fingerprint=fingerprint(
+            part.numpy().tobytes() for split in (train, validation) for part in (split.images, split.labels)
+        ),
     )
 
 

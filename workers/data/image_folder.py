@@ -42,7 +42,8 @@ TEST = "test"
 SAMPLE = 256
 """Images of a set above HASHED_BYTES that are decoded wholly when it is opened; of all others the headers are read."""
 CHECK_S = 120.0
-"""Reading headers stops here; what was not reached is reported in the log, and fails during training if it is damaged."""
+"""Reading headers stops here; what was not reached is reported in the log, and fails during training if it is
+damaged."""
 MEMORY_BYTES = 512 * 2**20
 """A set whose decoded images fit into this is decoded once and kept."""
 
@@ -55,8 +56,8 @@ Size = tuple[int, int]
 def open_folder(text: str, path: str) -> DataSource:
     """List the images, read all headers, decode a sample.
 
-    Raises:
-        InvalidInputError: if a folder is missing, the splits differ in their classes, a class is empty or an image cannot be read.
+    Raises: InvalidInputError: if a folder is missing, the splits differ in their classes, a class is empty or an image
+        cannot be read.
     """
     root = Path(path).expanduser()
     names, listing = _list(text, root)
@@ -155,12 +156,17 @@ class _EndlessOrder(Sampler[list[int]]):
 class FolderBatches(Batches):
     """Images read from files as they are needed.
 
-    On a GPU, as many processes as torch has threads decode ahead. On a CPU nothing is decoded ahead: the device lock covers the decoding.
+    On a GPU, as many processes as torch has threads decode ahead. On a CPU nothing is decoded ahead: the device lock
+    covers the decoding.
     """
 
-    def __init__(self, train: _Images, validation: _Images, source: DataSource, recipe: Recipe, device: torch.device) -> None:
-        self._train, self._validation = train, validation
-        self._preprocess, self._device = Preprocess(source, recipe, device), device
+    def __init__(
+        self, train: _Images, validation: _Images, source: DataSource, recipe: Recipe, device: torch.device
+    ) -> None:
+        self._train = train
+        self._validation = validation
+        self._preprocess = Preprocess(source, recipe, device)
+        self._device = device
         self._batch_size = min(recipe.batch_size, len(train))
         self._validation_batch = max(MIN_VALIDATION_BATCH, recipe.batch_size)
         self._processes = torch.get_num_threads() if device.type == "cuda" else 0
@@ -176,17 +182,27 @@ class FolderBatches(Batches):
         return ceil(len(self._validation) / self._validation_batch)
 
     def validation(self) -> Iterator[Batch]:
-        order = [list(range(start, min(start + self._validation_batch, len(self._validation)))) for start in self._validation_starts()]
+        order = [
+            list(range(start, min(start + self._validation_batch, len(self._validation))))
+            for start in self._validation_starts()
+        ]
         for images, labels in self._loader(self._validation, order):
             yield self._preprocess.validation(images), labels.to(self._device)
 
     def _validation_starts(self) -> range:
         return range(0, len(self._validation), self._validation_batch)
 
-    def _loader(self, images: _Images, order: Sampler[list[int]] | Sequence[list[int]]) -> DataLoader[tuple[Tensor, int]]:
-        # A generator of its own: by default a loader draws its base seed from torch's global one, which belongs to the training.
+    def _loader(
+        self, images: _Images, order: Sampler[list[int]] | Sequence[list[int]]
+    ) -> DataLoader[tuple[Tensor, int]]:
+        # A generator of its own: by default a loader draws its base seed from torch's global one, which belongs to the
+        # training.
         return DataLoader(
-            images, batch_sampler=order, num_workers=self._processes, pin_memory=self._device.type == "cuda", generator=torch.Generator()
+            images,
+            batch_sampler=order,
+            num_workers=self._processes,
+            pin_memory=self._device.type == "cuda",
+            generator=torch.Generator(),
         )
 
 
@@ -197,16 +213,23 @@ def _list(text: str, root: Path) -> tuple[list[str], dict[str, list[Item]]]:
     if names != others:
         only = sorted(set(names) ^ set(others))
         raise InvalidInputError(
-            f"data {text!r}: train/ and val/ differ in their class folders ({', '.join(only[:5])} in one only); both need the same classes"
+            f"data {text!r}: train/ and val/ differ in their class folders ({', '.join(only[:5])} in one only); "
+            "both need the same classes"
         )
-    listing = {split: [(path, label) for label, name in enumerate(names) for path in _image_files(found[split][name])] for split in SPLITS}
+    listing = {
+        split: [(path, label) for label, name in enumerate(names) for path in _image_files(found[split][name])]
+        for split in SPLITS
+    }
     for split in SPLITS:
-        require_classes(f"{text} ({split}/)", np.array([label for _, label in listing[split]], dtype=np.int64), names, at_least=1)
+        require_classes(
+            f"{text} ({split}/)", np.array([label for _, label in listing[split]], dtype=np.int64), names, at_least=1
+        )
     return names, listing
 
 
 def _list_test(text: str, root: Path, names: Sequence[str]) -> list[Item]:
-    """The images of test/ by class and name; none if it is missing or has other folders than train/, as one without labels has."""
+    """The images of test/ by class and name; none if it is missing or has other folders than train/, as one without
+    labels has."""
     found = _class_folders(text, root / TEST) if (root / TEST).is_dir() else {}
     if not set(found) <= set(names):
         return []
@@ -215,10 +238,15 @@ def _list_test(text: str, root: Path, names: Sequence[str]) -> list[Item]:
 
 def _class_folders(text: str, folder: Path) -> dict[str, Path]:
     try:
-        return {entry.name: Path(entry.path) for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")}
+        return {
+            entry.name: Path(entry.path)
+            for entry in os.scandir(folder)
+            if entry.is_dir() and not entry.name.startswith(".")
+        }
     except OSError as error:
         raise InvalidInputError(
-            f"data {text!r}: {folder} cannot be listed ({error.strerror}); expected train/ and val/ with one folder of images per class"
+            f"data {text!r}: {folder} cannot be listed ({error.strerror}); expected train/ and val/ with one "
+            "folder of images per class"
         ) from error
 
 
@@ -227,7 +255,8 @@ def _image_files(folder: Path) -> list[Path]:
 
 
 def _check_images(text: str, files: Sequence[Path]) -> list[Size]:
-    """Decode all images of a small set, an even sample of a large one, then read all headers; returns the sizes of those decoded."""
+    """Decode all images of a small set, an even sample of a large one, then read all headers; returns the sizes of
+    those decoded."""
     sample = files if sum(file.stat().st_size for file in files) <= HASHED_BYTES else evenly(files, SAMPLE)
     with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as pool:
         sizes = list(pool.map(lambda file: _inspect(file, lambda image: image.load()), sample))
@@ -235,7 +264,9 @@ def _check_images(text: str, files: Sequence[Path]) -> list[Size]:
         checked = 0
         for start in range(0, len(files), 1024):
             if time.monotonic() > deadline:
-                logger.warning("%s: checked %d of %d images in %.0f s, the rest unseen", text, checked, len(files), CHECK_S)
+                logger.warning(
+                    "%s: checked %d of %d images in %.0f s, the rest unseen", text, checked, len(files), CHECK_S
+                )
                 break
             checked += len(list(pool.map(lambda file: _inspect(file, lambda image: None), files[start : start + 1024])))
     return sizes
@@ -253,7 +284,10 @@ def _opened(file: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(file) as image:
             if image.mode in ("I", "F"):
-                raise ValueError(f"its pixels are numbers of 32 bits, mode {image.mode}, whose range is unknown; expected 8 or 16 bits")
+                raise ValueError(
+                    f"its pixels are numbers of 32 bits, mode {image.mode}, whose range is unknown; expected 8 or "
+                    "16 bits"
+                )
             yield image
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InvalidInputError(f"{file} is no readable image ({error}); replace or remove it") from error

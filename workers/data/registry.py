@@ -28,23 +28,31 @@ KINDS: Mapping[str, tuple[Open, Load]] = {
     "beton": (lambda text, kind, path: open_beton(text, path), load_beton),
 }
 
-TESTS: Mapping[str, LoadTest] = {"digits": digits_test, "cifar10": cifar_test, "cifar100": cifar_test, "folder": folder_test}
+TESTS: Mapping[str, LoadTest] = {
+    "digits": digits_test,
+    "cifar10": cifar_test,
+    "cifar100": cifar_test,
+    "folder": folder_test,
+}
 """Kinds of data that may have test images."""
 
 EXPECTED = "digits, cifar10:DIR, cifar100:DIR, folder:DIR or beton:FILE"
 
 
 def open_data(text: str) -> DataSource:
-    """Find a data set, check that all of it can be used, and describe it. Writes nothing, but a note beside a large packed file.
+    """Find a data set, check that all of it can be used, and describe it. Writes nothing, but a note beside a large
+    packed file.
 
-    Raises:
-        InvalidInputError: if the text is not understood, or the data are missing, damaged or useless (one class, an empty class).
+    Raises: InvalidInputError: if the text is not understood, or the data are missing, damaged or useless (one class, an
+        empty class).
     """
     kind, _, path = text.partition(":")
     if kind not in KINDS:
         raise InvalidInputError(f"data {text!r} is unknown; expected {EXPECTED}")
     if (kind == "digits") == bool(path):
-        raise InvalidInputError(f"data {text!r}: {'digits takes no path' if path else 'the path is missing'}; expected {EXPECTED}")
+        raise InvalidInputError(
+            f"data {text!r}: {'digits takes no path' if path else 'the path is missing'}; expected {EXPECTED}"
+        )
     source = KINDS[kind][0](text, kind, path)
     return replace(source, text=f"{kind}:{Path(path).expanduser().resolve()}") if path else source
 

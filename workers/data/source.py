@@ -43,7 +43,8 @@ class DataSource:
     num_test: int = 0
     """Images that no search sees; 0 where the data have none."""
     fingerprint: str
-    """SHA-256 (64 hex digits) over names, sizes and contents; see docs/data.md for how much of the contents of large sets."""
+    """SHA-256 (64 hex digits) over names, sizes and contents; see docs/data.md for how much of the contents of large
+    sets."""
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -63,7 +64,8 @@ class LabelledImages:
     name_of: Callable[[int], str]
     """Index of an image -> what its owner calls it."""
     read: Callable[[int], np.ndarray]
-    """Index of an image -> (height, width, 3) uint8. Raises InvalidInputError, with the image's name, if it cannot be read."""
+    """Index of an image -> (height, width, 3) uint8. Raises InvalidInputError, with the image's name, if it cannot be
+    read."""
 
 
 def fingerprint(parts: Iterable[bytes]) -> str:
@@ -86,12 +88,15 @@ def require_classes(text: str, labels: np.ndarray, names: Sequence[str], at_leas
         InvalidInputError: if there is one class only, or a class has too few images.
     """
     if len(names) < 2:
-        raise InvalidInputError(f"data {text!r} has {len(names)} class{'es' * (not names)}; a classifier needs at least 2")
+        raise InvalidInputError(
+            f"data {text!r} has {len(names)} class{'es' * (not names)}; a classifier needs at least 2"
+        )
     counts = np.bincount(labels, minlength=len(names))
     if poor := [f"{name} ({count})" for name, count in zip(names, counts, strict=True) if count < at_least]:
         shown = ", ".join(poor[:5]) + (f" and {len(poor) - 5} more" if len(poor) > 5 else "")
         raise InvalidInputError(
-            f"data {text!r}: class with too few images: {shown}; expected at least {at_least} in each, add images or remove the class"
+            f"data {text!r}: class with too few images: {shown}; expected at least {at_least} in each, add images "
+            "or remove the class"
         )
 
 
@@ -108,7 +113,9 @@ def hold_out(labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
     validation = []
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
-        validation.append(rng.choice(members, min(max(1, round(share * len(members))), len(members) - 1), replace=False))
+        validation.append(
+            rng.choice(members, min(max(1, round(share * len(members))), len(members) - 1), replace=False)
+        )
     held_out = np.sort(np.concatenate(validation))
     return np.setdiff1d(np.arange(len(labels)), held_out), held_out
 
@@ -119,7 +126,8 @@ def evenly(items: Sequence[T], count: int) -> list[T]:
 
 
 def content_sample(files: Sequence[Path], sizes: Sequence[int]) -> Iterator[bytes]:
-    """SHA-256 of the contents of all files, if they are small together; otherwise of the beginnings of an even sample of them."""
+    """SHA-256 of the contents of all files, if they are small together; otherwise of the beginnings of an even sample
+    of them."""
     small = sum(sizes) <= HASHED_BYTES
     for file in files if small else evenly(files, HASHED_BYTES // CHUNK_BYTES):
         with file.open("rb") as stream:
@@ -127,7 +135,8 @@ def content_sample(files: Sequence[Path], sizes: Sequence[int]) -> Iterator[byte
 
 
 def image_size_for(sizes: Sequence[tuple[int, int]]) -> int:
-    """Side at which images of these (width, height) are searched: the median shorter side, as a multiple of 32 from 32 to 128.
+    """Side at which images of these (width, height) are searched: the median shorter side, as a multiple of 32 from 32
+    to 128.
 
     More would make a proxy dear.
     """
@@ -135,7 +144,8 @@ def image_size_for(sizes: Sequence[tuple[int, int]]) -> int:
 
 
 def stored_size(image_size: int) -> int:
-    """Side at which images are decoded: 8/7 of what the model sees, which leaves a margin for crops; 224 of 256 is the common case."""
+    """Side at which images are decoded: 8/7 of what the model sees, which leaves a margin for crops; 224 of 256 is the
+    common case."""
     return round(image_size * 8 / 7)
 
 

@@ -1,7 +1,8 @@
 """The full training of one finalist, in parts that a later process can take up. Needs no Ray and no database.
 
-A part ends at every rung and after whole epochs in between; then a checkpoint stands on the disk and the data begin anew, so an interrupted
-training ends with the same weights as one that was not (on the CPU bit by bit, with an equal number of threads).
+A part ends at every rung and after whole epochs in between; then a checkpoint stands on the disk and the data begin
+anew, so an interrupted training ends with the same weights as one that was not (on the CPU bit by bit, with an equal
+number of threads).
 """
 
 import contextlib
@@ -48,28 +49,35 @@ def weights_path(folder: Path, key: str) -> Path:
     return folder / f"{key}.safetensors"
 
 
-def train_finalist(job: FinalJob, context: EvaluationContext, folder: Path) -> Generator[FinalRung | Failed, bool, None]:
+def train_finalist(
+    job: FinalJob, context: EvaluationContext, folder: Path
+) -> Generator[FinalRung | Failed, bool, None]:
     """Train from the beginning, or from the checkpoint in the folder.
 
     Args:
         context: opened with the job's recipe, or one that differs in learning rate, weight decay or drop path only.
         folder: exists; holds the checkpoint, and the weights of a job whose weights are kept.
 
-    Yields:
-        FinalRung per rung, or Failed at any point; the rungs of earlier processes again, and those before a new start for lack of memory.
-        The caller may stop asking at any time.
+    Yields: FinalRung per rung, or Failed at any point; the rungs of earlier processes again, and those before a new
+        start for lack of memory. The caller may stop asking at any time.
 
     Raises:
         RuntimeError: for a CUDA error; the process should not compute on that device again.
         InvalidInputError: if the spec of the job cannot be built, or a test image cannot be read.
         NasError: if the folder cannot be written.
     """
-    return with_outcomes(within_memory(partial(_train, job, context, folder), context.device), job.trial_number, context)
+    return with_outcomes(
+        within_memory(partial(_train, job, context, folder), context.device), job.trial_number, context
+    )
 
 
-def _train(job: FinalJob, context: EvaluationContext, folder: Path, micro_batches: int) -> Generator[FinalRung, bool, None]:
-    """Batches in more than one part begin anew; whole ones go on from the checkpoint, in as many parts as that was trained in."""
-    recipe, checkpoint = Recipe.from_json(job.recipe), checkpoint_path(folder, job.key)
+def _train(
+    job: FinalJob, context: EvaluationContext, folder: Path, micro_batches: int
+) -> Generator[FinalRung, bool, None]:
+    """Batches in more than one part begin anew; whole ones go on from the checkpoint, in as many parts as that was
+    trained in."""
+    recipe = Recipe.from_json(job.recipe)
+    checkpoint = checkpoint_path(folder, job.key)
     if micro_batches > 1:
         checkpoint.unlink(missing_ok=True)
     with context.computing():
@@ -108,7 +116,8 @@ def _stops(recipe: Recipe, num_train: int) -> list[int]:
 
 
 def _restore(trainer: Trainer, path: Path, device: torch.device) -> tuple[list[RungScore], float]:
-    """Bring the trainer to its checkpoint, if there is one that can be read; returns the scores so far and the loss since the last one."""
+    """Bring the trainer to its checkpoint, if there is one that can be read; returns the scores so far and the loss
+    since the last one."""
     try:
         state: JSON = torch.load(path, map_location=device, weights_only=True)
         trainer.load_state_dict(state)
@@ -117,7 +126,9 @@ def _restore(trainer: Trainer, path: Path, device: torch.device) -> tuple[list[R
         return [], 0.0
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, UnpicklingError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise NasError(f"the checkpoint {path} cannot be read ({reason}); remove it, and the training begins anew") from error
+        raise NasError(
+            f"the checkpoint {path} cannot be read ({reason}); remove it, and the training begins anew"
+        ) from error
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:
@@ -128,7 +139,13 @@ def _write(path: Path, write: Callable[[Path], object]) -> None:
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.replace(path)
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch's writer raises RuntimeErrors when the disk is full
+    except (
+        OSError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:  # torch's writer raises RuntimeErrors when the disk is full
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
-        raise NasError(f"{path} cannot be written ({str(error).splitlines()[0]}); make room or give another --artifacts") from error
+        raise NasError(
+            f"{path} cannot be written ({str(error).splitlines()[0]}); make room or give another --artifacts"
+        ) from error

@@ -1,7 +1,9 @@
-"""Train finalists with Ray Tune: many at a time, retries after lost workers, ASHA among the tunings of one architecture.
+"""Train finalists with Ray Tune: many at a time, retries after lost workers, ASHA among the tunings of one
+architecture.
 
-What has ended is handed over at once, and every training keeps its own checkpoint (workers/finalists/training.py). An interrupted run goes on
-from these, and not from Tune's snapshot of the experiment, which is seconds old and lacks the state of ASHA (docs/adr/0005).
+What has ended is handed over at once, and every training keeps its own checkpoint (workers/finalists/training.py). An
+interrupted run goes on from these, and not from Tune's snapshot of the experiment, which is seconds old and lacks the
+state of ASHA (docs/adr/0005).
 """
 
 import os
@@ -45,15 +47,14 @@ _QUIET = {
 
 
 class FinalistTrainer:
-    """Ray, here or in a cluster, that trains finalists. Construct it in the main thread: a local Ray dies with the thread that started it.
+    """Ray, here or in a cluster, that trains finalists. Construct it in the main thread: a local Ray dies with the
+    thread that started it.
 
-    Args:
-        config: of the data and the device; its recipe may differ from those of the jobs in learning rate, weight decay and drop path only.
-        artifacts: folder of weights, which every node must see under the same path.
-        study: whose finalists are trained.
-        num_workers: trainings at a time, each with one CPU and `gpus_per_worker`.
-        gpus_per_worker: may be a fraction; 0 trains on the CPU.
-        ray_address: of an existing cluster ("auto" or HOST:PORT); None starts a local Ray.
+    Args: config: of the data and the device; its recipe may differ from those of the jobs in learning rate, weight
+        decay and drop path only. artifacts: folder of weights, which every node must see under the same path. study:
+        whose finalists are trained. num_workers: trainings at a time, each with one CPU and `gpus_per_worker`.
+        gpus_per_worker: may be a fraction; 0 trains on the CPU. ray_address: of an existing cluster ("auto" or
+        HOST:PORT); None starts a local Ray.
 
     Raises:
         InvalidInputError: if this host has not the GPUs, or nothing answers at the address.
@@ -71,9 +72,11 @@ class FinalistTrainer:
         ray_address: str | None = None,
     ) -> None:
         assert not ray.is_initialized(), "one Ray at a time in one process"
-        self._config, self._artifacts = config, artifacts
+        self._config = config
+        self._artifacts = artifacts
         self._folder = artifacts / "finalists" / study
-        self._num_workers, self._gpus = num_workers, gpus_per_worker
+        self._num_workers = num_workers
+        self._gpus = gpus_per_worker
         self.session_folder = ""
         """Of the local Ray; empty in a cluster."""
         if ray_address is None:
@@ -95,16 +98,21 @@ class FinalistTrainer:
             mark.touch()
             require_all_nodes(self._num_workers, self._gpus, probing_work, (self._config, str(mark.resolve())))
         except OSError as error:
-            raise InvalidInputError(f"{self._folder} cannot be written ({error.strerror}); give another --artifacts") from error
+            raise InvalidInputError(
+                f"{self._folder} cannot be written ({error.strerror}); give another --artifacts"
+            ) from error
         finally:
             mark.unlink(missing_ok=True)
 
     @property
     def session_processes(self) -> tuple[ProcessId, ...]:
-        """Every process of the local Ray as of now; none in a cluster, where Ray itself ends what a dead coordinator left."""
+        """Every process of the local Ray as of now; none in a cluster, where Ray itself ends what a dead coordinator
+        left."""
         return session_processes(self.session_folder) if self.session_folder else ()
 
-    def train(self, jobs: Sequence[FinalJob], ended: Sequence[FinalTraining], record: Callable[[FinalTraining], None]) -> None:
+    def train(
+        self, jobs: Sequence[FinalJob], ended: Sequence[FinalTraining], record: Callable[[FinalTraining], None]
+    ) -> None:
         """Do the jobs; nas.finalists.plan.Train.
 
         Args:
@@ -132,7 +140,8 @@ class FinalistTrainer:
                     "config": self._config.to_json(),
                     "folder": str(self._folder.resolve()),
                 },
-                # A worker for each training costs seconds. Over workers that it reused, Tune gave up trainings, and hung, on a busy host.
+                # A worker for each training costs seconds. Over workers that it reused, Tune gave up trainings, and
+                # hung, on a busy host.
                 tune_config=tune.TuneConfig(scheduler=scheduler, max_concurrent_trials=self._num_workers),
                 run_config=tune.RunConfig(
                     storage_path=str(self._tune_folder.resolve()),
@@ -142,16 +151,26 @@ class FinalistTrainer:
                 ),
             ).fit()
         watch.hand_over()
-        errors = {_job_of(trial.config).key: trial.error for trial in (results[i] for i in range(len(results))) if trial.config}
+        errors = {
+            _job_of(trial.config).key: trial.error
+            for trial in (results[i] for i in range(len(results)))
+            if trial.config
+        }
         if undone := [key for key in by_key if key not in watch.handed_over]:
             error = errors.get(undone[0])
             reason = describe(getattr(error, "cause", None) or error) if error else "Ray Tune gives no reason"
-            raise EvaluatorError(f"{len(undone)} trainings could not be done: {undone[0]}: {reason}; the same command tries them again")
+            raise EvaluatorError(
+                f"{len(undone)} trainings could not be done: {undone[0]}: {reason}; the same command tries them again"
+            )
 
     def _finished(self, record: Callable[[FinalTraining], None]) -> "Callable[[FinalJob, _Progress], None]":
         def finished(job: FinalJob, progress: _Progress) -> None:
             complete = progress.last and progress.reason is None
-            weights = str(weights_path(self._folder, job.key).relative_to(self._artifacts)) if complete and job.final else None
+            weights = (
+                str(weights_path(self._folder, job.key).relative_to(self._artifacts))
+                if complete and job.final
+                else None
+            )
             record(
                 FinalTraining(
                     trial_number=job.trial_number,
@@ -195,23 +214,29 @@ class _Watch(tune.Callback):
     """Follows the trainings in the process that started them."""
 
     def __init__(self, jobs: Mapping[str, FinalJob], finished: Callable[[FinalJob, _Progress], None]) -> None:
-        self._jobs, self._finished = jobs, finished
+        self._jobs = jobs
+        self._finished = finished
         self._progress: dict[str, _Progress] = defaultdict(lambda: _Progress({}))
         self._over: list[tuple[FinalJob, _Progress]] = []
         self.handed_over: set[str] = set()
         """Keys of the trainings that have ended."""
 
     def __reduce__(self) -> Any:
-        """Tune writes all its arguments to a file from which another process might restore them. This one is of use here only."""
+        """Tune writes all its arguments to a file from which another process might restore them. This one is of use
+        here only."""
         return tune.Callback, ()
 
-    def on_trial_result(self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any) -> None:
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
         progress = self._progress[trial.trial_id]
         if result["score"] is not None:
             score = RungScore(**result["score"])
             progress.scores[score.rung] = score
-        progress.last, progress.test_top1 = result["last"], result["test_top1"]
-        progress.reason, progress.device = result["reason"], result["device"]
+        progress.last = result["last"]
+        progress.test_top1 = result["test_top1"]
+        progress.reason = result["reason"]
+        progress.device = result["device"]
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._over.append((self._jobs[_job_of(trial.config).key], self._progress[trial.trial_id]))
@@ -220,7 +245,8 @@ class _Watch(tune.Callback):
         self.hand_over()
 
     def hand_over(self) -> None:
-        """Not in on_trial_complete: an exception there, such as that of a full disk, Tune takes for one of the training and tries again."""
+        """Not in on_trial_complete: an exception there, such as that of a full disk, Tune takes for one of the training
+        and tries again."""
         while self._over:
             job, progress = self._over.pop(0)
             self._finished(job, progress)
@@ -232,10 +258,12 @@ def _job_of(config: dict[str, Any]) -> FinalJob:
 
 
 class AshaPerArchitecture(FIFOScheduler):
-    """Asynchronous successive halving (Ray's ASHA) among the tunings of each architecture: a small network never competes with a large one.
+    """Asynchronous successive halving (Ray's ASHA) among the tunings of each architecture: a small network never
+    competes with a large one.
 
-    Time is counted in rungs, so that the rungs may lie at any steps: the k-th one is at time KEEP ** k. The last one that
-    stands is never stopped: what it lost to may be a training that a kill cut off, or that failed, and then no tuning would be whole.
+    Time is counted in rungs, so that the rungs may lie at any steps: the k-th one is at time KEEP ** k. The last one
+    that stands is never stopped: what it lost to may be a training that a kill cut off, or that failed, and then no
+    tuning would be whole.
     """
 
     def __init__(self, num_rungs: int, ended: Sequence[FinalTraining]) -> None:
@@ -305,19 +333,23 @@ def milestone(rung: int) -> int:
 
 
 def probing_work() -> Work:
-    """What shows whether finalists can be trained on a node: it opens the data, and sees the folder of the checkpoints."""
+    """What shows whether finalists can be trained on a node: it opens the data, and sees the folder of the
+    checkpoints."""
 
     def open_and_look(config: tuple[EvaluationConfig, str], worker: str) -> None:
         evaluation, mark = config
         if not Path(mark).exists():
-            raise InvalidInputError(f"{Path(mark).parent} is another folder there; give --artifacts on a file system that all nodes share")
+            raise InvalidInputError(
+                f"{Path(mark).parent} is another folder there; give --artifacts on a file system that all nodes share"
+            )
         EvaluationContext(evaluation, worker)
 
     return Work(open_and_look, evaluate, calibrate, lambda context: None)
 
 
 def _train(config: dict[str, Any]) -> None:
-    """A training in a worker: reports every rung, and a failure that is the architecture's own. Others are raised, and tried again."""
+    """A training in a worker: reports every rung, and a failure that is the architecture's own. Others are raised, and
+    tried again."""
     job = _job_of(config)
     context = _context(EvaluationConfig.from_json(config["config"]))
     for event in train_finalist(job, context, Path(config["folder"])):
@@ -325,7 +357,12 @@ def _train(config: dict[str, Any]) -> None:
             if event.retryable:
                 raise MemoryError(event.reason)
             tune.report(
-                {**_result(context, last=True), "reason": event.reason, "milestone": milestone(len(job.recipe["rungs"]) - 1), "top1": 0.0}
+                {
+                    **_result(context, last=True),
+                    "reason": event.reason,
+                    "milestone": milestone(len(job.recipe["rungs"]) - 1),
+                    "top1": 0.0,
+                }
             )
             return
         score = event.score

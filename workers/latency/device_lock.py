@@ -1,8 +1,10 @@
-"""A lock per computing device, shared by the processes of one host: nothing is timed while anything else computes there (DESIGN 2.10).
+"""A lock per computing device, shared by the processes of one host: nothing is timed while anything else computes there
+(DESIGN 2.10).
 
-Training holds the lock shared for one slice of work at a time (a training step), timing holds it exclusively. Two advisory file locks make
-one device lock: `.lock` itself, and a turnstile `.turn` that everybody passes on the way in. A process that wants the exclusive lock stands
-in the turnstile until it is done, so newcomers queue behind it and a stream of shared holders cannot starve it.
+Training holds the lock shared for one slice of work at a time (a training step), timing holds it exclusively. Two
+advisory file locks make one device lock: `.lock` itself, and a turnstile `.turn` that everybody passes on the way in. A
+process that wants the exclusive lock stands in the turnstile until it is done, so newcomers queue behind it and a
+stream of shared holders cannot starve it.
 Source: the turnstile solution of the readers-writers problem in Downey, "The Little Book of Semaphores", section 4.2.
 """
 
@@ -45,8 +47,8 @@ def device_identity(device: "torch.device | str") -> str:
 class DeviceLock:
     """The lock of one device. Not reentrant, and for one thread: give every thread an object of its own.
 
-    The kernel frees the lock when its holder dies, however it dies. (A child that was forked while the lock was held would share it;
-    programs started with exec do not.)
+    The kernel frees the lock when its holder dies, however it dies. (A child that was forked while the lock was held
+    would share it; programs started with exec do not.)
 
     Args:
         identity: of the device, as `device_identity` names it. Objects of equal identity and folder exclude each other.
@@ -64,7 +66,8 @@ class DeviceLock:
 
     @contextmanager
     def shared(self) -> Iterator[float]:
-        """Compute on the device beside others who do. Yields the seconds spent waiting; costs microseconds when nobody waits."""
+        """Compute on the device beside others who do. Yields the seconds spent waiting; costs microseconds when nobody
+        waits."""
         start = time.monotonic()
         with self._not_nested():
             with _flock(self._turn, fcntl.LOCK_SH):

@@ -1,9 +1,10 @@
 """Measure the latency of one model on one target, alone on its device.
 
-The protocol: copy the model in the target's number and memory format and compile it if asked (beside others: lock shared); then, alone
-(lock exclusive), take turns with a small reference model, each sample of as many forward passes as the clock needs, until the median is
-sharp (workers/latency/sampling.py). What is reported is that median, the interval in which another sitting would find it (workers/latency/pace.py), and
-the 95th percentile. docs/latency.md has reasons and results.
+The protocol: copy the model in the target's number and memory format and compile it if asked (beside others: lock
+shared); then, alone (lock exclusive), take turns with a small reference model, each sample of as many forward passes as
+the clock needs, until the median is sharp (workers/latency/sampling.py). What is reported is that median, the interval
+in which another sitting would find it (workers/latency/pace.py), and the 95th percentile. docs/latency.md has reasons
+and results.
 """
 
 import copy
@@ -34,7 +35,8 @@ from workers.latency.sampling import Clock, Forward, Sample, Timer, sit
 from workers.latency.target import DTYPES, MEMORY_FORMATS, LatencyTarget
 
 MIN_SAMPLE_S = {"cpu": 1e-3, "onnxruntime": 1e-3, "cuda": 10e-3}
-"""Shortest duration of one sample. A CPU clock reads to 0.1 us; on a GPU the launch of the first kernel must vanish in the sample."""
+"""Shortest duration of one sample. A CPU clock reads to 0.1 us; on a GPU the launch of the first kernel must vanish in
+the sample."""
 REFERENCE_SHAPE = (3, 32, 32)
 REFERENCE_BATCH = {"cpu": 1, "cuda": 64}
 
@@ -48,8 +50,8 @@ def measure(model: nn.Module, target: LatencyTarget, input_shape: tuple[int, int
         input_shape: (channels, height, width) of one image.
         lock: of the target's device; this thread must not hold it. The history of the device's pace lies beside it.
 
-    Returns:
-        Milliseconds per batch. `target` is the target's fingerprint; `conditions` holds what was observed beside the timing.
+    Returns: Milliseconds per batch. `target` is the target's fingerprint; `conditions` holds what was observed beside
+        the timing.
 
     Raises:
         torch.OutOfMemoryError: if model and batch do not fit on the device.
@@ -59,7 +61,8 @@ def measure(model: nn.Module, target: LatencyTarget, input_shape: tuple[int, int
     with _threads(target.threads), torch.inference_mode(), _fastest_kernels(target):
         try:
             with lock.shared():
-                forward, reference = _prepare(model, target, input_shape), _prepare_reference(target)
+                forward = _prepare(model, target, input_shape)
+                reference = _prepare_reference(target)
             with lock.exclusive() as waited_s, _no_collection():
                 observer = _Observer(target)
                 sitting = sit(forward, reference, clock)
@@ -83,10 +86,13 @@ def measure(model: nn.Module, target: LatencyTarget, input_shape: tuple[int, int
 
 
 def _prepare(model: nn.Module, target: LatencyTarget, input_shape: tuple[int, int, int]) -> Forward:
-    """A call that runs one batch on the target; the first, slow pass (allocation, kernel choice, compilation) is done."""
+    """A call that runs one batch on the target; the first, slow pass (allocation, kernel choice, compilation) is
+    done."""
     if target.kind == "onnxruntime":
         return open_session(model, target, input_shape)
-    device, dtype, memory_format = target.device, DTYPES[target.dtype], MEMORY_FORMATS[target.memory_format]
+    device = target.device
+    dtype = DTYPES[target.dtype]
+    memory_format = MEMORY_FORMATS[target.memory_format]
     # Two calls, because Module.to takes a memory format alone only.
     copied = copy.deepcopy(model).eval().requires_grad_(False).to(device, dtype).to(memory_format=memory_format)
     # A generator of its own: the global one belongs to the training that follows.
@@ -106,13 +112,22 @@ def _prepare_reference(target: LatencyTarget) -> Forward:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = nn.Sequential(
-            nn.Conv2d(3, 32, 3, stride=2, padding=1), nn.ReLU(),
-            nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.ReLU(),
-            nn.Conv2d(64, 64, 3, padding=1, groups=64), nn.Conv2d(64, 128, 1), nn.GELU(),
-            nn.Conv2d(128, 64, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10),
-        )  # fmt: skip
+            nn.Conv2d(3, 32, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(64, 64, 3, padding=1, groups=64),
+            nn.Conv2d(64, 128, 1),
+            nn.GELU(),
+            nn.Conv2d(128, 64, 1),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(64, 10),
+        )
     network = network.eval().to(target.device, DTYPES[target.dtype])
-    images = torch.zeros(REFERENCE_BATCH[target.device.type], *REFERENCE_SHAPE, device=target.device, dtype=DTYPES[target.dtype])
+    images = torch.zeros(
+        REFERENCE_BATCH[target.device.type], *REFERENCE_SHAPE, device=target.device, dtype=DTYPES[target.dtype]
+    )
     return lambda: network(images)
 
 
@@ -150,7 +165,11 @@ def _cuda_timer(_: LatencyTarget) -> Timer:
     return time_cuda
 
 
-_TIMERS: dict[str, Callable[[LatencyTarget], Timer]] = {"cpu": _cpu_timer, "onnxruntime": _cpu_timer, "cuda": _cuda_timer}
+_TIMERS: dict[str, Callable[[LatencyTarget], Timer]] = {
+    "cpu": _cpu_timer,
+    "onnxruntime": _cpu_timer,
+    "cuda": _cuda_timer,
+}
 
 
 @contextmanager
@@ -165,7 +184,8 @@ def _threads(threads: int | None) -> Iterator[None]:
 
 @contextmanager
 def _fastest_kernels(target: LatencyTarget) -> Iterator[None]:
-    """Let cuDNN choose its convolutions by trial, as a deployment with fixed shapes would; and launch on the target's GPU."""
+    """Let cuDNN choose its convolutions by trial, as a deployment with fixed shapes would; and launch on the target's
+    GPU."""
     if target.kind != "cuda":
         yield
         return
@@ -196,7 +216,8 @@ class _Observer:
 
     def conditions(self) -> JSON:
         elapsed_s, busy_s, own_s = (
-            now - then for now, then in zip((time.monotonic(), _busy_s(), time.process_time()), self._start, strict=True)
+            now - then
+            for now, then in zip((time.monotonic(), _busy_s(), time.process_time()), self._start, strict=True)
         )
         frequency = psutil.cpu_freq()
         return {
@@ -217,7 +238,8 @@ def _busy_s() -> float:
 
 
 def _gpu_conditions(target: LatencyTarget) -> JSON:
-    """Clocks, temperature, power and throttling right after the timing, from nvidia-smi; empty where it is missing or fails."""
+    """Clocks, temperature, power and throttling right after the timing, from nvidia-smi; empty where it is missing or
+    fails."""
     fields = ("clocks.sm", "clocks.mem", "temperature.gpu", "power.draw", "clocks_throttle_reasons.active")
     if shutil.which("nvidia-smi") is None:
         return {}
@@ -228,5 +250,9 @@ def _gpu_conditions(target: LatencyTarget) -> JSON:
     except (subprocess.SubprocessError, OSError):
         return {}
     return dict(
-        zip(("gpu_sm_mhz", "gpu_memory_mhz", "gpu_celsius", "gpu_watt", "gpu_throttle_reasons"), answer.strip().split(", "), strict=False)
+        zip(
+            ("gpu_sm_mhz", "gpu_memory_mhz", "gpu_celsius", "gpu_watt", "gpu_throttle_reasons"),
+            answer.strip().split(", "),
+            strict=False,
+        )
     )

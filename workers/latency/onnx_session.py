@@ -27,7 +27,8 @@ def open_session(model: nn.Module, target: LatencyTarget, input_shape: tuple[int
     import onnxruntime  # an extra: only this target needs it
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = target.threads or 1, 1
+    options.intra_op_num_threads = target.threads or 1
+    options.inter_op_num_threads = 1
     with tempfile.TemporaryDirectory(prefix="nas-onnx-") as folder, torch.inference_mode(False), torch.no_grad():
         path = Path(folder) / "model.onnx"
         export_onnx(copy.deepcopy(model), input_shape, path)

@@ -1,7 +1,8 @@
 """How much the pace of a device varies from one sitting to the next: what a single sitting cannot know.
 
-The reference model is timed in every sitting. Its timings are kept per device, in a file beside the device's lock, so that every process
-of this user on this host learns from all of them; the file is written only by who holds the lock exclusively.
+The reference model is timed in every sitting. Its timings are kept per device, in a file beside the device's lock, so
+that every process of this user on this host learns from all of them; the file is written only by who holds the lock
+exclusively.
 """
 
 import json
@@ -16,7 +17,8 @@ KEPT = 240
 """Timings in the file, the latest ones."""
 APART_S = 60.0
 """Two timings closer than this are one; so the file reaches back for hours of timing and not for minutes."""
-PRIOR_SPREAD, PRIOR_WEIGHT = 0.02, 5
+PRIOR_SPREAD = 0.02
+PRIOR_WEIGHT = 5
 """What counts before anything is known, as if it had been found in so many timings."""
 Z = 1.96
 
@@ -24,8 +26,8 @@ Z = 1.96
 class PaceHistory:
     """The timings of one reference on one device.
 
-    Args:
-        path: of the file; its folder exists. A missing or damaged file is an empty history: it holds nothing but experience.
+    Args: path: of the file; its folder exists. A missing or damaged file is an empty history: it holds nothing but
+        experience.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,7 +61,8 @@ class PaceHistory:
 
     @property
     def spread(self) -> float:
-        """Standard deviation of ln(duration) from sitting to sitting, taken between the deciles: a share, 0.03 means 3 %."""
+        """Standard deviation of ln(duration) from sitting to sitting, taken between the deciles: a share, 0.03 means 3
+        %."""
         if not self._entries:
             return PRIOR_SPREAD
         low, high = np.quantile(np.log([seconds for _, seconds in self._entries]), (0.1, 0.9))
@@ -71,8 +74,8 @@ class PaceHistory:
 def repeatable_interval(median: float, sampled: tuple[float, float], spread: float) -> tuple[float, float]:
     """Where the median of another sitting lies, in about 95 % of the cases.
 
-    A confidence interval says where the true median of this sitting lies. Another sitting has its own pace and its own samples, so its
-    median differs from this one by two errors of either kind; independent errors add in squares.
+    A confidence interval says where the true median of this sitting lies. Another sitting has its own pace and its own
+    samples, so its median differs from this one by two errors of either kind; independent errors add in squares.
 
     Args:
         median: of this sitting.

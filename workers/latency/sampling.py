@@ -18,16 +18,18 @@ MAX_SAMPLES = 600
 SLICE_S = 0.1
 """Candidate and reference take turns: after this much sampling the reference is timed and the interval looked at."""
 CAP_S = 0.3
-"""When sampling ends although the interval is wide; MIN_SAMPLES of a slow model may take longer. All workers wait meanwhile."""
+"""When sampling ends although the interval is wide; MIN_SAMPLES of a slow model may take longer. All workers wait
+meanwhile."""
 DISTURBED_CAP_S = 2.0
 """When sampling ends although most samples were disturbed."""
 FEW_SAMPLES = 10
 """So many undisturbed samples are better than MIN_SAMPLES of which most were disturbed."""
 NARROW = 0.02
 """The median is sharp when both ends of its interval lie within this share of it."""
-IN_A_ROW, PAUSE_S = 10, 0.004
-"""After so many disturbed samples one pass is longer than what the scheduler grants beside the others; who pauses is granted more. It is
-the last resort, because the pause leaves the caches to the others."""
+IN_A_ROW = 10
+PAUSE_S = 0.004
+"""After so many disturbed samples one pass is longer than what the scheduler grants beside the others; who pauses is
+granted more. It is the last resort, because the pause leaves the caches to the others."""
 REFERENCE_SAMPLES = 16
 REFERENCE_S = 0.03
 """Intended duration of one timing of the reference."""
@@ -37,7 +39,8 @@ MAX_REPEATS = 2
 REPEAT_WITHIN_S = 1.5
 """Everybody else waits meanwhile. Without a steady sitting the steadiest is taken, and the conditions say so."""
 WARMUP_WINDOW = 5
-"""Passes per window; the pace is stable when the medians of two consecutive windows differ by less than WARMUP_TOLERANCE."""
+"""Passes per window; the pace is stable when the medians of two consecutive windows differ by less than
+WARMUP_TOLERANCE."""
 WARMUP_TOLERANCE = 0.05
 WARMUP_S = 1.0
 """A pace that is not stable by then is measured nevertheless, and the conditions say so."""
@@ -156,14 +159,16 @@ class _Stopwatch:
 
     def median_s(self) -> float:
         """Of a few samples; of fewer where they take long."""
-        samples, end = [self.sample()], self.clock.now() + REFERENCE_S
+        samples = [self.sample()]
+        end = self.clock.now() + REFERENCE_S
         while len(samples) < REFERENCE_SAMPLES and (len(samples) < 3 or self.clock.now() < end):
             samples.append(self.sample())
         return statistics.median(undisturbed(samples, min(len(samples), 3)))
 
 
 def sit(candidate: Forward, reference: Forward, clock: Clock) -> Sitting:
-    """Time the candidate between timings of the reference; again, if the reference says that the machine changed meanwhile.
+    """Time the candidate between timings of the reference; again, if the reference says that the machine changed
+    meanwhile.
 
     Args:
         candidate: one pass of the model.
@@ -173,7 +178,8 @@ def sit(candidate: Forward, reference: Forward, clock: Clock) -> Sitting:
     Returns:
         The first steady sitting, or the steadiest of MAX_REPEATS + 1.
     """
-    beside, timed = _Stopwatch.warm(reference, clock), _Stopwatch.warm(candidate, clock)
+    beside = _Stopwatch.warm(reference, clock)
+    timed = _Stopwatch.warm(candidate, clock)
     latest_start = clock.now() + REPEAT_WITHIN_S
     sittings = [_sit_once(timed, beside, clock.now)]
     while sittings[-1].drift > MAX_DRIFT and len(sittings) <= MAX_REPEATS and clock.now() < latest_start:
@@ -193,7 +199,9 @@ def _sit_once(timed: _Stopwatch, beside: _Stopwatch, now: Callable[[], float]) -
                 timed.clock.pause(PAUSE_S)
         references.append(beside.median_s())
         alone = [sample for sample in samples if not sample.preemptions]
-        if len(alone) >= MIN_SAMPLES and (is_narrow(sorted(sample.seconds for sample in alone)) or len(samples) >= MAX_SAMPLES):
+        if len(alone) >= MIN_SAMPLES and (
+            is_narrow(sorted(sample.seconds for sample in alone)) or len(samples) >= MAX_SAMPLES
+        ):
             break
         cap_s = CAP_S if len(alone) >= MIN_SAMPLES else DISTURBED_CAP_S
         if now() - started >= cap_s and len(samples) >= MIN_SAMPLES:
@@ -205,7 +213,8 @@ def _sit_once(timed: _Stopwatch, beside: _Stopwatch, now: Callable[[], float]) -
 def warm_up(forward: Forward, clock: Clock) -> Pace:
     """Run until two consecutive windows take about the same time, or WARMUP_S have passed."""
     deadline = clock.now() + WARMUP_S
-    previous, passes = math.inf, 0
+    previous = math.inf
+    passes = 0
     while True:
         median = max(statistics.median(clock.timer(forward, 1).seconds for _ in range(WARMUP_WINDOW)), 1e-9)
         passes += WARMUP_WINDOW
@@ -216,7 +225,8 @@ def warm_up(forward: Forward, clock: Clock) -> Pace:
 
 
 def undisturbed(samples: Sequence[Sample], few: int) -> list[float]:
-    """Durations of the samples without preemption; where those are fewer than `few`, of the MIN_SAMPLES samples with the fewest."""
+    """Durations of the samples without preemption; where those are fewer than `few`, of the MIN_SAMPLES samples with
+    the fewest."""
     alone = [sample.seconds for sample in samples if not sample.preemptions]
     if len(alone) >= few:
         return alone
@@ -233,8 +243,9 @@ def is_narrow(ordered: Sequence[float]) -> bool:
 def median_interval(ordered: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
     """Confidence interval of the median, whatever the distribution of the independent samples.
 
-    The number of samples below the median is binomial(n, 1/2), so the k-th smallest and the k-th largest enclose it with probability
-    1 - 2 P(B < k); the largest such k is taken. With fewer than six samples no pair reaches 95 %, and the range is returned.
+    The number of samples below the median is binomial(n, 1/2), so the k-th smallest and the k-th largest enclose it
+    with probability 1 - 2 P(B < k); the largest such k is taken. With fewer than six samples no pair reaches 95 %, and
+    the range is returned.
 
     Args:
         ordered: the samples, ascending, at least one.

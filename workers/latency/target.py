@@ -4,8 +4,8 @@
     cuda:0,batch=64,dtype=bf16,compile
     onnxruntime:threads=2,batch=1
 
-A kind, a colon, then options separated by commas. The device index (cuda only) is a bare number; every option has a default, so `cpu`,
-`cuda` and `onnxruntime` alone are targets too.
+A kind, a colon, then options separated by commas. The device index (cuda only) is a bare number; every option has a
+default, so `cpu`, `cuda` and `onnxruntime` alone are targets too.
 """
 
 import importlib.metadata
@@ -61,15 +61,17 @@ class LatencyTarget:
     def parse(cls, text: str) -> Self:
         """Read a target and check that this process can reach its device.
 
-        Raises:
-            InvalidInputError: for an unknown kind or option, a value out of range, an option given twice, a GPU that is not there, or
+        Raises: InvalidInputError: for an unknown kind or option, a value out of range, an option given twice, a GPU
+            that is not there, or
                 onnxruntime without its packages.
         """
         target = cls.read(text)
         if target.kind == "cuda" and target.index >= torch.cuda.device_count():
             found = f"{torch.cuda.device_count()} of them" if torch.cuda.device_count() else "none"
             raise _invalid(
-                text, f"it needs GPU {target.index}, and torch sees {found} here", "a device that is there, for example cpu:threads=1"
+                text,
+                f"it needs GPU {target.index}, and torch sees {found} here",
+                "a device that is there, for example cpu:threads=1",
             )
         if target.kind == "onnxruntime":
             require_onnx()
@@ -90,7 +92,9 @@ class LatencyTarget:
 
     def __str__(self) -> str:
         values = {name: getattr(self, name) for name in _OPTIONS[self.kind]}
-        options = [str(value) if name == "index" else f"{name}={value}" for name, value in values.items() if value is not None]
+        options = [
+            str(value) if name == "index" else f"{name}={value}" for name, value in values.items() if value is not None
+        ]
         return f"{self.kind}:{','.join(options)}"
 
     @property
@@ -98,11 +102,13 @@ class LatencyTarget:
         return torch.device("cuda", self.index) if self.kind == "cuda" else torch.device("cpu", 0)
 
     def settings(self) -> JSON:
-        """What was asked for. The index is left out: equal GPUs give comparable numbers, and `fingerprint` tells unequal ones apart."""
+        """What was asked for. The index is left out: equal GPUs give comparable numbers, and `fingerprint` tells
+        unequal ones apart."""
         return {name: value for name, value in asdict(self).items() if name != "index"}
 
     def fingerprint(self, input_shape: tuple[int, int, int]) -> JSON:
-        """All that makes timings comparable: settings, device, runtime, input. Two latencies belong together when it is equal.
+        """All that makes timings comparable: settings, device, runtime, input. Two latencies belong together when it is
+        equal.
 
         Args:
             input_shape: (channels, height, width) of one image.
@@ -111,7 +117,9 @@ class LatencyTarget:
             **self.settings(),
             "device_name": torch.cuda.get_device_name(self.device) if self.kind == "cuda" else _cpu_name(),
             "runtime": "onnxruntime" if self.kind == "onnxruntime" else "torch",
-            "runtime_version": importlib.metadata.version("onnxruntime") if self.kind == "onnxruntime" else torch.__version__,
+            "runtime_version": importlib.metadata.version("onnxruntime")
+            if self.kind == "onnxruntime"
+            else torch.__version__,
             "image_size": list(input_shape),
         }
 
@@ -142,7 +150,11 @@ def _read_value(text: str, name: str, value: str) -> Any:
         return value
     smallest = 0 if name == "index" else 1
     if not value.isdecimal() or int(value) < smallest:
-        raise _invalid(text, f"{name} is {value!r}" if value else f"{name} has no value", f"{name} as a whole number from {smallest}")
+        raise _invalid(
+            text,
+            f"{name} is {value!r}" if value else f"{name} has no value",
+            f"{name} as a whole number from {smallest}",
+        )
     return int(value)
 
 
@@ -152,8 +164,12 @@ def _invalid(text: str, problem: str, expected: str) -> InvalidInputError:
 
 
 def _cpu_name() -> str:
-    """Model name and instruction set that torch uses. Virtual machines often hide the model; the instruction set still shows."""
+    """Model name and instruction set that torch uses. Virtual machines often hide the model; the instruction set still
+    shows."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{models[0] if models else platform.processor() or platform.machine()} ({torch.backends.cpu.get_cpu_capability()})"
+    return (
+        f"{models[0] if models else platform.processor() or platform.machine()} "
+        f"({torch.backends.cpu.get_cpu_capability()})"
+    )

@@ -34,8 +34,10 @@ class Teacher(nn.Module):
 
     def __init__(self, network: nn.Module, identity: str, mean: Tensor, std: Tensor, source: DataSource) -> None:
         super().__init__()
-        self.network, self.identity = network.requires_grad_(False), identity
-        own_mean, own_std = torch.tensor(source.mean), torch.tensor(source.std)
+        self.network = network.requires_grad_(False)
+        self.identity = identity
+        own_mean = torch.tensor(source.mean)
+        own_std = torch.tensor(source.std)
         self.register_buffer("_scale", (own_std / std).view(1, -1, 1, 1))
         self.register_buffer("_shift", ((own_mean - mean) / std).view(1, -1, 1, 1))
         self.eval()
@@ -46,7 +48,8 @@ class Teacher(nn.Module):
 
 
 def locate(text: str) -> str:
-    """What names the same teacher from another working directory: local-dir: with an absolute path, or the name of a model of timm."""
+    """What names the same teacher from another working directory: local-dir: with an absolute path, or the name of a
+    model of timm."""
     path = Path(text.removeprefix(LOCAL)).expanduser()
     return f"{LOCAL}{path.resolve()}" if text.startswith(LOCAL) or path.is_dir() else text
 
@@ -54,8 +57,8 @@ def locate(text: str) -> str:
 def load_teacher(text: str, source: DataSource, image_size: int) -> Teacher:
     """The teacher that `--teacher` names, on the CPU.
 
-    Args:
-        text: a folder with timm's config.json and weights, as `launch.py export` writes them, with or without local-dir: before it; else
+    Args: text: a folder with timm's config.json and weights, as `launch.py export` writes them, with or without
+        local-dir: before it; else
             the name of a pretrained model of timm, whose weights timm downloads.
         source: what it shall look at.
         image_size: side of the training images, pixels.
@@ -72,10 +75,16 @@ def load_teacher(text: str, source: DataSource, image_size: int) -> Teacher:
         raise InvalidInputError(f"teacher {text!r} cannot be loaded ({reason}); expected {expected}") from error
     config: JSON = network.pretrained_cfg
     channels = (config.get("input_size") or (len(config["mean"]),))[0]
-    for what, has, wanted in (("classes", network.num_classes, source.num_classes), ("image channels", channels, source.in_chans)):
+    for what, has, wanted in (
+        ("classes", network.num_classes, source.num_classes),
+        ("image channels", channels, source.in_chans),
+    ):
         if has != wanted:
-            raise InvalidInputError(f"teacher {text!r} has {has} {what}, the data {wanted}; give one that was trained on these classes")
-    mean, std = torch.tensor(config["mean"]), torch.tensor(config["std"])
+            raise InvalidInputError(
+                f"teacher {text!r} has {has} {what}, the data {wanted}; give one that was trained on these classes"
+            )
+    mean = torch.tensor(config["mean"])
+    std = torch.tensor(config["std"])
     name = PurePath(found).name  # where a folder lies is nobody's business
     teacher = Teacher(network, f"{name} sha256:{_digest(network)[:16]}", mean, std, source)
     try:
@@ -83,14 +92,17 @@ def load_teacher(text: str, source: DataSource, image_size: int) -> Teacher:
             teacher(torch.zeros(1, source.in_chans, image_size, image_size))
     except (RuntimeError, ValueError, AssertionError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InvalidInputError(f"teacher {text!r} cannot look at images of {image_size} pixels ({reason}); give another") from error
+        raise InvalidInputError(
+            f"teacher {text!r} cannot look at images of {image_size} pixels ({reason}); give another"
+        ) from error
     return teacher
 
 
 def distillation_loss(logits: Tensor, taught: Tensor, recipe: Recipe) -> Tensor:
     """How far the student is from its teacher, mean over the images.
 
-    soft: Kullback-Leibler divergence of the softened probabilities, times the square of the temperature, which keeps gradients their size.
+    soft: Kullback-Leibler divergence of the softened probabilities, times the square of the temperature, which keeps
+    gradients their size.
     Source: Hinton, Vinyals & Dean, "Distilling the Knowledge in a Neural Network".
     hard: cross-entropy with the class that the teacher says.
     Source: Touvron et al., "Training data-efficient image transformers & distillation through attention".
@@ -101,7 +113,8 @@ def distillation_loss(logits: Tensor, taught: Tensor, recipe: Recipe) -> Tensor:
     if recipe.distillation == "hard":
         return cross_entropy(logits, taught.argmax(1))
     temperature = recipe.distillation_temperature
-    student, teacher = log_softmax(logits / temperature, dim=1), log_softmax(taught / temperature, dim=1)
+    student = log_softmax(logits / temperature, dim=1)
+    teacher = log_softmax(taught / temperature, dim=1)
     return temperature**2 * kl_div(student, teacher, reduction="batchmean", log_target=True)
 
 

@@ -28,14 +28,14 @@ DROP_PATH_RATES = 0.0, 0.2
 def final_recipe(text: str | None, search_recipe: JSON, source: DataSource, teacher: str | None = None) -> Recipe:
     """The recipe that `--recipe` and `--teacher` mean.
 
-    Args:
-        text: a JSON file with the fields of workers/recipe.py, taken as it is; or the name of a recipe, which gets RUNGS rungs; None for
+    Args: text: a JSON file with the fields of workers/recipe.py, taken as it is; or the name of a recipe, which gets
+        RUNGS rungs; None for
             the search's own, TIMES as long, with RUNGS rungs.
         source: the study's data.
         teacher: what workers.training.distillation.load_teacher takes; None for none.
 
-    Raises:
-        InvalidInputError: if there is neither such a name nor such a file, or the file is no recipe or speaks of a teacher in vain; if the
+    Raises: InvalidInputError: if there is neither such a name nor such a file, or the file is no recipe or speaks of a
+        teacher in vain; if the
             data have smaller images than the recipe, or the teacher cannot teach them.
     """
     recipe = _read(text, search_recipe)
@@ -62,11 +62,14 @@ def _read(text: str | None, search_recipe: JSON) -> Recipe:
     except (ValueError, TypeError) as error:
         if isinstance(error, InvalidInputError):
             raise
-        raise InvalidInputError(f"--recipe {text} is no recipe in JSON ({error}); see workers/recipe.py for its fields") from error
+        raise InvalidInputError(
+            f"--recipe {text} is no recipe in JSON ({error}); see workers/recipe.py for its fields"
+        ) from error
 
 
 def variants(recipe: Recipe, count: int, seed: int) -> Sequence[Variant]:
-    """The recipe itself, and count - 1 variants of its learning rate, weight decay and drop path, spread evenly over their ranges.
+    """The recipe itself, and count - 1 variants of its learning rate, weight decay and drop path, spread evenly over
+    their ranges.
 
     More of them begin with the same ones. Source: the scrambled Halton sequence of scipy.stats.qmc.
 

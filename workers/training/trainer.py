@@ -28,7 +28,8 @@ class NonFiniteLossError(ArithmeticError):
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """Of the 0-based step: linear from zero to the peak over the warm-up, then by the schedule; zero after the last step."""
+    """Of the 0-based step: linear from zero to the peak over the warm-up, then by the schedule; zero after the last
+    step."""
     warmup_steps = round(recipe.warmup * recipe.steps)
     if step < warmup_steps:
         return recipe.learning_rate * (step + 1) / warmup_steps
@@ -42,15 +43,13 @@ def learning_rate(recipe: Recipe, step: int) -> float:
 class Trainer:
     """A model, its optimizer and its place in the recipe.
 
-    Every random number of step i (drop path, mixup) depends on the seed and i only, so what happens in between changes nothing:
-    equal seeds give bit-identical models on the CPU with an equal number of threads.
+    Every random number of step i (drop path, mixup) depends on the seed and i only, so what happens in between changes
+    nothing: equal seeds give bit-identical models on the CPU with an equal number of threads.
 
-    Args:
-        model: trained in place, on `device`.
-        num_classes: of its logits.
-        teacher: on `device`, for a recipe that has one; sees the images of each step, mixed as they are.
-        micro_batches: parts in which each batch goes through the model, for less memory; gradients are accumulated, batch norms see parts.
-        computing: gives a context that is held for each slice of work; it may wait on entry (a device lock, held shared).
+    Args: model: trained in place, on `device`. num_classes: of its logits. teacher: on `device`, for a recipe that has
+        one; sees the images of each step, mixed as they are. micro_batches: parts in which each batch goes through the
+        model, for less memory; gradients are accumulated, batch norms see parts. computing: gives a context that is
+        held for each slice of work; it may wait on entry (a device lock, held shared).
     """
 
     def __init__(
@@ -71,8 +70,13 @@ class Trainer:
         self.steps = 0
         """Optimizer steps done."""
         self.micro_batches = micro_batches
-        self._recipe, self._batches, self._seed, self._device, self._computing = recipe, batches, seed, device, computing
-        # Measured on nano networks: 1.0 to 1.7 times as fast as contiguous on a CPU too, the more convolutions the faster.
+        self._recipe = recipe
+        self._batches = batches
+        self._seed = seed
+        self._device = device
+        self._computing = computing
+        # Measured on nano networks: 1.0 to 1.7 times as fast as contiguous on a CPU too, the more convolutions the
+        # faster.
         self._model = model.to(device).to(memory_format=torch.channels_last)
         groups = param_groups_weight_decay(model, recipe.weight_decay)
         self._optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas, fused=True)
@@ -136,12 +140,13 @@ class Trainer:
             self._average.module.load_state_dict(state["average"])
         if self._scaler.is_enabled():
             self._scaler.load_state_dict(state["scaler"])
-        self.steps, self.busy_s = state["steps"], state["busy_s"]
+        self.steps = state["steps"]
+        self.busy_s = state["busy_s"]
         self.micro_batches = state.get("micro_batches", 1)  # checkpoints of former versions lack it
 
     def restart_data(self) -> None:
-        """Begin an epoch in an order that depends on the seed and the steps done only, so that a training that goes on from a checkpoint
-        and one that was never interrupted see the same images."""
+        """Begin an epoch in an order that depends on the seed and the steps done only, so that a training that goes on
+        from a checkpoint and one that was never interrupted see the same images."""
         self._train_batches = self._batches.train(self._seed * 1_000_003 + self.steps)
 
     def advance(self, to_step: int) -> float:
@@ -246,9 +251,14 @@ class Trainer:
 
 
 def _mixing(recipe: Recipe, num_classes: int) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
-    """(images, labels) -> images mixed with their neighbours in the batch, and (num, num_classes) probabilities; None for no mixing.
+    """(images, labels) -> images mixed with their neighbours in the batch, and (num, num_classes) probabilities; None
+    for no mixing.
 
     Takes its random numbers from torch's global generator.
     """
-    found = [make(alpha=alpha, num_classes=num_classes) for make, alpha in ((v2.MixUp, recipe.mixup), (v2.CutMix, recipe.cutmix)) if alpha]
+    found = [
+        make(alpha=alpha, num_classes=num_classes)
+        for make, alpha in ((v2.MixUp, recipe.mixup), (v2.CutMix, recipe.cutmix))
+        if alpha
+    ]
     return v2.RandomChoice(found) if found else None

@@ -1,7 +1,8 @@
-"""Training-free proxies: what an untrained network tells about how well it will train. All take convolutions and attention alike.
+"""Training-free proxies: what an untrained network tells about how well it will train. All take convolutions and
+attention alike.
 
-Each is read by its order only, larger is better; whether that order means anything on a study's data is what `launch.py audit` measures.
-None changes the model that it is given.
+Each is read by its order only, larger is better; whether that order means anything on a study's data is what `launch.py
+audit` measures. None changes the model that it is given.
 """
 
 import copy
@@ -38,18 +39,20 @@ def zero_cost_scores(model: HybridBackbone, batches: Sequence[Batch]) -> Mapping
 
 
 def synflow(model: HybridBackbone, image_shape: Sequence[int]) -> float:
-    """ln sum |w dR/dw| over all weights, where R is the sum of the logits of an image of ones and every weight has its absolute value.
+    """ln sum |w dR/dw| over all weights, where R is the sum of the logits of an image of ones and every weight has its
+    absolute value.
 
-    Norms, activations (near the identity for what is positive) and biases are passed over, in float64. Group-mix and large kernel
-    attention multiply activations with each other, so that the plain product would grow doubly exponentially with the depth and overflow;
-    therefore the input of each block is divided by its mean, which the gradient takes for a constant, and the logarithms of the means are
-    added at the end. Where every block is linear the result is exactly that of the definition.
+    Norms, activations (near the identity for what is positive) and biases are passed over, in float64. Group-mix and
+    large kernel attention multiply activations with each other, so that the plain product would grow doubly
+    exponentially with the depth and overflow; therefore the input of each block is divided by its mean, which the
+    gradient takes for a constant, and the logarithms of the means are added at the end. Where every block is linear the
+    result is exactly that of the definition.
 
     Args:
         image_shape: (channels, height, width).
 
-    Source: Tanaka et al., "Pruning Neural Networks without Any Data by Iteratively Conserving Synaptic Flow", NeurIPS 2020; summed to a
-    score of the network in Abdelfattah et al., "Zero-Cost Proxies for Lightweight NAS", ICLR 2021.
+    Source: Tanaka et al., "Pruning Neural Networks without Any Data by Iteratively Conserving Synaptic Flow", NeurIPS
+    2020; summed to a score of the network in Abdelfattah et al., "Zero-Cost Proxies for Lightweight NAS", ICLR 2021.
     """
     network = _linearised(model)
     log_scales: list[Tensor] = []
@@ -63,7 +66,9 @@ def synflow(model: HybridBackbone, image_shape: Sequence[int]) -> float:
         part.register_forward_pre_hook(rescale)
     device = next(network.parameters()).device
     network(torch.ones(1, *image_shape, dtype=torch.float64, device=device)).sum().backward()
-    flow = torch.stack([(weight.grad * weight).abs().sum() for weight in network.parameters() if weight.grad is not None]).sum()
+    flow = torch.stack(
+        [(weight.grad * weight).abs().sum() for weight in network.parameters() if weight.grad is not None]
+    ).sum()
     return float(flow.detach().log() + torch.stack(log_scales).sum())
 
 
@@ -89,15 +94,16 @@ def _trunk(model: HybridBackbone) -> Iterator[nn.Module]:
 
 
 def zico(model: nn.Module, batches: Sequence[Batch]) -> float:
-    """Sum over layers of ln sum_w mean |g_w| / std(g_w), where g_w is the gradient of a weight and mean and std are over batches.
+    """Sum over layers of ln sum_w mean |g_w| / std(g_w), where g_w is the gradient of a weight and mean and std are
+    over batches.
 
     A layer is a parameter with two or more axes. One whose gradients do not differ between the batches counts nothing.
 
     Args:
         batches: two or more, of equal size.
 
-    Source: Li et al., "ZiCo: Zero-shot NAS via Inverse Coefficient of Variation on Gradients", ICLR 2023; the deviation is that of the
-    signed gradient as in the authors' code (their formula has the absolute one's).
+    Source: Li et al., "ZiCo: Zero-shot NAS via Inverse Coefficient of Variation on Gradients", ICLR 2023; the deviation
+    is that of the signed gradient as in the authors' code (their formula has the absolute one's).
     """
     network = copy.deepcopy(model).train()
     layers = [weight for weight in network.parameters() if weight.ndim >= 2]
@@ -120,23 +126,27 @@ def zico(model: nn.Module, batches: Sequence[Batch]) -> float:
 
 
 def az_nas(model: HybridBackbone, shape: Sequence[int], seed: int = 0) -> Mapping[str, float]:
-    """Three of the four scores of AZ-NAS (the fourth is macs), from one pass of noise through the network, block after block.
+    """Three of the four scores of AZ-NAS (the fourth is macs), from one pass of noise through the network, block after
+    block.
 
-    expressivity: sum over the outputs of stem and blocks of the entropy of their channels' principal components. progressivity: the
-    smallest rise of that entropy from one to the next. trainability: mean over blocks of 2 - s - 1 / s, at most 0, where s is the spectral
-    norm of the block's Jacobian as a random sign vector sees it, averaged over images and positions.
+    expressivity: sum over the outputs of stem and blocks of the entropy of their channels' principal components.
+    progressivity: the smallest rise of that entropy from one to the next. trainability: mean over blocks of 2 - s - 1 /
+    s, at most 0, where s is the spectral norm of the block's Jacobian as a random sign vector sees it, averaged over
+    images and positions.
 
     Args:
         shape: of the noise, (images, channels, height, width).
         seed: of noise and signs.
 
-    Source: Lee & Ham, "AZ-NAS: Assembling Zero-Cost Proxies for Network Architecture Search", CVPR 2024, and the authors' code.
+    Source: Lee & Ham, "AZ-NAS: Assembling Zero-Cost Proxies for Network Architecture Search", CVPR 2024, and the
+    authors' code.
     """
     network = copy.deepcopy(model).train()
     device = next(network.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     features = network.stem(torch.randn(*shape, generator=generator).to(device)).detach()
-    entropies, train = [_entropy(features)], []
+    entropies = [_entropy(features)]
+    train = []
     for stage in network.stages:
         before: nn.Module = stage.get_submodule("downsample")
         for block in stage.get_submodule("blocks").children():
@@ -145,14 +155,16 @@ def az_nas(model: HybridBackbone, shape: Sequence[int], seed: int = 0) -> Mappin
             signs = torch.randint(2, result.shape, generator=generator).to(result) * 2 - 1
             (pulled,) = torch.autograd.grad(result, given, signs)
             train.append(_trainability(signs, pulled))
-            features, before = result.detach(), nn.Identity()
+            features = result.detach()
+            before = nn.Identity()
             entropies.append(_entropy(features))
     rises = [after - entropy for entropy, after in pairwise(entropies)]
     return {"expressivity": sum(entropies), "progressivity": min(rises), "trainability": sum(train) / len(train)}
 
 
 def _entropy(features: Tensor) -> float:
-    """Of the shares of variance along the principal components of the channels: (images, channels, height, width) -> nats."""
+    """Of the shares of variance along the principal components of the channels: (images, channels, height, width) ->
+    nats."""
     channels = features.transpose(0, 1).flatten(1).double()
     variances = torch.linalg.eigvalsh(torch.cov(channels)).clamp(min=0)
     return float(torch.special.entr(variances / variances.sum()).sum())

@@ -1,7 +1,7 @@
 """Every mixer by its name: what a space, a drawing and the costs need to know of it. Imports no torch.
 
-A new mixer is one file, `mixers/NAME.py` with its module, and one entry of KINDS: fields, names, costs and the genes of `hybrid_layout`
-follow from it.
+A new mixer is one file, `mixers/NAME.py` with its module, and one entry of KINDS: fields, names, costs and the genes of
+`hybrid_layout` follow from it.
 """
 
 import math
@@ -14,7 +14,8 @@ from search_spaces.architecture.tally import Tally, conv, depthwise, inverted_bo
 if TYPE_CHECKING:
     from search_spaces.architecture.spec import BlockSpec
 
-CONV, ATTENTION = "conv", "attention"
+CONV = "conv"
+ATTENTION = "attention"
 HEADS = ("heads", "head_dim")
 
 
@@ -23,8 +24,8 @@ class MixerKind:
     """One way to mix positions."""
 
     role: str
-    """conv: a residual branch with norms of its own, (B, C, H, W) -> (B, C, H, W). attention: takes normalised tokens, (B, H, W, C) ->
-    (B, H, W, C). Also the gene of `hybrid_layout` that offers it."""
+    """conv: a residual branch with norms of its own, (B, C, H, W) -> (B, C, H, W). attention: takes normalised tokens,
+    (B, H, W, C) -> (B, H, W, C). Also the gene of `hybrid_layout` that offers it."""
     symbol: str
     """Short name in layouts."""
     colour: str
@@ -42,7 +43,9 @@ class MixerKind:
 
 
 def _mbconv(block: "BlockSpec", width: int, positions: int) -> Tally:
-    return inverted_bottleneck(width, block.conv_ratio * width, width, block.kernel, positions, squeeze=round(width * block.se_ratio))
+    return inverted_bottleneck(
+        width, block.conv_ratio * width, width, block.kernel, positions, squeeze=round(width * block.se_ratio)
+    )
 
 
 def _dwconv(block: "BlockSpec", width: int, positions: int) -> Tally:
@@ -66,7 +69,8 @@ def _key_only(block: "BlockSpec", width: int, positions: int) -> Tally:
         hidden = max(8, width // 8)
         gate = total(linear(width, hidden, positions), linear(hidden, outputs, positions, bias=False))
     else:
-        # One weight per channel of the keys; a product with a vector per head counts as multiply-adds, a factor per channel does not.
+        # One weight per channel of the keys; a product with a vector per head counts as multiply-adds, a factor per
+        # channel does not.
         gate = (width, 0 if options.get("gate") == "channel" else positions * width)
     bias = outputs if options.get("normaliser") == "sigmoid" else 0
     context = 0 if options.get("gate") == "channel" else positions * width
@@ -77,13 +81,23 @@ def _key_only(block: "BlockSpec", width: int, positions: int) -> Tally:
 def _group_mix(block: "BlockSpec", width: int, positions: int) -> Tally:
     segment = width // (len(block.group_sizes) + block.conv_branch)
     attended = block.heads * block.head_dim
-    parts = [linear(width, 3 * width, positions), linear(width, width, positions), (0, 2 * positions * attended * block.head_dim)]
+    parts = [
+        linear(width, 3 * width, positions),
+        linear(width, width, positions),
+        (0, 2 * positions * attended * block.head_dim),
+    ]
     for kernel in block.group_sizes:
         parts.append(norm("batch", segment, 3 * positions))
         if kernel > 1:
-            parts += [depthwise(segment, kernel, 3 * positions, bias=False), conv(segment, segment, 1, 3 * positions, bias=False)]
+            parts += [
+                depthwise(segment, kernel, 3 * positions, bias=False),
+                conv(segment, segment, 1, 3 * positions, bias=False),
+            ]
     if block.conv_branch:
-        parts += [depthwise(3 * segment, 3, positions, bias=False), conv(3 * segment, segment, 1, positions, bias=False)]
+        parts += [
+            depthwise(3 * segment, 3, positions, bias=False),
+            conv(3 * segment, segment, 1, positions, bias=False),
+        ]
         parts.append(norm("layer", segment, positions))
     large = 3 * block.heads // 8
     for kernel, heads in ((3, block.heads - 2 * large), (5, large), (7, large)):
@@ -97,13 +111,16 @@ def _channel_group(block: "BlockSpec", width: int, positions: int) -> Tally:
 
 
 def _lka(block: "BlockSpec", width: int, positions: int) -> Tally:
-    around, local = linear(width, width, positions), depthwise(width, 5, positions)
+    around = linear(width, width, positions)
+    local = depthwise(width, 5, positions)
     return total(around, local, depthwise(width, 7, positions), linear(width, width, positions), around)
 
 
 KINDS: Mapping[str, MixerKind] = {
     "mbconv": MixerKind(CONV, "M", "#7fb3d5", "MBConv", ("kernel", "conv_ratio", "se_ratio"), _mbconv),
-    "dwconv": MixerKind(CONV, "D", "#a9cce3", "depthwise convolution", ("kernel", "conv_ratio", "layer_scale"), _dwconv),
+    "dwconv": MixerKind(
+        CONV, "D", "#a9cce3", "depthwise convolution", ("kernel", "conv_ratio", "layer_scale"), _dwconv
+    ),
     "key_only": MixerKind(
         ATTENTION,
         "K",
@@ -120,7 +137,9 @@ KINDS: Mapping[str, MixerKind] = {
         },
         searched=(("gate", "channel"), ("projection", "none")),
     ),
-    "group_mix": MixerKind(ATTENTION, "G", "#82c785", "group-mix attention", (*HEADS, "group_sizes", "conv_branch"), _group_mix),
+    "group_mix": MixerKind(
+        ATTENTION, "G", "#82c785", "group-mix attention", (*HEADS, "group_sizes", "conv_branch"), _group_mix
+    ),
     "full": MixerKind(ATTENTION, "F", "#e08283", "full attention", HEADS, _full),
     "channel_group": MixerKind(ATTENTION, "C", "#bb8fce", "channel-group attention", HEADS, _channel_group),
     "lka": MixerKind(ATTENTION, "L", "#76d7c4", "large kernel attention", (), _lka),

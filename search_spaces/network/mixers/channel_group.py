@@ -12,16 +12,17 @@ from search_spaces.network.mixers.registry import mixer
 class ChannelGroupAttention(nn.Module):
     """Per group of d channels, with Q, K, V of shape (d, N): softmax_d(Q K^T / sqrt(N)) V, then a linear layer.
 
-    (B, H, W, C) -> (B, H, W, C). 4 C^2 + 4 C parameters, 2 N C d multiply-adds in the products: linear in N = H * W, and each weight sees
-    the whole image. The spec's heads are the groups.
+    (B, H, W, C) -> (B, H, W, C). 4 C^2 + 4 C parameters, 2 N C d multiply-adds in the products: linear in N = H * W,
+    and each weight sees the whole image. The spec's heads are the groups.
 
-    Source: DaViT (arXiv 2204.03645); the scale 1 / sqrt(N) is that of timm's ChannelAttentionV2, which keeps logits at one size whatever
-    the image's (the paper's is 1 / sqrt(d)).
+    Source: DaViT (arXiv 2204.03645); the scale 1 / sqrt(N) is that of timm's ChannelAttentionV2, which keeps logits at
+    one size whatever the image's (the paper's is 1 / sqrt(d)).
     """
 
     def __init__(self, width: int, block: dict[str, Any]) -> None:
         super().__init__()
-        self.heads, self.head_dim = block["heads"], block["head_dim"]
+        self.heads = block["heads"]
+        self.head_dim = block["head_dim"]
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 

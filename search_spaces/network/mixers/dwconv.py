@@ -12,15 +12,18 @@ from search_spaces.network.mixers.registry import mixer
 
 @mixer("dwconv")
 class DepthwiseConv(nn.Module):
-    """Depthwise kernel x kernel with bias; with conv_ratio > 0 followed by LayerNorm, a two-layer MLP and, where set, the layer scale.
+    """Depthwise kernel x kernel with bias; with conv_ratio > 0 followed by LayerNorm, a two-layer MLP and, where set,
+    the layer scale.
 
-    (B, C, H, W) -> (B, C, H, W). With a ratio it is the residual branch of ConvNeXt (arXiv 2201.03545); without one it mixes positions
-    only.
+    (B, C, H, W) -> (B, C, H, W). With a ratio it is the residual branch of ConvNeXt (arXiv 2201.03545); without one it
+    mixes positions only.
     """
 
     def __init__(self, width: int, block: dict[str, Any]) -> None:
         super().__init__()
-        kernel, ratio, scale = block["kernel"], block["conv_ratio"], block["layer_scale"]
+        kernel = block["kernel"]
+        ratio = block["conv_ratio"]
+        scale = block["layer_scale"]
         self.conv_dw = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width)
         self.norm = LayerNorm(width) if ratio else nn.Identity()
         self.mlp = Mlp(width, ratio * width) if ratio else nn.Identity()

@@ -1,7 +1,7 @@
 """Group-mix attention (GMA): heads attend over tokens that were aggregated by convolutions of several sizes.
 
-Everything stays in token order, (B, H, W, channels), which the convolutions read as channels_last maps: no tensor is transposed. S is the
-width of a segment; "3S" are its Q, K and V side by side.
+Everything stays in token order, (B, H, W, channels), which the convolutions read as channels_last maps: no tensor is
+transposed. S is the width of a segment; "3S" are its Q, K and V side by side.
 """
 
 from typing import Any
@@ -15,17 +15,21 @@ from search_spaces.network.mixers.registry import mixer
 
 
 class SegmentAggregator(nn.Module):
-    """Separable kernel x kernel convolution of one segment's Q, K and V with shared weights: (B, H, W, 3S) -> (B, H, W, 3S)."""
+    """Separable kernel x kernel convolution of one segment's Q, K and V with shared weights: (B, H, W, 3S) -> (B, H, W,
+    3S)."""
 
     def __init__(self, width: int, kernel: int) -> None:
         super().__init__()
-        self.width, self.padding = width, kernel // 2
+        self.width = width
+        self.padding = kernel // 2
         self.conv_dw = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width, bias=False)
         self.conv_pw = nn.Conv2d(width, width, 1, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         kernels = self.conv_dw.weight
-        repeated = torch.cat([kernels, kernels, kernels])  # repeating kilobytes of weights spares stacking Q, K and V on the batch axis
+        repeated = torch.cat(
+            [kernels, kernels, kernels]
+        )  # repeating kilobytes of weights spares stacking Q, K and V on the batch axis
         maps = F.conv2d(x.permute(0, 3, 1, 2), repeated, padding=self.padding, groups=3 * self.width)
         tokens = maps.permute(0, 2, 3, 1).reshape(3 * x.shape[0] * x.shape[1] * x.shape[2], self.width)
         return F.linear(tokens, self.conv_pw.weight.flatten(1)).view(x.shape)
@@ -73,27 +77,35 @@ class RelativePosition(nn.Module):
 
 @mixer("group_mix")
 class GroupMixAttention(nn.Module):
-    """Q, K, V in equal channel segments, each aggregated; then Q (softmax_N(K)^T V) / sqrt(C / heads) + Q * CRPE(V), and a linear layer.
+    """Q, K, V in equal channel segments, each aggregated; then Q (softmax_N(K)^T V) / sqrt(C / heads) + Q * CRPE(V),
+    and a linear layer.
 
-    (B, H, W, C) -> (B, H, W, C). group_sizes holds one kernel per attended segment, 1 = the token itself; conv_branch adds one
-    segment that is convolved only. Heads share the attended channels T equally: head_dim = T / heads. Cost linear in N = H * W:
-    2 N T head_dim multiply-adds beside convolutions and linear layers. The published module is (1, 3, 5, 7) with the branch and 8 heads.
+    (B, H, W, C) -> (B, H, W, C). group_sizes holds one kernel per attended segment, 1 = the token itself; conv_branch
+    adds one segment that is convolved only. Heads share the attended channels T equally: head_dim = T / heads. Cost
+    linear in N = H * W: 2 N T head_dim multiply-adds beside convolutions and linear layers. The published module is (1,
+    3, 5, 7) with the branch and 8 heads.
 
-    Rows of `qkv` are ordered by segment, then by Q, K, V, then by channel (published: Q, K, V, then segment), so that each segment's three
-    streams come out of one matrix product side by side. `norm` holds the published BatchNorms of the segments one behind the other.
+    Rows of `qkv` are ordered by segment, then by Q, K, V, then by channel (published: Q, K, V, then segment), so that
+    each segment's three streams come out of one matrix product side by side. `norm` holds the published BatchNorms of
+    the segments one behind the other.
 
-    Source: GroupMixFormer (arXiv 2311.15157) and its released code, from which the details come: BatchNorm and Hardswish on the token
-    segment too, statistics joint over Q, K and V, and a scale of C / heads although a head has T / heads channels.
+    Source: GroupMixFormer (arXiv 2311.15157) and its released code, from which the details come: BatchNorm and
+    Hardswish on the token segment too, statistics joint over Q, K and V, and a scale of C / heads although a head has T
+    / heads channels.
     """
 
     def __init__(self, width: int, block: dict[str, Any]) -> None:
         super().__init__()
-        kernels, branch = block["group_sizes"], block["conv_branch"]
-        self.heads, self.head_dim = block["heads"], block["head_dim"]
+        kernels = block["group_sizes"]
+        branch = block["conv_branch"]
+        self.heads = block["heads"]
+        self.head_dim = block["head_dim"]
         self.segment = width // (len(kernels) + branch)
         self.scale = (width / self.heads) ** -0.5
         self.qkv = nn.Linear(width, 3 * width)
-        self.aggregators = nn.ModuleList(nn.Identity() if kernel == 1 else SegmentAggregator(self.segment, kernel) for kernel in kernels)
+        self.aggregators = nn.ModuleList(
+            nn.Identity() if kernel == 1 else SegmentAggregator(self.segment, kernel) for kernel in kernels
+        )
         self.norm = nn.BatchNorm2d(self.segment * len(kernels))
         self.branch = SegmentConv(self.segment) if branch else None
         self.position = RelativePosition(self.heads, self.head_dim)
@@ -118,7 +130,9 @@ class GroupMixAttention(nn.Module):
         segments = []
         for index, aggregator in enumerate(self.aggregators):
             segments.append(aggregator(F.linear(x, weights[index], biases[index])).view(B, H * W, 3, self.segment))
-        mixed = torch.cat(segments, dim=3).permute(0, 3, 1, 2)  # Q, K and V along a position axis: their batch statistics are joint
+        mixed = torch.cat(segments, dim=3).permute(
+            0, 3, 1, 2
+        )  # Q, K and V along a position axis: their batch statistics are joint
         mixed = F.hardswish(self.norm(mixed), inplace=not self.training)
         return mixed.permute(0, 2, 3, 1).view(B, H, W, 3, self.heads * self.head_dim)
 

@@ -11,36 +11,46 @@ from search_spaces.network.mixers.registry import mixer
 
 @mixer("key_only")
 class KeyOnlyAttention(nn.Module):
-    """K = X W_k, V = X W_v; gate e from K, weights a = softmax_N(e), context c = sum_n a_n V_n, Y_n = sigmoid(K_n) * c; out = Y W_o.
+    """K = X W_k, V = X W_v; gate e from K, weights a = softmax_N(e), context c = sum_n a_n V_n, Y_n = sigmoid(K_n) * c;
+    out = Y W_o.
 
-    (B, H, W, C) -> (B, H, W, C). O(N C^2) for N = H * W positions: no pair of positions is ever compared, so no N x N tensor exists.
+    (B, H, W, C) -> (B, H, W, C). O(N C^2) for N = H * W positions: no pair of positions is ever compared, so no N x N
+    tensor exists.
 
-    Knobs of the block's spec (`options`; the first value holds where none is named, which is how architectures were recorded before there
-    were knobs; searches use the values that measured best, `searched` in kinds.py):
+    Knobs of the block's spec (`options`; the first value holds where none is named, which is how architectures were
+    recorded before there were knobs; searches use the values that measured best, `searched` in kinds.py):
 
-    - gate: `head`, one weight per position and head, e = K_head . g / sqrt(head_dim); `channel`, one per channel, e = K * g.
-    - source of the gate: `linear`, the learned vector g; `bottleneck`, two linear layers on K with max(8, C / 8) channels between.
+    - gate: `head`, one weight per position and head, e = K_head . g / sqrt(head_dim); `channel`, one per channel, e = K
+      * g.
+    - source of the gate: `linear`, the learned vector g; `bottleneck`, two linear layers on K with max(8, C / 8)
+      channels between.
     - normaliser over positions: `softmax`; `sigmoid`, sigmoid(e + b) / N; `l2`, e / |e|_2.
     - combine: `sigmoid_key`, `relu_key` or `key`, phi(K_n) * c; `value`, V_n * c; `add`, V_n + c.
     - projection: `linear`, the layer W_o; `none`.
 
-    Source: LinGlo (arXiv 2207.00188) publishes the idea: attention weights from a cheap saliency gate on the keys, no query-key
-    products, local-global interaction, linear cost. Its formulas could not be read; gate, normaliser and combination are our
-    reconstruction, and so are the knobs, after the relatives that each comes from: channel gates AFT-simple (2105.14103), the bottleneck
-    SE and GCNet (1904.11492), l2 SwiftFormer (2303.15446), relu_key MobileViTv2 (2206.02680).
+    Source: LinGlo (arXiv 2207.00188) publishes the idea: attention weights from a cheap saliency gate on the keys, no
+    query-key products, local-global interaction, linear cost. Its formulas could not be read; gate, normaliser and
+    combination are our reconstruction, and so are the knobs, after the relatives that each comes from: channel gates
+    AFT-simple (2105.14103), the bottleneck SE and GCNet (1904.11492), l2 SwiftFormer (2303.15446), relu_key MobileViTv2
+    (2206.02680).
     """
 
     def __init__(self, width: int, block: dict[str, Any]) -> None:
         super().__init__()
         options = dict(block.get("options", ()))
-        self.heads, self.head_dim = block["heads"], block["head_dim"]
+        self.heads = block["heads"]
+        self.head_dim = block["head_dim"]
         self.normaliser: str = options.get("normaliser", "softmax")
         self.combine: str = options.get("combine", "sigmoid_key")
         per_channel = options.get("gate") == "channel"
         self.gate_dim: int = self.head_dim if per_channel else 1
         self.kv = nn.Linear(width, 2 * width)
         # Per channel the keys themselves are the gate at first, as in AFT-simple.
-        start = torch.ones(self.heads, 1, self.head_dim) if per_channel else torch.randn(self.heads, self.head_dim, 1) * 0.02
+        start = (
+            torch.ones(self.heads, 1, self.head_dim)
+            if per_channel
+            else torch.randn(self.heads, self.head_dim, 1) * 0.02
+        )
         is_linear = options.get("source") != "bottleneck"
         self.gate = nn.Parameter(start) if is_linear else None
         self.bottleneck = None if is_linear else SaliencyBottleneck(width, self.heads, self.gate_dim)
@@ -89,7 +99,8 @@ class SaliencyBottleneck(nn.Module):
 
     def __init__(self, width: int, heads: int, gate_dim: int) -> None:
         super().__init__()
-        self.heads, self.gate_dim = heads, gate_dim
+        self.heads = heads
+        self.gate_dim = gate_dim
         hidden = max(8, width // 8)
         self.reduce = nn.Linear(width, hidden)
         # A bias would cancel in the softmax over positions.

@@ -12,8 +12,8 @@ from search_spaces.network.mixers.registry import mixer
 class LargeKernelAttention(nn.Module):
     """u = GELU(PW x); y = PW(u * PW(DW_7, dilation 3 (DW_5 u))) + x, * elementwise.
 
-    (B, H, W, C) -> (B, H, W, C). 3 C^2 + 79 C parameters. No softmax and no heads: the large kernel is a 5x5 and a dilated 7x7
-    depthwise convolution. The residual x here is the module's own, beside that of the block.
+    (B, H, W, C) -> (B, H, W, C). 3 C^2 + 79 C parameters. No softmax and no heads: the large kernel is a 5x5 and a
+    dilated 7x7 depthwise convolution. The residual x here is the module's own, beside that of the block.
 
     Source: Visual Attention Network (arXiv 2202.09741).
     """

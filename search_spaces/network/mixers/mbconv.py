@@ -12,11 +12,13 @@ from search_spaces.network.mixers.registry import mixer
 
 @mixer("mbconv")
 class MBConv(nn.Module):
-    """1x1 to conv_ratio * width, depthwise kernel x kernel, squeeze-and-excitation, 1x1 back; BatchNorm after each, GELU after two.
+    """1x1 to conv_ratio * width, depthwise kernel x kernel, squeeze-and-excitation, 1x1 back; BatchNorm after each,
+    GELU after two.
 
     (B, C, H, W) -> (B, C, H, W). The residual is the block's.
 
-    Source: MobileNetV2 (arXiv 1801.04381) through timm; GELU and expansion 4 as in CoAtNet (2106.04803) and MOAT (2210.01820).
+    Source: MobileNetV2 (arXiv 1801.04381) through timm; GELU and expansion 4 as in CoAtNet (2106.04803) and MOAT
+    (2210.01820).
     """
 
     def __init__(self, width: int, block: dict[str, Any]) -> None:

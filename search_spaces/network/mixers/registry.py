@@ -1,8 +1,8 @@
 """Name of a mixer -> its module.
 
-Convolution mixers map (B, C, H, W) to itself, attention mixers (B, H, W, C) to itself; both are branches without their residual and are
-made from the stage's width and the block's spec, to which the backbone adds `map_size`: the side of the stage's map at the spec's
-image size.
+Convolution mixers map (B, C, H, W) to itself, attention mixers (B, H, W, C) to itself; both are branches without their
+residual and are made from the stage's width and the block's spec, to which the backbone adds `map_size`: the side of
+the stage's map at the spec's image size.
 """
 
 from collections.abc import Callable

@@ -28,7 +28,9 @@ def whole(num: int) -> list[TrialFacts]:
     return [trial(number, [number / 100]) for number in range(num)]
 
 
-def audit_of(facts: Sequence[TrialFacts], final: Sequence[float], steps: Sequence[int] = (48,), **zero_cost: Sequence[float]) -> Audit:
+def audit_of(
+    facts: Sequence[TrialFacts], final: Sequence[float], steps: Sequence[int] = (48,), **zero_cost: Sequence[float]
+) -> Audit:
     trainings = {
         one.arch_hash: FinalTraining(
             one.arch_hash, "d", "r", 1000, top1, 9.5, "cpu", {name: values[place] for name, values in zero_cost.items()}
@@ -78,9 +80,14 @@ def test_what_is_trained_already_comes_first_within_its_stratum() -> None:
         (0, 9, 12, (0, 0)),
     ],
 )
-def test_at_least_half_of_the_sample_was_finished(complete: int, pruned: int, count: int, expected: tuple[int, int]) -> None:
+def test_at_least_half_of_the_sample_was_finished(
+    complete: int, pruned: int, count: int, expected: tuple[int, int]
+) -> None:
     facts = whole(complete) + [trial(100 + number, [number / 100], "PRUNED") for number in range(pruned)]
-    facts += [sample_trial(300, 0.0, 9.0, "FAIL", "non-finite loss"), sample_trial(301, 0.0, 9.0, "REJECTED", "too large")]
+    facts += [
+        sample_trial(300, 0.0, 9.0, "FAIL", "non-finite loss"),
+        sample_trial(301, 0.0, 9.0, "REJECTED", "too large"),
+    ]
     chosen = stratified_sample(facts, count, seed=1)
     assert tuple(sum(one.state == state for one in chosen) for state in ("COMPLETE", "PRUNED")) == expected
     assert len(chosen) == sum(expected)
@@ -106,7 +113,9 @@ def test_a_perfect_proxy_has_no_warning() -> None:
 def test_a_proxy_below_the_bound_is_warned_of() -> None:
     result = audit_of(whole(8), [0.9 - number / 100 for number in range(8)])
     (warning,) = result.warnings
-    assert warning.startswith("warning: search proxy, 48 steps: tau -1.00 is below 0.4: do not choose by the order of this search")
+    assert warning.startswith(
+        "warning: search proxy, 48 steps: tau -1.00 is below 0.4: do not choose by the order of this search"
+    )
 
 
 def test_an_interval_that_reaches_below_the_bound_is_noted() -> None:
@@ -138,7 +147,11 @@ def test_each_rung_is_judged_by_all_that_reached_it_and_the_proxy_by_what_was_fi
 
 def test_az_nas_is_the_sum_of_the_logarithms_of_four_ranks() -> None:
     facts = whole(3)  # whose macs rise
-    scores: dict[str, Sequence[float]] = {"expressivity": [3, 2, 1], "progressivity": [1, 3, 2], "trainability": [-1, -2, -3]}
+    scores: dict[str, Sequence[float]] = {
+        "expressivity": [3, 2, 1],
+        "progressivity": [1, 3, 2],
+        "trainability": [-1, -2, -3],
+    }
     ranks = ([3, 1, 3, 1], [2, 3, 2, 2], [1, 2, 1, 3])
     sums = [sum(math.log(rank / 3) for rank in row) for row in ranks]
     assert sorted(range(3), key=lambda place: sums[place]) == [2, 0, 1]
@@ -150,7 +163,9 @@ def test_az_nas_is_the_sum_of_the_logarithms_of_four_ranks() -> None:
 def test_a_training_free_proxy_without_a_value_is_counted_out() -> None:
     facts = whole(6)
     final = {
-        one.arch_hash: FinalTraining(one.arch_hash, "d", "r", 1, 0.1 * place, 1.0, "cpu", {"zico": 1.0 * place} if place else {})
+        one.arch_hash: FinalTraining(
+            one.arch_hash, "d", "r", 1, 0.1 * place, 1.0, "cpu", {"zico": 1.0 * place} if place else {}
+        )
         for place, one in enumerate(facts)
     }
     search = replace(search_record(), recipe={"rungs": [48], "batch_size": 64})
@@ -161,7 +176,10 @@ def test_text_and_json_say_the_same() -> None:
     facts = [*whole(6), trial(20, [0.02], "PRUNED")]
     result = audit_of(facts, [0.5 + number / 100 for number in range(7)], steps=(48, 96), zico=range(7))
     text = audit_text(result)
-    assert text.splitlines()[0] == "sample: 7 architectures (6 COMPLETE, 1 PRUNED), each trained for 768 steps with seed 1000"
+    assert (
+        text.splitlines()[0]
+        == "sample: 7 architectures (6 COMPLETE, 1 PRUNED), each trained for 768 steps with seed 1000"
+    )
     data: dict[str, Any] = json.loads(audit_json(result))
     assert [row["name"] for row in data["predictors"]] == [predictor.name for predictor in result.predictors]
     for predictor in data["predictors"]:

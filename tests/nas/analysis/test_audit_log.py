@@ -9,14 +9,22 @@ from nas.analysis.audit_log import AuditLog, FinalTraining
 from nas.errors import NasError
 
 TRAINING = FinalTraining(
-    arch_hash="a" * 64, data_fingerprint="d", recipe_hash="r", seed=1000, top1=0.75, duration_s=9.5, device="cpu", zero_cost={"zico": 1.5}
+    arch_hash="a" * 64,
+    data_fingerprint="d",
+    recipe_hash="r",
+    seed=1000,
+    top1=0.75,
+    duration_s=9.5,
+    device="cpu",
+    zero_cost={"zico": 1.5},
 )
 
 
 def test_what_is_appended_is_read_and_a_later_line_replaces_an_earlier_one(tmp_path: Path) -> None:
     log = AuditLog(tmp_path, "s")
     assert log.read("d", "r", 1000) == {} and not log.path.exists()
-    other, again = replace(TRAINING, arch_hash="b" * 64), replace(TRAINING, top1=0.8)
+    other = replace(TRAINING, arch_hash="b" * 64)
+    again = replace(TRAINING, top1=0.8)
     for training in (TRAINING, other, again):
         log.append(training)
     assert log.read("d", "r", 1000) == {"a" * 64: again, "b" * 64: other}

@@ -57,7 +57,10 @@ def test_shares_of_an_additive_function_are_those_of_its_variances() -> None:
 
 
 def test_two_spellings_of_one_architecture_are_judged_alike() -> None:
-    genes = (Gene("conv", ("none", "mbconv"), False, ""), Gene("kernel", (3, 5, 7), True, "", only_if=(("conv", ("mbconv",)),)))
+    genes = (
+        Gene("conv", ("none", "mbconv"), False, ""),
+        Gene("kernel", (3, 5, 7), True, "", only_if=(("conv", ("mbconv",)),)),
+    )
     rows = np.array([[0, 2], [1, 0], [1, 1], [1, 2], [0, 1]])
     model = GeneModel(genes).fit(rows, np.array([0.2, 0.5, 0.6, 0.7, 0.2]))
     assert model.mean(np.array([[0, 0]])) == pytest.approx(model.mean(np.array([[0, 2]])))
@@ -76,7 +79,9 @@ def test_an_interaction_counts_in_the_total_only() -> None:
 
 
 def test_repair_is_part_of_the_function() -> None:
-    reports = {report.gene: report for report in gene_reports(Capped(), columns(lambda r: r[:, 1] * 1.0, lambda r: r[:, 0]))}
+    reports = {
+        report.gene: report for report in gene_reports(Capped(), columns(lambda r: r[:, 1] * 1.0, lambda r: r[:, 0]))
+    }
     assert reports["width"].top1.effects == pytest.approx((-1.25, -0.25, 0.75, 0.75))
 
 
@@ -92,7 +97,8 @@ def test_a_function_that_can_be_learned_is_predicted_and_a_constant_one_is_said_
 
 def test_spread_of_a_difference_is_that_of_the_joint_posterior() -> None:
     rng = np.random.default_rng(3)
-    rows, others = rng.integers(0, 4, (25, 3)), rng.integers(0, 4, (10, 3))
+    rows = rng.integers(0, 4, (25, 3))
+    others = rng.integers(0, 4, (10, 3))
     target = rows @ [1.0, 0.5, -2.0] + rng.normal(scale=0.5, size=25)
     model = GeneModel(GENES).fit(rows, target)
     values = np.exp(model._process.theta)
@@ -102,7 +108,9 @@ def test_spread_of_a_difference_is_that_of_the_joint_posterior() -> None:
         similar = 1 - np.abs(a - b) / 3
         return float(1 + main @ similar + (pairs @ similar) ** 2 + product * np.exp(rates @ (similar - 1)) + by_feature)
 
-    peer = GaussianProcessRegressor(PairwiseKernel(metric=kernel), alpha=noise + JITTER, optimizer=None, normalize_y=True).fit(rows, target)
+    peer = GaussianProcessRegressor(
+        PairwiseKernel(metric=kernel), alpha=noise + JITTER, optimizer=None, normalize_y=True
+    ).fit(rows, target)
     mean, covariance = peer.predict(np.vstack([rows[4], others]), return_cov=True)
     ours_mean, ours_sd = model.differences(rows[4], others)
     assert ours_mean == pytest.approx(mean[1:] - mean[0], abs=1e-6)
@@ -114,7 +122,9 @@ def test_lineage_goes_back_to_the_nearest_earlier_relative() -> None:
     genotypes = [(1, 1, 1), (1, 2, 1), (4, 4, 4), (1, 2, 2), (4, 4, 3)]
     rows = np.array(genotypes) - 1
     # Trial 7 ended before trial 5: the order of ending counts.
-    complete = [trial(n, t, c) for n, t, c in ((0, 0.5, 2.0), (7, 0.6, 3.0), (2, 0.7, 8.0), (5, 0.65, 2.4), (9, 0.8, 4.0))]
+    complete = [
+        trial(n, t, c) for n, t, c in ((0, 0.5, 2.0), (7, 0.6, 3.0), (2, 0.7, 8.0), (5, 0.65, 2.4), (9, 0.8, 4.0))
+    ]
     members = [FrontMember(number, "", 0.0, 0.0) for number in (5, 9)]
     near, far = lineages(GENES, complete, rows, "latency_ms", members)
     assert [(step.trial_number, step.parent) for step in near] == [(5, 7), (7, 0), (0, None)]
@@ -130,14 +140,24 @@ def facts_of(genotypes: list[Genotype]) -> list[TrialFacts]:
     for number, genotype in enumerate(genotypes):
         architecture = SPACE.architecture(genotype)
         base = trial(number, tiny_top1(architecture.to_spec()), 1.0)
-        facts.append(replace(base, arch_hash=architecture.arch_hash, spec=architecture.to_spec(), costs=SPACE.costs(architecture)))
+        facts.append(
+            replace(
+                base, arch_hash=architecture.arch_hash, spec=architecture.to_spec(), costs=SPACE.costs(architecture)
+            )
+        )
     return facts
 
 
 @pytest.fixture(scope="module")
 def study() -> tuple[list[TrialFacts], dict[int, Genotype], Explanation]:
     """Thirty trials of the tiny space, the last two of which did not finish."""
-    every = [{"depth": d, "width": w, "kernel": k} for d in range(1, 5) for w in range(1, 5) for k in range(1, 5) if d > 1 or k == 1]
+    every = [
+        {"depth": d, "width": w, "kernel": k}
+        for d in range(1, 5)
+        for w in range(1, 5)
+        for k in range(1, 5)
+        if d > 1 or k == 1
+    ]
     order = np.random.default_rng(0).permutation(len(every))[:30]
     genotypes = dict(enumerate(every[place] for place in order))
     facts = facts_of(list(genotypes.values()))
@@ -157,19 +177,25 @@ def test_a_study_is_explained(study: tuple[list[TrialFacts], dict[int, Genotype]
     assert explanation.lineages
     effects = next(report for report in explanation.genes if report.gene == "depth").cost.effects
     assert [quality.target for quality in explanation.quality] == ["top1"], "macs are counted"
-    every = [SPACE.genotype_costs({"depth": d, "width": w, "kernel": k}).macs for d, w, k in itertools.product(range(1, 5), repeat=3)]
+    every = [
+        SPACE.genotype_costs({"depth": d, "width": w, "kernel": k}).macs
+        for d, w, k in itertools.product(range(1, 5), repeat=3)
+    ]
     by_depth = np.log(every).reshape(4, 16).mean(axis=1)
     assert effects == pytest.approx(by_depth - by_depth.mean(), abs=0.01)
     assert len(explanation.changes) == 9
     for change in explanation.changes:
-        before, after = (SPACE.costs(SPACE.architecture(g)).macs for g in (genotypes[3], {**genotypes[3], change.gene: change.after}))
+        before, after = (
+            SPACE.costs(SPACE.architecture(g)).macs for g in (genotypes[3], {**genotypes[3], change.gene: change.after})
+        )
         assert change.no_effect or change.cost_percent == pytest.approx(100 * (after / before - 1))
         assert change.no_effect or change.top1_sd > 0
 
 
 def test_changes_without_effect_say_why(study: tuple[list[TrialFacts], dict[int, Genotype], Explanation]) -> None:
     _, genotypes, _ = study
-    rows, target = GeneLevels(SPACE.genes).rows(list(genotypes.values())), np.arange(30.0)
+    rows = GeneLevels(SPACE.genes).rows(list(genotypes.values()))
+    target = np.arange(30.0)
     shallow = next(genotype for genotype in genotypes.values() if genotype["depth"] == 1 and genotype["width"] == 3)
     model = GeneModel(GENES).fit(rows, target)
     changes = {(change.gene, change.after): change for change in changes_of(Capped(), shallow, model, model.mean)}
@@ -178,7 +204,9 @@ def test_changes_without_effect_say_why(study: tuple[list[TrialFacts], dict[int,
     assert changes["depth", 2].no_effect is None
 
 
-def test_expected_changes_go_where_the_truth_goes(study: tuple[list[TrialFacts], dict[int, Genotype], Explanation]) -> None:
+def test_expected_changes_go_where_the_truth_goes(
+    study: tuple[list[TrialFacts], dict[int, Genotype], Explanation],
+) -> None:
     _, genotypes, explanation = study
     here = tiny_top1(SPACE.architecture(genotypes[3]).to_spec())
     effective = [change for change in explanation.changes if change.no_effect is None]
@@ -193,7 +221,11 @@ def test_expected_changes_go_where_the_truth_goes(study: tuple[list[TrialFacts],
 @pytest.mark.parametrize(
     ("changed", "trial_number", "message"),
     [
-        ({"space_hash": "f" * 64}, None, r"searched tiny ffffffffffff, and this version .* has tiny-4.*with version 0.1.0"),
+        (
+            {"space_hash": "f" * 64},
+            None,
+            r"searched tiny ffffffffffff, and this version .* has tiny-4.*with version 0.1.0",
+        ),
         ({}, 77, r"--trial is 77, and study 'sample' has no such trial; its trials are 0 to 29"),
         ({}, 28, r"--trial is 28, and that trial is FAIL; expected one that finished"),
         ({}, 29, r"--trial is 29, and that trial is PRUNED"),
@@ -241,7 +273,9 @@ def test_a_gene_with_one_value_has_no_influence() -> None:
 
     rows = np.random.default_rng(0).integers(0, [4, 4, 1], (20, 3))
     model = GeneModel(Fixed().genes).fit(rows, rows[:, 0] * 1.0)
-    report = next(r for r in gene_reports(Fixed(), lambda r: np.column_stack([model.mean(r)] * 2)) if r.gene == "kernel")
+    report = next(
+        r for r in gene_reports(Fixed(), lambda r: np.column_stack([model.mean(r)] * 2)) if r.gene == "kernel"
+    )
     assert (report.top1.total, report.top1.effects) == (0.0, pytest.approx((0.0,)))
 
 

@@ -40,7 +40,9 @@ def finals(num_seeds: int = 2, *, numbers: Sequence[int] = (0, 2, 3), variants: 
 def ended(job: FinalJob, top1: float) -> FinalTraining:
     test = top1 - 0.1 if job.final else None
     rungs = (RungScore(0, 8, top1, 1.0, 2.0),)
-    return FinalTraining(job.trial_number, job.recipe, job.recipe_hash, job.seed, job.purpose, "COMPLETE", rungs=rungs, test_top1=test)
+    return FinalTraining(
+        job.trial_number, job.recipe, job.recipe_hash, job.seed, job.purpose, "COMPLETE", rungs=rungs, test_top1=test
+    )
 
 
 def score_of(job: FinalJob) -> float:
@@ -56,7 +58,9 @@ class Trainer:
         self.done: list[str] = []
         self.killed_after = killed_after
 
-    def __call__(self, jobs: Sequence[FinalJob], ended_: Sequence[FinalTraining], record: Callable[[FinalTraining], None]) -> None:
+    def __call__(
+        self, jobs: Sequence[FinalJob], ended_: Sequence[FinalTraining], record: Callable[[FinalTraining], None]
+    ) -> None:
         for job in jobs:
             if len(self.done) == self.killed_after:
                 raise KeyboardInterrupt
@@ -79,7 +83,8 @@ def test_finalists_are_those_that_dominate_most_together() -> None:
 
 
 def test_every_finalist_is_tuned_with_the_seed_of_the_study_and_then_trained_with_others_at_its_best() -> None:
-    store, trainer = MemoryStore(), Trainer()
+    store = MemoryStore()
+    trainer = Trainer()
     run(store, trainer, finals())
     tunings = [training for training in store.trainings if training.purpose == "tuning"]
     last = [(t.trial_number, t.recipe_hash[0], t.seed) for t in store.trainings if t.purpose == "final"]
@@ -92,7 +97,10 @@ def test_every_finalist_is_tuned_with_the_seed_of_the_study_and_then_trained_wit
 def test_an_interrupted_run_goes_on_and_repeats_nothing(killed_after: int) -> None:
     whole = MemoryStore()
     expected = run(whole, Trainer(), finals())
-    store, first, second, third = MemoryStore(), Trainer(killed_after), Trainer(), Trainer()
+    store = MemoryStore()
+    first = Trainer(killed_after)
+    second = Trainer()
+    third = Trainer()
     with pytest.raises(KeyboardInterrupt):
         run(store, first, finals())
     front = run(store, second, finals())
@@ -120,7 +128,9 @@ def test_more_seeds_and_settings_add_to_what_is_there() -> None:
 def test_the_interval_is_students_and_the_front_is_by_means() -> None:
     store = MemoryStore()
     front = run(store, Trainer(), finals(num_seeds=3))
-    top1 = [training.test_top1 for training in store.trainings if training.trial_number == 2 and training.purpose == "final"]
+    top1 = [
+        training.test_top1 for training in store.trainings if training.trial_number == 2 and training.purpose == "final"
+    ]
     two = front.finalists[1]
     assert (two.trial_number, two.seeds, two.recipe_hash) == (2, (8, 9, 10), "b" * 64)
     assert two.top1 == pytest.approx(np.mean(top1))
@@ -138,30 +148,43 @@ def test_a_finalist_that_loses_stays_with_its_probability() -> None:
     store = MemoryStore()
     run(store, Trainer(), finals())
     store.trainings = [
-        replace(training, test_top1=0.1) if training.trial_number == 3 and training.test_top1 else training for training in store.trainings
+        replace(training, test_top1=0.1) if training.trial_number == 3 and training.test_top1 else training
+        for training in store.trainings
     ]
     front = final_front(finals(), store.trainings, None)
     assert front is not None
-    assert [(finalist.trial_number, finalist.on_front) for finalist in front.finalists] == [(0, True), (2, True), (3, False)]
+    assert [(finalist.trial_number, finalist.on_front) for finalist in front.finalists] == [
+        (0, True),
+        (2, True),
+        (3, False),
+    ]
     assert front.finalists[2].front_probability < 0.1
 
 
 def test_finalists_without_two_scores_are_left_out_and_none_at_all_is_an_error() -> None:
     store = MemoryStore()
     run(store, Trainer(), finals())
-    failed = [replace(t, state="FAIL", reason="diverged") if (t.trial_number, t.seed) == (2, 9) else t for t in store.trainings]
+    failed = [
+        replace(t, state="FAIL", reason="diverged") if (t.trial_number, t.seed) == (2, 9) else t
+        for t in store.trainings
+    ]
     front = final_front(finals(), failed, None)
     assert front is not None
     assert [finalist.trial_number for finalist in front.finalists] == [0, 3]
 
-    def diverge(jobs: Sequence[FinalJob], ended_: Sequence[FinalTraining], record: Callable[[FinalTraining], None]) -> None:
+    def diverge(
+        jobs: Sequence[FinalJob], ended_: Sequence[FinalTraining], record: Callable[[FinalTraining], None]
+    ) -> None:
         for job in jobs:
             record(replace(ended(job, 0.5), state="FAIL", reason="non-finite loss", rungs=(), test_top1=None))
 
     lines: list[str] = []
     with pytest.raises(NasError, match="no finalist has 2 final trainings that ended"):
         run_finals(finals(), MemoryStore(), diverge, lines.append, lambda: None)
-    assert "tuning 1/6: trial 0, learning rate 0.001, weight decay 0.05, drop path rate 0.1, seed 7: failed, non-finite loss" in lines
+    assert (
+        "tuning 1/6: trial 0, learning rate 0.001, weight decay 0.05, drop path rate 0.1, seed 7: failed, "
+        "non-finite loss" in lines
+    )
 
 
 def test_without_test_images_validation_counts() -> None:
@@ -176,10 +199,17 @@ def test_without_test_images_validation_counts() -> None:
 def test_a_finalist_is_represented_by_the_training_that_was_best_on_validation() -> None:
     store = MemoryStore()
     front = run(store, Trainer(), finals(num_seeds=3))
-    store.trainings = [replace(t, test_top1=0.99) if (t.trial_number, t.seed) == (2, 9) and t.test_top1 else t for t in store.trainings]
+    store.trainings = [
+        replace(t, test_top1=0.99) if (t.trial_number, t.seed) == (2, 9) and t.test_top1 else t for t in store.trainings
+    ]
     full = full_training(front, store.trainings, 2)
     assert full is not None
-    assert (full.finalist, full.split, full.training.seed, full.training.purpose) == (front.finalists[1], "test", 8, "final")
+    assert (full.finalist, full.split, full.training.seed, full.training.purpose) == (
+        front.finalists[1],
+        "test",
+        8,
+        "final",
+    )
     assert full.scores == pytest.approx((0.67, 0.99, 0.66))
     assert full_training(front, store.trainings, 1) is None
     assert full_training(None, store.trainings, 2) is None
@@ -190,7 +220,9 @@ def test_a_final_front_that_differs_from_its_trainings_is_found() -> None:
     store = MemoryStore()
     front = run(store, Trainer(), finals())
     assert final_front_faults(front, store.trainings) == []
-    tampered = [replace(t, test_top1=0.99) if (t.trial_number, t.seed) == (2, 9) and t.test_top1 else t for t in store.trainings]
+    tampered = [
+        replace(t, test_top1=0.99) if (t.trial_number, t.seed) == (2, 9) and t.test_top1 else t for t in store.trainings
+    ]
     missing = [training for training in store.trainings if (training.trial_number, training.seed) != (2, 9)]
     for trainings in (tampered, missing):
         assert final_front_faults(front, trainings) == ["final front 1: trial 2 differs from its recorded trainings"]
@@ -209,8 +241,10 @@ def test_a_study_that_was_taken_over_records_nothing() -> None:
 def test_probabilities_have_their_closed_forms() -> None:
     fixed = np.array([[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]])
     two = np.array([2, 2])
-    # The cheaper one is always on the front, the other one when it draws the higher top1: half the time with equal means.
-    means, errors = np.array([0.8, 0.8]), np.array([0.01, 0.01])
+    # The cheaper one is always on the front, the other one when it draws the higher top1: half the time with equal
+    # means.
+    means = np.array([0.8, 0.8])
+    errors = np.array([0.01, 0.01])
     assert front_probabilities(means, errors, two, fixed, 0) == pytest.approx([1, 0.5], abs=0.02)
     assert front_probabilities(np.array([0.8, 0.81]), 0 * errors, two, fixed, 0) == pytest.approx([1, 1])
     assert front_probabilities(np.array([0.81, 0.8]), 0 * errors, two, fixed, 0) == pytest.approx([1, 0])

@@ -53,7 +53,9 @@ def test_keeper_holds_exactly_the_non_dominated_trials_in_any_order(points: list
 @given(POINTS)
 def test_every_new_version_grows_the_hypervolume_or_keeps_it(points: list[tuple[int, int]]) -> None:
     keeper = FrontKeeper("macs", (0.0, 100.0))
-    fronts = [front for number, (top1, macs) in enumerate(points) if (front := keeper.add(trial(number, top1 / 8, macs)))]
+    fronts = [
+        front for number, (top1, macs) in enumerate(points) if (front := keeper.add(trial(number, top1 / 8, macs)))
+    ]
     volumes = [front.hypervolume for front in fronts]
     assert volumes == sorted(volumes)
     assert [front.version for front in fronts] == list(range(1, len(fronts) + 1))
@@ -77,7 +79,10 @@ def test_keeper_continues_from_a_snapshot() -> None:
 
 
 def test_knee_is_the_bend() -> None:
-    members = [FrontMember(i, str(i), top1, cost) for i, (top1, cost) in enumerate([(0.1, 1.0), (0.8, 2.0), (0.85, 8.0), (0.9, 64.0)])]
+    members = [
+        FrontMember(i, str(i), top1, cost)
+        for i, (top1, cost) in enumerate([(0.1, 1.0), (0.8, 2.0), (0.85, 8.0), (0.9, 64.0)])
+    ]
     assert knee(members).trial_number == 1
     assert knee(members[:2]).trial_number == 1
     assert knee(members[:1]).trial_number == 0

@@ -13,9 +13,17 @@ def trial(number: int, top1: float, ms: float, state: str = "COMPLETE") -> Trial
     score = RungScore(rung=0, steps=1, top1=top1, loss=1.0, duration_s=1.0)
     latency = Latency({}, {}, ms, ms, ms, ms, 30)
     return TrialFacts(
-        number, f"h{number}", {}, "l", Costs(1, 1), seed=0, state=state, latency=latency, rungs=(score,),
+        number,
+        f"h{number}",
+        {},
+        "l",
+        Costs(1, 1),
+        seed=0,
+        state=state,
+        latency=latency,
+        rungs=(score,),
         reason="loss is nan" if state == "FAIL" else None,
-    )  # fmt: skip
+    )
 
 
 FINISHED = [trial(0, 0.1, 1), trial(1, 0.8, 2), trial(2, 0.85, 8), trial(3, 0.9, 64)]
@@ -25,7 +33,8 @@ FRONT = [front for facts in FACTS.values() if (front := KEEPER.add(facts))][-1]
 
 
 @pytest.mark.parametrize(
-    ("pick", "number"), [("knee", 1), ("accuracy", 3), ("latency", 0), ("trial:2", 2), ("latency:8", 2), ("latency:63.9ms", 2)]
+    ("pick", "number"),
+    [("knee", 1), ("accuracy", 3), ("latency", 0), ("trial:2", 2), ("latency:8", 2), ("latency:63.9ms", 2)],
 )
 def test_picks(pick: str, number: int) -> None:
     assert pick_trial(pick, FRONT, FACTS, "latency_ms").trial_number == number
@@ -58,7 +67,8 @@ def test_latency_pick_needs_a_study_that_measures_it() -> None:
 
 
 def test_the_only_study_needs_no_name() -> None:
-    one, two = search_record(study="one"), search_record(study="two")
+    one = search_record(study="one")
+    two = search_record(study="two")
     assert pick_study(None, [one]) is one
     assert pick_study("two", [one, two]) is two
 

@@ -32,7 +32,9 @@ def test_the_front_is_of_one_fingerprint() -> None:
     view = on_target(search_record(), TRIALS, TIMINGS, {"runtime": "onnxruntime"})
     assert [(member.trial_number, member.cost) for member in view.front.members] == [(2, 5.0), (3, 6.0)]
     assert {trial.trial_number for trial in view.facts} == {0, 2, 3}
-    assert view.search.target == NEW and {trial.latency.target["runtime_version"] for trial in view.facts if trial.latency} == {"2.0"}
+    assert view.search.target == NEW and {
+        trial.latency.target["runtime_version"] for trial in view.facts if trial.latency
+    } == {"2.0"}
     assert view.front.reference_point == (0.1, 8.0)
     assert view.front.hypervolume > 0
 
@@ -45,14 +47,18 @@ def test_the_history_counts_every_trial_whatever_it_was_timed_on() -> None:
 
 
 def test_the_own_target_gives_the_own_front() -> None:
-    timings = {trial.trial_number: [trial.latency, replace(trial.latency, median_ms=0.01)] for trial in TRIALS if trial.latency}
+    timings = {
+        trial.trial_number: [trial.latency, replace(trial.latency, median_ms=0.01)] for trial in TRIALS if trial.latency
+    }
     view = on_target(search_record(), TRIALS, timings, TARGET)
     assert [member.trial_number for member in view.front.members] == [0, 2, 3]
     assert view.front.reference_point == search_record().reference_point
 
 
 def test_a_target_that_was_never_timed_is_refused_with_those_there_are() -> None:
-    with pytest.raises(InvalidInputError, match=r"no latencies on kind cuda; .*with onnxruntime 1\.0; .*with onnxruntime 2\.0"):
+    with pytest.raises(
+        InvalidInputError, match=r"no latencies on kind cuda; .*with onnxruntime 1\.0; .*with onnxruntime 2\.0"
+    ):
         on_target(search_record(), TRIALS, TIMINGS, {"kind": "cuda"})
 
 

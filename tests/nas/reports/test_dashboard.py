@@ -21,7 +21,8 @@ SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"><rect widt
 SERVE = """
 import sys, pathlib, optuna
 from nas.reports.dashboard import serve
-serve(optuna.storages.RDBStorage(sys.argv[1]), pathlib.Path(sys.argv[2]), int(sys.argv[3]), lambda url: print(url, flush=True))
+storage = optuna.storages.RDBStorage(sys.argv[1])
+serve(storage, pathlib.Path(sys.argv[2]), int(sys.argv[3]), lambda url: print(url, flush=True))
 """
 
 
@@ -32,7 +33,9 @@ def record_study(folder: Path, url: str) -> FrozenTrial:
     costs = Costs(param_count=1200, macs=34_000)
     template = create_trial(
         state=TrialState.RUNNING,
-        user_attrs=trial_attributes(layout="conv x2 | attention x2", arch_hash="ab" * 32, costs=costs, reason="macs over 30000"),
+        user_attrs=trial_attributes(
+            layout="conv x2 | attention x2", arch_hash="ab" * 32, costs=costs, reason="macs over 30000"
+        ),
         system_attrs=constraint_attributes({"macs": 0.13}) | drawing_attributes(SVG, folder),
     )
     trial = storage.get_trial(storage.create_new_trial(study_id, template_trial=template))
@@ -69,7 +72,9 @@ def port(folder: Path) -> Iterator[int]:
 
 def ask(port: int, method: str, path: str, body: str = "", **headers: str) -> HTTPResponse:
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request(method, path, body=body, headers={"Accept-Encoding": "identity", "Content-Type": "application/json"} | headers)
+    connection.request(
+        method, path, body=body, headers={"Accept-Encoding": "identity", "Content-Type": "application/json"} | headers
+    )
     return connection.getresponse()
 
 
@@ -77,22 +82,30 @@ def test_attributes_say_what_is_known_before_training() -> None:
     costs = Costs(param_count=1200, macs=34_000)
     known = {"layout": "conv x2", "arch_hash": "ab" * 32, "param_count": 1200, "macs": 34_000}
     assert trial_attributes(layout="conv x2", arch_hash="ab" * 32, costs=costs) == known
-    assert trial_attributes(layout="conv x2", arch_hash="ab" * 32, costs=costs, reason="too big") == known | {"reason": "too big"}
+    assert trial_attributes(layout="conv x2", arch_hash="ab" * 32, costs=costs, reason="too big") == known | {
+        "reason": "too big"
+    }
 
 
 def test_latency_is_shown_with_its_interval() -> None:
-    latency = Latency(target={}, conditions={}, median_ms=1.23456, ci_low_ms=1.2, ci_high_ms=1.3, p95_ms=2.0, samples=60)
+    latency = Latency(
+        target={}, conditions={}, median_ms=1.23456, ci_low_ms=1.2, ci_high_ms=1.3, p95_ms=2.0, samples=60
+    )
     assert latency_attribute(latency) == ("latency", "1.235 ms (95 % interval 1.2 to 1.3, p95 2, 60 samples)")
 
 
-@pytest.mark.parametrize(("values", "feasible"), [({"latency_ms": 0.0, "macs": -1.0}, True), ({"latency_ms": -1.0, "macs": 0.1}, False)])
+@pytest.mark.parametrize(
+    ("values", "feasible"), [({"latency_ms": 0.0, "macs": -1.0}, True), ({"latency_ms": -1.0, "macs": 0.1}, False)]
+)
 def test_constraints_mean_the_same_to_optuna_and_to_the_dashboard(values: dict[str, float], feasible: bool) -> None:
     study = optuna.create_study(directions=["maximize", "minimize"])
     study.add_trial(create_trial(values=[0.5, 1.0], system_attrs=constraint_attributes(values)))
     assert bool(study.best_trials) is feasible  # optuna drops infeasible trials
     (trial,) = study.trials
     assert [trial.constraints[name] for name in values] == list(values.values())
-    assert all(value <= 0 for value in trial.system_attrs["constraints"]) is feasible  # optuna-dashboard 0.21 reads this list
+    assert (
+        all(value <= 0 for value in trial.system_attrs["constraints"]) is feasible
+    )  # optuna-dashboard 0.21 reads this list
 
 
 def test_a_constraint_that_is_not_finite_is_refused() -> None:
@@ -156,7 +169,10 @@ def test_another_host_name_is_refused(port: int) -> None:
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_the_server_ends_cleanly(tmp_path: Path, end: signal.Signals) -> None:
-    with running_server(tmp_path) as (process, port), socket.create_connection(("127.0.0.1", port)):  # kept open, as a browser does
+    with (
+        running_server(tmp_path) as (process, port),
+        socket.create_connection(("127.0.0.1", port)),
+    ):  # kept open, as a browser does
         assert ask(port, "GET", "/api/meta").status == 200
         process.send_signal(end)
         assert process.wait(timeout=5) == 0
@@ -173,5 +189,8 @@ def test_a_number_that_is_no_port_is_refused(tmp_path: Path, number: int) -> Non
 def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(InvalidInputError, match=rf"port {port} on 127.0.0.1 cannot be used \(Address already in use\); give another"):
+        with pytest.raises(
+            InvalidInputError,
+            match=rf"port {port} on 127.0.0.1 cannot be used \(Address already in use\); give another",
+        ):
             serve(optuna.storages.InMemoryStorage(), tmp_path, port, print)

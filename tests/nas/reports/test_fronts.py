@@ -12,7 +12,16 @@ import pytest
 from nas.errors import InvalidInputError
 from nas.pareto.front import FrontKeeper
 from nas.records import Front, Latency, Lease, ProcessId, Retiming
-from nas.reports.fronts import front_csv, front_json, front_text, space_text, status_text, studies_text, summarize, write_file
+from nas.reports.fronts import (
+    front_csv,
+    front_json,
+    front_text,
+    space_text,
+    status_text,
+    studies_text,
+    summarize,
+    write_file,
+)
 from nas.search.retiming import places
 from tests.doubles import TinySpace
 from tests.samples import REFERENCE_POINT, TARGET, TRIALS, latest_front, search_record
@@ -44,7 +53,12 @@ def test_json_holds_the_recorded_numbers() -> None:
         (member.trial_number, member.top1, member.cost) for member in front.members
     ]
     knee = data["members"][1]
-    assert knee["knee"] and knee["weights_kept"] and knee["param_count"] == 40_000 and knee["latency_ci_high_ms"] == pytest.approx(4.4)
+    assert (
+        knee["knee"]
+        and knee["weights_kept"]
+        and knee["param_count"] == 40_000
+        and knee["latency_ci_high_ms"] == pytest.approx(4.4)
+    )
 
 
 def test_csv_and_json_agree() -> None:
@@ -55,7 +69,9 @@ def test_csv_and_json_agree() -> None:
 
 def test_second_timings_stand_beside_the_first() -> None:
     """Trial 0 (0.50, 1 ms) is now slower than trial 2 (0.80) beyond doubt, and trial 2 perhaps slower than trial 3."""
-    seconds = {number: Latency(TARGET, {}, ms, ms - 0.5, ms + 0.5, ms, 30) for number, ms in ((0, 6.0), (2, 4.2), (3, 4.1))}
+    seconds = {
+        number: Latency(TARGET, {}, ms, ms - 0.5, ms + 0.5, ms, 30) for number, ms in ((0, 6.0), (2, 4.2), (3, 4.1))
+    }
     again = places(latest_front(), TRIALS, Retiming(TARGET, seconds))
     _, columns, *rows = front_text(latest_front(), TRIALS, search_record(), again).splitlines()
     assert "timed again" in columns

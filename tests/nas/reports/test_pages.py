@@ -31,8 +31,13 @@ EXPLANATION = Explanation(
     genes=(GeneReport("depth", True, (1, 2), Influence(0.7, 0.8, (-0.01, 0.01)), Influence(0.0, 0.0, (0.0, 0.0))),),
     lineages=((Ancestor(3, 0.6, 0.9, 0, (("depth", 1, 2),), 0.1, -10.0), ROOT),),
     trial_number=3,
-    changes=(Change("depth", 2, 1, None, ("width 3",), -0.02, 0.01, -5.0), Change("kernel", 3, 5, "switched off by another gene")),
-    latency=LatencyReport(HeldOut(50, 0.92, None, 1.1), (PartTime("mbconv 3", 7, 0.1, 0.02, 0.8), PartTime("head", 1, 0.05, 0.0, 0.2))),
+    changes=(
+        Change("depth", 2, 1, None, ("width 3",), -0.02, 0.01, -5.0),
+        Change("kernel", 3, 5, "switched off by another gene"),
+    ),
+    latency=LatencyReport(
+        HeldOut(50, 0.92, None, 1.1), (PartTime("mbconv 3", 7, 0.1, 0.02, 0.8), PartTime("head", 1, 0.05, 0.0, 0.2))
+    ),
 )
 
 

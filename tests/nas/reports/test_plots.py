@@ -34,7 +34,9 @@ def test_axes_are_named_with_units_and_target(tmp_path: Path) -> None:
     plot_front(tmp_path / "front.svg", latest_front(), TRIALS, search_record())
     labels = re.findall(r"<!-- (.*?) -->", (tmp_path / "front.svg").read_text())
     assert "latency, ms (Reference CPU, batch 1, threads 1)" in labels
-    assert {"validation top1", "front (3)", "finished (1)", "stopped early (1)", "knee", "trial 2: 0.800"} <= set(labels)
+    assert {"validation top1", "front (3)", "finished (1)", "stopped early (1)", "knee", "trial 2: 0.800"} <= set(
+        labels
+    )
 
 
 def test_the_name_of_a_study_is_no_formula(tmp_path: Path) -> None:
@@ -56,7 +58,9 @@ def test_a_study_without_scores_can_be_drawn(tmp_path: Path) -> None:
 
 def test_nothing_is_promised_between_members(tmp_path: Path) -> None:
     plot_front(tmp_path / "front.svg", latest_front(), TRIALS, search_record())
-    shapes = re.findall(r'<path d="([^"]*)"[^>]*stroke: #1b7f5c; stroke-width: 1.5', (tmp_path / "front.svg").read_text())
+    shapes = re.findall(
+        r'<path d="([^"]*)"[^>]*stroke: #1b7f5c; stroke-width: 1.5', (tmp_path / "front.svg").read_text()
+    )
     corners = [re.findall(r"[-\d.]+ [-\d.]+", shape) for shape in shapes]
     assert [len(shape) for shape in corners] == [5]
     assert all(a.split()[0] == b.split()[0] or a.split()[1] == b.split()[1] for a, b in pairwise(corners[0]))
@@ -67,7 +71,9 @@ def test_no_window_system_is_touched() -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-@pytest.mark.parametrize(("draw", "name"), [(plot_front, "front.bmp"), (plot_front, "front.html"), (html_front, "front.png")])
+@pytest.mark.parametrize(
+    ("draw", "name"), [(plot_front, "front.bmp"), (plot_front, "front.html"), (html_front, "front.png")]
+)
 def test_an_unknown_suffix_is_refused(tmp_path: Path, draw: object, name: str) -> None:
     assert callable(draw)
     with pytest.raises(InvalidInputError, match="expected a file name that ends in"):

@@ -13,7 +13,9 @@ REFERENCE = 0.1, 3.0
 
 
 def area(points: list[tuple[float, float]]) -> float:
-    return hypervolume([(top1, math.exp(log_cost)) for top1, log_cost in points], (REFERENCE[0], math.exp(REFERENCE[1])))
+    return hypervolume(
+        [(top1, math.exp(log_cost)) for top1, log_cost in points], (REFERENCE[0], math.exp(REFERENCE[1]))
+    )
 
 
 @pytest.mark.parametrize("log_cost", [-0.5, 0.0, 0.7, 1.5, 2.9, 3.5])
@@ -34,7 +36,8 @@ def test_a_certain_candidate_adds_its_hypervolume() -> None:
 
 def test_front_rows_are_those_of_an_exhaustive_comparison() -> None:
     rng = np.random.default_rng(2)
-    top1, cost = rng.integers(0, 6, 60).astype(float), rng.integers(0, 6, 60).astype(float)
+    top1 = rng.integers(0, 6, 60).astype(float)
+    cost = rng.integers(0, 6, 60).astype(float)
     points = {(a, c) for a, c in zip(top1, cost, strict=True)}
     expected = {(a, c) for a, c in points if not any(b >= a and d <= c and (b, d) != (a, c) for b, d in points)}
     rows = front_rows(top1, cost)

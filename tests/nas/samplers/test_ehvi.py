@@ -24,7 +24,12 @@ class Watched(GaussianProcess):
         self.fitted: list[np.ndarray] = []
 
     def fit(
-        self, levels_ND: np.ndarray, feature_N: np.ndarray, target_N: np.ndarray, max_iterations: int, sd_N: np.ndarray | float = 0.0
+        self,
+        levels_ND: np.ndarray,
+        feature_N: np.ndarray,
+        target_N: np.ndarray,
+        max_iterations: int,
+        sd_N: np.ndarray | float = 0.0,
     ) -> None:
         self.fitted.append(levels_ND)
         super().fit(levels_ND, feature_N, target_N, max_iterations, sd_N)

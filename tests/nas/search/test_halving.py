@@ -20,7 +20,9 @@ from nas.tabular.simulator import simulate
 
 
 def facts(number: int, state: records.TrialState, curve: list[float], macs: int) -> TrialFacts:
-    rungs = tuple(RungScore(rung=rung, steps=rung + 1, top1=top1, loss=0.0, duration_s=0.0) for rung, top1 in enumerate(curve))
+    rungs = tuple(
+        RungScore(rung=rung, steps=rung + 1, top1=top1, loss=0.0, duration_s=0.0) for rung, top1 in enumerate(curve)
+    )
     return TrialFacts(number, f"{number:064x}", {}, "", Costs(1, macs), 0, state, rungs=rungs)
 
 
@@ -49,14 +51,18 @@ def test_every_rung_has_its_own_ranking() -> None:
 def test_about_the_share_goes_on_whatever_the_order() -> None:
     rng = np.random.default_rng(0)
     halving = ParetoHalving(0.25, "macs")
-    going = [halving.proceeds(number, 0, float(top1), float(cost)) for number, (top1, cost) in enumerate(rng.random((400, 2)) + 0.1)]
+    going = [
+        halving.proceeds(number, 0, float(top1), float(cost))
+        for number, (top1, cost) in enumerate(rng.random((400, 2)) + 0.1)
+    ]
     assert 0.2 < np.mean(going) < 0.35
 
 
 def test_a_search_that_has_become_better_is_ranked_among_its_latest() -> None:
     halving = ParetoHalving(0.5, "macs")
     going = [
-        halving.proceeds(number, 0, float(top1), 100.0) for number, top1 in enumerate(np.random.default_rng(0).random(400) + np.arange(400))
+        halving.proceeds(number, 0, float(top1), 100.0)
+        for number, top1 in enumerate(np.random.default_rng(0).random(400) + np.arange(400))
     ]
     assert all(going)
     rng = np.random.default_rng(1)
@@ -97,7 +103,8 @@ def test_a_repeated_score_of_a_retried_trial_counts_once() -> None:
 
 def test_the_order_takes_front_after_front() -> None:
     points = np.random.default_rng(1).random((60, 2)) + 0.1
-    order, loss = pareto_order(points), np.column_stack([-points[:, 0], points[:, 1]])
+    order = pareto_order(points)
+    loss = np.column_stack([-points[:, 0], points[:, 1]])
     assert sorted(order) == list(range(60))
     while len(order):
         size = int(non_dominated_mask(loss[order]).sum())
@@ -112,9 +119,14 @@ def test_within_a_rank_the_lonelier_come_first() -> None:
 
 def test_ranks_equal_those_of_peeling_fronts_off_with_ties() -> None:
     points = np.random.default_rng(2).integers(1, 8, (80, 2)).astype(float)
-    expected, left = np.zeros(80, dtype=int), np.arange(80)
+    expected = np.zeros(80, dtype=int)
+    left = np.arange(80)
     for rank in range(80):
-        best = non_dominated_mask(np.column_stack([-points[left, 0], points[left, 1]])) if len(left) else np.array([], dtype=bool)
+        best = (
+            non_dominated_mask(np.column_stack([-points[left, 0], points[left, 1]]))
+            if len(left)
+            else np.array([], dtype=bool)
+        )
         expected[left[best]] = rank
         left = left[~best]
     assert non_dominated_ranks(points).tolist() == expected.tolist()
@@ -209,7 +221,8 @@ def test_stopped_trainings_count_among_the_random_ones_that_come_first() -> None
             values = {gene.name: int(rng.integers(4)) for gene in genes}
             study.enqueue_trial(values)
             trial = study.ask(distributions)
-            top1, cost = 0.5 + 0.02 * sum(values.values()), 1.0 + sum(values.values())
+            top1 = 0.5 + 0.02 * sum(values.values())
+            cost = 1.0 + sum(values.values())
             trial.set_user_attr(CURVE, [top1 / 2, top1] if number < 3 else [top1 / 2])
             trial.set_user_attr(COST, cost)
             if number < 3:
@@ -242,12 +255,19 @@ def test_costs_at_which_trainings_are_stopped_are_proposed_less() -> None:
     distributions = {gene.name: IntDistribution(0, 3) for gene in genes}
 
     def mean_cost(stopped_above: float) -> float:
-        """Of ten proposals after 40 trainings, of which those of higher cost were stopped, all but some of the first."""
+        """Of ten proposals after 40 trainings, of which those of higher cost were stopped, all but some of the
+        first."""
         knowledge = Knowledge(
-            genes, dict, str, lambda genotype: 1.0 + sum(genotype.values()), lambda genotype: True, reference_point=(0.1, 20.0)
+            genes,
+            dict,
+            str,
+            lambda genotype: 1.0 + sum(genotype.values()),
+            lambda genotype: True,
+            reference_point=(0.1, 20.0),
         )  # type: ignore[arg-type]
         study = optuna.create_study(directions=["maximize", "minimize"], sampler=EhviSampler(0, knowledge))
-        rng, costs = np.random.default_rng(4), []
+        rng = np.random.default_rng(4)
+        costs = []
         for number in range(50):
             if number < 40:
                 study.enqueue_trial({gene.name: int(rng.integers(4)) for gene in genes})
@@ -257,7 +277,9 @@ def test_costs_at_which_trainings_are_stopped_are_proposed_less() -> None:
             goes_on = number < 12 or cost <= stopped_above
             trial.set_user_attr(CURVE, [0.2, top1] if goes_on else [0.2])
             trial.set_user_attr(COST, cost)
-            study.tell(trial, [top1, cost] if goes_on else None, state=TrialState.COMPLETE if goes_on else TrialState.PRUNED)
+            study.tell(
+                trial, [top1, cost] if goes_on else None, state=TrialState.COMPLETE if goes_on else TrialState.PRUNED
+            )
             costs.append(cost)
         return float(np.mean(costs[40:]))
 

@@ -31,7 +31,13 @@ from nas.search.study import SearchStudy, open_optuna_storage
 from tests.doubles import TARGET, ScriptedEvaluator, TinyArchitecture, TinySpace, latency_of, tiny_top1
 
 IDENTITY = Identity(
-    data="toy", data_fingerprint="f", num_classes=10, recipe={"name": "toy"}, target=TARGET, code_version="test", config={"budget": 1}
+    data="toy",
+    data_fingerprint="f",
+    num_classes=10,
+    recipe={"name": "toy"},
+    target=TARGET,
+    code_version="test",
+    config={"budget": 1},
 )
 
 
@@ -50,7 +56,14 @@ class Bench:
         return f"sqlite:///{self.folder}/nas.db"
 
     def config(self, budget: int, study: str = "s", **options: object) -> SearchConfig:
-        return SearchConfig(space="tiny", budget=budget, study=study, storage=self.url, artifacts=str(self.folder / "artifacts"), **options)
+        return SearchConfig(
+            space="tiny",
+            budget=budget,
+            study=study,
+            storage=self.url,
+            artifacts=str(self.folder / "artifacts"),
+            **options,
+        )
 
     def run(
         self,
@@ -70,14 +83,29 @@ class Bench:
             storage = open_optuna_storage(self.url, engine_kwargs(self.url))
             recorded = check_study(store, storage, config, space, identity)
             parts = establish(
-                config=config, space=space, identity=identity, recorded=recorded, evaluator=evaluator, store=store, storage=storage,
+                config=config,
+                space=space,
+                identity=identity,
+                recorded=recorded,
+                evaluator=evaluator,
+                store=store,
+                storage=storage,
                 sampling=contextlib.nullcontext,
-            )  # fmt: skip
+            )
             progress = Progress("s", budget, parts.evaluated, quiet=True, console=Console(file=io.StringIO()))
             search = Search(
-                config=config, space=space, evaluator=evaluator, store=store, study=parts.study, proposer=parts.proposer,
-                keeper=parts.keeper, target=parts.record.target, progress=progress, check_owner=check_owner, stop_requested=stop,
-            )  # fmt: skip
+                config=config,
+                space=space,
+                evaluator=evaluator,
+                store=store,
+                study=parts.study,
+                proposer=parts.proposer,
+                keeper=parts.keeper,
+                target=parts.record.target,
+                progress=progress,
+                check_owner=check_owner,
+                stop_requested=stop,
+            )
             try:
                 return search.run()
             finally:
@@ -117,7 +145,10 @@ def bench(tmp_path: Path) -> Bench:
 
 def architectures(space: TinySpace) -> list[TinyArchitecture]:
     """Of every genotype."""
-    return [space.architecture(dict(zip(("depth", "width", "kernel"), levels, strict=True))) for levels in product(range(1, 5), repeat=3)]
+    return [
+        space.architecture(dict(zip(("depth", "width", "kernel"), levels, strict=True)))
+        for levels in product(range(1, 5), repeat=3)
+    ]
 
 
 def hashes(bench: Bench) -> list[str]:
@@ -199,7 +230,9 @@ def test_stop_leaves_no_running_trial_and_resume_keeps_numbers(bench: Bench, num
 
 
 @pytest.mark.parametrize("moment", ["submit", "record", "annotate", "tell"])
-def test_kill_at_any_moment_repeats_at_most_what_was_in_flight(bench: Bench, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kill_at_any_moment_repeats_at_most_what_was_in_flight(
+    bench: Bench, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Kill before and after each write; only the evaluations in flight may run twice."""
     jobs: list[Job] = []
 
@@ -217,7 +250,9 @@ def test_kill_at_any_moment_repeats_at_most_what_was_in_flight(bench: Bench, mom
     assert len(jobs) <= 20 + 2 * 2
 
 
-def test_after_a_kill_nothing_is_left_running_even_when_nothing_is_evaluated(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_kill_nothing_is_left_running_even_when_nothing_is_evaluated(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         _kill_at(patch, "record", 4)
         with pytest.raises(Killed):
@@ -232,11 +267,19 @@ def _kill_at(patch: pytest.MonkeyPatch, moment: str, number: int) -> None:
     def kill(*args: object) -> None:
         raise Killed
 
-    targets = {"record": (SqlStore, "record", 1), "annotate": (SearchStudy, "annotate", 0), "tell": (SearchStudy, "tell", 0)}
+    targets = {
+        "record": (SqlStore, "record", 1),
+        "annotate": (SearchStudy, "annotate", 0),
+        "tell": (SearchStudy, "tell", 0),
+    }
     patch.setattr(SearchStudy, "release", kill)
     if moment == "submit":
         original_submit = ScriptedEvaluator.submit
-        patch.setattr(ScriptedEvaluator, "submit", lambda self, job: kill() if job.trial_number == number else original_submit(self, job))
+        patch.setattr(
+            ScriptedEvaluator,
+            "submit",
+            lambda self, job: kill() if job.trial_number == number else original_submit(self, job),
+        )
         return
     owner, name, position = targets[moment]
     original = getattr(owner, name)
@@ -252,7 +295,11 @@ def _kill_at(patch: pytest.MonkeyPatch, moment: str, number: int) -> None:
 
 def test_retryable_failure_is_tried_twice_more(bench: Bench) -> None:
     def flaky(job: Job) -> Failed | None:
-        return Failed(job.trial_number, "worker 0", "actor died", retryable=True) if job.trial_number == 3 and job.attempt < 2 else None
+        return (
+            Failed(job.trial_number, "worker 0", "actor died", retryable=True)
+            if job.trial_number == 3 and job.attempt < 2
+            else None
+        )
 
     evaluator = ScriptedEvaluator(failure=flaky)
     bench.run(10, evaluator)
@@ -269,7 +316,8 @@ def test_a_retry_measures_the_latency_that_counts(bench: Bench) -> None:
             return [LatencyMeasured(3, "worker 0", slow), Failed(3, "worker 0", "actor died", retryable=True)]
 
     bench.run(10, DiesAfterTiming(), max_latency_ms=10.0)
-    trial, facts = bench.trials()[3], next(facts for facts in bench.facts() if facts.trial_number == 3)
+    trial = bench.trials()[3]
+    facts = next(facts for facts in bench.facts() if facts.trial_number == 3)
     assert facts.latency == latency_of(facts.spec)
     assert trial.constraints["latency_ms"] == pytest.approx(facts.latency.median_ms / 10 - 1)
 
@@ -293,12 +341,18 @@ def test_waiting_for_a_worker_to_come_up_is_no_device_time(bench: Bench) -> None
     bench.run(6, StartsLate(failure=dies_once))
     assert {facts.trial_number for facts in bench.facts()} == set(range(6))
     assert all(facts.duration_s < 0.9 for facts in bench.facts())
-    assert next(facts for facts in bench.facts() if facts.trial_number == 4).duration_s > 0.3, "what the lost attempt took counts"
+    assert next(facts for facts in bench.facts() if facts.trial_number == 4).duration_s > 0.3, (
+        "what the lost attempt took counts"
+    )
 
 
 def test_failed_architectures_carry_a_reason_are_not_counted_and_not_tried_again(bench: Bench) -> None:
     def fails(job: Job) -> Failed | None:
-        return Failed(job.trial_number, "worker 0", "loss is nan at step 7", retryable=False) if job.spec["depth"] == 2 else None
+        return (
+            Failed(job.trial_number, "worker 0", "loss is nan at step 7", retryable=False)
+            if job.spec["depth"] == 2
+            else None
+        )
 
     evaluator = ScriptedEvaluator(failure=fails)
     bench.run(30, evaluator, space=TinySpace(levels=6))
@@ -310,7 +364,9 @@ def test_failed_architectures_carry_a_reason_are_not_counted_and_not_tried_again
 
 
 def test_search_stops_when_the_first_five_fail(bench: Bench) -> None:
-    evaluator = ScriptedEvaluator(failure=lambda job: Failed(job.trial_number, "worker 0", "no space left on device", retryable=False))
+    evaluator = ScriptedEvaluator(
+        failure=lambda job: Failed(job.trial_number, "worker 0", "no space left on device", retryable=False)
+    )
     with pytest.raises(SearchAbortedError, match="5 of the last 5 evaluations failed; the last one: no space left"):
         bench.run(20, evaluator)
     assert TrialState.RUNNING not in bench.states()
@@ -318,7 +374,11 @@ def test_search_stops_when_the_first_five_fail(bench: Bench) -> None:
 
 def test_search_stops_when_most_recent_ones_fail(bench: Bench) -> None:
     evaluator = ScriptedEvaluator(
-        failure=lambda job: Failed(job.trial_number, "worker 0", "flaky", retryable=False) if job.trial_number % 5 in (1, 2, 4) else None
+        failure=lambda job: (
+            Failed(job.trial_number, "worker 0", "flaky", retryable=False)
+            if job.trial_number % 5 in (1, 2, 4)
+            else None
+        )
     )
     with pytest.raises(SearchAbortedError, match="of the last 20"):
         bench.run(60, evaluator, space=TinySpace(levels=6))
@@ -326,11 +386,15 @@ def test_search_stops_when_most_recent_ones_fail(bench: Bench) -> None:
 
 def test_known_limits_reject_before_training(bench: Bench) -> None:
     evaluator = ScriptedEvaluator()
-    bench.run(12, evaluator, max_params=6, sampler="random")  # ehvi would not even propose what is known to be over a limit
+    bench.run(
+        12, evaluator, max_params=6, sampler="random"
+    )  # ehvi would not even propose what is known to be over a limit
     assert all(job.spec["depth"] * job.spec["width"] <= 6 for job in evaluator.submitted)
     rejected = [trial for trial in bench.trials() if trial.state == TrialState.PRUNED]
     assert rejected
-    assert all(trial.constraints["param_count"] > 0 and "over the limit" in trial.user_attrs["reason"] for trial in rejected)
+    assert all(
+        trial.constraints["param_count"] > 0 and "over the limit" in trial.user_attrs["reason"] for trial in rejected
+    )
     assert bench.states().count(TrialState.COMPLETE) == 12
     feasible = [trial for trial in bench.trials() if trial.state == TrialState.COMPLETE]
     assert all(trial.constraints["param_count"] <= 0 for trial in feasible)
@@ -355,12 +419,16 @@ def over_the_limit(evaluator: ScriptedEvaluator) -> int:
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
-def test_what_is_surely_too_slow_is_passed_over_untimed(bench: Bench, sampler: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_surely_too_slow_is_passed_over_untimed(
+    bench: Bench, sampler: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """Latencies of the toy space add up, so predictions become exact; about half of the space is over the limit."""
     evaluator = ScriptedEvaluator()
     with caplog.at_level("INFO", logger="nas"):
         outcome = bench.run(60, evaluator, space=TinySpace(levels=9), sampler=sampler, max_latency_ms=2.0)
-    assert outcome.complete and re.search(r"60 of 60 .*; \d+ candidates were passed over untimed", outcome.reason), outcome
+    assert outcome.complete and re.search(r"60 of 60 .*; \d+ candidates were passed over untimed", outcome.reason), (
+        outcome
+    )
     [said] = [record.message for record in caplog.records if "latency is predicted" in record.message]
     assert re.fullmatch(r"latency is predicted \(held out, 4\d timings: .* above 2\.\d+ ms are passed over", said), said
     assert over_the_limit(evaluator) <= 3
@@ -385,13 +453,19 @@ def test_nothing_is_passed_over_while_predictions_are_poor(
     assert len(evaluator.submitted) > 60
 
 
-def test_a_small_space_is_still_exhausted_when_most_of_it_is_passed_over(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_space_is_still_exhausted_when_most_of_it_is_passed_over(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("nas.search.screening.MIN_TIMINGS", 12)
     space = TinySpace(levels=4)
     outcome = bench.run(200, space=space, sampler="random", max_latency_ms=1.25)
     assert outcome.complete and "nothing new was found within latency_ms <= 1.25" in outcome.reason
     fits = {trial.arch_hash for trial in bench.facts() if trial.state == "COMPLETE"}
-    assert fits == {architecture.arch_hash for architecture in architectures(space) if latency_of(architecture.to_spec()).median_ms <= 1.25}
+    assert fits == {
+        architecture.arch_hash
+        for architecture in architectures(space)
+        if latency_of(architecture.to_spec()).median_ms <= 1.25
+    }
 
 
 def test_without_a_latency_limit_nothing_is_predicted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -401,13 +475,17 @@ def test_without_a_latency_limit_nothing_is_predicted(bench: Bench, monkeypatch:
 
 
 @pytest.mark.parametrize("sampler", ["ehvi", "random"])
-def test_when_all_within_the_limits_is_evaluated_the_search_is_done_whatever_the_sampler(bench: Bench, sampler: str) -> None:
+def test_when_all_within_the_limits_is_evaluated_the_search_is_done_whatever_the_sampler(
+    bench: Bench, sampler: str
+) -> None:
     outcome = bench.run(64, max_macs=500, sampler=sampler)
     assert outcome.complete and outcome.exit_code == 0
     assert "nothing new was found within macs <= 500" in outcome.reason
     space = TinySpace()
     within = {facts.arch_hash for facts in bench.facts() if facts.state == "COMPLETE"}
-    assert within == {architecture.arch_hash for architecture in architectures(space) if space.costs(architecture).macs <= 500}
+    assert within == {
+        architecture.arch_hash for architecture in architectures(space) if space.costs(architecture).macs <= 500
+    }
 
 
 def test_a_space_too_large_to_count_is_not_said_to_be_exhausted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -472,7 +550,9 @@ def test_a_study_is_continued_only_as_it_was_created(bench: Bench, options: dict
     assert bench.facts() == before
 
 
-def test_weights_that_a_kill_kept_too_long_are_dropped_by_the_next_run(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_a_kill_kept_too_long_are_dropped_by_the_next_run(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(Search, "_forget_weights", lambda *_: None)
         bench.run(10)
@@ -495,7 +575,8 @@ def test_a_search_that_lost_its_study_stops(bench: Bench) -> None:
 
 
 def test_a_trial_that_somebody_else_enqueues_keeps_its_number_and_ours_keep_theirs(bench: Bench) -> None:
-    evaluator, space = ScriptedEvaluator(), TinySpace()
+    evaluator = ScriptedEvaluator()
+    space = TinySpace()
 
     def enqueue_in_mid_search() -> None:
         if len(evaluator.submitted) == 5 and len(bench.trials()) == 5:
@@ -547,7 +628,10 @@ def test_disk_full_while_keeping_weights_stops_with_a_reason(bench: Bench, monke
 def test_warm_start_begins_with_the_presets(bench: Bench) -> None:
     evaluator = ScriptedEvaluator()
     bench.run(6, evaluator)
-    assert [job.spec for job in evaluator.submitted[:2]] == [{"depth": 1, "kernel": 0, "width": 1}, {"depth": 1, "kernel": 0, "width": 4}]
+    assert [job.spec for job in evaluator.submitted[:2]] == [
+        {"depth": 1, "kernel": 0, "width": 1},
+        {"depth": 1, "kernel": 0, "width": 4},
+    ]
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "ehvi"])
@@ -558,10 +642,19 @@ def test_warm_start_begins_with_the_front_of_an_earlier_study(bench: Bench, samp
         assert front is not None
         specs = {trial.trial_number: trial.spec for trial in store.facts("first")}
     evaluator = ScriptedEvaluator(with_latency=False)
-    assert bench.run(len(front.members) + 4, evaluator, warm_start="study:first", sampler=sampler, objectives=("top1", "macs")).complete
-    assert [job.spec for job in evaluator.submitted[: len(front.members)]] == [specs[member.trial_number] for member in front.members]
-    assert bench.run(len(front.members) + 6, ScriptedEvaluator(with_latency=False), warm_start="study:first", sampler=sampler,
-                     objectives=("top1", "macs")).complete  # fmt: skip
+    assert bench.run(
+        len(front.members) + 4, evaluator, warm_start="study:first", sampler=sampler, objectives=("top1", "macs")
+    ).complete
+    assert [job.spec for job in evaluator.submitted[: len(front.members)]] == [
+        specs[member.trial_number] for member in front.members
+    ]
+    assert bench.run(
+        len(front.members) + 6,
+        ScriptedEvaluator(with_latency=False),
+        warm_start="study:first",
+        sampler=sampler,
+        objectives=("top1", "macs"),
+    ).complete
 
 
 def test_a_warm_start_that_cannot_be_used_is_refused_before_anything_is_recorded(bench: Bench) -> None:
@@ -570,9 +663,13 @@ def test_a_warm_start_that_cannot_be_used_is_refused_before_anything_is_recorded
     class Larger(TinySpace):
         space_hash = "another"
 
-    with pytest.raises(InvalidInputError, match="names the study 'nope'; expected one of this database, which has: first"):
+    with pytest.raises(
+        InvalidInputError, match="names the study 'nope'; expected one of this database, which has: first"
+    ):
         bench.run(5, warm_start="study:nope")
-    with pytest.raises(InvalidInputError, match=r"'first', which searched tiny .*; expected one of the same space, scale, image size"):
+    with pytest.raises(
+        InvalidInputError, match=r"'first', which searched tiny .*; expected one of the same space, scale, image size"
+    ):
         bench.run(5, space=Larger(), warm_start="study:first")
     with contextlib.closing(open_store(bench.url)) as store:
         assert [search.study for search in store.searches()] == ["first"]
@@ -597,7 +694,10 @@ def test_time_limit_keeps_the_state(bench: Bench) -> None:
 def test_patience_ends_the_search_after_so_many_evaluations_without_growth(bench: Bench) -> None:
     outcome = bench.run(60, patience=6)
     assert outcome.complete and outcome.exit_code == 0
-    assert "not grown in the last 6 evaluations, --patience is 6; a larger --patience, or none, continues" in outcome.reason
+    assert (
+        "not grown in the last 6 evaluations, --patience is 6; a larger --patience, or none, continues"
+        in outcome.reason
+    )
     history = bench.history()
     assert history.stalled == 6
     assert history.evaluated == history.growths[-1].evaluated + 6 < 60
@@ -645,9 +745,18 @@ def test_growth_while_the_last_ones_end_gives_new_patience(bench: Bench, monkeyp
 def test_a_study_out_of_patience_needs_no_worker(bench: Bench) -> None:
     bench.run(60, patience=6)
     evaluated = bench.history().evaluated
-    for budget, patience, reason in ((60, 6, "patience is out"), (evaluated, 6, "budget reached already"), (60, 7, None), (60, None, None)):
+    for budget, patience, reason in (
+        (60, 6, "patience is out"),
+        (evaluated, 6, "budget reached already"),
+        (60, 7, None),
+        (60, None, None),
+    ):
         outcome = bench.already_done(budget, patience=patience)
-        assert outcome is None if reason is None else outcome is not None and outcome.complete and outcome.reason.startswith(reason)
+        assert (
+            outcome is None
+            if reason is None
+            else outcome is not None and outcome.complete and outcome.reason.startswith(reason)
+        )
     assert "patience is out" in bench.run(60, again := ScriptedEvaluator(), patience=6).reason
     assert again.submitted == []
     bench.run(evaluated + 2)
@@ -680,7 +789,8 @@ def test_latencies_on_further_targets_are_stored_beside_the_front(tmp_path: Path
     bench = Bench(tmp_path)
     bench.run(6, ScriptedEvaluator(other_latencies=(other,)), other_targets=("another",))
     with contextlib.closing(open_store(bench.url)) as store:
-        timings, facts = store.timings("s"), list(store.facts("s"))
+        timings = store.timings("s")
+        facts = list(store.facts("s"))
         assert store.check_fronts("s") == []
     assert len(facts) == len(timings) == 6
     for trial in facts:

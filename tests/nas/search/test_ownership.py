@@ -45,11 +45,14 @@ def test_the_lease_is_held_inside_and_given_up_after(store: SqlStore) -> None:
 
 def test_a_dead_owner_of_this_host_leaves_its_session_to_be_ended(store: SqlStore) -> None:
     store.acquire_lease("s", lease(socket.gethostname(), DEAD), STALE_S)
-    ended, said = [], []
+    ended = []
+    said = []
     with owned(store, "s", lambda *session: ended.append(session) or [7], said.append):
         pass
     assert ended == [(RAY, "/folder")]
-    assert said == [f"took over from process {DEAD.pid} on {socket.gethostname()}, which is gone; ended 1 processes it left behind"]
+    assert said == [
+        f"took over from process {DEAD.pid} on {socket.gethostname()}, which is gone; ended 1 processes it left behind"
+    ]
 
 
 def test_processes_of_another_host_are_left_alone(store: SqlStore) -> None:
@@ -80,7 +83,9 @@ def test_the_heart_beats_whatever_the_owner_does(store: SqlStore, monkeypatch: p
         owner.check()
 
 
-def test_an_owner_that_was_overtaken_learns_it_and_leaves_the_new_lease_alone(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_owner_that_was_overtaken_learns_it_and_leaves_the_new_lease_alone(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ownership, "HEARTBEAT_S", 0.01)
     with owned(store, "s", lambda *_: [], pytest.fail) as owner:
         store.release_lease("s", store.lease("s"))

@@ -133,7 +133,16 @@ def test_terminal_shows_front_workers_and_figures(clock: Clock) -> None:
         clock.now += 20
         display.update(**state(10, members=30))
         text = file.getvalue()
-    for shown in ("10/200 (5%)", "30.0/min", "6 min 20 s left", "best top1 0.9123", "macs, M", "layout-0 [red]", "layout-29", "20 more"):
+    for shown in (
+        "10/200 (5%)",
+        "30.0/min",
+        "6 min 20 s left",
+        "best top1 0.9123",
+        "macs, M",
+        "layout-0 [red]",
+        "layout-29",
+        "20 more",
+    ):
         assert shown in text
     assert "worker 0: trial 12: training" in text
 
@@ -149,7 +158,8 @@ def test_terminal_is_given_back(clock: Clock) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    hidden, shown = "\x1b[?25l", "\x1b[?25h"
+    hidden = "\x1b[?25l"
+    shown = "\x1b[?25h"
     assert file.getvalue().rindex(shown) > file.getvalue().rindex(hidden)
 
 
@@ -205,7 +215,9 @@ from nas.search.progress import Progress
 with Progress("study", 10, 0, False) as display:
     for evaluated in range(1, 11):
         time.sleep(0.05)
-        display.update(evaluated=evaluated, counts={}, best_top1=None, hypervolume=None, front=(), layouts={}, activities={})
+        display.update(
+            evaluated=evaluated, counts={}, best_top1=None, hypervolume=None, front=(), layouts={}, activities={}
+        )
     display.finish(["end"])
 raise SystemExit(7)
 """

@@ -1,4 +1,5 @@
-"""Second timings of a front's members: taken together, recorded whole, and what they say. On a real database, without workers."""
+"""Second timings of a front's members: taken together, recorded whole, and what they say. On a real database, without
+workers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -47,7 +48,15 @@ def run(
 ) -> tuple[bool, list[str]]:
     notes: list[str] = []
     fronts = unsettled(search_record(), targets, store)
-    ended = time_again(fronts, seed=7, evaluator=evaluator, store=store, check_owner=check_owner, stop_requested=stop, note=notes.append)
+    ended = time_again(
+        fronts,
+        seed=7,
+        evaluator=evaluator,
+        store=store,
+        check_owner=check_owner,
+        stop_requested=stop,
+        note=notes.append,
+    )
     return ended, notes
 
 
@@ -74,8 +83,12 @@ def test_every_target_has_its_own_front(store: SqlStore) -> None:
     run(store, evaluator, (TARGET, OTHER))
     assert timed(evaluator) == [(0, 0), (2, 0), (3, 0), (2, 1)]
     assert [retiming.target for retiming in store.retimings("sample")] == [TARGET, OTHER]
-    lines = retimings_text(search_record(), list(store.facts("sample")), store.timings("sample"), store.retimings("sample"))
-    assert len(lines) == 2 and lines[0].startswith("3 members") and "on cpu:threads=2" in lines[1] and "+25.0%" in lines[1]
+    lines = retimings_text(
+        search_record(), list(store.facts("sample")), store.timings("sample"), store.retimings("sample")
+    )
+    assert (
+        len(lines) == 2 and lines[0].startswith("3 members") and "on cpu:threads=2" in lines[1] and "+25.0%" in lines[1]
+    )
     assert run(store, evaluator, (TARGET, OTHER, {"kind": "never timed"}))[1] == []
 
 
@@ -167,7 +180,8 @@ def test_who_lost_a_place_is_said_and_how_surely() -> None:
     assert by_number[3].rival is None and not by_number[3].is_lost
     head, lost, perhaps = places_text(front, list(by_number.values()))
     assert head == (
-        "3 members of the front timed again: +2.5% in the middle, 1 within their first interval, largest change trial 0, "
+        "3 members of the front timed again: +2.5% in the middle, 1 within their first interval, largest change "
+        "trial 0, "
         "1.00 ms -> 5.00 ms (+400.0%)"
     )
     assert lost == (
@@ -182,5 +196,8 @@ def test_equal_points_take_no_place_from_each_other() -> None:
     twins = [trial(0, 0.5, 1.0), trial(1, 0.5, 1.0)]
     front = [keeper.add(twin) for twin in twins][-1]
     assert front is not None and len(front.members) == 2
-    assert [place.rival for place in places(front, twins, Retiming(TARGET, {0: timing(1.1), 1: timing(1.1)}))] == [None, None]
+    assert [place.rival for place in places(front, twins, Retiming(TARGET, {0: timing(1.1), 1: timing(1.1)}))] == [
+        None,
+        None,
+    ]
     assert places(front, twins, None) == () and places_text(front, ()) == []

@@ -8,7 +8,8 @@ from sklearn.gaussian_process.kernels import PairwiseKernel
 
 from nas.surrogates.gaussian_process import JITTER, GaussianProcess, GeneEncoder
 
-LEVELS, ORDERED = [3, 2, 4, 3], [False, False, True, True]
+LEVELS = [3, 2, 4, 3]
+ORDERED = [False, False, True, True]
 
 
 @pytest.fixture
@@ -32,7 +33,9 @@ def test_similarity_is_equality_or_closeness() -> None:
 
 @pytest.mark.parametrize("has_feature", [True, False])
 @pytest.mark.parametrize("error", [0.0, 0.7])
-def test_gradient_is_that_of_the_loss(data: tuple[np.ndarray, np.ndarray, np.ndarray], has_feature: bool, error: float) -> None:
+def test_gradient_is_that_of_the_loss(
+    data: tuple[np.ndarray, np.ndarray, np.ndarray], has_feature: bool, error: float
+) -> None:
     rows, feature, target = data
     process = GaussianProcess(GeneEncoder.of(LEVELS, ORDERED))
     process.fit(rows, feature * has_feature, target, 0, error * np.arange(40))
@@ -45,20 +48,33 @@ def test_an_answer_stands_whatever_is_computed_after_it(data: tuple[np.ndarray, 
     rows, feature, target = data
     first, second = (GaussianProcess(GeneEncoder.of(LEVELS, ORDERED)) for _ in range(2))
     first.fit(rows, feature, target, 5)
-    answers = [*first.predict(rows, feature), first.mean(rows, feature), first.covariance(rows, feature), first.leave_one_out()]
+    answers = [
+        *first.predict(rows, feature),
+        first.mean(rows, feature),
+        first.covariance(rows, feature),
+        first.leave_one_out(),
+    ]
     before = [answer.copy() for answer in answers]
     second.fit(rows[:20], feature[:20], -target[:20], 5)
     first.loss(first.theta + 1)
-    again = [*first.predict(rows, feature), first.mean(rows, feature), first.covariance(rows, feature), first.leave_one_out()]
+    again = [
+        *first.predict(rows, feature),
+        first.mean(rows, feature),
+        first.covariance(rows, feature),
+        first.leave_one_out(),
+    ]
     for answer, copied, repeated in zip(answers, before, again, strict=True):
         assert np.array_equal(answer, copied) and np.array_equal(repeated, copied)
 
 
-def test_predictions_equal_those_of_scikit_learn_with_the_same_kernel(data: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+def test_predictions_equal_those_of_scikit_learn_with_the_same_kernel(
+    data: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
     rows, feature, target = data
     process = GaussianProcess(GeneEncoder.of(LEVELS, ORDERED))
     process.fit(rows, feature, target, 10)
-    genes, values = len(LEVELS), np.exp(process.theta)
+    genes = len(LEVELS)
+    values = np.exp(process.theta)
     main, pairs, rates, (product, by_feature, length, noise) = np.split(values, [genes, 2 * genes, 3 * genes])
 
     def kernel(a: np.ndarray, b: np.ndarray, **_: object) -> float:
@@ -68,7 +84,9 @@ def test_predictions_equal_those_of_scikit_learn_with_the_same_kernel(data: tupl
         return float(1 + main @ similar + (pairs @ similar) ** 2 + product * np.exp(rates @ (similar - 1)) + near)
 
     scaled = np.column_stack([rows, (feature - feature.mean()) / feature.std()])
-    peer = GaussianProcessRegressor(PairwiseKernel(metric=kernel), alpha=noise + JITTER, optimizer=None, normalize_y=True)
+    peer = GaussianProcessRegressor(
+        PairwiseKernel(metric=kernel), alpha=noise + JITTER, optimizer=None, normalize_y=True
+    )
     peer.fit(scaled, target)
     mean, sd = peer.predict(scaled[:15] + 0, return_std=True)
     ours_mean, ours_sd = process.predict(rows[:15], feature[:15])
@@ -78,12 +96,15 @@ def test_predictions_equal_those_of_scikit_learn_with_the_same_kernel(data: tupl
 
 
 @pytest.mark.parametrize("num_rows", [0, 1, 2000])
-def test_a_prediction_does_not_depend_on_what_is_asked_beside_it(data: tuple[np.ndarray, np.ndarray, np.ndarray], num_rows: int) -> None:
+def test_a_prediction_does_not_depend_on_what_is_asked_beside_it(
+    data: tuple[np.ndarray, np.ndarray, np.ndarray], num_rows: int
+) -> None:
     rows, feature, target = data
     process = GaussianProcess(GeneEncoder.of(LEVELS, ORDERED))
     process.fit(rows, feature, target, 10)
     rng = np.random.default_rng(6)
-    asked, costs = rng.integers(0, LEVELS, (num_rows, 4)), rng.normal(size=num_rows)
+    asked = rng.integers(0, LEVELS, (num_rows, 4))
+    costs = rng.normal(size=num_rows)
     mean, sd = process.predict(asked, costs)
     assert mean == pytest.approx(process.mean(asked, costs))
     for i in range(0, num_rows, 97):
@@ -118,7 +139,8 @@ def test_fitting_raises_the_likelihood_and_predicts_what_it_has_not_seen() -> No
 
 
 def test_a_known_error_of_a_target_makes_it_count_less() -> None:
-    rows, target = np.array([[0, 0, 0, 0], [0, 0, 0, 0], [2, 1, 1, 1]]), np.array([0.0, 1.0, 0.5])
+    rows = np.array([[0, 0, 0, 0], [0, 0, 0, 0], [2, 1, 1, 1]])
+    target = np.array([0.0, 1.0, 0.5])
     process = GaussianProcess(GeneEncoder.of(LEVELS, ORDERED))
     process.fit(rows, np.zeros(3), target, 0, np.array([0.0, 10.0, 0.0]))
     assert process.predict(rows[:1], np.zeros(1))[0][0] == pytest.approx(0.0, abs=0.01)

@@ -15,7 +15,8 @@ GENES = (
 
 
 def test_a_gene_that_all_its_conditions_do_not_switch_on_stands_at_its_first_level() -> None:
-    levels, rows = GeneLevels(GENES), np.array(list(np.ndindex(*(len(gene.values) for gene in GENES))))
+    levels = GeneLevels(GENES)
+    rows = np.array(list(np.ndindex(*(len(gene.values) for gene in GENES))))
 
     def expected(row: np.ndarray) -> list[int]:
         genotype = levels.genotype(row)

@@ -28,7 +28,9 @@ def latencies(timed: list[Genotype], interaction: float = 0.0, noise: float = 0.
     rng = np.random.default_rng(1)
     slow = np.array([genotype["width"] > 4 and genotype["kernel"] > 4 and genotype["depth"] > 1 for genotype in timed])
     return (
-        np.array([additive_ms(genotype) for genotype in timed]) * (1 + interaction * slow) * np.exp(noise * rng.standard_normal(len(timed)))
+        np.array([additive_ms(genotype) for genotype in timed])
+        * (1 + interaction * slow)
+        * np.exp(noise * rng.standard_normal(len(timed)))
     )
 
 
@@ -36,9 +38,13 @@ def test_a_table_of_parts_is_found_from_the_times_of_networks() -> None:
     timed = genotypes(60)
     model = LatencyModel(SPACE).fit(timed, latencies(timed))
     rows = {row.kind: row for row in model.table}
-    assert rows["layer"].each_ms == pytest.approx(0.3, rel=1e-3) and rows["layer"].per_million_macs_ms == pytest.approx(2.0, rel=0.02)
+    assert rows["layer"].each_ms == pytest.approx(0.3, rel=1e-3) and rows["layer"].per_million_macs_ms == pytest.approx(
+        2.0, rel=0.02
+    )
     assert rows["kernel"].each_ms == pytest.approx(0.1, rel=1e-2)
-    assert [row.kind for row in model.table] == ["layer", "kernel"] and sum(row.share for row in model.table) == pytest.approx(1)
+    assert [row.kind for row in model.table] == ["layer", "kernel"] and sum(
+        row.share for row in model.table
+    ) == pytest.approx(1)
     assert rows["layer"].num_parts == sum(genotype["depth"] for genotype in timed)
     fresh = genotypes(50, seed=5)
     assert model.predict(fresh) == pytest.approx(latencies(fresh), rel=1e-2)
@@ -47,16 +53,22 @@ def test_a_table_of_parts_is_found_from_the_times_of_networks() -> None:
 def test_no_part_takes_negative_time() -> None:
     timed = genotypes(40)
     falling = np.array([10.0 / genotype["width"] for genotype in timed])
-    assert all(row.each_ms >= 0 and row.per_million_macs_ms >= 0 for row in LatencyModel(SPACE).fit(timed, falling).table)
+    assert all(
+        row.each_ms >= 0 and row.per_million_macs_ms >= 0 for row in LatencyModel(SPACE).fit(timed, falling).table
+    )
 
 
 def test_the_correction_learns_what_the_table_cannot_say() -> None:
-    timed, fresh = genotypes(200), genotypes(100, seed=5)
+    timed = genotypes(200)
+    fresh = genotypes(100, seed=5)
     measured = latencies(timed, interaction=0.5)
     model = LatencyModel(SPACE).fit(timed, measured)
     table_only = LatencyModel(SPACE).fit(timed, measured)
     table_only._correction = LatencyModel(SPACE).fit(timed, latencies(timed))._correction
-    errors = [np.abs(np.log(chosen.predict(fresh) / latencies(fresh, interaction=0.5))).mean() for chosen in (model, table_only)]
+    errors = [
+        np.abs(np.log(chosen.predict(fresh) / latencies(fresh, interaction=0.5))).mean()
+        for chosen in (model, table_only)
+    ]
     assert errors[0] < 0.7 * errors[1]
 
 
@@ -74,15 +86,19 @@ def test_held_out_quality_is_that_of_unseen_networks() -> None:
 
 def test_the_quality_is_said_in_a_line() -> None:
     timed = genotypes(40)
-    assert held_out_text(held_out(SPACE, timed, latencies(timed))).startswith("held out, 40 timings: 100% within 10%, Kendall's tau 1.00 (")
+    assert held_out_text(held_out(SPACE, timed, latencies(timed))).startswith(
+        "held out, 40 timings: 100% within 10%, Kendall's tau 1.00 ("
+    )
     assert held_out_text(held_out(SPACE, timed, np.ones(40))).endswith("Kendall's tau undefined")
 
 
 def test_an_overestimate_is_as_rare_as_it_says() -> None:
     """Of fresh networks about one in twenty is overestimated by more."""
-    timed, fresh = genotypes(150), genotypes(1000, seed=5)
+    timed = genotypes(150)
+    fresh = genotypes(1000, seed=5)
     measured = latencies(timed, noise=0.1)
-    quality, predicted = held_out(SPACE, timed, measured), LatencyModel(SPACE).fit(timed, measured).predict(fresh)
+    quality = held_out(SPACE, timed, measured)
+    predicted = LatencyModel(SPACE).fit(timed, measured).predict(fresh)
     assert 0.01 < np.mean(predicted > quality.overestimate * latencies(fresh, noise=0.1)) < 0.1
 
 

@@ -9,7 +9,8 @@ from nas.surrogates.quality import Agreement, agreement
 
 @pytest.mark.parametrize("levels", [3, 1000])
 def test_tau_is_scipys_with_and_without_ties(rng: np.random.Generator, levels: int) -> None:
-    predictors, target = rng.integers(levels, size=(15, 2)), rng.integers(levels, size=15)
+    predictors = rng.integers(levels, size=(15, 2))
+    target = rng.integers(levels, size=15)
     found = agreement(predictors, target)
     assert found is not None
     assert found.tau == pytest.approx(np.mean([kendalltau(column, target).statistic for column in predictors.T]))
@@ -42,7 +43,9 @@ def test_more_rows_narrow_the_interval(rng: np.random.Generator) -> None:
     assert widths[1] < widths[0] / 2
 
 
-@pytest.mark.parametrize(("predictor", "target"), [([1.0, 1.0, 1.0], [1.0, 2.0, 3.0]), ([1.0, 2.0], [3.0, 3.0]), ([1.0], [2.0])])
+@pytest.mark.parametrize(
+    ("predictor", "target"), [([1.0, 1.0, 1.0], [1.0, 2.0, 3.0]), ([1.0, 2.0], [3.0, 3.0]), ([1.0], [2.0])]
+)
 def test_what_has_one_value_only_has_no_tau(predictor: list[float], target: list[float]) -> None:
     assert agreement(np.array(predictor), np.array(target)) is None
 

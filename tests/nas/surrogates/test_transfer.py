@@ -16,7 +16,8 @@ def sample(count: int, seed: int) -> np.ndarray:
 
 def error(model: Transferred | GaussianProcess, count: int) -> float:
     """Root mean squared, on unseen rows, after `count` results."""
-    rows, unseen = sample(count, 0), sample(200, 1)
+    rows = sample(count, 0)
+    unseen = sample(200, 1)
     model.fit(rows, np.zeros(count), 0.3 + 2 * rows @ WEIGHTS, 15)
     return float(np.sqrt(np.mean((model.predict(unseen, np.zeros(200))[0] - 0.3 - 2 * unseen @ WEIGHTS) ** 2)))
 
@@ -40,11 +41,13 @@ def test_one_value_in_the_earlier_study_changes_nothing() -> None:
 
 
 def test_failures_say_nothing_of_the_earlier_study() -> None:
-    """Large networks that do not fit in memory count loosely as the worst result, whatever the earlier study thought of them."""
+    """Large networks that do not fit in memory count loosely as the worst result, whatever the earlier study thought of
+    them."""
     rows = np.vstack([sample(20, 0), np.full((4, len(LEVELS)), 3)])
     target = 0.3 + 2 * rows @ WEIGHTS
     target[20:] = target[:20].min()
-    model, unseen = transferred(2 * WEIGHTS), sample(200, 1)
+    model = transferred(2 * WEIGHTS)
+    unseen = sample(200, 1)
     model.fit(rows, np.zeros(24), target, 15, np.concatenate([np.zeros(20), np.full(4, target.std())]))
     missed = model.predict(unseen, np.zeros(200))[0] - 0.3 - 2 * unseen @ WEIGHTS
     assert np.sqrt(np.mean(missed**2)) < 0.02

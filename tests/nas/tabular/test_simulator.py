@@ -60,7 +60,13 @@ class FailsAtTheTop(RecordedEvaluator):
 def test_ehvi_keeps_away_from_where_all_fail() -> None:
     problem = open_problem("synthetic", NOWHERE, True)
     config = SearchConfig(
-        space="recorded", budget=60, study="s", storage="memory", artifacts="", objectives=("top1", "macs"), sampler="ehvi"
+        space="recorded",
+        budget=60,
+        study="s",
+        storage="memory",
+        artifacts="",
+        objectives=("top1", "macs"),
+        sampler="ehvi",
     )
     search = InMemorySearch(config, RecordedSpace(problem), FailsAtTheTop(problem, 1, 0), (0.0, 1e18))
     assert search.run().complete
@@ -111,13 +117,19 @@ def test_costs_that_an_earlier_search_has_seen_are_no_costs_known_before_trainin
         seen.add(levels)
         return 50.0 + levels[0]
 
-    lengths = [len(run_problem(genes, train, lambda levels: 1.0 + sum(levels) if levels in seen else None, seed, 20)) for seed in range(8)]
+    lengths = [
+        len(run_problem(genes, train, lambda levels: 1.0 + sum(levels) if levels in seen else None, seed, 20))
+        for seed in range(8)
+    ]
     assert lengths == [20] * 8 and (0, 0, 0) in seen
 
 
 @pytest.mark.parametrize("kind", ["cat", "int"])
 def test_one_gene_of_many_levels_is_searched_to_its_end(kind: str) -> None:
-    assert len(run_problem([("a", 20, kind), ("b", 1, "cat")], lambda row: 50.0 + row[0], lambda row: 1.0 + row[0], 0, 60)) == 20
+    assert (
+        len(run_problem([("a", 20, kind), ("b", 1, "cat")], lambda row: 50.0 + row[0], lambda row: 1.0 + row[0], 0, 60))
+        == 20
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,7 +144,9 @@ def test_one_gene_of_many_levels_is_searched_to_its_end(kind: str) -> None:
         ([("a", 3, "int")], None, r"the cost of \(\d,\) is None; expected a number once it is trained"),
     ],
 )
-def test_run_problem_refuses_what_cannot_be_searched(genes: list[tuple[str, int, str]], cost: float | None, message: str) -> None:
+def test_run_problem_refuses_what_cannot_be_searched(
+    genes: list[tuple[str, int, str]], cost: float | None, message: str
+) -> None:
     with pytest.raises(InvalidInputError, match=message):
         run_problem(genes, lambda row: 60.0, lambda row: cost, 0, 10)
 
@@ -141,7 +155,10 @@ def test_run_problem_takes_costs_of_any_unit() -> None:
     def search(unit: float) -> list[float]:
         genes = [("a", 8, "int"), ("b", 8, "int"), ("c", 8, "cat")]
         return [
-            top1 for top1, _ in run_problem(genes, lambda row: 50 + sum(map(math.sqrt, row)), lambda row: unit * (3.7 + sum(row)), 0, 30)
+            top1
+            for top1, _ in run_problem(
+                genes, lambda row: 50 + sum(map(math.sqrt, row)), lambda row: unit * (3.7 + sum(row)), 0, 30
+            )
         ]
 
     assert search(1.0) == search(1e-9) == search(1e12)
@@ -149,7 +166,11 @@ def test_run_problem_takes_costs_of_any_unit() -> None:
 
 def test_run_problem_leaves_out_what_has_no_accuracy() -> None:
     points = run_problem(
-        [("a", 4, "int"), ("b", 5, "cat")], lambda row: math.nan if row[0] == 2 else 60.0 + row[1], lambda row: 1.0 + row[0], 0, 20
+        [("a", 4, "int"), ("b", 5, "cat")],
+        lambda row: math.nan if row[0] == 2 else 60.0 + row[1],
+        lambda row: 1.0 + row[0],
+        0,
+        20,
     )
     assert len(points) == 15 and all(math.isfinite(top1) for top1, _ in points)
 
@@ -159,14 +180,21 @@ def test_a_space_of_one_architecture_is_searched() -> None:
 
 
 def test_a_latency_limit_that_few_meet_is_learned_from_what_was_rejected() -> None:
-    """One random architecture in ten meets it; told nothing of those that do not, the sampler proposed them until the search gave up."""
+    """One random architecture in ten meets it; told nothing of those that do not, the sampler proposed them until the
+    search gave up."""
     problem = open_problem("synthetic", NOWHERE, False)
     costs = [problem.cost(levels) for levels in itertools.product(range(4), repeat=8)]
     limit = float(np.quantile(costs, 0.1))
     config = SearchConfig(
-        space="recorded", budget=60, study="s", storage="memory", artifacts="", objectives=("top1", "latency_ms"), sampler="ehvi",
+        space="recorded",
+        budget=60,
+        study="s",
+        storage="memory",
+        artifacts="",
+        objectives=("top1", "latency_ms"),
+        sampler="ehvi",
         max_latency_ms=limit,
-    )  # fmt: skip
+    )
     search = InMemorySearch(config, RecordedSpace(problem), RecordedEvaluator(problem, 1, 0), (0.0, 1e18), TARGET)
     search.run()
     states = [facts.state for facts in search.store.recorded]
@@ -175,14 +203,19 @@ def test_a_latency_limit_that_few_meet_is_learned_from_what_was_rejected() -> No
 
 
 def test_a_small_space_is_exhausted_without_error() -> None:
-    points = run_problem([("a", 3, "int"), ("b", 4, "cat")], lambda row: 60.0 + row[0] + row[1], lambda row: 1.0 + row[0], 0, 50)
+    points = run_problem(
+        [("a", 3, "int"), ("b", 4, "cat")], lambda row: 60.0 + row[0] + row[1], lambda row: 1.0 + row[0], 0, 50
+    )
     assert len(points) == 12
 
 
 def test_unknown_problems_and_missing_data_are_refused() -> None:
     with pytest.raises(InvalidInputError, match="unknown problem 'micro'; expected one of macro"):
         open_problem("micro", NOWHERE, True)
-    with pytest.raises(InvalidInputError, match=r"the data of problem 'macro' cannot be read in nowhere: .*; give their folder as --data"):
+    with pytest.raises(
+        InvalidInputError,
+        match=r"the data of problem 'macro' cannot be read in nowhere: .*; give their folder as --data",
+    ):
         open_problem("macro", NOWHERE, True)
 
 
@@ -219,7 +252,11 @@ def test_a_search_that_exhausts_the_space_says_that_later_columns_repeat_its_end
     conditions = Conditions(seeds=2, budget=30, workers=1, failure_rate=0, rungs=1, replay=True)
     result = bench(problem, "random", conditions)
     assert (result.trainings, result.distinct) == (9, 9)
-    assert bench_text(problem, [result], conditions).splitlines()[-1].startswith("random found nothing new after 9 of 30 trainings")
+    assert (
+        bench_text(problem, [result], conditions)
+        .splitlines()[-1]
+        .startswith("random found nothing new after 9 of 30 trainings")
+    )
 
 
 def test_with_rungs_a_comparison_counts_the_stopped_and_says_what_was_worked() -> None:

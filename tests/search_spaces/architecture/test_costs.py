@@ -25,7 +25,8 @@ def attention_products(inputs: list[Any], outputs: list[Any]) -> int:
 
 
 def count_macs(architecture: Architecture) -> int:
-    """fvcore's total, with a handler for every attention. fvcore itself uses what torch deprecates, from its import on."""
+    """fvcore's total, with a handler for every attention. fvcore itself uses what torch deprecates, from its import
+    on."""
     model = build_model(architecture).eval()
     images = torch.zeros(1, architecture.in_chans, architecture.image_size, architecture.image_size)
     with warnings.catch_warnings():
@@ -38,7 +39,8 @@ def count_macs(architecture: Architecture) -> int:
 
 
 def random_architectures(name: str, scale: str, image_size: int, count: int) -> list[Architecture]:
-    space, rng = make_space(name, scale, image_size, 3, 100), np.random.default_rng(5)
+    space = make_space(name, scale, image_size, 3, 100)
+    rng = np.random.default_rng(5)
     architectures = [space.architecture(space.sample(rng)) for _ in range(count)]
     architectures += [space.architecture(genotype) for genotype in space.presets().values()] if scale == "nano" else []
     return [architecture for architecture in architectures if isinstance(architecture, Architecture)]
@@ -65,7 +67,8 @@ def test_macs_are_those_of_fvcore(scale: str, image_size: int, count: int) -> No
 
 
 def test_costs_of_what_only_a_spec_can_say() -> None:
-    """Layer scale, no classes, a separable first stage: GroupMixFormer-T's first stage with a ConvNeXt block behind it."""
+    """Layer scale, no classes, a separable first stage: GroupMixFormer-T's first stage with a ConvNeXt block behind
+    it."""
     mix = BlockSpec(
         "attention",
         attention="group_mix",
@@ -102,8 +105,12 @@ def test_macs_of_presets_are_those_of_fvcore(name: str) -> None:
 @pytest.mark.parametrize("gate", ["head", "channel"])
 def test_costs_of_every_knob_of_key_only_attention(options: tuple[tuple[str, str], ...], gate: str) -> None:
     chosen = tuple(sorted({**({"gate": gate} if gate != "head" else {}), **dict(options)}.items()))
-    block = BlockSpec("attention", attention="key_only", heads=2, head_dim=16, ffn="mlp_dw", ffn_ratio=2, options=chosen)
-    architecture = Architecture(StemSpec("conv", 32, "batch"), (StageSpec(32, "mbconv", 1, (block,)),), "layer", 32, 3, 10)
+    block = BlockSpec(
+        "attention", attention="key_only", heads=2, head_dim=16, ffn="mlp_dw", ffn_ratio=2, options=chosen
+    )
+    architecture = Architecture(
+        StemSpec("conv", 32, "batch"), (StageSpec(32, "mbconv", 1, (block,)),), "layer", 32, 3, 10
+    )
     assert Architecture.from_spec(architecture.to_spec()) == architecture
     assert costs(architecture).param_count == count_parameters(architecture)
     assert costs(architecture).macs == count_macs(architecture)

@@ -72,7 +72,9 @@ KEY_ONLY = BlockSpec("attention", attention="key_only", heads=8, head_dim=10, po
 
 def key_only(*options: list[Any]) -> dict[str, Any]:
     """The spec of ARCHITECTURE with key-only attention and these options in its second block."""
-    architecture = replace(ARCHITECTURE, stages=(replace(ARCHITECTURE.stages[0], blocks=(CONV, KEY_ONLY)), ARCHITECTURE.stages[1]))
+    architecture = replace(
+        ARCHITECTURE, stages=(replace(ARCHITECTURE.stages[0], blocks=(CONV, KEY_ONLY)), ARCHITECTURE.stages[1])
+    )
     spec: Any = architecture.to_spec()
     spec["stages"][0]["blocks"][1]["options"] = [*options]
     return spec
@@ -105,8 +107,14 @@ def key_only(*options: list[Any]) -> dict[str, Any]:
         (at("stages.1.blocks.0.conv_ratio", 0), r"mbconv without conv_ratio"),
         (at("stages.0.blocks.0.layer_scale", 10**400), r"expected a finite number that is not negative"),
         (at(f"{BLOCK}.group_sizes", []), r"has attention 'group_mix' and group_sizes \[\]"),
-        (at("stem.width", 40), r"spec\.stages\[0\] has stride 1, 40 channels before and 80 in it, and downsample 'none'"),
-        (at("stages.1.downsample", "none"), r"spec\.stages\[1\] has stride 2, 80 channels before and 160 in it, and downsample 'none'"),
+        (
+            at("stem.width", 40),
+            r"spec\.stages\[0\] has stride 1, 40 channels before and 80 in it, and downsample 'none'",
+        ),
+        (
+            at("stages.1.downsample", "none"),
+            r"spec\.stages\[1\] has stride 2, 80 channels before and 160 in it, and downsample 'none'",
+        ),
         (at("stages.1.stride", 4), r"spec\.stages\[1\] has stride 4"),
         (at(f"{BLOCK}.position", "relative"), r"has position 'relative'; expected it with full attention only"),
         (at(f"{BLOCK}.options", [["gate", "channel"]]), r"has options .*, which it does not use"),
@@ -115,7 +123,10 @@ def key_only(*options: list[Any]) -> dict[str, Any]:
             r"has options \[\['gate', 'channel', 'x'\]\]; expected sorted pairs",
         ),
         (key_only(["gate", "head"]), r"has options \[\['gate', 'head'\]\]; expected sorted pairs"),
-        (key_only(["colour", "red"]), r"expected sorted pairs of gate as channel; source as bottleneck; normaliser as sigmoid or l2"),
+        (
+            key_only(["colour", "red"]),
+            r"expected sorted pairs of gate as channel; source as bottleneck; normaliser as sigmoid or l2",
+        ),
         (key_only(["source", "bottleneck"], ["gate", "channel"]), r"expected sorted pairs"),
         (key_only(["gate", 3]), r"options\[0\]\[1\] is 3; expected a value of type str"),
     ],
@@ -144,7 +155,8 @@ def test_a_field_that_a_block_does_not_use_must_be_neutral(block: int, field: st
 
 
 def test_equal_numbers_have_one_hash() -> None:
-    whole, negative = at("stages.0.blocks.0.layer_scale", 0), at("stages.0.blocks.0.layer_scale", -0.0)
+    whole = at("stages.0.blocks.0.layer_scale", 0)
+    negative = at("stages.0.blocks.0.layer_scale", -0.0)
     assert {Architecture.from_spec(spec).arch_hash for spec in (whole, negative)} == {ARCHITECTURE.arch_hash}
 
 
@@ -153,7 +165,8 @@ def test_from_spec_gives_back_what_was_written() -> None:
 
 
 def test_options_are_part_of_the_architecture_and_absent_where_none_is_chosen() -> None:
-    plain, chosen = Architecture.from_spec(key_only()), Architecture.from_spec(key_only(["combine", "value"], ["gate", "channel"]))
+    plain = Architecture.from_spec(key_only())
+    chosen = Architecture.from_spec(key_only(["combine", "value"], ["gate", "channel"]))
     assert "options" not in plain.to_spec()["stages"][0]["blocks"][1]
     assert chosen.stages[0].blocks[1].options == (("combine", "value"), ("gate", "channel"))
     assert Architecture.from_spec(chosen.to_spec()) == chosen and chosen.arch_hash != plain.arch_hash

@@ -31,7 +31,9 @@ def images(size: int = 32, in_chans: int = 1, batch: int = 2) -> torch.Tensor:
 @pytest.mark.parametrize("kind", ["presets", "random"])
 def test_every_parameter_gets_a_finite_gradient(kind: str, size: int) -> None:
     rng = np.random.default_rng(2)
-    architectures = PRESETS.values() if kind == "presets" else [SPACE.architecture(SPACE.sample(rng)) for _ in range(10)]
+    architectures = (
+        PRESETS.values() if kind == "presets" else [SPACE.architecture(SPACE.sample(rng)) for _ in range(10)]
+    )
     for architecture in architectures:
         torch.manual_seed(0)
         model = build_model(architecture.to_spec())
@@ -47,7 +49,9 @@ def test_a_searched_network_also_builds_for_real_images() -> None:
     model = make("groupmixformer", num_classes=1000, in_chans=3).eval()
     with torch.no_grad():
         assert model(images(224, 3, 1)).shape == (1, 1000)
-    assert {name for name, _ in model.named_parameters()} == {name for name, _ in make("groupmixformer").named_parameters()}
+    assert {name for name, _ in model.named_parameters()} == {
+        name for name, _ in make("groupmixformer").named_parameters()
+    }
 
 
 @pytest.mark.parametrize("name", ["groupmixformer", "convnext", "linglo_alternate", "moat"])
@@ -63,7 +67,9 @@ def test_features_only_gives_every_stage_through_timm(name: str) -> None:
         spec=spec,
     ).eval()
     whole = make(name).eval()
-    weights = {key.replace("stages_", "stages.").replace("stem_", "stem."): value for key, value in model.state_dict().items()}
+    weights = {
+        key.replace("stages_", "stages.").replace("stem_", "stem."): value for key, value in model.state_dict().items()
+    }
     assert whole.load_state_dict(weights, strict=False).unexpected_keys == []
     features = model(images())
     assert model.feature_info.channels() == [stage["width"] for stage in spec["stages"]]
@@ -143,7 +149,8 @@ def test_group_matcher_covers_every_parameter() -> None:
 
 
 def test_same_seed_gives_the_same_network_and_names_say_where_a_parameter_is() -> None:
-    one, other = make("groupmixformer").state_dict(), make("groupmixformer").state_dict()
+    one = make("groupmixformer").state_dict()
+    other = make("groupmixformer").state_dict()
     assert all(torch.equal(value, other[key]) for key, value in one.items())
     assert {
         "stem.0.weight",
@@ -155,7 +162,8 @@ def test_same_seed_gives_the_same_network_and_names_say_where_a_parameter_is() -
 
 
 def test_frames_that_only_a_spec_can_say() -> None:
-    """LayerNorm in a convolution stem, layer scale, a first stage with its own downsampling, MBConv with squeeze-and-excitation."""
+    """LayerNorm in a convolution stem, layer scale, a first stage with its own downsampling, MBConv with
+    squeeze-and-excitation."""
     scaled = BlockSpec("conv", conv="dwconv", kernel=7, conv_ratio=4, layer_scale=1e-6)
     excited = BlockSpec("conv", conv="mbconv", kernel=3, conv_ratio=4, se_ratio=0.25)
     stages = (StageSpec(16, "separable", 1, (scaled,)), StageSpec(24, "overlap", 2, (excited,)))

@@ -41,7 +41,9 @@ def test_comments_and_docstrings_of_the_files_are_kept(source: str) -> None:
     package = Path(bundle.__file__).parents[1] / "network"
     for file in ("backbone.py", "blocks.py", "mixers/group_mix.py"):
         tree = ast.parse((package / file).read_text())
-        assert f"# ---------- search_spaces/network/{file}\n# {(ast.get_docstring(tree) or '').splitlines()[0]}" in source
+        assert (
+            f"# ---------- search_spaces/network/{file}\n# {(ast.get_docstring(tree) or '').splitlines()[0]}" in source
+        )
         for node in tree.body:
             if isinstance(node, ast.ClassDef):
                 assert (ast.get_docstring(node, clean=False) or "") in source
@@ -67,5 +69,7 @@ def test_a_file_comes_once_and_behind_what_it_imports(monkeypatch: pytest.Monkey
 
 def test_two_files_that_define_one_name_are_noticed() -> None:
     trees = {"search_spaces.a": ast.parse("class Block: ..."), "search_spaces.b": ast.parse("x = 1\nBlock: int = 2")}
-    with pytest.raises(AssertionError, match=r"Block is defined in search_spaces\.a and in search_spaces\.b; rename one"):
+    with pytest.raises(
+        AssertionError, match=r"Block is defined in search_spaces\.a and in search_spaces\.b; rename one"
+    ):
         bundle._require_distinct_names(trees)

@@ -22,7 +22,9 @@ FILES = {"README.md", "config.json", "hybrid_backbone.py", "layout.svg", "model.
 
 
 def export(zoo: Path, name: str, arch: Architecture, **options: Any) -> Path:
-    return export_model(zoo=zoo, name=name, spec=arch.to_spec(), weights=weights_of(trained(arch)), card=card_of(arch), **options)
+    return export_model(
+        zoo=zoo, name=name, spec=arch.to_spec(), weights=weights_of(trained(arch)), card=card_of(arch), **options
+    )
 
 
 def everything_under(folder: Path) -> dict[str, bytes]:
@@ -86,14 +88,18 @@ def test_the_weights_are_kept_as_given(zoo: Path) -> None:
 def test_the_entry_of_a_finalist_says_what_its_seeds_reached(tmp_path: Path) -> None:
     arch = architecture(1)
     card_facts = card_of(arch, full_training())
-    folder = export_model(zoo=tmp_path, name="final", spec=arch.to_spec(), weights=weights_of(trained(arch)), card=card_facts)
+    folder = export_model(
+        zoo=tmp_path, name="final", spec=arch.to_spec(), weights=weights_of(trained(arch)), card=card_facts
+    )
     card = (folder / "README.md").read_text()
     assert re.search(
-        r"\| top1 on test \| 0.9500 \(0.9252 to 0.9748\) \| mean of 3 full trainings .*1,024 test images.*Student's t.*0.9400 to 0.9600",
+        r"\| top1 on test \| 0.9500 \(0.9252 to 0.9748\) \| "
+        r"mean of 3 full trainings .*1,024 test images.*Student's t.*0.9400 to 0.9600",
         card,
     )
     assert (
-        "| top1 of these weights on validation | 0.9375 | seed 9, 1,280 optimizer steps, 33 s on cpu; 0.9600 on the test images |" in card
+        "| top1 of these weights on validation | 0.9375 | seed 9, 1,280 optimizer steps, 33 s on cpu; 0.9600 on "
+        "the test images |" in card
     )
     assert "| probability of being on the front | 0.88 |" in card
     for text in ("that of seed 9", "seed: 9 ", '"learning_rate": 0.004', "interval 0.900 ms to 0.930 ms"):
@@ -115,7 +121,13 @@ def test_a_finalist_without_test_images_says_so(tmp_path: Path) -> None:
 def test_the_card_says_how_numbers_were_measured_and_how_to_get_them_again(zoo: Path) -> None:
     card = (zoo / "first" / "README.md").read_text()
     arch = architecture(1)
-    for text in (arch.layout(), "](layout.svg)", "0.8125", "validation split of `folder:digits` after 160 optimizer steps", "seed: 7"):
+    for text in (
+        arch.layout(),
+        "](layout.svg)",
+        "0.8125",
+        "validation split of `folder:digits` after 160 optimizer steps",
+        "seed: 7",
+    ):
         assert text in card
     assert re.search(r"\| latency \| 0.912 ms \| median of 60 timings, 95 % interval 0.900 ms to 0.930 ms", card)
     assert "python launch.py retrain --storage postgresql+psycopg://nas:***@localhost/nas --pick trial:12" in card
@@ -141,7 +153,8 @@ def test_passwords_are_taken_out_of_urls(given: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "..", "../out", "a/b", "/tmp", "a.b", ".hidden", "-x", "index.json", "name\n", "a b", "é", "x" * 129, "C:x"]
+    "name",
+    ["", "..", "../out", "a/b", "/tmp", "a.b", ".hidden", "-x", "index.json", "name\n", "a b", "é", "x" * 129, "C:x"],
 )
 def test_a_name_that_is_no_plain_word_is_refused_before_anything_is_written(tmp_path: Path, name: str) -> None:
     with pytest.raises(InvalidInputError, match="cannot be used; give 1 to 128 letters"):
@@ -158,10 +171,14 @@ def test_a_second_model_leaves_the_first_alone(zoo: Path, tmp_path: Path) -> Non
     assert (tmp_path / "A_model/hybrid_backbone.py").read_bytes() == (zoo / "first/hybrid_backbone.py").read_bytes()
 
 
-@pytest.mark.parametrize(("seed", "which"), [(1, "this architecture"), (2, f"another architecture, {architecture(1).arch_hash[:12]}")])
+@pytest.mark.parametrize(
+    ("seed", "which"), [(1, "this architecture"), (2, f"another architecture, {architecture(1).arch_hash[:12]}")]
+)
 def test_a_taken_name_is_refused(zoo: Path, seed: int, which: str) -> None:
     before = everything_under(zoo)
-    with pytest.raises(InvalidInputError, match=f"has a model 'first' already, of {which}; give another --name, or --overwrite"):
+    with pytest.raises(
+        InvalidInputError, match=f"has a model 'first' already, of {which}; give another --name, or --overwrite"
+    ):
         export(zoo, "first", architecture(seed))
     assert everything_under(zoo) == before
 
@@ -182,7 +199,9 @@ def test_overwrite_replaces_the_entry(tmp_path: Path) -> None:
     export(tmp_path, "one", architecture(2), overwrite=True)
     assert [entry["arch_hash"] for entry in index_of(tmp_path)] == [architecture(2).arch_hash]
     assert {path.name for path in tmp_path.iterdir()} == {"index.json", "one"}
-    assert Architecture.from_spec(json.loads((tmp_path / "one/config.json").read_text())["model_args"]["spec"]) == architecture(2)
+    assert Architecture.from_spec(
+        json.loads((tmp_path / "one/config.json").read_text())["model_args"]["spec"]
+    ) == architecture(2)
 
 
 def test_a_folder_that_is_no_entry_is_never_replaced(tmp_path: Path) -> None:
@@ -202,7 +221,9 @@ def test_the_index_forgets_what_a_person_has_removed(tmp_path: Path) -> None:
     assert [entry["name"] for entry in index_of(tmp_path)] == ["two"]
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"models": [1]}', '{"models": {}, "x": ', '{"other": 1}', '{"models": [{"name": "."}]}'])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"models": [1]}', '{"models": {}, "x": ', '{"other": 1}', '{"models": [{"name": "."}]}']
+)
 def test_a_file_that_is_no_index_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "index.json").write_text(text)
     with pytest.raises(InvalidInputError, match=r"index\.json is not the index of a zoo"):
@@ -212,8 +233,16 @@ def test_a_file_that_is_no_index_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
     arch = architecture(1)
-    with pytest.raises(InvalidInputError, match=r"are not those of architecture .* \(Error\(s\) in loading state_dict.*train it again"):
-        export_model(zoo=tmp_path, name="x", spec=arch.to_spec(), weights=weights_of(trained(architecture(2))), card=card_of(arch))
+    with pytest.raises(
+        InvalidInputError, match=r"are not those of architecture .* \(Error\(s\) in loading state_dict.*train it again"
+    ):
+        export_model(
+            zoo=tmp_path,
+            name="x",
+            spec=arch.to_spec(),
+            weights=weights_of(trained(architecture(2))),
+            card=card_of(arch),
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -222,7 +251,13 @@ def test_weights_with_a_missing_tensor_are_refused(tmp_path: Path) -> None:
     tensors = trained(arch).state_dict()
     tensors.popitem()
     with pytest.raises(InvalidInputError, match="are not those of architecture"):
-        export_model(zoo=tmp_path, name="x", spec=arch.to_spec(), weights=safetensors.torch.save(dict(tensors)), card=card_of(arch))
+        export_model(
+            zoo=tmp_path,
+            name="x",
+            spec=arch.to_spec(),
+            weights=safetensors.torch.save(dict(tensors)),
+            card=card_of(arch),
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -237,7 +272,10 @@ def test_bytes_that_are_no_weights_are_refused(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_zoo_as_it_was(tmp_path: Path, overwrite: bool) -> None:
     export(tmp_path, "one", architecture(1))
     before = everything_under(tmp_path)
-    with files_of_at_most(20_000), pytest.raises(NasError, match="cannot be written: File too large; make room or give another --zoo"):
+    with (
+        files_of_at_most(20_000),
+        pytest.raises(NasError, match="cannot be written: File too large; make room or give another --zoo"),
+    ):
         export(tmp_path, "one" if overwrite else "two", architecture(2), overwrite=overwrite)
     assert everything_under(tmp_path) == before
     assert {path.name for path in tmp_path.iterdir()} == {"index.json", "one"}
@@ -257,14 +295,20 @@ def test_no_room_for_the_index_leaves_the_zoo_as_it_was(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("failing", ["rename", "replace"])
-def test_a_failing_rename_leaves_the_zoo_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, overwrite: bool) -> None:
+def test_a_failing_rename_leaves_the_zoo_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, overwrite: bool
+) -> None:
     export(tmp_path, "one", architecture(1))
     before = everything_under(tmp_path)
     name = "one" if overwrite else "two"
     original = getattr(Path, failing)
 
     def fail_on_arrival(self: Path, target: Path) -> Path:
-        if self.parent.name.startswith(".export-") and target.parent == tmp_path and not self.name.endswith(".replaced"):
+        if (
+            self.parent.name.startswith(".export-")
+            and target.parent == tmp_path
+            and not self.name.endswith(".replaced")
+        ):
             raise OSError(errno.EIO, "Input/output error")
         moved: Path = original(self, target)
         return moved

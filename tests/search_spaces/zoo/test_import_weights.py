@@ -19,7 +19,9 @@ from tests.plain_groupmixformer import PlainGroupMixFormer
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file as the authors of GroupMixFormer publish it, of the mobile size."""
     torch.manual_seed(0)
-    model = PlainGroupMixFormer((40, 80, 160, 160), (3, 3, 12, 4), (4, 4, 4, 4), 1000).to(memory_format=torch.channels_last)
+    model = PlainGroupMixFormer((40, 80, 160, 160), (3, 3, 12, 4), (4, 4, 4, 4), 1000).to(
+        memory_format=torch.channels_last
+    )
     file = tmp_path_factory.mktemp("published") / "mobile.pth"
     torch.save({"model": model.state_dict(), "epoch": 298}, file)
     return file
@@ -50,7 +52,10 @@ def test_the_command_writes_a_model_with_the_published_weights(
     assert config["pretrained_cfg"]["tag"] == "published" and config["pretrained_cfg"]["crop_pct"] == 0.875
     card = (folder / "README.md").read_text()
     assert "The preset `groupmixformer_mobile` with published weights" in card and "accuracy: not measured here" in card
-    assert "python launch.py import-weights mobile.pth --preset groupmixformer_mobile\n" in card and str(tmp_path) not in card
+    assert (
+        "python launch.py import-weights mobile.pth --preset groupmixformer_mobile\n" in card
+        and str(tmp_path) not in card
+    )
     entry = json.loads((zoo / "index.json").read_text())["models"][0]
     assert entry["preset"] == "groupmixformer_mobile" and entry["param_count"] == 5_733_120
 
@@ -68,7 +73,14 @@ def test_timms_name_of_a_preset_is_understood(tmp_path: Path) -> None:
     published = create("convnext_tiny")
     safetensors.torch.save_file(published.state_dict(), file)
     folder = import_checkpoint(
-        file, "hybrid_convnext_tiny", zoo=tmp_path / "zoo", name="c", onnx=False, overwrite=False, code_version="0", command=""
+        file,
+        "hybrid_convnext_tiny",
+        zoo=tmp_path / "zoo",
+        name="c",
+        onnx=False,
+        overwrite=False,
+        code_version="0",
+        command="",
     )
     ours = create("hybrid_convnext_tiny")
     ours.load_state_dict(safetensors.torch.load_file(folder / "model.safetensors"))
@@ -92,11 +104,18 @@ def test_a_name_in_use_is_refused_before_the_file_is_read(published: Path, tmp_p
 
 @pytest.mark.parametrize(
     ("preset", "message"),
-    [("linglo_b0", "preset 'linglo_b0' has no published weights; expected one that begins with"), ("nope", "unknown preset 'nope'")],
+    [
+        ("linglo_b0", "preset 'linglo_b0' has no published weights; expected one that begins with"),
+        ("nope", "unknown preset 'nope'"),
+    ],
 )
-def test_presets_without_published_weights_are_refused(published: Path, tmp_path: Path, preset: str, message: str) -> None:
+def test_presets_without_published_weights_are_refused(
+    published: Path, tmp_path: Path, preset: str, message: str
+) -> None:
     with pytest.raises(InvalidInputError, match=message):
-        import_checkpoint(published, preset, zoo=tmp_path, name="x", onnx=False, overwrite=False, code_version="0", command="")
+        import_checkpoint(
+            published, preset, zoo=tmp_path, name="x", onnx=False, overwrite=False, code_version="0", command=""
+        )
 
 
 class Danger:

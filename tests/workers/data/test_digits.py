@@ -8,7 +8,15 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from workers.data.digits import IMAGE_SIZE, NUM_CANVASES, NUM_TEST, CanvasStyle, make_canvases, open_digits, source_split
+from workers.data.digits import (
+    IMAGE_SIZE,
+    NUM_CANVASES,
+    NUM_TEST,
+    CanvasStyle,
+    make_canvases,
+    open_digits,
+    source_split,
+)
 
 
 def test_no_source_image_is_in_two_splits_and_none_is_lost() -> None:
@@ -20,7 +28,9 @@ def test_no_source_image_is_in_two_splits_and_none_is_lost() -> None:
 
 def test_every_class_has_its_share_in_every_split() -> None:
     labels = load_digits().target
-    shares = np.stack([np.bincount(labels[part], minlength=10) / np.bincount(labels) for part in source_split().values()])
+    shares = np.stack(
+        [np.bincount(labels[part], minlength=10) / np.bincount(labels) for part in source_split().values()]
+    )
     np.testing.assert_allclose(shares, np.tile([[0.6], [0.2], [0.2]], 10), atol=0.01)
 
 
@@ -42,7 +52,8 @@ def test_canvases_are_drawn_from_their_own_split_only(monkeypatch: pytest.Monkey
 def test_equal_arguments_give_equal_canvases_and_another_seed_others() -> None:
     first = make_canvases("train", 300)
     make_canvases.cache_clear()
-    again, other = make_canvases("train", 300), make_canvases("train", 300, seed=1)
+    again = make_canvases("train", 300)
+    other = make_canvases("train", 300, seed=1)
     assert torch.equal(first.images, again.images)
     assert torch.equal(first.labels, again.labels)
     assert not torch.equal(first.images, other.images)
@@ -87,7 +98,11 @@ def test_generation_takes_about_a_second() -> None:
 
 def test_the_data_source_describes_the_canvases() -> None:
     source = open_digits()
-    assert (source.num_train, source.num_validation, source.num_test) == (NUM_CANVASES["train"], NUM_CANVASES["validation"], NUM_TEST)
+    assert (source.num_train, source.num_validation, source.num_test) == (
+        NUM_CANVASES["train"],
+        NUM_CANVASES["validation"],
+        NUM_TEST,
+    )
     assert source.input_shape == (1, 32, 32)
     assert source.num_classes == 10
     pixels = make_canvases("train", NUM_CANVASES["train"]).images.double() / 255

@@ -108,9 +108,15 @@ def write_cifar10(folder: Path, *, per_batch: int = 40, protocol: int = 2) -> Pa
     rng = np.random.default_rng(0)
     for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
         labels = [i % 10 for i in range(per_batch)]
-        content = {b"batch_label": name.encode(), b"labels": labels, b"data": rng.integers(0, 256, (per_batch, 3072), dtype=np.uint8)}
+        content = {
+            b"batch_label": name.encode(),
+            b"labels": labels,
+            b"data": rng.integers(0, 256, (per_batch, 3072), dtype=np.uint8),
+        }
         (archive / name).write_bytes(pickle.dumps(content, protocol))
-    (archive / "batches.meta").write_bytes(pickle.dumps({b"label_names": [f"class{i}".encode() for i in range(10)]}, protocol))
+    (archive / "batches.meta").write_bytes(
+        pickle.dumps({b"label_names": [f"class{i}".encode() for i in range(10)]}, protocol)
+    )
     return archive
 
 
@@ -213,10 +219,19 @@ def rewrite(path: Path, change: Callable[[dict[bytes, Any]], object]) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda archive: (archive / "data_batch_4").unlink(), "data_batch_4 cannot be read (No such file or directory)"),
-        (lambda archive: truncate(archive / "data_batch_2"), "data_batch_2 is damaged or no published archive: pickle data"),
+        (
+            lambda archive: (archive / "data_batch_4").unlink(),
+            "data_batch_4 cannot be read (No such file or directory)",
+        ),
+        (
+            lambda archive: truncate(archive / "data_batch_2"),
+            "data_batch_2 is damaged or no published archive: pickle data",
+        ),
         (lambda archive: truncate(archive / "test_batch"), "test_batch is damaged"),
-        (lambda archive: (archive / "data_batch_1").write_bytes(b""), "data_batch_1 is damaged or no published archive: Ran out of input"),
+        (
+            lambda archive: (archive / "data_batch_1").write_bytes(b""),
+            "data_batch_1 is damaged or no published archive: Ran out of input",
+        ),
         (lambda archive: (archive / "data_batch_1").write_bytes(b"not a pickle"), "data_batch_1 is damaged"),
         (
             lambda archive: (archive / "data_batch_1").write_bytes(pickle.dumps(RunsCode())),
@@ -231,10 +246,19 @@ def rewrite(path: Path, change: Callable[[dict[bytes, Any]], object]) -> None:
             lambda archive: rewrite(archive / "data_batch_5", lambda c: c.update({b"data": c[b"data"][:, :100]})),
             "uint8 rows of 3072 values",
         ),
-        (lambda archive: rewrite(archive / "data_batch_5", lambda c: c.update({b"labels": [0, 1]})), "expected a list of 40 labels"),
-        (lambda archive: rewrite(archive / "data_batch_5", lambda c: c.update({b"labels": [10] * 40})), "expected labels from 0 to 9"),
+        (
+            lambda archive: rewrite(archive / "data_batch_5", lambda c: c.update({b"labels": [0, 1]})),
+            "expected a list of 40 labels",
+        ),
+        (
+            lambda archive: rewrite(archive / "data_batch_5", lambda c: c.update({b"labels": [10] * 40})),
+            "expected labels from 0 to 9",
+        ),
         (lambda archive: rewrite(archive / "batches.meta", lambda c: c.clear()), "expected 10 names under label_names"),
-        (lambda archive: rewrite(archive / "batches.meta", lambda c: c.update({b"label_names": [1] * 10})), "expected 10 names under"),
+        (
+            lambda archive: rewrite(archive / "batches.meta", lambda c: c.update({b"label_names": [1] * 10})),
+            "expected 10 names under",
+        ),
         (lambda archive: (archive / "batches.meta").unlink(), "neither holds nor is the folder cifar-10-batches-py"),
     ],
 )
@@ -252,7 +276,9 @@ def test_a_cifar_class_without_images_is_refused(tmp_path: Path) -> None:
     archive = write_cifar10(tmp_path)
     for i in range(1, 6):
         rewrite(archive / f"data_batch_{i}", lambda c: c.update({b"labels": [label % 9 for label in c[b"labels"]]}))
-    with pytest.raises(InvalidInputError, match=r"class with too few images: class9 \(0\); expected at least 2 in each"):
+    with pytest.raises(
+        InvalidInputError, match=r"class with too few images: class9 \(0\); expected at least 2 in each"
+    ):
         open_data(f"cifar10:{tmp_path}")
 
 
@@ -267,7 +293,11 @@ def test_a_path_that_is_not_there_is_refused() -> None:
 
 
 def write_folder(
-    root: Path, *, classes: tuple[str, ...] = ("cat", "dog", "owl"), per_class: int = 6, size: tuple[int, int] = (50, 40)
+    root: Path,
+    *,
+    classes: tuple[str, ...] = ("cat", "dog", "owl"),
+    per_class: int = 6,
+    size: tuple[int, int] = (50, 40),
 ) -> Path:
     rng = np.random.default_rng(0)
     for split in ("train", "val"):
@@ -314,7 +344,9 @@ def test_a_folder_too_large_for_memory_gives_the_same_batches(tmp_path: Path, mo
         assert torch.equal(labels, labels_kept)
 
 
-def test_reading_a_folder_leaves_the_random_numbers_of_the_training_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_a_folder_leaves_the_random_numbers_of_the_training_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = open_data(f"folder:{write_folder(tmp_path)}")
     monkeypatch.setattr(image_folder, "MEMORY_BYTES", 0)
     batches = load_data(source, AUGMENTED, CPU)
@@ -387,7 +419,9 @@ def test_a_small_set_is_decoded_wholly_when_it_is_opened(tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize("memory_bytes", [0, image_folder.MEMORY_BYTES])
-def test_an_image_that_is_found_damaged_later_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory_bytes: int) -> None:
+def test_an_image_that_is_found_damaged_later_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory_bytes: int
+) -> None:
     source = open_data(f"folder:{write_folder(tmp_path)}")
     truncate(tmp_path / "val/dog/3.jpg")  # its header stays whole, as in a large set that was not decoded wholly
     monkeypatch.setattr(image_folder, "MEMORY_BYTES", memory_bytes)
@@ -455,7 +489,8 @@ def test_crops_of_a_beton_file_follow_from_the_seed(beton: Path) -> None:
 
     from workers.data.beton.crop import draw_rectangles
 
-    recipe, seed = replace(AUGMENTED, max_shift=0, batch_size=27), 3
+    recipe = replace(AUGMENTED, max_shift=0, batch_size=27)
+    seed = 3
     source = open_data(f"beton:{beton}")
     batches = load_data(source, recipe, CPU)
     crops, labels = next(batches.train(seed))
@@ -477,7 +512,9 @@ def test_crops_of_a_beton_file_follow_from_the_seed(beton: Path) -> None:
         crop = cv2.resize(image[top : top + height, left : left + width], (32, 32), interpolation=cv2.INTER_AREA)
         expected.append(torch.from_numpy(crop[:, ::-1].copy() if mirror else crop).permute(2, 0, 1))
     shown = crops * 255 * torch.tensor(source.std).view(3, 1, 1) + 255 * torch.tensor(source.mean).view(3, 1, 1)
-    found = [next(i for i, image in enumerate(expected) if torch.allclose(image.float(), one, atol=0.01)) for one in shown]
+    found = [
+        next(i for i, image in enumerate(expected) if torch.allclose(image.float(), one, atol=0.01)) for one in shown
+    ]
     assert len(set(found)) == 27
     assert [index // 10 for index in found] == labels.tolist()
 
@@ -494,11 +531,14 @@ def test_rectangles_have_the_areas_and_shapes_that_the_recipe_allows() -> None:
     pytest.importorskip("ffcv", reason="ffcv is not installed (extra `ffcv`)", exc_type=ImportError)
     from workers.data.beton.crop import draw_rectangles
 
-    top, left, height, width = draw_rectangles(np.full(2000, 400), np.full(2000, 300), 0.3, torch.Generator().manual_seed(0)).T
+    top, left, height, width = draw_rectangles(
+        np.full(2000, 400), np.full(2000, 300), 0.3, torch.Generator().manual_seed(0)
+    ).T
     assert min(top.min(), left.min()) == 0
     assert (top + height).max() == 300
     assert (left + width).max() == 400
-    share, aspect = height * width / 120_000, width / height
+    share = height * width / 120_000
+    aspect = width / height
     assert share.min() > 0.29
     assert 0.6 < share.mean() < 0.66
     assert 0.74 < aspect.min() < 0.76
@@ -524,10 +564,13 @@ def test_trainings_that_stop_early_leave_no_thread_behind(beton: Path) -> None:
 @pytest.mark.slow
 def test_importing_ffcv_leaves_the_threads_of_torch_alone(beton: Path) -> None:
     code = (
-        "import sys, torch; torch.set_num_threads(2); from workers.data.registry import open_data; open_data(sys.argv[1]); "
+        "import sys, torch; torch.set_num_threads(2); from workers.data.registry import open_data; "
+        "open_data(sys.argv[1]); "
         "assert 'ffcv' in sys.modules; print(torch.get_num_threads())"
     )
-    shown = subprocess.run([sys.executable, "-c", code, f"beton:{beton}"], cwd=ROOT, capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        [sys.executable, "-c", code, f"beton:{beton}"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert shown.stdout.strip() == "2"
 
 
@@ -551,7 +594,9 @@ def test_a_file_that_ffcv_did_not_write_is_refused(beton: Path) -> None:
 
 
 def test_a_beton_file_that_is_not_there_is_refused(beton: Path) -> None:
-    with pytest.raises(InvalidInputError, match=r"cannot be read \(No such file or directory\); give a file that FFCV has written"):
+    with pytest.raises(
+        InvalidInputError, match=r"cannot be read \(No such file or directory\); give a file that FFCV has written"
+    ):
         open_data(f"beton:{beton}.nowhere")
 
 
@@ -570,7 +615,8 @@ def test_a_beton_file_with_other_fields_is_refused(beton: Path) -> None:
         warnings.simplefilter("ignore")
         writer.from_indexed_dataset([(0, 1), (1, 0)])
     with pytest.raises(
-        InvalidInputError, match="fields first: IntField, second: IntField; expected exactly one RGBImageField and one IntField"
+        InvalidInputError,
+        match="fields first: IntField, second: IntField; expected exactly one RGBImageField and one IntField",
     ):
         open_data(f"beton:{beton}")
 
@@ -615,7 +661,8 @@ def test_a_crop_is_the_affine_map_that_it_stands_for() -> None:
     images = torch.rand(8, 3, 20, 20)
     cropped = random_resized_crop(images, 16, 0.3, torch.Generator().manual_seed(5))
     generator = torch.Generator().manual_seed(5)
-    area, aspect = 0.3 + 0.7 * torch.rand(8, generator=generator), (4 / 3) ** (2 * torch.rand(8, generator=generator) - 1)
+    area = 0.3 + 0.7 * torch.rand(8, generator=generator)
+    aspect = (4 / 3) ** (2 * torch.rand(8, generator=generator) - 1)
     extent = torch.stack([(area * aspect).sqrt(), (area / aspect).sqrt()], dim=1).clamp(max=1.0)
     centre = (1 - extent) * (2 * torch.rand(8, 2, generator=generator) - 1)
     theta = torch.cat([torch.diag_embed(extent), centre[:, :, None]], dim=2)
@@ -625,7 +672,8 @@ def test_a_crop_is_the_affine_map_that_it_stands_for() -> None:
 
 
 def test_a_crop_mirrors_as_if_the_image_had_been_mirrored_before() -> None:
-    images, mirrored = torch.randint(256, (6, 3, 20, 20), dtype=torch.uint8), torch.tensor([True, False] * 3)
+    images = torch.randint(256, (6, 3, 20, 20), dtype=torch.uint8)
+    mirrored = torch.tensor([True, False] * 3)
     before = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
     expected = random_resized_crop(before, 16, 0.3, torch.Generator().manual_seed(5))
     cropped = random_resized_crop(images, 16, 0.3, torch.Generator().manual_seed(5), mirrored)

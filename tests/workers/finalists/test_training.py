@@ -41,14 +41,24 @@ def rungs(job: FinalJob, context: EvaluationContext, folder: Path, count: int | 
     found = [event for _, event in zip(range(99 if count is None else count), events, strict=False)]
     events.close()
     assert all(isinstance(event, FinalRung) for event in found)
-    return [replace(event, score=replace(event.score, duration_s=0.0)) for event in found if isinstance(event, FinalRung)]
+    return [
+        replace(event, score=replace(event.score, duration_s=0.0)) for event in found if isinstance(event, FinalRung)
+    ]
 
 
 @pytest.mark.parametrize("recipe", [RECIPE, replace(RECIPE, ema_decay=0.9, mixup=0.8, cutmix=1.0)])
-def test_an_interrupted_training_ends_like_one_that_was_not(recipe: Recipe, context: EvaluationContext, tmp_path: Path) -> None:
-    whole, parts, job = tmp_path / "whole", tmp_path / "parts", job_of(recipe=recipe)
+def test_an_interrupted_training_ends_like_one_that_was_not(
+    recipe: Recipe, context: EvaluationContext, tmp_path: Path
+) -> None:
+    whole = tmp_path / "whole"
+    parts = tmp_path / "parts"
+    job = job_of(recipe=recipe)
     expected = rungs(job, context, whole)
-    assert [(event.score.rung, event.score.steps, event.last) for event in expected] == [(0, 2, False), (1, 4, False), (2, 6, True)]
+    assert [(event.score.rung, event.score.steps, event.last) for event in expected] == [
+        (0, 2, False),
+        (1, 4, False),
+        (2, 6, True),
+    ]
     for count in (1, 2):
         assert rungs(job, context, parts, count) == expected[:count]
     assert rungs(job, context, parts) == expected
@@ -63,7 +73,10 @@ def test_the_test_score_is_that_of_the_kept_weights(recipe: Recipe, context: Eva
     model = build_model(job.spec)
     model.load_state_dict(safetensors.torch.load_file(weights_path(tmp_path, job.key)))
     with torch.inference_mode():
-        hits = [model.eval()(images).argmax(1) == labels for images, labels in load_test(context.source, RECIPE, context.device)]
+        hits = [
+            model.eval()(images).argmax(1) == labels
+            for images, labels in load_test(context.source, RECIPE, context.device)
+        ]
     assert len(torch.cat(hits)) == context.source.num_test == 1024
     assert last.test_top1 == pytest.approx(float(torch.cat(hits).float().mean()), abs=2 / 1024)
 
@@ -78,7 +91,9 @@ def test_a_tuning_sees_no_test_image_and_keeps_no_weights(
 
 
 def test_divergence_is_an_outcome(context: EvaluationContext, tmp_path: Path) -> None:
-    job = job_of(recipe=replace(RECIPE, learning_rate=99.0, clip_grad_norm=1e9, schedule="one_cycle", warmup=0.0, rungs=(30,)))
+    job = job_of(
+        recipe=replace(RECIPE, learning_rate=99.0, clip_grad_norm=1e9, schedule="one_cycle", warmup=0.0, rungs=(30,))
+    )
     *_, event = train_finalist(job, context, tmp_path)
     assert isinstance(event, Failed)
     assert "non-finite" in event.reason and not event.retryable
@@ -88,7 +103,8 @@ def test_out_of_memory_is_tried_again_in_parts_and_goes_on_so_after_a_kill(
     context: EvaluationContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workers.evaluate.is_otherwise_free", lambda device: True)
-    forward, job = Trainer._forward, job_of()
+    forward = Trainer._forward
+    job = job_of()
 
     def hungry(trainer: Trainer, network: nn.Module, images: torch.Tensor) -> torch.Tensor:
         if network.training and len(images) > 16 and trainer.steps >= 3:
@@ -98,13 +114,19 @@ def test_out_of_memory_is_tried_again_in_parts_and_goes_on_so_after_a_kill(
     monkeypatch.setattr(Trainer, "_forward", hungry)
     seen = rungs(job, context, tmp_path, 2)
     assert [(event.score.rung, event.score.micro_batches) for event in seen] == [(0, 1), (0, 2)]
-    assert [(event.score.rung, event.score.micro_batches) for event in rungs(job, context, tmp_path)] == [(0, 2), (1, 2), (2, 2)]
+    assert [(event.score.rung, event.score.micro_batches) for event in rungs(job, context, tmp_path)] == [
+        (0, 2),
+        (1, 2),
+        (2, 2),
+    ]
 
 
 def test_a_checkpoint_that_is_none_is_named(context: EvaluationContext, tmp_path: Path) -> None:
     job = job_of()
     checkpoint_path(tmp_path, job.key).write_bytes(b"no checkpoint")
-    with pytest.raises(NasError, match=r"trial-000003-.*checkpoint cannot be read.*remove it, and the training begins anew"):
+    with pytest.raises(
+        NasError, match=r"trial-000003-.*checkpoint cannot be read.*remove it, and the training begins anew"
+    ):
         next(train_finalist(job, context, tmp_path))
 
 
@@ -116,4 +138,6 @@ def test_a_folder_that_cannot_be_written_is_named(context: EvaluationContext, tm
 def test_parts_end_at_rungs_and_after_whole_epochs() -> None:
     recipe = replace(RECIPE, rungs=(96, 192, 384, 768), batch_size=64)
     assert _stops(recipe, 4096) == [64, 96, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768]
-    assert _stops(recipe, 10) == [*range(48, 769, 48)]  # batches of 10 are epochs of one step; 48 of them between checkpoints
+    assert _stops(recipe, 10) == [
+        *range(48, 769, 48)
+    ]  # batches of 10 are epochs of one step; 48 of them between checkpoints

@@ -16,7 +16,8 @@ from workers.evaluate import EvaluationConfig
 from workers.finalists.tune import AshaPerArchitecture, _Progress, _Watch, milestone, probing_work
 from workers.recipe import RECIPES
 
-STOP, CONTINUE = TrialScheduler.STOP, TrialScheduler.CONTINUE
+STOP = TrialScheduler.STOP
+CONTINUE = TrialScheduler.CONTINUE
 
 
 def trial(scheduler: AshaPerArchitecture, name: str, number: int) -> Any:
@@ -49,7 +50,8 @@ def test_the_worse_half_of_one_architecture_is_stopped_at_each_rung() -> None:
 
 def test_architectures_do_not_compete() -> None:
     scheduler = AshaPerArchitecture(2, ())
-    large, small = trial(scheduler, "a", 1), trial(scheduler, "b", 2)
+    large = trial(scheduler, "a", 1)
+    small = trial(scheduler, "b", 2)
     assert decisions(scheduler, large, [0.9])[0] == CONTINUE
     assert decisions(scheduler, small, [0.1])[0] == CONTINUE
 
@@ -63,12 +65,14 @@ def test_what_ended_in_an_earlier_run_competes_too(order: int) -> None:
 
 
 def test_after_a_kill_the_last_that_stands_is_not_stopped_by_one_that_was() -> None:
-    """b lost at the second rung to a, which was killed before its end; a begins anew, and b was better at the first rung."""
+    """b lost at the second rung to a, which was killed before its end; a begins anew, and b was better at the first
+    rung."""
     stopped = replace(tuning(1, "b", 0.5, 0.6), state="PRUNED")
     scheduler = AshaPerArchitecture(3, [stopped])
     assert decisions(scheduler, trial(scheduler, "a", 1), [0.4, 0.5, 0.8]) == [CONTINUE, CONTINUE, STOP]
     scheduler = AshaPerArchitecture(3, [stopped])
-    first, second = trial(scheduler, "a", 1), trial(scheduler, "c", 1)
+    first = trial(scheduler, "a", 1)
+    second = trial(scheduler, "c", 1)
     assert decisions(scheduler, first, [0.4]) == [STOP]
     assert decisions(scheduler, second, [0.3, 0.3, 0.3]) == [CONTINUE, CONTINUE, STOP]
 
@@ -77,7 +81,9 @@ def test_one_that_failed_does_not_stand() -> None:
     scheduler = AshaPerArchitecture(2, [])
     first, second, third = (trial(scheduler, name, 1) for name in "abc")
     assert decisions(scheduler, first, [0.9]) == [CONTINUE]
-    scheduler.on_trial_result(None, first, {"milestone": milestone(1), "top1": 0.0, "reason": "a loss that is not finite"})
+    scheduler.on_trial_result(
+        None, first, {"milestone": milestone(1), "top1": 0.0, "reason": "a loss that is not finite"}
+    )
     scheduler.on_trial_error(None, second)
     assert decisions(scheduler, third, [0.1]) == [CONTINUE]
 
@@ -102,7 +108,11 @@ def result(rung: int, top1: float, *, last: bool = False) -> dict[str, Any]:
 
 def test_a_training_is_handed_over_once_with_every_rung_also_after_a_retry() -> None:
     watch, trial, handed_over = watched()
-    for one in (result(0, 0.5), result(0, 0.5), result(1, 0.6, last=True)):  # the second comes from a worker that took the training up
+    for one in (
+        result(0, 0.5),
+        result(0, 0.5),
+        result(1, 0.6, last=True),
+    ):  # the second comes from a worker that took the training up
         watch.on_trial_result(0, [], trial, one)
     watch.on_trial_complete(0, [], trial)
     assert handed_over == []

@@ -34,7 +34,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     def _start(code: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", PRELUDE + code, str(tmp_path)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
         processes.append(process)
         assert process.stdout is not None
         process.stdout.readline()
@@ -70,7 +72,12 @@ def _can_enter(folder: Path, mode: str, within_s: float = 0.3) -> bool:
 
 @pytest.mark.parametrize(
     ("theirs", "ours", "enters"),
-    [("shared", "shared", True), ("shared", "exclusive", False), ("exclusive", "shared", False), ("exclusive", "exclusive", False)],
+    [
+        ("shared", "shared", True),
+        ("shared", "exclusive", False),
+        ("exclusive", "shared", False),
+        ("exclusive", "exclusive", False),
+    ],
 )
 def test_who_excludes_whom(start: Start, tmp_path: Path, theirs: str, ours: str, enters: bool) -> None:
     start(HOLD.format(mode=theirs))

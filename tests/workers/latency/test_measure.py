@@ -29,7 +29,16 @@ class Spin(nn.Module):
         self.weight = nn.Parameter(torch.zeros(3, dtype=torch.float64))
 
     def forward(self, images: Tensor) -> Tensor:
-        self.seen.append((images.shape, images.dtype, self.training, torch.is_grad_enabled(), torch.get_num_threads(), gc.isenabled()))
+        self.seen.append(
+            (
+                images.shape,
+                images.dtype,
+                self.training,
+                torch.is_grad_enabled(),
+                torch.get_num_threads(),
+                gc.isenabled(),
+            )
+        )
         end = time.perf_counter() + self.duration_s
         while time.perf_counter() < end:
             pass
@@ -123,11 +132,19 @@ def test_result_is_json_and_carries_target_and_conditions(lock: DeviceLock) -> N
     found = measure(Spin(1e-4), target, SHAPE, lock)
     assert found.target == target.fingerprint(SHAPE)
     assert json.loads(json.dumps(found.conditions)) == found.conditions
-    assert {"host", "measured", "load_average_1min", "other_busy_cores", "waited_s", "warmup_stable"} <= found.conditions.keys()
+    assert {
+        "host",
+        "measured",
+        "load_average_1min",
+        "other_busy_cores",
+        "waited_s",
+        "warmup_stable",
+    } <= found.conditions.keys()
 
 
 def test_the_interval_learns_from_the_device(tmp_path: Path, lock: DeviceLock) -> None:
-    """The pace of the device is remembered beside its lock, and the stated interval is wider than that of the samples."""
+    """The pace of the device is remembered beside its lock, and the stated interval is wider than that of the
+    samples."""
     first = measure(Spin(1e-3), LatencyTarget.parse("cpu"), SHAPE, lock)
     (history,) = tmp_path.glob("cpu-*-pace-*.json")
     assert first.conditions["pace_timings"] == len(json.loads(history.read_text())) == 1

@@ -16,11 +16,15 @@ pytest.importorskip("onnxscript", reason="the extra `onnx` is not installed")
 
 
 def _network(width: int) -> nn.Module:
-    return nn.Sequential(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width), nn.ReLU(), nn.Flatten(), nn.LazyLinear(5)).train()
+    return nn.Sequential(
+        nn.Conv2d(3, width, 3), nn.BatchNorm2d(width), nn.ReLU(), nn.Flatten(), nn.LazyLinear(5)
+    ).train()
 
 
 def test_a_wider_network_is_slower_and_stays_as_it_was(tmp_path: Path) -> None:
-    target, lock, shape = LatencyTarget.parse("onnxruntime:threads=1,batch=4"), DeviceLock("cpu", tmp_path), (3, 32, 32)
+    target = LatencyTarget.parse("onnxruntime:threads=1,batch=4")
+    lock = DeviceLock("cpu", tmp_path)
+    shape = (3, 32, 32)
     random_state = torch.get_rng_state()
     found = []
     for width in (4, 256):

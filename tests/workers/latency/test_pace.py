@@ -54,7 +54,8 @@ def test_a_damaged_file_is_an_empty_history(content: str, path: Path) -> None:
 
 def test_the_interval_covers_the_next_sitting(rng: np.random.Generator) -> None:
     """Sittings with a pace and samples of their own, as often as promised."""
-    spread, error = 0.03, 0.01
+    spread = 0.03
+    error = 0.01
     covered = 0
     for _ in range(2000):
         first, second = np.exp(spread * rng.standard_normal(2) + error * rng.standard_normal(2))

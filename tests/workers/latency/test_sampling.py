@@ -49,7 +49,9 @@ def _reference(_: float) -> float:
 
 
 def _noisy(share: float) -> Duration:
-    noise = cycle(torch.linspace(-share, share, 101)[torch.randperm(101, generator=torch.Generator().manual_seed(0))].tolist())
+    noise = cycle(
+        torch.linspace(-share, share, 101)[torch.randperm(101, generator=torch.Generator().manual_seed(0))].tolist()
+    )
     return lambda _: 2e-3 * (1 + next(noise))
 
 

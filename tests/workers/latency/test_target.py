@@ -19,20 +19,29 @@ def test_cpu_options_and_defaults() -> None:
     target = LatencyTarget.parse("cpu:threads=4,batch=8,dtype=bf16,memory_format=channels_last,compile")
     assert (target.threads, target.batch, target.dtype, target.memory_format) == (4, 8, "bf16", "channels_last")
     assert target.compile == "default"
-    assert LatencyTarget.parse("cpu") == LatencyTarget.parse("cpu:threads=1,batch=1,dtype=fp32,memory_format=contiguous")
+    assert LatencyTarget.parse("cpu") == LatencyTarget.parse(
+        "cpu:threads=1,batch=1,dtype=fp32,memory_format=contiguous"
+    )
     assert LatencyTarget.parse("cpu").device == torch.device("cpu", 0)
 
 
 def test_cuda_options_and_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     _pretend_gpus(monkeypatch, 2)
     target = LatencyTarget.parse("cuda:1,batch=32,dtype=fp16,compile=max-autotune")
-    assert (target.device, target.batch, target.dtype, target.compile) == (torch.device("cuda", 1), 32, "fp16", "max-autotune")
+    assert (target.device, target.batch, target.dtype, target.compile) == (
+        torch.device("cuda", 1),
+        32,
+        "fp16",
+        "max-autotune",
+    )
     default = LatencyTarget.parse("cuda")
     assert (default.index, default.batch, default.dtype, default.memory_format) == (0, 64, "bf16", "channels_last")
     assert default.threads is None
 
 
-@pytest.mark.parametrize("text", ["cpu", "cpu:threads=2", "cpu:batch=4,dtype=bf16,compile", "cuda", "cuda:1,compile=reduce-overhead"])
+@pytest.mark.parametrize(
+    "text", ["cpu", "cpu:threads=2", "cpu:batch=4,dtype=bf16,compile", "cuda", "cuda:1,compile=reduce-overhead"]
+)
 def test_text_round_trip(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _pretend_gpus(monkeypatch, 2)
     target = LatencyTarget.parse(text)
@@ -64,7 +73,9 @@ def test_errors_say_what_was_expected(text: str, message: str) -> None:
     assert repr(text) in str(caught.value)
 
 
-@pytest.mark.parametrize(("gpus", "text", "message"), [(0, "cuda", "torch sees none"), (2, "cuda:2", "needs GPU 2, and torch sees 2")])
+@pytest.mark.parametrize(
+    ("gpus", "text", "message"), [(0, "cuda", "torch sees none"), (2, "cuda:2", "needs GPU 2, and torch sees 2")]
+)
 def test_a_gpu_that_is_not_there(gpus: int, text: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _pretend_gpus(monkeypatch, gpus)
     with pytest.raises(InvalidInputError, match=message):
@@ -73,7 +84,10 @@ def test_a_gpu_that_is_not_there(gpus: int, text: str, message: str, monkeypatch
 
 def test_onnxruntime_needs_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("search_spaces.zoo.onnx.PACKAGES", ("missing_runtime",))
-    with pytest.raises(InvalidInputError, match=r"missing_runtime cannot be imported; install the extra: pip install 'hybrid-nas\[onnx\]'"):
+    with pytest.raises(
+        InvalidInputError,
+        match=r"missing_runtime cannot be imported; install the extra: pip install 'hybrid-nas\[onnx\]'",
+    ):
         LatencyTarget.parse("onnxruntime")
 
 

@@ -34,7 +34,9 @@ def entry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A teacher that our own export wrote."""
     arch = architecture()
     zoo = tmp_path_factory.mktemp("zoo")
-    return export_model(zoo=zoo, name="tutor", spec=arch.to_spec(), weights=weights_of(trained(arch)), card=card_of(arch))
+    return export_model(
+        zoo=zoo, name="tutor", spec=arch.to_spec(), weights=weights_of(trained(arch)), card=card_of(arch)
+    )
 
 
 def saved_by_timm(folder: Path, **arguments: int) -> Path:
@@ -44,17 +46,22 @@ def saved_by_timm(folder: Path, **arguments: int) -> Path:
 
 
 def test_soft_labels_are_hintons_and_hard_ones_are_deits() -> None:
-    logits, taught = torch.tensor([[1.0, -2.0, 0.5], [0.0, 0.0, 3.0]]), torch.tensor([[2.0, 1.0, 0.0], [1.0, -1.0, 0.0]])
-    student, teacher = (logits / 3).softmax(1), (taught / 3).softmax(1)
+    logits = torch.tensor([[1.0, -2.0, 0.5], [0.0, 0.0, 3.0]])
+    taught = torch.tensor([[2.0, 1.0, 0.0], [1.0, -1.0, 0.0]])
+    student = (logits / 3).softmax(1)
+    teacher = (taught / 3).softmax(1)
     divergence = (teacher * (teacher / student).log()).sum(1).mean()
     assert distillation_loss(logits, taught, RECIPE) == pytest.approx(float(9 * divergence), rel=1e-5)
     hard = -logits.log_softmax(1)[torch.arange(2), torch.tensor([0, 0])].mean()
-    assert distillation_loss(logits, taught, replace(RECIPE, distillation="hard")) == pytest.approx(float(hard), rel=1e-6)
+    assert distillation_loss(logits, taught, replace(RECIPE, distillation="hard")) == pytest.approx(
+        float(hard), rel=1e-6
+    )
     assert distillation_loss(taught, taught, RECIPE) == pytest.approx(0, abs=1e-6)
 
 
 def test_a_teacher_that_we_exported_sees_what_it_was_trained_on(entry: Path) -> None:
-    network, images = trained(architecture()), torch.randn(4, 1, 32, 32)
+    network = trained(architecture())
+    images = torch.randn(4, 1, 32, 32)
     config = json.loads((entry / "config.json").read_text())["pretrained_cfg"]
     pixels = images * DIGITS.std[0] + DIGITS.mean[0]
     with torch.inference_mode():
@@ -85,8 +92,14 @@ def test_a_teacher_of_other_data_is_refused(arguments: dict[str, int], message: 
 
 
 def test_what_is_no_teacher_is_refused(tmp_path: Path) -> None:
-    for text, message in (("resnet99", "Unknown model"), (str(tmp_path), "Config file not found"), ("local-dir:/none", "not found")):
-        with pytest.raises(InvalidInputError, match=f"teacher '{text}' cannot be loaded .*{message}.*; expected a folder as"):
+    for text, message in (
+        ("resnet99", "Unknown model"),
+        (str(tmp_path), "Config file not found"),
+        ("local-dir:/none", "not found"),
+    ):
+        with pytest.raises(
+            InvalidInputError, match=f"teacher '{text}' cannot be loaded .*{message}.*; expected a folder as"
+        ):
             load_teacher(text, DIGITS, 32)
     folder = saved_by_timm(tmp_path / "damaged", num_classes=10, in_chans=1)
     (folder / "model.safetensors").write_bytes(b"no weights")
@@ -95,7 +108,9 @@ def test_what_is_no_teacher_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_teacher_that_wants_larger_images_is_refused(tmp_path: Path) -> None:
-    save_for_hf(timm.create_model("deit_tiny_patch16_224", num_classes=10, in_chans=1), tmp_path, safe_serialization=True)
+    save_for_hf(
+        timm.create_model("deit_tiny_patch16_224", num_classes=10, in_chans=1), tmp_path, safe_serialization=True
+    )
     with pytest.raises(InvalidInputError, match="cannot look at images of 32 pixels"):
         load_teacher(str(tmp_path), DIGITS, 32)
 
@@ -104,14 +119,24 @@ def test_a_teacher_that_wants_larger_images_is_refused(tmp_path: Path) -> None:
 def test_the_loss_is_shared_between_labels_and_teacher(kind: str, entry: Path) -> None:
     teacher = load_teacher(str(entry), DIGITS, 32)
     recipe = replace(RECIPE, distillation=kind, mixup=0.8, cutmix=1.0).taught_by(teacher.identity)
-    batches, before = load_digits_batches(DIGITS, recipe, CPU), {name: value.clone() for name, value in teacher.state_dict().items()}
+    batches = load_digits_batches(DIGITS, recipe, CPU)
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
 
     def first_loss(recipe: Recipe, teacher: nn.Module | None, parts: int = 1) -> tuple[float, torch.Tensor]:
         torch.manual_seed(1)
-        model, seen = nn.Sequential(nn.Flatten(), nn.Linear(1024, 10)), list[torch.Tensor]()
+        model = nn.Sequential(nn.Flatten(), nn.Linear(1024, 10))
+        seen = list[torch.Tensor]()
         model.register_forward_hook(lambda module, inputs, output: seen.extend([inputs[0].detach(), output.detach()]))
         trainer = Trainer(
-            model, batches, recipe, num_classes=10, teacher=teacher, micro_batches=parts, seed=0, device=CPU, computing=nullcontext
+            model,
+            batches,
+            recipe,
+            num_classes=10,
+            teacher=teacher,
+            micro_batches=parts,
+            seed=0,
+            device=CPU,
+            computing=nullcontext,
         )
         loss = trainer.advance(1)
         assert teacher is None or not teacher.training
@@ -122,14 +147,18 @@ def test_the_loss_is_shared_between_labels_and_teacher(kind: str, entry: Path) -
     loss, taught = first_loss(recipe, teacher)
     assert loss == pytest.approx(0.3 * labels_only + 0.7 * float(taught), rel=1e-5)
     assert first_loss(recipe, teacher, parts=2)[0] == pytest.approx(loss, rel=1e-5)
-    assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items()), "nobody trains the teacher"
+    assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items()), (
+        "nobody trains the teacher"
+    )
 
 
 def test_a_finalist_is_taught_and_another_teacher_is_noticed(entry: Path, tmp_path: Path) -> None:
     recipe = RECIPE.taught_by(load_teacher(str(entry), DIGITS, 32).identity)
     space = make_space("conv_only", "nano", 32, 1, 10)
     spec = space.architecture(space.sample(np.random.default_rng(0))).to_spec()
-    config = EvaluationConfig(data="digits", recipe=recipe, teacher=locate(str(entry)), lock_folder=str(tmp_path / "locks"))
+    config = EvaluationConfig(
+        data="digits", recipe=recipe, teacher=locate(str(entry)), lock_folder=str(tmp_path / "locks")
+    )
     plain = replace(config, recipe=replace(RECIPE, distillation_weight=0.5, distillation_temperature=4.0), teacher=None)
     losses = []
     for one in (EvaluationConfig.from_json(config.to_json()), plain):
@@ -138,11 +167,15 @@ def test_a_finalist_is_taught_and_another_teacher_is_noticed(entry: Path, tmp_pa
         losses.append([event.score.loss for event in events if isinstance(event, FinalRung)])
     assert len(losses[0]) == len(losses[1]) == 2
     assert all(abs(taught - alone) > 0.01 for taught, alone in zip(*losses, strict=True))
-    with pytest.raises(InvalidInputError, match=r"is tutor sha256:[0-9a-f]{16} on this host, expected tutor sha256:0000;"):
+    with pytest.raises(
+        InvalidInputError, match=r"is tutor sha256:[0-9a-f]{16} on this host, expected tutor sha256:0000;"
+    ):
         EvaluationContext(replace(config, recipe=replace(recipe, teacher="tutor sha256:0000")))
 
 
 def test_a_recipe_that_speaks_of_a_teacher_needs_one() -> None:
     assert RECIPE.taught_by("x").teacher == "x"
-    with pytest.raises(InvalidInputError, match="the recipe gives distillation_weight, and there is no teacher; name one with finalize"):
+    with pytest.raises(
+        InvalidInputError, match="the recipe gives distillation_weight, and there is no teacher; name one with finalize"
+    ):
         RECIPE.taught_by(None)

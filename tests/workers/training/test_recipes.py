@@ -10,7 +10,8 @@ from workers.data.digits import open_digits
 from workers.recipe import RECIPES, Recipe
 from workers.training.recipes import DROP_PATH_RATES, LEARNING_RATE_FACTORS, WEIGHT_DECAYS, final_recipe, variants
 
-SEARCH, DIGITS = RECIPES["nano"].to_json(), open_digits()
+SEARCH = RECIPES["nano"].to_json()
+DIGITS = open_digits()
 
 
 def test_by_default_a_finalist_is_trained_eight_times_as_long_as_in_the_search() -> None:
@@ -78,5 +79,7 @@ def test_more_variants_begin_with_the_same_ones() -> None:
 
 def test_images_larger_than_the_data_are_refused(tmp_path: Path) -> None:
     (tmp_path / "own.json").write_text('{"rungs": [8], "batch_size": 4, "learning_rate": 0.1, "image_size": 224}')
-    with pytest.raises(InvalidInputError, match="the recipe trains on images of 224 pixels, the data have 32; give that or less"):
+    with pytest.raises(
+        InvalidInputError, match="the recipe trains on images of 224 pixels, the data have 32; give that or less"
+    ):
         final_recipe(str(tmp_path / "own.json"), SEARCH, DIGITS)

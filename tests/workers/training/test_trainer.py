@@ -45,7 +45,8 @@ def lock(tmp_path: Path) -> DeviceLock:
 def batches() -> Batches:
     """2,000 canvases to train on, 500 to validate on."""
     source = open_digits()
-    train, validation = make_canvases("train", 2000), make_canvases("validation", 500)
+    train = make_canvases("train", 2000)
+    validation = make_canvases("validation", 500)
     return TensorBatches((train.images, train.labels), (validation.images, validation.labels), source, RECIPE, CPU)
 
 
@@ -57,8 +58,12 @@ def tiny_net(seed: int = 0) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Dropout(0.1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
 
 
-def make_trainer(batches: Batches, lock: DeviceLock, model: nn.Module | None = None, recipe: Recipe = RECIPE, seed: int = 0) -> Trainer:
-    return Trainer(model or tiny_net(seed), batches, recipe, num_classes=10, seed=seed, device=CPU, computing=lock.shared)
+def make_trainer(
+    batches: Batches, lock: DeviceLock, model: nn.Module | None = None, recipe: Recipe = RECIPE, seed: int = 0
+) -> Trainer:
+    return Trainer(
+        model or tiny_net(seed), batches, recipe, num_classes=10, seed=seed, device=CPU, computing=lock.shared
+    )
 
 
 def test_a_tiny_network_learns(batches: Batches, lock: DeviceLock) -> None:
@@ -79,7 +84,8 @@ def test_equal_seeds_give_bit_identical_results_whatever_happens_in_between(batc
                 torch.rand(1000)
         return scores, torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
-    (scores, weights), (scores_again, weights_again) = disturbed(False), disturbed(True)
+    (scores, weights) = disturbed(False)
+    (scores_again, weights_again) = disturbed(True)
     assert scores == scores_again
     assert torch.equal(weights, weights_again)
     other = list(make_trainer(batches, lock, seed=6).run())
@@ -103,7 +109,9 @@ class Poisoned(nn.Module):
 
     def __init__(self, at: int) -> None:
         super().__init__()
-        self.net, self.at, self.passes = tiny_net(), at, 0
+        self.net = tiny_net()
+        self.at = at
+        self.passes = 0
 
     def forward(self, images: Tensor) -> Tensor:
         self.passes += 1
@@ -123,7 +131,9 @@ def test_a_non_finite_logit_in_validation_is_noticed(batches: Batches, lock: Dev
         make_trainer(batches, lock, Poisoned(at=1)).validate()
 
 
-def test_an_absurd_learning_rate_diverges_or_stays_finite_but_never_scores_nan(batches: Batches, lock: DeviceLock) -> None:
+def test_an_absurd_learning_rate_diverges_or_stays_finite_but_never_scores_nan(
+    batches: Batches, lock: DeviceLock
+) -> None:
     recipe = replace(RECIPE, learning_rate=99.0, clip_grad_norm=1e9, rungs=(10,))
     try:
         scores = list(make_trainer(batches, lock, recipe=recipe).run())
@@ -144,7 +154,11 @@ def weights_after(steps: int, batches: Batches, lock: DeviceLock, recipe: Recipe
     found = []
     for step in range(1, steps + 1):
         trainer.advance(step)
-        found.append(torch.cat([value.flatten() for value in trainer.network.state_dict().values() if value.is_floating_point()]).clone())
+        found.append(
+            torch.cat(
+                [value.flatten() for value in trainer.network.state_dict().values() if value.is_floating_point()]
+            ).clone()
+        )
     return found
 
 
@@ -173,7 +187,8 @@ class Recorder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.logits, self.seen = nn.Parameter(torch.randn(64, 10, generator=torch.Generator().manual_seed(0))), list[Tensor]()
+        self.logits = nn.Parameter(torch.randn(64, 10, generator=torch.Generator().manual_seed(0)))
+        self.seen = list[Tensor]()
 
     def forward(self, images: Tensor) -> Tensor:
         self.seen.append(images.detach())
@@ -181,24 +196,31 @@ class Recorder(nn.Module):
 
 
 @pytest.mark.parametrize("mixing", [{"mixup": 0.8}, {"cutmix": 1.0}, {"mixup": 0.8, "cutmix": 1.0}])
-def test_images_and_targets_are_mixed_in_the_same_shares(mixing: dict[str, float], batches: Batches, lock: DeviceLock) -> None:
+def test_images_and_targets_are_mixed_in_the_same_shares(
+    mixing: dict[str, float], batches: Batches, lock: DeviceLock
+) -> None:
     recipe = replace(RECIPE, label_smoothing=0.0, learning_rate=1e-9, weight_decay=0.0, **mixing)
-    first, second = Recorder(), Recorder()
-    trainer, again = make_trainer(batches, lock, first, recipe), make_trainer(batches, lock, second, recipe)
-    original, kinds = batches.train(0), set()
+    first = Recorder()
+    second = Recorder()
+    trainer = make_trainer(batches, lock, first, recipe)
+    again = make_trainer(batches, lock, second, recipe)
+    original = batches.train(0)
+    kinds = set()
     for step in range(1, 9):
         loss = trainer.advance(step)
         torch.rand(7)  # what happens in between changes nothing
         assert again.advance(step) == loss
         images, labels = next(original)
-        mixed, neighbours = first.seen[-1], images.roll(1, 0)
+        mixed = first.seen[-1]
+        neighbours = images.roll(1, 0)
         assert torch.equal(mixed, second.seen[-1])
         pasted = ((mixed == images) | (mixed == neighbours)).all()
         kinds.add("cutmix" if pasted else "mixup")
         blend = ((mixed - neighbours) * (images - neighbours)).sum() / (images - neighbours).square().sum()
         differs = (images != neighbours).any(0)
         share = float((mixed == images).all(0)[differs].float().mean()) if pasted else float(blend)
-        cost, place = -Recorder().logits.detach().log_softmax(1), torch.arange(64)
+        cost = -Recorder().logits.detach().log_softmax(1)
+        place = torch.arange(64)
         expected = (share * cost[place, labels] + (1 - share) * cost[place, labels.roll(1)]).mean()
         assert loss == pytest.approx(float(expected), abs=1e-4)
     assert kinds == set(mixing)
@@ -207,27 +229,42 @@ def test_images_and_targets_are_mixed_in_the_same_shares(mixing: dict[str, float
 def test_gradients_of_parts_are_those_of_the_batch(batches: Batches, lock: DeviceLock) -> None:
     def trained(micro_batches: int) -> tuple[float, Tensor, float]:
         torch.manual_seed(0)
-        model = nn.Sequential(nn.Flatten(), nn.LayerNorm(1024), nn.Linear(1024, 10))  # neither batch norm nor dropout tells parts apart
+        model = nn.Sequential(
+            nn.Flatten(), nn.LayerNorm(1024), nn.Linear(1024, 10)
+        )  # neither batch norm nor dropout tells parts apart
         recipe = replace(RECIPE, mixup=0.8, batch_size=64)
-        trainer = Trainer(model, batches, recipe, num_classes=10, micro_batches=micro_batches, seed=0, device=CPU, computing=lock.shared)
+        trainer = Trainer(
+            model,
+            batches,
+            recipe,
+            num_classes=10,
+            micro_batches=micro_batches,
+            seed=0,
+            device=CPU,
+            computing=lock.shared,
+        )
         loss = trainer.advance(8)
         return loss, torch.cat([parameter.detach().flatten() for parameter in model.parameters()]), trainer.validate()
 
-    (loss, weights, top1), (loss_in_parts, weights_in_parts, top1_in_parts) = trained(1), trained(3)
+    (loss, weights, top1) = trained(1)
+    (loss_in_parts, weights_in_parts, top1_in_parts) = trained(3)
     assert loss_in_parts == pytest.approx(loss, rel=1e-5)
     assert torch.allclose(weights, weights_in_parts, atol=1e-4)
     assert top1_in_parts == pytest.approx(top1, abs=0.005)
 
 
 def test_half_precision_is_for_gpus(batches: Batches, lock: DeviceLock) -> None:
-    losses = [make_trainer(batches, lock, recipe=replace(RECIPE, amp=amp)).advance(3) for amp in ("bf16", "fp16", "none")]
+    losses = [
+        make_trainer(batches, lock, recipe=replace(RECIPE, amp=amp)).advance(3) for amp in ("bf16", "fp16", "none")
+    ]
     assert len(set(losses)) == 1
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize("amp", ["bf16", "fp16", "none"])
 def test_every_number_format_trains_on_a_gpu_and_goes_on_from_its_state(amp: str, lock: DeviceLock) -> None:
-    gpu, recipe = torch.device("cuda"), replace(RECIPE, amp=amp, ema_decay=0.9, mixup=0.8, cutmix=1.0)
+    gpu = torch.device("cuda")
+    recipe = replace(RECIPE, amp=amp, ema_decay=0.9, mixup=0.8, cutmix=1.0)
     batches = load_digits_batches(open_digits(), recipe, gpu)
 
     def make() -> Trainer:
@@ -253,7 +290,9 @@ def test_validation_neither_trains_nor_updates_statistics(batches: Batches, lock
     assert 0 <= trainer.validate(max_batches=1) <= 1
 
 
-def test_timing_gets_its_turn_within_a_slice_and_waiting_is_not_counted(batches: Batches, lock: DeviceLock, tmp_path: Path) -> None:
+def test_timing_gets_its_turn_within_a_slice_and_waiting_is_not_counted(
+    batches: Batches, lock: DeviceLock, tmp_path: Path
+) -> None:
     trainer = make_trainer(batches, lock)
     trainer.advance(2)
     waits: list[float] = []
@@ -266,7 +305,8 @@ def test_timing_gets_its_turn_within_a_slice_and_waiting_is_not_counted(batches:
             time.sleep(1.0)
 
     timing = threading.Thread(target=time_something)
-    start, busy_before = time.monotonic(), trainer.busy_s
+    start = time.monotonic()
+    busy_before = trainer.busy_s
     timing.start()
     trainer.advance(60)
     while timing.is_alive():  # on a fast machine the training may be over before the timing begins

@@ -25,7 +25,8 @@ SCORES = {"synflow", "zico", "expressivity", "progressivity", "trainability"}
 
 
 def architecture_of(mixer: str, **places: int) -> Architecture:
-    """Every stage of this mixer alone; a gene of the stages by the place of its value, the smallest width and depth if none is given."""
+    """Every stage of this mixer alone; a gene of the stages by the place of its value, the smallest width and depth if
+    none is given."""
     genotype = SPACE.sample(np.random.default_rng(0))
     role = "attention" if mixer in names(ATTENTION) else "conv"
     for gene in SPACE.genes:
@@ -47,24 +48,32 @@ def build(mixer: str, **places: int) -> HybridBackbone:
 @pytest.fixture(scope="module")
 def batches() -> list[Batch]:
     generator = torch.Generator().manual_seed(0)
-    return [(torch.randn(4, *SHAPE, generator=generator), torch.randint(10, (4,), generator=generator)) for _ in range(3)]
+    return [
+        (torch.randn(4, *SHAPE, generator=generator), torch.randint(10, (4,), generator=generator)) for _ in range(3)
+    ]
 
 
 @pytest.mark.parametrize("mixer", [*names(ATTENTION), *names(CONV)])
 def test_every_mixer_has_every_score_and_keeps_its_weights(mixer: str, batches: list[Batch]) -> None:
     model = build(mixer)
-    before, random_state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    before = copy.deepcopy(model.state_dict())
+    random_state = torch.get_rng_state()
     scores = zero_cost_scores(model, batches)
     assert scores.keys() == SCORES
     assert zero_cost_scores(model, batches) == scores
-    assert all(torch.equal(before[name], value) and before[name].dtype == value.dtype for name, value in model.state_dict().items())
+    assert all(
+        torch.equal(before[name], value) and before[name].dtype == value.dtype
+        for name, value in model.state_dict().items()
+    )
     assert model.training and all(weight.grad is None and weight.requires_grad for weight in model.parameters())
     assert torch.equal(torch.get_rng_state(), random_state)
 
 
 @pytest.mark.parametrize("mixer", ["full", "group_mix", "mbconv"])
 def test_wider_and_deeper_flows_more(mixer: str, batches: list[Batch]) -> None:
-    small, wide, deep = build(mixer), build(mixer, width=-1), build(mixer, depth=-1)
+    small = build(mixer)
+    wide = build(mixer, width=-1)
+    deep = build(mixer, depth=-1)
     assert small.num_features < wide.num_features
     assert synflow(small, SHAPE) < min(synflow(wide, SHAPE), synflow(deep, SHAPE))
     assert zico(small, batches) < min(zico(wide, batches), zico(deep, batches))
@@ -74,7 +83,9 @@ def test_synflow_of_linear_blocks_is_the_definition() -> None:
     model = build("dwconv")
     network = module._linearised(model)
     network(torch.ones(1, *SHAPE, dtype=torch.float64)).sum().backward()
-    flow = sum(float((weight.grad * weight.detach()).sum()) for weight in network.parameters() if weight.grad is not None)
+    flow = sum(
+        float((weight.grad * weight.detach()).sum()) for weight in network.parameters() if weight.grad is not None
+    )
     assert synflow(model, SHAPE) == pytest.approx(math.log(flow), rel=1e-12)
 
 
@@ -104,7 +115,8 @@ def test_synflow_scales_with_the_stem_and_does_not_overflow(mixer: str) -> None:
 def test_zico_is_its_formula(batches: list[Batch]) -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(1024, 5), nn.Linear(5, 10))
     gradients = [
-        torch.autograd.grad(cross_entropy(model(images), labels), (model[1].weight, model[2].weight)) for images, labels in batches
+        torch.autograd.grad(cross_entropy(model(images), labels), (model[1].weight, model[2].weight))
+        for images, labels in batches
     ]
     expected = 0.0
     for layer in zip(*gradients, strict=True):

@@ -1,7 +1,7 @@
 """Random crops while FFCV decodes, drawn beforehand from the seed of the training. Imported only where FFCV is there.
 
-FFCV's own random crop draws from a generator of each of its threads, so no seed gives it again. Here the rectangles of an epoch lie in an
-array that the compiled code reads; its address is all that is compiled in.
+FFCV's own random crop draws from a generator of each of its threads, so no seed gives it again. Here the rectangles of
+an epoch lie in an array that the compiled code reads; its address is all that is compiled in.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,8 @@ from workers.recipe import Recipe
 
 
 class PlannedCropDecoder(ResizedCropRGBImageDecoder):  # type: ignore[misc] # FFCV has no types
-    """Cuts each image's rectangle out of it, resizes it (averaging over areas) and mirrors it or not; (side, side, 3) uint8.
+    """Cuts each image's rectangle out of it, resizes it (averaging over areas) and mirrors it or not; (side, side, 3)
+    uint8.
 
     Args:
         side: of the output, pixels.
@@ -28,7 +29,9 @@ class PlannedCropDecoder(ResizedCropRGBImageDecoder):  # type: ignore[misc] # FF
 
     def __init__(self, side: int, width_N: np.ndarray, height_N: np.ndarray, recipe: Recipe) -> None:
         super().__init__((side, side))
-        self._width, self._height, self._recipe = width_N, height_N, recipe
+        self._width = width_N
+        self._height = height_N
+        self._recipe = recipe
         self._plan = np.zeros((len(width_N), 5), dtype=np.int64)
         """Top, left, height and width of each image's rectangle, and 1 where it is mirrored."""
 
@@ -43,19 +46,25 @@ class PlannedCropDecoder(ResizedCropRGBImageDecoder):  # type: ignore[misc] # FF
         """Asked for by FFCV's base class, and not used."""
 
     def generate_code(self) -> Callable[..., Any]:
-        read, each = self.memory_read, Compiler.get_iterator()
-        decode_jpeg, resize = Compiler.compile(imdecode), Compiler.compile(resize_crop)
-        jpeg, address, row_bytes = IMAGE_MODES["jpg"], self._plan.ctypes.data, self._plan.strides[0]
+        read = self.memory_read
+        each = Compiler.get_iterator()
+        decode_jpeg = Compiler.compile(imdecode)
+        resize = Compiler.compile(resize_crop)
+        jpeg = IMAGE_MODES["jpg"]
+        address = self._plan.ctypes.data
+        row_bytes = self._plan.strides[0]
 
         def decode(indices: Any, memory: Any, metadata: Any, state: Any) -> Any:
             crops, whole = memory
             for place in each(len(indices)):
                 index = indices[place]
                 image = metadata[index]
-                height, width = np.uint32(image["height"]), np.uint32(image["width"])
+                height = np.uint32(image["height"])
+                width = np.uint32(image["width"])
                 pixels = read(image["data_ptr"], state)
                 if image["mode"] == jpeg:
-                    compressed, pixels = pixels, whole[place]
+                    compressed = pixels
+                    pixels = whole[place]
                     decode_jpeg(compressed, pixels, height, width, height, width, 0, 0, 1, 1, False, False)
                 plan = np.empty(5, dtype=np.int64)
                 ctypes_memcopy(address + index * row_bytes, plan.ctypes.data, row_bytes)
@@ -69,7 +78,9 @@ class PlannedCropDecoder(ResizedCropRGBImageDecoder):  # type: ignore[misc] # FF
         return decode
 
 
-def draw_rectangles(width_N: np.ndarray, height_N: np.ndarray, min_area: float, generator: torch.Generator) -> np.ndarray:
+def draw_rectangles(
+    width_N: np.ndarray, height_N: np.ndarray, min_area: float, generator: torch.Generator
+) -> np.ndarray:
     """`random_rectangles` in whole pixels.
 
     Args:

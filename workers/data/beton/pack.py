@@ -26,7 +26,8 @@ from workers.processes import follow_parent
 
 EXPECTED = "folder:DIR, cifar10:DIR or cifar100:DIR"
 SIZES = range(32, 4097)
-"""Admitted for the longest side, pixels: the smallest side that a search uses, and what keeps FFCV's pages below 64 MiB."""
+"""Admitted for the longest side, pixels: the smallest side that a search uses, and what keeps FFCV's pages below 64
+MiB."""
 CHUNK = 32
 """Images per order to a process."""
 DECODED = 4096
@@ -39,8 +40,9 @@ Show = Callable[[int, int], object]
 def pack_images(text: str, file: Path, *, max_size: int, workers: int | None, force: bool, show: Show) -> Sidecar:
     """Write the images of a data set to an FFCV file with a sidecar: all training images, then all validation images.
 
-    The file grows under a hidden name and takes its own when it is complete and verified, after its sidecar, without which it would be
-    split otherwise. What an earlier run of the same command left under the hidden name is overwritten.
+    The file grows under a hidden name and takes its own when it is complete and verified, after its sidecar, without
+    which it would be split otherwise. What an earlier run of the same command left under the hidden name is
+    overwritten.
 
     Args:
         text: folder:DIR, cifar10:DIR or cifar100:DIR.
@@ -59,7 +61,9 @@ def pack_images(text: str, file: Path, *, max_size: int, workers: int | None, fo
     try:
         with _claimed(part) as stream:
             writer = BetonWriter(stream, images.labels, max_size)
-            with contextlib.closing(_encoded(images, max_size, workers or len(os.sched_getaffinity(0)), stream.fileno())) as encoded:
+            with contextlib.closing(
+                _encoded(images, max_size, workers or len(os.sched_getaffinity(0)), stream.fileno())
+            ) as encoded:
                 for done, image in enumerate(encoded, start=1):
                     writer.add(image)
                     if done % CHUNK == 0 or done == len(images.labels):
@@ -80,9 +84,13 @@ def pack_images(text: str, file: Path, *, max_size: int, workers: int | None, fo
             write_whole(sidecar_path(file), sidecar.to_text())
             part.replace(file)
     except OSError as error:
-        raise NasError(f"{file} cannot be written ({error.strerror}), nothing is left of it; make room or choose another folder") from error
+        raise NasError(
+            f"{file} cannot be written ({error.strerror}), nothing is left of it; make room or choose another folder"
+        ) from error
     except BrokenProcessPool as error:
-        raise NasError(f"a process that packed {file} was ended, perhaps for lack of memory; give fewer --workers") from error
+        raise NasError(
+            f"a process that packed {file} was ended, perhaps for lack of memory; give fewer --workers"
+        ) from error
     return sidecar
 
 
@@ -94,7 +102,11 @@ def _check_arguments(file: Path, max_size: int, workers: int | None, force: bool
     if file.suffix != ".beton":
         raise InvalidInputError(f"{str(file)!r} ends in {file.suffix!r}; expected a file name that ends in .beton")
     if file.is_dir() or not file.parent.is_dir():
-        problem = "is a folder; expected a file name" if file.is_dir() else "lies in a folder that does not exist; create the folder first"
+        problem = (
+            "is a folder; expected a file name"
+            if file.is_dir()
+            else "lies in a folder that does not exist; create the folder first"
+        )
         raise InvalidInputError(f"{str(file)!r} {problem}")
     _refuse_existing(file, force)
 
@@ -124,9 +136,13 @@ def _claimed(part: Path) -> Iterator[BinaryIO]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InvalidInputError(f"{part} is being written by another process; wait for it, or choose another name") from error
+            raise InvalidInputError(
+                f"{part} is being written by another process; wait for it, or choose another name"
+            ) from error
         if not part.exists() or not os.path.samestat(os.fstat(stream.fileno()), part.stat()):
-            raise InvalidInputError(f"{part} was completed or removed by another process at this moment; look at what it left")
+            raise InvalidInputError(
+                f"{part} was completed or removed by another process at this moment; look at what it left"
+            )
         try:
             stream.truncate()
             yield stream
@@ -173,7 +189,8 @@ def _checked(images: LabelledImages, index: int, max_size: int) -> np.ndarray:
     height, width = pixels.shape[:2]
     if min(height, width) * max_size < max(height, width):
         raise InvalidInputError(
-            f"{images.name_of(index)} has {width} x {height} pixels, of which nothing is left at --max-size {max_size}; remove it"
+            f"{images.name_of(index)} has {width} x {height} pixels, of which nothing is left at --max-size "
+            f"{max_size}; remove it"
         )
     return pixels
 
@@ -186,7 +203,8 @@ def _verify(part: Path, images: LabelledImages) -> None:
     """
     try:
         reader = open_reader(f"beton:{part}", part)
-        table, labels = image_table(f"beton:{part}", reader), label_table(f"beton:{part}", reader)
+        table = image_table(f"beton:{part}", reader)
+        labels = label_table(f"beton:{part}", reader)
     except InvalidInputError as error:
         raise NasError(f"what was written cannot be read: {error}; try again on another disk") from error
     if not np.array_equal(labels, images.labels):
@@ -196,7 +214,10 @@ def _verify(part: Path, images: LabelledImages) -> None:
             stream.seek(int(table["data_ptr"][index]))
             content = stream.read(int(reader.alloc_table["size"][index]))
             if not _decodes(content, table[index]):
-                raise NasError(f"{images.name_of(index)} cannot be decoded from what was written to {part}; try again on another disk")
+                raise NasError(
+                    f"{images.name_of(index)} cannot be decoded from what was written to {part}; try again on "
+                    "another disk"
+                )
 
 
 def _decodes(content: bytes, row: np.void) -> bool:

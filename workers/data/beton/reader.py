@@ -1,6 +1,7 @@
 """`beton:FILE`: an FFCV file with one image field and one label field, from `launch.py pack` or written elsewhere.
 
-FFCV is an extra: it compiles against system libraries when it is installed, and its loaders when they are first used (seconds).
+FFCV is an extra: it compiles against system libraries when it is installed, and its loaders when they are first used
+(seconds).
 """
 
 from collections.abc import Callable, Iterator
@@ -38,8 +39,8 @@ BATCHES_AHEAD = 1
 def open_beton(text: str, path: str) -> DataSource:
     """Hold the file against its sidecar where there is one, read its tables and check them against its size.
 
-    Raises:
-        InvalidInputError: if FFCV is not installed, or the file is missing, truncated, altered, has other fields or useless classes.
+    Raises: InvalidInputError: if FFCV is not installed, or the file is missing, truncated, altered, has other fields or
+        useless classes.
     """
     file = Path(path).expanduser()
     import_ffcv(f"data {text!r}")
@@ -47,7 +48,8 @@ def open_beton(text: str, path: str) -> DataSource:
     if sidecar is not None:
         check_contents(text, file, sidecar)
     reader = open_reader(text, file)
-    images, labels = image_table(text, reader), label_table(text, reader)
+    images = image_table(text, reader)
+    labels = label_table(text, reader)
     train, validation = _split(text, file, labels, sidecar)
     sizes = evenly(list(zip(images["width"].tolist(), images["height"].tolist(), strict=True)), 4096)
     return DataSource(
@@ -68,7 +70,9 @@ def open_beton(text: str, path: str) -> DataSource:
 def _split(text: str, file: Path, labels: np.ndarray, sidecar: Sidecar | None) -> tuple[np.ndarray, np.ndarray]:
     """Indices for training and for validation: as packed, else a hold-out."""
     names = [f"label {label}" for label in range(labels.max() + 1)] if sidecar is None else sidecar.class_names
-    if sidecar is not None and (labels.max() >= len(names) or len(labels) != sidecar.num_train + sidecar.num_validation):
+    if sidecar is not None and (
+        labels.max() >= len(names) or len(labels) != sidecar.num_train + sidecar.num_validation
+    ):
         raise _damaged(text, file, "it holds other images than its sidecar says")
     require_classes(text, labels, names, at_least=2)
     if sidecar is None:
@@ -87,7 +91,8 @@ def load_beton(source: DataSource, recipe: Recipe, device: torch.device) -> Batc
 
     images = image_table(source.text, reader)
     train, validation = _split(source.text, file, label_table(source.text, reader), read_sidecar(source.text, file))
-    fields, side = _field_names(source.text, reader), stored_size(source.image_size)
+    fields = _field_names(source.text, reader)
+    side = stored_size(source.image_size)
     whole = CenterCropRGBImageDecoder((side, side), ratio=1.0)
     crop = (
         PlannedCropDecoder(recipe.training_size(source.image_size), images["width"], images["height"], recipe)
@@ -95,22 +100,34 @@ def load_beton(source: DataSource, recipe: Recipe, device: torch.device) -> Batc
         else None
     )
     training = _make_loader(file, fields, crop or whole, train, min(recipe.batch_size, len(train)), shuffle=True)
-    validating = _make_loader(file, fields, whole, validation, max(MIN_VALIDATION_BATCH, recipe.batch_size), shuffle=False)
+    validating = _make_loader(
+        file, fields, whole, validation, max(MIN_VALIDATION_BATCH, recipe.batch_size), shuffle=False
+    )
     preprocess = Preprocess(source, recipe, device, cropped=crop is not None)
     return BetonBatches(training, validating, preprocess, crop.plan if crop else lambda _: None, device)
 
 
 class BetonBatches(Batches):
-    """Batches of two FFCV loaders: `training` in random order without incomplete batches, `validating` in order with them.
+    """Batches of two FFCV loaders: `training` in random order without incomplete batches, `validating` in order with
+    them.
 
     Args:
         plan: called before each epoch of training, with the generator of its random numbers.
     """
 
     def __init__(
-        self, training: Any, validating: Any, preprocess: Preprocess, plan: Callable[[torch.Generator], None], device: torch.device
+        self,
+        training: Any,
+        validating: Any,
+        preprocess: Preprocess,
+        plan: Callable[[torch.Generator], None],
+        device: torch.device,
     ) -> None:
-        self._training, self._validating, self._preprocess, self._plan, self._device = training, validating, preprocess, plan, device
+        self._training = training
+        self._validating = validating
+        self._preprocess = preprocess
+        self._plan = plan
+        self._device = device
 
     def train(self, seed: int) -> Iterator[Batch]:
         generator = torch.Generator().manual_seed(seed)
@@ -136,7 +153,8 @@ class BetonBatches(Batches):
 
 
 def _epoch(loader: Any) -> Iterator[Any]:
-    """The batches of one epoch. Who stops before its end, as every training does, must tell: FFCV's thread keeps the batches for ever."""
+    """The batches of one epoch. Who stops before its end, as every training does, must tell: FFCV's thread keeps the
+    batches for ever."""
     batches = iter(loader)
     try:
         yield from batches
@@ -144,7 +162,9 @@ def _epoch(loader: Any) -> Iterator[Any]:
         batches.close()
 
 
-def _make_loader(file: Path, fields: tuple[str, str], decoder: Any, indices: np.ndarray, batch_size: int, *, shuffle: bool) -> Any:
+def _make_loader(
+    file: Path, fields: tuple[str, str], decoder: Any, indices: np.ndarray, batch_size: int, *, shuffle: bool
+) -> Any:
     from ffcv.fields.basics import IntDecoder
     from ffcv.loader import Loader, OrderOption
     from ffcv.transforms import ToTensor
@@ -177,7 +197,9 @@ def open_reader(text: str, file: Path) -> Any:
         size = file.stat().st_size
         header = np.fromfile(file, dtype=HeaderType, count=1)
     except OSError as error:
-        raise InvalidInputError(f"data {text!r}: {file} cannot be read ({error.strerror}); give a file that FFCV has written") from error
+        raise InvalidInputError(
+            f"data {text!r}: {file} cannot be read ({error.strerror}); give a file that FFCV has written"
+        ) from error
     tables = HeaderType.itemsize + FieldDescType.itemsize * int(header["num_fields"][0]) if len(header) else 0
     if not len(header) or not tables + 8 * int(header["num_samples"][0]) <= int(header["alloc_table_ptr"][0]) <= size:
         raise _damaged(text, file, "its header does not fit its size")
@@ -191,10 +213,15 @@ def _field_names(text: str, reader: Any) -> tuple[str, str]:
     """Names of the image and of the label field."""
     from ffcv.fields import IntField, RGBImageField
 
-    kinds = {kind: [name for name, field in reader.handlers.items() if isinstance(field, kind)] for kind in (RGBImageField, IntField)}
+    kinds = {
+        kind: [name for name, field in reader.handlers.items() if isinstance(field, kind)]
+        for kind in (RGBImageField, IntField)
+    }
     if any(len(names) != 1 for names in kinds.values()) or len(reader.handlers) != 2:
         found = ", ".join(f"{name}: {type(field).__name__}" for name, field in reader.handlers.items())
-        raise InvalidInputError(f"data {text!r} has the fields {found}; expected exactly one RGBImageField and one IntField (the label)")
+        raise InvalidInputError(
+            f"data {text!r} has the fields {found}; expected exactly one RGBImageField and one IntField (the label)"
+        )
     return kinds[RGBImageField][0], kinds[IntField][0]
 
 
@@ -205,7 +232,8 @@ def image_table(text: str, reader: Any) -> np.ndarray:
         InvalidInputError: if the fields are others, or an image lies where the file has none.
     """
     images: np.ndarray = reader.metadata[f"f{reader.field_names.index(_field_names(text, reader)[0])}"]
-    file, allocated = Path(reader.file_name), reader.alloc_table
+    file = Path(reader.file_name)
+    allocated = reader.alloc_table
     # One allocation per image, in any order; a table that was cut off is shorter, and FFCV would then read elsewhere.
     if not np.isin(images["data_ptr"], allocated["ptr"]).all():
         raise _damaged(text, file, f"its last table is cut off: it holds {len(allocated)} of {len(images)} entries")

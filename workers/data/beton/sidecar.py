@@ -1,4 +1,5 @@
-"""FILE.json beside a packed FILE: where its images come from, how they are split, and the checksum that an opening compares."""
+"""FILE.json beside a packed FILE: where its images come from, how they are split, and the checksum that an opening
+compares."""
 
 import contextlib
 import hashlib
@@ -53,7 +54,8 @@ def _check_values(values: JSON) -> None:
     counts = ("num_train", "num_validation", "max_size", "file_bytes")
     rules = {
         "source": isinstance(values["source"], str),
-        "class_names": isinstance(values["class_names"], list) and all(isinstance(name, str) for name in values["class_names"]),
+        "class_names": isinstance(values["class_names"], list)
+        and all(isinstance(name, str) for name in values["class_names"]),
         **{name: type(values[name]) is int and values[name] > 0 for name in counts},
         "sha256": isinstance(values["sha256"], str),
     }
@@ -86,8 +88,9 @@ def read_sidecar(text: str, file: Path) -> Sidecar | None:
 def check_contents(text: str, file: Path, sidecar: Sidecar) -> None:
     """Hold a file against the size and the checksum in its sidecar.
 
-    Reading a large file takes a while and every worker opens it, so a hidden note beside it keeps that this very state of the file was
-    found right: size, times of change and inode. The time of the inode's change is among them, which no program can set back.
+    Reading a large file takes a while and every worker opens it, so a hidden note beside it keeps that this very state
+    of the file was found right: size, times of change and inode. The time of the inode's change is among them, which no
+    program can set back.
 
     Raises:
         InvalidInputError: if the file is truncated, altered or unreadable.
@@ -96,15 +99,21 @@ def check_contents(text: str, file: Path, sidecar: Sidecar) -> None:
         found = file.stat()
         if found.st_size != sidecar.file_bytes:
             what = "truncated" if found.st_size < sidecar.file_bytes else "altered"
-            raise _changed(text, file, sidecar, what, f"it has {found.st_size:,} bytes, {sidecar.file_bytes:,} were packed")
+            raise _changed(
+                text, file, sidecar, what, f"it has {found.st_size:,} bytes, {sidecar.file_bytes:,} were packed"
+            )
         state = json.dumps([sidecar.sha256, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino])
         note = file.with_name(f".{file.name}.checked")
         if found.st_size > HASHED_BYTES and _content_of(note) == state:
             return
         if (digest := sha256_of(file)) != sidecar.sha256:
-            raise _changed(text, file, sidecar, "altered", f"its SHA-256 is {digest[:12]}..., was {sidecar.sha256[:12]}...")
+            raise _changed(
+                text, file, sidecar, "altered", f"its SHA-256 is {digest[:12]}..., was {sidecar.sha256[:12]}..."
+            )
     except OSError as error:
-        raise InvalidInputError(f"data {text!r}: {file} cannot be read ({error.strerror}); give a file that can be") from error
+        raise InvalidInputError(
+            f"data {text!r}: {file} cannot be read ({error.strerror}); give a file that can be"
+        ) from error
     if found.st_size > HASHED_BYTES:
         with contextlib.suppress(OSError):  # a folder that is only for reading: the next opening reads the file again
             write_whole(note, state)
@@ -139,4 +148,6 @@ def _content_of(file: Path) -> str:
 
 def _changed(text: str, file: Path, sidecar: Sidecar, what: str, details: str) -> InvalidInputError:
     again = shlex.join(["pack", sidecar.source, str(file), "--max-size", str(sidecar.max_size), "--force"])
-    return InvalidInputError(f"data {text!r}: {file} is {what}: {details}; copy it again, or pack it again: launch.py {again}")
+    return InvalidInputError(
+        f"data {text!r}: {file} is {what}: {details}; copy it again, or pack it again: launch.py {again}"
+    )

@@ -1,8 +1,9 @@
 """FFCV's file format, written by one process.
 
-FFCV's own writer waits for ever when one of its processes fails (an unreadable image, a full disk), and orders the images differently in
-every run. This one raises, and the same images give the same bytes. Images are encoded by FFCV's own field, and the tables are
-FFCV's types. Source of the layout: ffcv/writer.py, ffcv/memory_allocator.py and ffcv/types.py of FFCV 1.0.2.
+FFCV's own writer waits for ever when one of its processes fails (an unreadable image, a full disk), and orders the
+images differently in every run. This one raises, and the same images give the same bytes. Images are encoded by FFCV's
+own field, and the tables are FFCV's types. Source of the layout: ffcv/writer.py, ffcv/memory_allocator.py and
+ffcv/types.py of FFCV 1.0.2.
 """
 
 from dataclasses import dataclass
@@ -34,7 +35,8 @@ def import_ffcv(what: str) -> None:
         import ffcv.types  # noqa: F401 - what others import after this
     except ImportError as error:
         raise InvalidInputError(
-            f"{what} needs FFCV, which cannot be imported ({error}); install the extra `ffcv` (system packages: see .ci/run)"
+            f"{what} needs FFCV, which cannot be imported ({error}); install the extra `ffcv` (system packages: "
+            "see .ci/run)"
         ) from error
     finally:
         torch.set_num_threads(threads)  # the first import of FFCV sets one thread for the whole process
@@ -72,7 +74,8 @@ def encode_image(pixels: np.ndarray, max_size: int) -> EncodedImage:
 
 
 class BetonWriter:
-    """Writes header, fields, table of samples, pages of images and table of allocations, in this order. No image crosses the end of a page.
+    """Writes header, fields, table of samples, pages of images and table of allocations, in this order. No image
+    crosses the end of a page.
 
     Args:
         stream: empty and seekable.
@@ -88,11 +91,14 @@ class BetonWriter:
         from ffcv.types import ALLOC_TABLE_TYPE, CURRENT_VERSION, FieldDescType, HeaderType, get_metadata_type
 
         fields = {"image": RGBImageField(), "label": IntField()}
-        self._stream, self._added = stream, 0
+        self._stream = stream
+        self._added = 0
         self._header = np.zeros(1, dtype=HeaderType)
         # An image of pixels needs at most 3 * max_size**2 bytes; a JPEG of noise stays below that.
         self._page = max(MIN_PAGE_BYTES, 1 << (3 * max_size**2 - 1).bit_length())
-        self._header["version"], self._header["num_fields"], self._header["page_size"] = CURRENT_VERSION, len(fields), self._page
+        self._header["version"] = CURRENT_VERSION
+        self._header["num_fields"] = len(fields)
+        self._header["page_size"] = self._page
         self._header["num_samples"] = len(labels)
         self._fields = np.zeros(len(fields), dtype=FieldDescType)
         for row, (name, field) in zip(self._fields, fields.items(), strict=True):

@@ -1,4 +1,5 @@
-"""Group-mix attention against its printed formulation, a loop over segments and heads, and a block of the released network."""
+"""Group-mix attention against its printed formulation, a loop over segments and heads, and a block of the released
+network."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ PUBLISHED_BLOCK = "groupmixformer_backbone.0.gma_stage.0."
 OUR_BLOCK = "stages.0.blocks.0."
 
 
-def make_block(width: int, heads: int = 8, kernels: tuple[int, ...] = (1, 3, 5, 7), branch: bool = True, ratio: int = 4) -> dict[str, Any]:
+def make_block(
+    width: int, heads: int = 8, kernels: tuple[int, ...] = (1, 3, 5, 7), branch: bool = True, ratio: int = 4
+) -> dict[str, Any]:
     attended = width * len(kernels) // (len(kernels) + branch)
     return {
         "kind": "attention",
@@ -39,7 +42,8 @@ def tokens(width: int, height: int = 6, side: int = 5) -> torch.Tensor:
 
 
 def converted(entries: dict[str, torch.Tensor], part: str = "") -> dict[str, torch.Tensor]:
-    """Entries of a published block (part "") or of its attention ("att.") under our names, relative to the same part."""
+    """Entries of a published block (part "") or of its attention ("att.") under our names, relative to the same
+    part."""
     ours = convert_groupmixformer_entries({PUBLISHED_BLOCK + part + name: value for name, value in entries.items()})
     return {name.removeprefix(OUR_BLOCK + ("mixer." if part else "")): value for name, value in ours.items()}
 
@@ -61,14 +65,16 @@ def test_released_block_gives_its_recorded_outputs() -> None:
     block.load_state_dict(converted({name[8:]: value for name, value in golden.items() if name.startswith("weights/")}))
     x = golden["block_in"].view(2, height, side, 80)
     with torch.no_grad():
-        attended, out = block.mixer(x), block(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        attended = block.mixer(x)
+        out = block(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
     torch.testing.assert_close(attended.flatten(1, 2), golden["att_out"], rtol=0, atol=1e-5)
     torch.testing.assert_close(out.flatten(1, 2), golden["block_out"], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 def test_outputs_gradients_and_statistics_are_those_of_the_printed_formulation(training: bool) -> None:
-    plain, ours = PlainGroupMix(80).double(), GroupMixAttention(80, make_block(80)).double()
+    plain = PlainGroupMix(80).double()
+    ours = GroupMixAttention(80, make_block(80)).double()
     randomise(plain)
     plain.double().train(training)
     ours.load_state_dict(converted(plain.state_dict(), "att."))
@@ -87,11 +93,14 @@ def test_outputs_gradients_and_statistics_are_those_of_the_printed_formulation(t
 
 
 def looped(module: GroupMixAttention, x: torch.Tensor, kernels: tuple[int, ...], branch: bool) -> torch.Tensor:
-    """Any kernels, with or without branch: queries, keys and values apart, one loop per segment and head, channels first."""
+    """Any kernels, with or without branch: queries, keys and values apart, one loop per segment and head, channels
+    first."""
     batch, height, side, width = x.shape
-    segment, dim = width // (len(kernels) + branch), module.head_dim
+    segment = width // (len(kernels) + branch)
+    dim = module.head_dim
     projected = F.linear(x, module.qkv.weight, module.qkv.bias).permute(0, 3, 1, 2).split(segment, dim=1)
-    mixed, skipped = [], []
+    mixed = []
+    skipped = []
     for stream in range(3):
         parts = []
         for index, aggregator in enumerate(module.aggregators):
@@ -101,7 +110,11 @@ def looped(module: GroupMixAttention, x: torch.Tensor, kernels: tuple[int, ...],
                 part = F.conv2d(part, aggregator.conv_pw.weight)
             own = slice(index * segment, (index + 1) * segment)
             norm = module.norm
-            parts.append(F.hardswish(F.batch_norm(part, norm.running_mean[own], norm.running_var[own], norm.weight[own], norm.bias[own])))
+            parts.append(
+                F.hardswish(
+                    F.batch_norm(part, norm.running_mean[own], norm.running_var[own], norm.weight[own], norm.bias[own])
+                )
+            )
         mixed.append(torch.cat(parts, dim=1))
         skipped.append(projected[3 * len(kernels) + stream] if branch else part)
     queries, keys, values = (part.flatten(2) for part in mixed)
@@ -114,7 +127,9 @@ def looped(module: GroupMixAttention, x: torch.Tensor, kernels: tuple[int, ...],
         first = sizes.index(size) * dim
         conv = positional[size]
         local = slice(own.start - first, own.stop - first)
-        encoded = F.conv2d(mixed[2][:, own], conv.weight[local], conv.bias[local], padding=size // 2, groups=dim).flatten(2)
+        encoded = F.conv2d(
+            mixed[2][:, own], conv.weight[local], conv.bias[local], padding=size // 2, groups=dim
+        ).flatten(2)
         weights = keys[:, own].exp() / keys[:, own].exp().sum(dim=2, keepdim=True)
         context = torch.einsum("bkn,bvn->bkv", weights, values[:, own])
         attended = torch.einsum("bkn,bkv->bvn", queries[:, own], context) / (width / module.heads) ** 0.5
@@ -138,17 +153,23 @@ def looped(module: GroupMixAttention, x: torch.Tensor, kernels: tuple[int, ...],
         (24, 4, (1, 5, 7), False),
     ],
 )
-def test_every_choice_of_segments_is_its_formula(width: int, heads: int, kernels: tuple[int, ...], branch: bool) -> None:
+def test_every_choice_of_segments_is_its_formula(
+    width: int, heads: int, kernels: tuple[int, ...], branch: bool
+) -> None:
     module = GroupMixAttention(width, make_block(width, heads, kernels, branch))
     randomise(module)
     module.eval()
-    torch.testing.assert_close(module(tokens(width)), looped(module, tokens(width), kernels, branch), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        module(tokens(width)), looped(module, tokens(width), kernels, branch), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_batch_statistics_are_taken_over_queries_keys_and_values_together() -> None:
     module = GroupMixAttention(40, make_block(40, 4)).train()
     x = tokens(40)
     module(x)
-    joint = F.linear(x, module.qkv.weight, module.qkv.bias)[..., :24].reshape(-1, 8)  # the token segment's three streams
+    joint = F.linear(x, module.qkv.weight, module.qkv.bias)[..., :24].reshape(
+        -1, 8
+    )  # the token segment's three streams
     torch.testing.assert_close(module.norm.running_mean[:8], 0.1 * joint.mean(dim=0))
     torch.testing.assert_close(module.norm.running_var[:8], 0.9 + 0.1 * joint.var(dim=0))

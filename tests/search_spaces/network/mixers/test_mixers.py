@@ -29,7 +29,10 @@ def test_every_mixer_is_one_file_and_one_entry() -> None:
 def test_full_attention_is_softmax_of_all_pairs() -> None:
     module = randomise(FullAttention(16, {"heads": 2, "head_dim": 8}))
     x = tokens(16)
-    q, k, v = (part.reshape(2, 30, 2, 8).transpose(1, 2) for part in F.linear(x, module.qkv.weight, module.qkv.bias).chunk(3, dim=3))
+    q, k, v = (
+        part.reshape(2, 30, 2, 8).transpose(1, 2)
+        for part in F.linear(x, module.qkv.weight, module.qkv.bias).chunk(3, dim=3)
+    )
     mixed = ((q @ k.transpose(2, 3)) / 8**0.5).softmax(dim=3) @ v
     torch.testing.assert_close(module(x), module.proj(mixed.transpose(1, 2).reshape(2, 6, 5, 16)), rtol=1e-4, atol=1e-4)
 
@@ -51,17 +54,20 @@ def test_key_only_attention_is_its_formula() -> None:
 
 def oracle_key_only(module: KeyOnlyAttention, x: torch.Tensor, options: dict[str, str], heads: int) -> torch.Tensor:
     """One head after the other, positions flattened, every knob written out."""
-    batch, width = x.shape[0], x.shape[3]
+    batch = x.shape[0]
+    width = x.shape[3]
     dim = width // heads
     keys, values = F.linear(x, module.kv.weight, module.kv.bias).flatten(1, 2).chunk(2, dim=2)
     parts = []
     for head in range(heads):
         own = slice(dim * head, dim * head + dim)
-        k, v = keys[..., own], values[..., own]
+        k = keys[..., own]
+        v = values[..., own]
         per_channel = options.get("gate") == "channel"
         if options.get("source") == "bottleneck":
             gates = F.linear(
-                F.relu(F.linear(keys, module.bottleneck.reduce.weight, module.bottleneck.reduce.bias)), module.bottleneck.expand.weight
+                F.relu(F.linear(keys, module.bottleneck.reduce.weight, module.bottleneck.reduce.bias)),
+                module.bottleneck.expand.weight,
             )
             saliency = gates[..., own] if per_channel else gates[..., head : head + 1]
         else:
@@ -93,7 +99,9 @@ def oracle_key_only(module: KeyOnlyAttention, x: torch.Tensor, options: dict[str
 def test_every_knob_of_key_only_attention_is_its_formula(options: dict[str, str]) -> None:
     block = {"heads": 2, "head_dim": 8, "options": sorted(options.items())}
     module = randomise(KeyOnlyAttention(16, block))
-    torch.testing.assert_close(module(tokens(16)), oracle_key_only(module, tokens(16), options, 2), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        module(tokens(16)), oracle_key_only(module, tokens(16), options, 2), rtol=1e-4, atol=1e-4
+    )
     spec = BlockSpec("attention", attention="key_only", heads=2, head_dim=8, options=tuple(sorted(options.items())))
     assert KINDS["key_only"].costs(spec, 16, 30)[0] == sum(parameter.numel() for parameter in module.parameters())
 
@@ -123,7 +131,8 @@ def test_channel_group_attention_is_timms_of_davit() -> None:
 
 @pytest.mark.parametrize("name", ["key_only", "group_mix", "channel_group", "lka"])
 def test_memory_of_linear_attention_grows_linearly(name: str) -> None:
-    """What the backward pass keeps: four times the positions, four times the elements. A table of pairs would make it sixteen."""
+    """What the backward pass keeps: four times the positions, four times the elements. A table of pairs would make it
+    sixteen."""
     segments = {"group_sizes": (1, 3, 5, 7), "conv_branch": True}
     module = find_mixer(name)(40, {"heads": 4, "head_dim": 8 if name == "group_mix" else 10, **segments})
 

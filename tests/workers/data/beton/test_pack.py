@@ -63,7 +63,8 @@ def packed(tmp_path: Path, folder: Path) -> Path:
 
 
 def test_a_folder_comes_back_with_its_split_labels_and_images(folder: Path, packed: Path) -> None:
-    source, original = open_data(f"beton:{packed}"), open_data(f"folder:{folder}")
+    source = open_data(f"beton:{packed}")
+    original = open_data(f"folder:{folder}")
     assert (source.num_classes, source.num_train, source.num_validation, source.image_size) == (2, 16, 8, 128)
     batches = load_data(source, AUGMENTED, CPU)
     check_batches(batches, channels=3, size=128, num_validation=8)
@@ -92,10 +93,12 @@ def test_cifar_comes_back_pixel_by_pixel(tmp_path: Path) -> None:
     archive = write_cifar10(tmp_path)
     file = tmp_path / "cifar.beton"
     pack_quietly(f"cifar10:{tmp_path}", file)
-    source, original = open_data(f"beton:{file}"), open_data(f"cifar10:{tmp_path}")
+    source = open_data(f"beton:{file}")
+    original = open_data(f"cifar10:{tmp_path}")
     assert (source.num_classes, source.num_train, source.num_validation) == (10, 180, 20)
     assert labels_of(load_data(source, AUGMENTED, CPU)) == labels_of(load_data(original, AUGMENTED, CPU))
-    content, table = file.read_bytes(), image_table("", open_reader("", file))
+    content = file.read_bytes()
+    table = image_table("", open_reader("", file))
     found = {content[place : place + 3072] for place in table["data_ptr"].tolist()}
     rows = np.concatenate([unpickle(archive / f"data_batch_{i}")[b"data"] for i in range(1, 6)])
     assert found == {row.reshape(3, 32, 32).transpose(1, 2, 0).tobytes() for row in rows}
@@ -113,7 +116,8 @@ def test_many_images_fill_pages_that_none_of_them_crosses(tmp_path: Path) -> Non
     file = tmp_path / "many.beton"
     pack_quietly(f"folder:{tmp_path / 'images'}", file)
     reader = open_reader("", file)
-    first, last = reader.alloc_table["ptr"], reader.alloc_table["ptr"] + reader.alloc_table["size"] - 1
+    first = reader.alloc_table["ptr"]
+    last = reader.alloc_table["ptr"] + reader.alloc_table["size"] - 1
     assert len(np.unique(first // reader.page_size)) == 2
     assert np.array_equal(first // reader.page_size, last // reader.page_size)
 
@@ -128,16 +132,23 @@ def test_a_file_without_its_sidecar_still_opens_with_a_hold_out(packed: Path) ->
 
 
 @pytest.mark.parametrize("hashed_bytes", [0, beton_sidecar.HASHED_BYTES])
-def test_a_truncated_file_and_an_altered_byte_are_refused(packed: Path, monkeypatch: pytest.MonkeyPatch, hashed_bytes: int) -> None:
+def test_a_truncated_file_and_an_altered_byte_are_refused(
+    packed: Path, monkeypatch: pytest.MonkeyPatch, hashed_bytes: int
+) -> None:
     monkeypatch.setattr(beton_sidecar, "HASHED_BYTES", hashed_bytes)
     open_data(f"beton:{packed}")  # a large file is now noted as checked
     assert packed.with_name(".pets.beton.checked").exists() == (hashed_bytes == 0)
-    content, times = packed.read_bytes(), packed.stat()
-    for damaged, what in ((content[:-1], "truncated"), (content[:-5000] + bytes([content[-5000] ^ 1]) + content[-4999:], "altered")):
+    content = packed.read_bytes()
+    times = packed.stat()
+    for damaged, what in (
+        (content[:-1], "truncated"),
+        (content[:-5000] + bytes([content[-5000] ^ 1]) + content[-4999:], "altered"),
+    ):
         packed.write_bytes(damaged)
         os.utime(packed, ns=(times.st_atime_ns, times.st_mtime_ns))
         with pytest.raises(
-            InvalidInputError, match=f"pets.beton is {what}: .*pack it again: launch.py pack folder:.* --max-size 256 --force"
+            InvalidInputError,
+            match=f"pets.beton is {what}: .*pack it again: launch.py pack folder:.* --max-size 256 --force",
         ):
             open_data(f"beton:{packed}")
     packed.write_bytes(content)
@@ -154,7 +165,9 @@ def test_a_large_file_is_read_once(packed: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("text", ["", "{}", "[1]", "\xff", '{"num_train": 1}'])
 def test_a_damaged_sidecar_is_refused(packed: Path, text: str) -> None:
     Path(f"{packed}.json").write_text(text, encoding="latin-1")
-    with pytest.raises(InvalidInputError, match=r"pets.beton.json is damaged or was not written by .*; pack the file again"):
+    with pytest.raises(
+        InvalidInputError, match=r"pets.beton.json is damaged or was not written by .*; pack the file again"
+    ):
         open_data(f"beton:{packed}")
 
 
@@ -170,27 +183,37 @@ def narrow_image(root: Path) -> str:
 
 
 @pytest.mark.parametrize("damage", [truncate_image, narrow_image])
-def test_an_image_that_cannot_be_packed_is_named_and_nothing_is_left(tmp_path: Path, folder: Path, damage: Callable[[Path], str]) -> None:
-    message, before = damage(folder), snapshot(tmp_path)
+def test_an_image_that_cannot_be_packed_is_named_and_nothing_is_left(
+    tmp_path: Path, folder: Path, damage: Callable[[Path], str]
+) -> None:
+    message = damage(folder)
+    before = snapshot(tmp_path)
     with pytest.raises(InvalidInputError, match=message):
         pack_quietly(f"folder:{folder}", tmp_path / "pets.beton")
     assert snapshot(tmp_path) == before
 
 
 def test_a_full_disk_leaves_nothing(tmp_path: Path, folder: Path) -> None:
-    before, limits = snapshot(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = snapshot(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, limits[1]))
     try:
-        with pytest.raises(NasError, match=r"pets.beton cannot be written \(File too large\), nothing is left of it; make room"):
+        with pytest.raises(
+            NasError, match=r"pets.beton cannot be written \(File too large\), nothing is left of it; make room"
+        ):
             pack_quietly(f"folder:{folder}", tmp_path / "pets.beton")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert snapshot(tmp_path) == before
 
 
-def test_what_cannot_be_decoded_again_never_gets_its_name(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_decoded_again_never_gets_its_name(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write = pack.encode_image
-    monkeypatch.setattr(pack, "encode_image", lambda *given: pack.EncodedImage((image := write(*given)).table_row, image.content[:-300]))
+    monkeypatch.setattr(
+        pack, "encode_image", lambda *given: pack.EncodedImage((image := write(*given)).table_row, image.content[:-300])
+    )
     before = snapshot(tmp_path)
     with pytest.raises(NasError, match=r"train/cat/0\.jpg cannot be decoded from what was written"):
         pack_quietly(f"folder:{folder}", tmp_path / "pets.beton")
@@ -275,7 +298,8 @@ def test_progress_is_lines_now_and_then_or_a_bar(
 @pytest.mark.slow
 def test_a_kill_in_the_middle_leaves_no_file_and_the_same_command_completes(tmp_path: Path) -> None:
     write_smooth_folder(tmp_path / "images", train=900, val=100, size=(160, 120))
-    file, part = tmp_path / "pets.beton", tmp_path / ".pets.beton.part"
+    file = tmp_path / "pets.beton"
+    part = tmp_path / ".pets.beton.part"
     words = [sys.executable, "launch.py", "pack", f"folder:{tmp_path / 'images'}", str(file), "--workers", "2"]
     first = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
