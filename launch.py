@@ -40,7 +40,7 @@ from nas.pareto.history import history_of
 from nas.pareto.picks import EXPECTED, pick_study, pick_trial, pick_trials
 from nas.pareto.targets import on_target, target_text, untimed
 from nas.protocols import SearchSpace
-from nas.records import JSON, Latency, SearchRecord, TrialFacts
+from nas.records import JSON, Latency, StudyRecord, TrialFacts
 from nas.reports import fronts as report
 from nas.reports.dashboard import drawings_folder, make_drawings_folder, serve
 from nas.reports.final_fronts import final_front_text, full_training_text
@@ -211,7 +211,7 @@ def run_search(options: dict[str, Any], quiet: bool, signals: StopSignals) -> Ou
 
 
 def _note_missing_weights(
-    config: SearchConfig, recorded: SearchRecord, store: SqlStore, say: Callable[[str], None]
+    config: SearchConfig, recorded: StudyRecord, store: SqlStore, say: Callable[[str], None]
 ) -> None:
     """A folder may have been moved, so other --artifacts are no error; but `export` would not find what stays
     elsewhere."""
@@ -256,7 +256,7 @@ def _search(
     space: SearchSpace,
     identity: Identity,
     targets: list[JSON],
-    recorded: SearchRecord | None,
+    recorded: StudyRecord | None,
     pool: "RayPool",
     store: SqlStore,
     storage: "RDBStorage",
@@ -346,7 +346,7 @@ def _sampling_guard(config: SearchConfig) -> Callable[[], contextlib.AbstractCon
 def _last_lines(config: SearchConfig, store: SqlStore, outcome: Outcome) -> list[str]:
     """The front, where things are, and what to type next."""
     _log.info("%s", outcome.reason)
-    search = store.search(config.study)
+    search = store.study(config.study)
     front = store.front(config.study)
     lines = []
     if search is not None and front is not None:
@@ -394,27 +394,27 @@ def status(study: str | None, storage: str) -> None:
     """List the studies, or say how one of them stands."""
     with _reading(storage) as store:
         if study is None:
-            click.echo(report.studies_text([_summary(store, search) for search in store.searches()]))
+            click.echo(report.studies_text([_summary(store, search) for search in store.studies()]))
             return
-        search = pick_study(study, store.searches())
+        search = pick_study(study, store.studies())
         click.echo(report.status_text(_summary(store, search)))
         again = retimings_text(
-            search, list(store.facts(search.study)), store.timings(search.study), store.retimings(search.study)
+            search, list(store.facts(search.name)), store.timings(search.name), store.retimings(search.name)
         )
         for line in again:
             click.echo(f"again         {line}")
-        problems = store.check_fronts(search.study)
-        final = store.final_front(search.study)
+        problems = store.check_fronts(search.name)
+        final = store.final_front(search.name)
         if final is not None:
-            click.echo(final_front_text(final, {t.trial_number: t for t in store.facts(search.study)}, search) + "\n")
-            problems += final_front_faults(final, store.final_trainings(search.study))
+            click.echo(final_front_text(final, {t.trial_number: t for t in store.facts(search.name)}, search) + "\n")
+            problems += final_front_faults(final, store.final_trainings(search.name))
         click.echo("\n".join(problems) if problems else "front check   the recorded front equals the facts")
         if problems:
             sys.exit(1)
 
 
-def _summary(store: SqlStore, search: SearchRecord) -> report.StudySummary:
-    return report.summarize(search, store.facts(search.study), store.front(search.study), store.lease(search.study))
+def _summary(store: SqlStore, study: StudyRecord) -> report.StudySummary:
+    return report.summarize(study, store.facts(study.name), store.front(study.name), store.lease(study.name))
 
 
 @cli.command()
@@ -462,31 +462,31 @@ def pareto(
             f"--final and {'--history' if history else '--latency-target'} are both given; give one of them"
         )
     with _reading(storage) as store:
-        search = pick_study(study, store.searches())
-        front = store.front(search.study)
-        facts = list(store.facts(search.study))
-        finals = store.final_front(search.study)
-        retimings = store.retimings(search.study)
+        search = pick_study(study, store.studies())
+        front = store.front(search.name)
+        facts = list(store.facts(search.name))
+        finals = store.final_front(search.name)
+        retimings = store.retimings(search.name)
         ended = tuple(facts)
         if latency_target is not None:
             from workers.latency.target import LatencyTarget
 
-            timed = on_target(search, facts, store.timings(search.study), LatencyTarget.read(latency_target).settings())
-            search = timed.search
+            timed = on_target(search, facts, store.timings(search.name), LatencyTarget.read(latency_target).settings())
+            search = timed.study
             front = timed.front
             facts = list(timed.facts)
             ended = timed.history
-    words = _study_words(search.study, storage)
+    words = _study_words(search.name, storage)
     if history:
         view = history_view(history_of(ended, search.objectives[1], search.reference_point), search)
     elif front is None:
         raise NasError(
-            f"study {search.study!r} has no front yet: no trial has finished; look at `launch.py status {words}`"
+            f"study {search.name!r} has no front yet: no trial has finished; look at `launch.py status {words}`"
         )
     elif not final:
         view = front_view(front, facts, search, places(front, facts, latest(retimings, search.target)))
     elif finals is None:
-        raise NasError(f"study {search.study!r} has no final front yet; `launch.py finalize {words}` makes one")
+        raise NasError(f"study {search.name!r} has no final front yet; `launch.py finalize {words}` makes one")
     else:
         view = final_view(finals, facts, search)
     for file, make, suffix in ((json_file, view.json, ".json"), (csv_file, view.csv, ".csv")):
@@ -597,14 +597,13 @@ def explain(study: str | None, storage: str, trial: int | None, json_file: str |
     from nas.reports import explanations as explain_report
 
     with _reading(storage) as store, _optuna_storage(storage) as optuna_storage:
-        search = pick_study(study, store.searches())
-        front = store.front(search.study)
-        facts = list(store.facts(search.study))
-        genotypes = recorded_genotypes(optuna_storage, search.study)
+        search = pick_study(study, store.studies())
+        front = store.front(search.name)
+        facts = list(store.facts(search.name))
+        genotypes = recorded_genotypes(optuna_storage, search.name)
     if not facts:
         raise NasError(
-            f"study {search.study!r} has no trials yet; look at `launch.py status "
-            f"{_study_words(search.study, storage)}`"
+            f"study {search.name!r} has no trials yet; look at `launch.py status {_study_words(search.name, storage)}`"
         )
     explanation = explain_study(_space_of(search, facts[0]), search, facts, front, genotypes, trial)
     if json_file is not None:
@@ -616,12 +615,12 @@ def explain(study: str | None, storage: str, trial: int | None, json_file: str |
         click.echo(explain_report.explanation_text(explanation))
 
 
-def _space_of(search: SearchRecord, trial: TrialFacts) -> SearchSpace:
+def _space_of(study: StudyRecord, trial: TrialFacts) -> SearchSpace:
     """The space that a study searched; images and classes are taken from a trial, so that the data need not be here."""
     from search_spaces.registry import make_space
 
     image_size, in_chans, num_classes = (int(trial.spec[name]) for name in ("image_size", "in_chans", "num_classes"))
-    return make_space(search.space, str(search.config["scale"]), image_size, in_chans, num_classes)
+    return make_space(study.space, str(study.config["scale"]), image_size, in_chans, num_classes)
 
 
 def _give(file: str, text: str, suffix: str) -> None:
@@ -657,9 +656,9 @@ def audit(study: str | None, storage: str, artifacts: str | None, json_file: str
 
     config = AuditConfig(**options)
     with _reading(storage) as store:
-        search = pick_study(study, store.searches())
-        facts = list(store.facts(search.study))
-    log = AuditLog(_artifacts_folder(artifacts, storage), search.study)
+        search = pick_study(study, store.studies())
+        facts = list(store.facts(search.name))
+    log = AuditLog(_artifacts_folder(artifacts, storage), search.name)
     with environment({STORAGE_VARIABLE: None}):
         result = audit_study(search, facts, config, log, lambda line: click.echo(line, err=True))
     if json_file is None:
@@ -756,9 +755,9 @@ def finalize(
     gpus = default_gpus_per_worker(workers) if gpus_per_worker is None else gpus_per_worker
     folder = _artifacts_folder(artifacts, storage).resolve()
     with _reading(storage) as store:
-        search = pick_study(study, store.searches())
-        facts = {trial.trial_number: trial for trial in store.facts(search.study)}
-        finalists = choose_finalists(search, store.front(search.study), facts, top)
+        search = pick_study(study, store.studies())
+        facts = {trial.trial_number: trial for trial in store.facts(search.name)}
+        finalists = choose_finalists(search, store.front(search.name), facts, top)
         source = open_same_data(search.config["data"], search.data_fingerprint)
         chosen = final_recipe(recipe, search.recipe, source, teacher)
         finals = Finals(
@@ -775,13 +774,13 @@ def finalize(
             device="cuda:0" if gpus else "cpu",
             teacher=locate(teacher) if teacher else None,
         )
-        with owned(store, search.study, end_processes, click.echo) as ownership, contextlib.ExitStack() as opened:
-            _log_to_file(_log_file(storage, search.study))
+        with owned(store, search.name, end_processes, click.echo) as ownership, contextlib.ExitStack() as opened:
+            _log_to_file(_log_file(storage, search.name))
 
             @functools.cache
             def trainer() -> FinalistTrainer:
                 options = {"num_workers": workers, "gpus_per_worker": gpus, "ray_address": ray_address}
-                make = functools.partial(FinalistTrainer, evaluation, folder, search.study, **options)
+                make = functools.partial(FinalistTrainer, evaluation, folder, search.name, **options)
                 with environment(
                     {STORAGE_VARIABLE: None}
                 ):  # it may hold a password, and every process of Ray inherits the environment
@@ -792,7 +791,7 @@ def finalize(
             click.echo("\n".join(finals.plan(source.num_test, workers)))
             front = run_finals(finals, store, lambda *jobs: trainer().train(*jobs), click.echo, ownership.check)
     click.echo(final_front_text(front, facts, search))
-    knee = f"export {_study_words(search.study, storage)} --pick knee --zoo zoo"
+    knee = f"export {_study_words(search.name, storage)} --pick knee --zoo zoo"
     click.echo(f"next: launch.py {knee}")
 
 
@@ -830,13 +829,13 @@ def export(
     from workers.retrain import retrain as train_again
 
     with _reading(storage) as store:
-        search = pick_study(study, store.searches())
-        facts = {trial.trial_number: trial for trial in store.facts(search.study)}
-        final = None if retrain else store.final_front(search.study)
-        trial = pick_trial(pick, final or store.front(search.study), facts, search.objectives[1])
-        full = full_training(final, store.final_trainings(search.study), trial.trial_number)
-        name = name or re.sub(r"[^A-Za-z0-9_-]", "-", f"{search.study}-t{trial.trial_number}")
-        in_study = _study_words(search.study, storage)
+        search = pick_study(study, store.studies())
+        facts = {trial.trial_number: trial for trial in store.facts(search.name)}
+        final = None if retrain else store.final_front(search.name)
+        trial = pick_trial(pick, final or store.front(search.name), facts, search.objectives[1])
+        full = full_training(final, store.final_trainings(search.name), trial.trial_number)
+        name = name or re.sub(r"[^A-Za-z0-9_-]", "-", f"{search.name}-t{trial.trial_number}")
+        in_study = _study_words(search.name, storage)
         again = f"{in_study} --pick trial:{trial.trial_number} --retrain"
         command = f"python launch.py export {again}" if full is None else f"python launch.py finalize {in_study}"
         check_export(zoo=zoo, name=name, spec=trial.spec, onnx=onnx, overwrite=overwrite)
@@ -850,7 +849,7 @@ def export(
         if retrain:
             trial, weights = train_again(search, trial, source.text)
         else:
-            weights = WeightsFolder(_artifacts_folder(artifacts, storage), search.study).read(str(kept))
+            weights = WeightsFolder(_artifacts_folder(artifacts, storage), search.name).read(str(kept))
         card = CardFacts(
             origin=FoundBySearch(search, trial, full, source.num_test),
             mean=source.mean,
@@ -864,7 +863,7 @@ def export(
         folder = export_model(
             zoo=zoo, name=name, spec=trial.spec, weights=weights, card=card, onnx=onnx, overwrite=overwrite
         )
-        store.record_export(search.study, trial.trial_number, name, str(folder.resolve()))
+        store.record_export(search.name, trial.trial_number, name, str(folder.resolve()))
     top1 = f"top1 {trial.top1:.4f}" if full is None else full_training_text(full)
     click.echo(f"wrote {folder}: trial {trial.trial_number}, {top1}, {trial.layout}")
     click.echo(
@@ -889,25 +888,25 @@ def profile(study: str | None, storage: str, latency_target: str | None, trials:
 
     target = LatencyTarget.parse(latency_target or default_target())
     with _reading(storage) as store:
-        search = pick_study(study, store.searches())
-        facts = {trial.trial_number: trial for trial in store.facts(search.study)}
-        picked = pick_trials(trials, store.front(search.study), facts)
+        search = pick_study(study, store.studies())
+        facts = {trial.trial_number: trial for trial in store.facts(search.name)}
+        picked = pick_trials(trials, store.front(search.name), facts)
         fingerprint = target.fingerprint(input_shape(picked[0].spec))
-        todo = untimed(picked, store.timings(search.study), fingerprint)
+        todo = untimed(picked, store.timings(search.name), fingerprint)
         click.echo(
             (
-                f"{search.study}: {len(picked) - len(todo)} of {len(picked)} trials are timed on "
+                f"{search.name}: {len(picked) - len(todo)} of {len(picked)} trials are timed on "
                 f"{target_text(fingerprint)}"
             ),
             err=True,
         )
 
         def record(trial: TrialFacts, latency: Latency) -> None:
-            store.record_latency(search.study, trial.trial_number, latency)
+            store.record_latency(search.name, trial.trial_number, latency)
             click.echo(f"trial {trial.trial_number}: {cost_text('latency_ms', latency.median_ms)}", err=True)
 
         failed = time_trials(todo, target, record, lambda text: click.echo(text, err=True))
-    options = f"{_study_words(search.study, storage)} --latency-target {target}"
+    options = f"{_study_words(search.name, storage)} --latency-target {target}"
     click.echo(f"{len(todo) - failed} timed, {failed} failed; next: launch.py pareto {options}")
     if failed:
         sys.exit(1)

@@ -33,7 +33,7 @@ from db.store import open_store
 from nas.config import SearchConfig
 from nas.pareto.front import FrontKeeper
 from nas.protocols import Calibration, Event, Finished, Job, LatencyMeasured, RungReached, SearchSpace
-from nas.records import JSON, Genotype, Latency, RungScore, SearchRecord, TrialFacts
+from nas.records import JSON, Genotype, Latency, RungScore, StudyRecord, TrialFacts
 from nas.search.establish import Identity, check_study, establish
 from nas.search.loop import Search
 from nas.search.progress import Progress
@@ -222,8 +222,8 @@ def seed_study(folder: Path, trials: int) -> None:
     storage = optuna.storages.RDBStorage(config.storage, engine_kwargs=engine_kwargs(config.storage))
     study = optuna.create_study(study_name=config.study, storage=storage, directions=["maximize", "minimize"])
     study.set_metric_names(list(config.objectives))
-    record = SearchRecord(
-        study=config.study,
+    record = StudyRecord(
+        name=config.study,
         space=space.name,
         space_hash=space.space_hash,
         objectives=config.objectives,
@@ -243,7 +243,7 @@ def seed_study(folder: Path, trials: int) -> None:
     rng = np.random.default_rng(0)
     seen = set[str]()
     with contextlib.closing(open_store(config.storage)) as store:
-        store.create_search(record)
+        store.create_study(record)
         while len(seen) < trials:
             genotype = space.sample(rng)
             architecture = space.architecture(genotype)

@@ -89,8 +89,9 @@ def _train_for_ever(spec: JSON, data: str, trains: Event) -> None:
 def compare(first: Sequence[JSON], second: Sequence[JSON]) -> JSON:
     """How well the second timings repeat the first.
 
-    Returns: pairs with disjoint intervals in the first, the share of them that keep their order; the share of second
-        medians within the first's interval; Kendall's tau; median and largest relative difference; the median relative
+    Returns:
+        pairs with disjoint intervals in the first, the share of them that keep their order; the share of second medians
+        within the first's interval; Kendall's tau; median and largest relative difference; the median relative
         half-width of the first's intervals.
     """
     before, after = (np.array([latency["median_ms"] for latency in latencies]) for latencies in (first, second))

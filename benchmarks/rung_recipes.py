@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 from scipy.stats import kendalltau
 
-from benchmarks.halving import Setting, search
+from benchmarks.halving import Setting, study
 from benchmarks.rungs import curve
 from nas.records import JSON
 from workers.recipe import recipe_of
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--data", default="digits")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
-    facts = search(Setting(options.data, "nano"), SEARCH_SEED, NUM_FIRST + options.architectures, rungs=1).facts[
+    facts = study(Setting(options.data, "nano"), SEARCH_SEED, NUM_FIRST + options.architectures, rungs=1).facts[
         NUM_FIRST:
     ]
     size = np.log([trial.costs.macs for trial in facts])

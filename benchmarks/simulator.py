@@ -24,10 +24,11 @@ def run_problem(
 ) -> list[tuple[float, float]]:
     """Search a recorded problem with the defaults of `ehvi`, serially.
 
-    Args: genes: (name, number of levels, "cat" or "int"). train: level indices -> accuracy in percent; called once for
-        each architecture. cost: level indices -> cost > 0, or None while that architecture is untrained and its cost
-        only known after training. What it tells
-            of some untrained architectures and not of others is not used.
+    Args:
+        genes: (name, number of levels, "cat" or "int").
+        train: level indices -> accuracy in percent; called once for each architecture.
+        cost: level indices -> cost > 0, or None while that architecture is untrained and its cost only known after
+            training. What it tells of some untrained architectures and not of others is not used.
 
     Returns:
         (accuracy in percent, cost) in the order of training.

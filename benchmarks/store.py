@@ -18,7 +18,7 @@ import numpy as np
 from db.engine import redact_url
 from db.store import SqlStore, open_store
 from nas.pareto.front import FrontKeeper
-from nas.records import Costs, Front, Latency, RungScore, SearchRecord, TrialFacts
+from nas.records import Costs, Front, Latency, RungScore, StudyRecord, TrialFacts
 
 NUM_TRIALS = 10_000
 NUM_TIMED = 200
@@ -115,8 +115,8 @@ def run(url: str) -> None:
     store = open_store(url)
     now = datetime.now(UTC)
     objectives = ("top1", "latency_ms")
-    store.create_search(
-        SearchRecord(STUDY, "space", "0", objectives, REFERENCE, "digits", "0", {}, TARGET, {}, 0, {}, "benchmark", now)
+    store.create_study(
+        StudyRecord(STUDY, "space", "0", objectives, REFERENCE, "digits", "0", {}, TARGET, {}, 0, {}, "benchmark", now)
     )
     print(f"database                      {redact_url(url)}")
     seeding_ms = [timed_record(store, keeper, make_trial(number, rng))[0] for number in range(NUM_TRIALS)]

@@ -168,9 +168,9 @@ def on_problem(name: str, folder: Path) -> None:
 def on_study(url: str, study: str | None) -> None:
     """Compare on the finished trials of a recorded study."""
     store = open_store(url, create=False)
-    search = pick_study(study, store.searches())
-    facts = [trial for trial in store.facts(search.study) if trial.state == "COMPLETE"]
-    genotypes = recorded_genotypes(optuna.storages.RDBStorage(url), search.study)
+    search = pick_study(study, store.studies())
+    facts = [trial for trial in store.facts(search.name) if trial.state == "COMPLETE"]
+    genotypes = recorded_genotypes(optuna.storages.RDBStorage(url), search.name)
     setting = [int(facts[0].spec[name]) for name in ("image_size", "in_chans", "num_classes")]
     space = make_space(search.space, str(search.config["scale"]), *setting)
     levels = GeneLevels(space.genes)

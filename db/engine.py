@@ -60,8 +60,9 @@ def redact_url(url: str) -> str:
 def parse_url(url: str) -> URL:
     """Check a storage URL without connecting.
 
-    Raises: InvalidInputError: if it is malformed, names another database system or lacks a driver; the message has no
-        password.
+    Raises:
+        InvalidInputError: if it is malformed, names another database system or lacks a driver; the message has no
+            password.
     """
     shown = redact_url(url)
     try:
@@ -110,8 +111,10 @@ def engine_kwargs(url: str) -> dict[str, Any]:
 def make_engine(url: str, *, create: bool = True) -> Engine:
     """An engine for our own tables: real transactions and foreign keys on SQLite too. Nothing is connected yet.
 
-    Args: url: the storage URL. create: make the parent folder of a SQLite file; without it the file must exist, and its
-        journal mode stays as it is.
+    Args:
+        url: the storage URL.
+        create: make the parent folder of a SQLite file; without it the file must exist, and its journal mode stays as
+            it is.
 
     Raises:
         InvalidInputError: if the URL cannot be used, the folder cannot be made, or there is no such file.

@@ -11,7 +11,7 @@ from db.rows import front_record, front_values
 from db.tables import architectures, front_members, fronts, latencies, searches, trainings
 from db.trials import training_keys
 from nas.pareto.front import front_of, hypervolume
-from nas.records import Front, FrontMember, SearchRecord, TrialFacts
+from nas.records import Front, FrontMember, StudyRecord, TrialFacts
 
 _FRONTS = (
     sa.select(fronts).join(searches).where(searches.c.study == sa.bindparam("study")).order_by(fronts.c.version.desc())
@@ -58,14 +58,14 @@ def select_fronts(connection: Connection, study: str) -> list[Front]:
     return [front_record(row, ()) for row in reversed(rows)]
 
 
-def latest_front_faults(search: SearchRecord, facts: Sequence[TrialFacts], latest: Front | None) -> list[str]:
+def latest_front_faults(study: StudyRecord, facts: Sequence[TrialFacts], latest: Front | None) -> list[str]:
     """Where the latest snapshot differs from the front that the facts give.
 
     Returns:
         One line per difference; empty when snapshot and facts agree.
     """
-    cost_objective = search.objectives[1]
-    expected = front_of(facts, cost_objective, search.reference_point)
+    cost_objective = study.objectives[1]
+    expected = front_of(facts, cost_objective, study.reference_point)
     if latest is None:
         return [f"no front is recorded, but {len(expected)} trials are not dominated"] if expected else []
     faults = [f"front {latest.version} lacks {member}" for member in expected if member not in latest.members]
@@ -76,11 +76,11 @@ def latest_front_faults(search: SearchRecord, facts: Sequence[TrialFacts], lates
     ]
     if not faults and latest.members != expected:
         faults.append(f"the members of front {latest.version} are not ordered by cost")
-    if latest.reference_point != search.reference_point:
+    if latest.reference_point != study.reference_point:
         faults.append(
-            f"front {latest.version} has reference point {latest.reference_point}, the study {search.reference_point}"
+            f"front {latest.version} has reference point {latest.reference_point}, the study {study.reference_point}"
         )
-    volume = hypervolume(((m.top1, m.cost) for m in expected), search.reference_point)
+    volume = hypervolume(((m.top1, m.cost) for m in expected), study.reference_point)
     if not math.isclose(volume, latest.hypervolume, rel_tol=1e-9, abs_tol=1e-12):
         faults.append(f"front {latest.version} has hypervolume {latest.hypervolume}, its members {volume}")
     targets = {json.dumps(trial.latency.target, sort_keys=True) for trial in facts if trial.latency is not None}
@@ -89,9 +89,9 @@ def latest_front_faults(search: SearchRecord, facts: Sequence[TrialFacts], lates
     return faults
 
 
-def snapshot_faults(connection: Connection, search: SearchRecord) -> list[str]:
+def snapshot_faults(connection: Connection, study: StudyRecord) -> list[str]:
     """Where a member of any snapshot differs from the rows it rests on; one line each."""
-    cost_objective = search.objectives[1]
+    cost_objective = study.objectives[1]
     cost = latencies.c.median_ms if cost_objective == "latency_ms" else architectures.c[cost_objective]
     broken = (
         sa.select(fronts.c.version, trainings.c.trial_number)
@@ -103,7 +103,7 @@ def snapshot_faults(connection: Connection, search: SearchRecord) -> list[str]:
             .join(latencies, front_members.c.latency_id == latencies.c.id, isouter=True)
         )
         .where(
-            searches.c.study == search.study,
+            searches.c.study == study.name,
             sa.or_(
                 trainings.c.search_id != fronts.c.search_id,
                 trainings.c.state != "COMPLETE",

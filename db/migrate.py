@@ -27,8 +27,10 @@ def ensure_schema(engine: Engine, *, create: bool) -> None:
         engine: of db.engine.make_engine.
         create: False to refuse a database without our tables instead of creating them.
 
-    Raises: InvalidInputError: if the database does not answer, is newer than this code, or holds no study and create is
-        False. NasError: if the upgrade fails; it is then as it was before.
+    Raises:
+        InvalidInputError: if the database does not answer, is newer than this code, or holds no study and create is
+            False.
+        NasError: if the upgrade fails; it is then as it was before.
     """
     with translated_errors(engine.url, opening=True):
         with reading(engine).begin() as connection:

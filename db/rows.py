@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from nas.records import JSON, Costs, Front, FrontMember, Latency, Lease, ProcessId, RungScore, SearchRecord, TrialFacts
+from nas.records import JSON, Costs, Front, FrontMember, Latency, Lease, ProcessId, RungScore, StudyRecord, TrialFacts
 
 Values = dict[str, Any]
 """Column name -> value."""
@@ -33,31 +33,31 @@ def json_hash(value: JSON) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def search_values(search: SearchRecord) -> Values:
-    require_finite("the reference point", search.reference_point)
-    reference_top1, reference_cost = search.reference_point
+def study_values(study: StudyRecord) -> Values:
+    require_finite("the reference point", study.reference_point)
+    reference_top1, reference_cost = study.reference_point
     return {
-        "study": search.study,
-        "space": search.space,
-        "space_hash": search.space_hash,
-        "objectives": list(search.objectives),
+        "study": study.name,
+        "space": study.space,
+        "space_hash": study.space_hash,
+        "objectives": list(study.objectives),
         "reference_top1": reference_top1,
         "reference_cost": reference_cost,
-        "data": search.data,
-        "data_fingerprint": search.data_fingerprint,
-        "recipe": search.recipe,
-        "target": search.target,
-        "limits": dict(search.limits),
-        "seed": search.seed,
-        "config": search.config,
-        "code_version": search.code_version,
-        "created": search.created,
+        "data": study.data,
+        "data_fingerprint": study.data_fingerprint,
+        "recipe": study.recipe,
+        "target": study.target,
+        "limits": dict(study.limits),
+        "seed": study.seed,
+        "config": study.config,
+        "code_version": study.code_version,
+        "created": study.created,
     }
 
 
-def search_record(row: Row[Any]) -> SearchRecord:
-    return SearchRecord(
-        study=row.study,
+def study_record(row: Row[Any]) -> StudyRecord:
+    return StudyRecord(
+        name=row.study,
         space=row.space,
         space_hash=row.space_hash,
         objectives=tuple(row.objectives),

@@ -15,33 +15,34 @@ from db.finals import insert_final_front, insert_final_training, select_final_fr
 from db.fronts import insert_front, latest_front_faults, select_front, select_fronts, snapshot_faults
 from db.lease import IsAlive, release_lease, renew_lease, select_lease, take_lease
 from db.migrate import ensure_schema
-from db.rows import search_record, search_values
+from db.rows import study_record, study_values
 from db.tables import exports, searches, trainings
 from db.trials import (
     insert_latency,
     insert_retiming,
     insert_trial,
-    search_row,
     select_retimings,
     select_timings,
     select_trials,
+    study_row,
     training_keys,
 )
 from nas.errors import InvalidInputError, NasError
 from nas.processes import is_alive
-from nas.records import FinalFront, FinalTraining, Front, Latency, Lease, Retiming, SearchRecord, TrialFacts
+from nas.records import FinalFront, FinalTraining, Front, Latency, Lease, Retiming, StudyRecord, TrialFacts
 
 
 def open_store(url: str, *, create: bool = True) -> "SqlStore":
     """Connect, and bring our tables up to date.
 
-    Args: url: sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST:PORT/NAME. create: True to make a missing
-        SQLite file, its folder and our tables; False, for commands that only read, to refuse instead and
-            leave nothing behind.
+    Args:
+        url: sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST:PORT/NAME.
+        create: True to make a missing SQLite file, its folder and our tables; False, for commands that only read, to
+            refuse instead and leave nothing behind.
 
-    Raises: InvalidInputError: if the URL cannot be used, the server does not answer, or the database is newer than this
-        code; the message
-            has no password.
+    Raises:
+        InvalidInputError: if the URL cannot be used, the server does not answer, or the database is newer than this
+            code; the message has no password.
     """
     engine = make_engine(url, create=create)
     try:
@@ -71,24 +72,24 @@ class SqlStore:
         """Close the connections. May be called twice."""
         self._engine.dispose()
 
-    def create_search(self, search: SearchRecord) -> None:
+    def create_study(self, study: StudyRecord) -> None:
         try:
             with self._writing() as connection:
-                connection.execute(sa.insert(searches), search_values(search))
+                connection.execute(sa.insert(searches), study_values(study))
         except IntegrityError as error:
             raise InvalidInputError(
-                f"a study named {search.study!r} exists: resume it, or give another name (--study)"
+                f"a study named {study.name!r} exists: resume it, or give another name (--study)"
             ) from error
 
-    def search(self, study: str) -> SearchRecord | None:
+    def study(self, name: str) -> StudyRecord | None:
         with self._reading() as connection:
-            row = connection.execute(sa.select(searches).where(searches.c.study == study)).one_or_none()
-        return None if row is None else search_record(row)
+            row = connection.execute(sa.select(searches).where(searches.c.study == name)).one_or_none()
+        return None if row is None else study_record(row)
 
-    def searches(self) -> Sequence[SearchRecord]:
+    def studies(self) -> Sequence[StudyRecord]:
         with self._reading() as connection:
             rows = connection.execute(sa.select(searches).order_by(searches.c.created, searches.c.id)).all()
-        return [search_record(row) for row in rows]
+        return [study_record(row) for row in rows]
 
     def acquire_lease(self, study: str, lease: Lease, stale_after_s: float) -> Lease | None:
         while True:
@@ -116,7 +117,7 @@ class SqlStore:
     def record(self, study: str, facts: TrialFacts, front: Front | None) -> None:
         try:
             with self._writing() as connection:
-                search = search_row(connection, study)
+                search = study_row(connection, study)
                 insert_trial(connection, search, facts)
                 if front is not None:
                     insert_front(connection, search.id, front)
@@ -133,7 +134,7 @@ class SqlStore:
             InvalidInputError: if there is no such trial.
         """
         with self._writing() as connection:
-            insert_latency(connection, search_row(connection, study).id, trial_number, latency)
+            insert_latency(connection, study_row(connection, study).id, trial_number, latency)
 
     def timings(self, study: str) -> dict[int, list[Latency]]:
         with self._reading() as connection:
@@ -141,7 +142,7 @@ class SqlStore:
 
     def record_retiming(self, study: str, retiming: Retiming) -> None:
         with self._writing() as connection:
-            insert_retiming(connection, search_row(connection, study).id, retiming)
+            insert_retiming(connection, study_row(connection, study).id, retiming)
 
     def retimings(self, study: str) -> Sequence[Retiming]:
         with self._reading() as connection:
@@ -149,7 +150,7 @@ class SqlStore:
 
     def forget_weights(self, study: str, trial_numbers: Sequence[int]) -> None:
         with self._writing() as connection:
-            keys = training_keys(connection, search_row(connection, study).id, trial_numbers).values()
+            keys = training_keys(connection, study_row(connection, study).id, trial_numbers).values()
             forgotten = trainings.c.id.in_([key.training_id for key in keys])
             connection.execute(sa.update(trainings).where(forgotten).values(weights_path=None))
 
@@ -177,7 +178,7 @@ class SqlStore:
             InvalidInputError: if there is no such study.
         """
         with self._reading() as connection:
-            search = search_record(search_row(connection, study))
+            search = study_record(study_row(connection, study))
             facts = select_trials(connection, study)
             latest = select_front(connection, study, None)
             return latest_front_faults(search, facts, latest) + snapshot_faults(connection, search)
@@ -185,7 +186,7 @@ class SqlStore:
     def record_final_training(self, study: str, training: FinalTraining) -> None:
         try:
             with self._writing() as connection:
-                insert_final_training(connection, search_row(connection, study).id, training)
+                insert_final_training(connection, study_row(connection, study).id, training)
         except IntegrityError as error:
             raise NasError(
                 f"the final training of trial {training.trial_number} with seed {training.seed} is recorded "
@@ -199,7 +200,7 @@ class SqlStore:
     def record_final_front(self, study: str, front: FinalFront) -> None:
         try:
             with self._writing() as connection:
-                insert_final_front(connection, search_row(connection, study).id, front)
+                insert_final_front(connection, study_row(connection, study).id, front)
         except IntegrityError as error:
             raise NasError(
                 f"final front {front.version} of study {study!r} is recorded already; facts are stored once"
@@ -211,7 +212,7 @@ class SqlStore:
 
     def record_export(self, study: str, trial_number: int, name: str, path: str) -> None:
         with self._writing() as connection:
-            keys = training_keys(connection, search_row(connection, study).id, [trial_number])
+            keys = training_keys(connection, study_row(connection, study).id, [trial_number])
             values = {
                 "training_id": keys[trial_number].training_id,
                 "name": name,

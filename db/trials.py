@@ -42,7 +42,7 @@ class TrainingKey(NamedTuple):
     latency_id: int | None
 
 
-def search_row(connection: Connection, study: str) -> Row[Any]:
+def study_row(connection: Connection, study: str) -> Row[Any]:
     """The row of a study.
 
     Raises:
@@ -57,9 +57,9 @@ def search_row(connection: Connection, study: str) -> Row[Any]:
     return row
 
 
-def insert_trial(connection: Connection, search: Row[Any], facts: TrialFacts) -> None:
+def insert_trial(connection: Connection, study: Row[Any], facts: TrialFacts) -> None:
     """Add the training row of a trial, and its latency and architecture rows where it has new ones."""
-    architecture_id = _architecture_id(connection, search.space, facts)
+    architecture_id = _architecture_id(connection, study.space, facts)
     latency_id = None
     if facts.latency is not None:
         latency_id = _insert(connection, latencies, latency_values(architecture_id, facts.latency))
@@ -70,11 +70,11 @@ def insert_trial(connection: Connection, search: Row[Any], facts: TrialFacts) ->
         trainings,
         {
             **training_values(facts),
-            "search_id": search.id,
+            "search_id": study.id,
             "architecture_id": architecture_id,
             "latency_id": latency_id,
-            "data_fingerprint": search.data_fingerprint,
-            "recipe_hash": json_hash(search.recipe),
+            "data_fingerprint": study.data_fingerprint,
+            "recipe_hash": json_hash(study.recipe),
         },
     )
 

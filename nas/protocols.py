@@ -18,7 +18,7 @@ from nas.records import (
     Lease,
     Retiming,
     RungScore,
-    SearchRecord,
+    StudyRecord,
     TrialFacts,
 )
 
@@ -253,7 +253,7 @@ class Store(Protocol):
         NasError: with a message that has no password, if the database fails.
     """
 
-    def create_search(self, search: SearchRecord) -> None:
+    def create_study(self, study: StudyRecord) -> None:
         """Add a study.
 
         Raises:
@@ -261,17 +261,18 @@ class Store(Protocol):
         """
         ...
 
-    def search(self, study: str) -> SearchRecord | None: ...
+    def study(self, name: str) -> StudyRecord | None: ...
 
-    def searches(self) -> Sequence[SearchRecord]:
+    def studies(self) -> Sequence[StudyRecord]:
         """All studies, by creation."""
         ...
 
     def acquire_lease(self, study: str, lease: Lease, stale_after_s: float) -> Lease | None:
         """Make `lease` the owner of the study, atomically.
 
-        Returns: The lease that was taken over: the former owner's, whose process is dead on this host or whose
-            heartbeat, on another host, is older than stale_after_s. None when there was none.
+        Returns:
+            The lease that was taken over: the former owner's, whose process is dead on this host or whose heartbeat, on
+            another host, is older than stale_after_s. None when there was none.
 
         Raises:
             StudyLockedError: if the owner is alive; the message names host, pid and heartbeat.

@@ -303,10 +303,10 @@ class FullTraining:
 
 
 @dataclass(frozen=True, slots=True)
-class SearchRecord:
+class StudyRecord:
     """What a study is: fixed at its creation, compared on every resume (DESIGN 2.14)."""
 
-    study: str
+    name: str
     space: str
     space_hash: str
     objectives: Objectives

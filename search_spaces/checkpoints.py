@@ -55,14 +55,15 @@ def convert_groupmixformer(state_dict: Mapping[str, Any]) -> Weights:
     """The weights of a published GroupMixFormer for a model of ours,
     `timm.create_model("groupmixformer_tiny").load_state_dict(...)`.
 
-    Args: state_dict: the authors' names and shapes; bare, under "model" or "state_dict", with or without "module."
-        before each name.
-            Widths, depths, feed-forward ratios, input channels and classes may be any. A backbone without norm4 and
-            head is refused.
+    Args:
+        state_dict: the authors' names and shapes; bare, under "model" or "state_dict", with or without "module." before
+            each name. Widths, depths, feed-forward ratios, input channels and classes may be any. A backbone without
+            norm4 and head is refused.
 
-    Returns: Our names. The rows of qkv are reordered from (stream, segment, channel) to (segment, stream, channel), and
-        the four BatchNorms of an aggregator stand in one; both are what search_spaces/network/mixers/group_mix.py
-        computes with.
+    Returns:
+        Our names. The rows of qkv are reordered from (stream, segment, channel) to (segment, stream, channel), and the
+        four BatchNorms of an aggregator stand in one; both are what search_spaces/network/mixers/group_mix.py computes
+        with.
 
     Raises:
         InvalidInputError: listing unknown, missing and misshapen entries.

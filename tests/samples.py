@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from nas.pareto.front import FrontKeeper
-from nas.records import JSON, Costs, Front, Latency, RungScore, SearchRecord, TrialFacts, TrialState
+from nas.records import JSON, Costs, Front, Latency, RungScore, StudyRecord, TrialFacts, TrialState
 
 TARGET: JSON = {"kind": "cpu", "device_name": "Reference CPU", "threads": 1, "batch": 1}
 REFERENCE_POINT = (0.1, 20.0)
@@ -51,9 +51,9 @@ TRIALS = (
 """Trials 0, 2 (the knee) and 3 are the front."""
 
 
-def search_record(cost_objective: str = "latency_ms", study: str = "sample") -> SearchRecord:
-    return SearchRecord(
-        study=study,
+def study_record(cost_objective: str = "latency_ms", name: str = "sample") -> StudyRecord:
+    return StudyRecord(
+        name=name,
         space="tiny",
         space_hash="ab" * 32,
         objectives=("top1", cost_objective),

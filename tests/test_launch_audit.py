@@ -17,7 +17,7 @@ import pytest
 from db.store import open_store
 from nas.records import RungScore
 from search_spaces.registry import make_space
-from tests.samples import search_record
+from tests.samples import study_record
 from tests.samples import trial as sample_trial
 from workers.data.registry import open_data
 from workers.recipe import Recipe
@@ -37,7 +37,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     architectures = {one.arch_hash: one for one in (SPACE.architecture(SPACE.sample(rng)) for _ in range(10))}
     with contextlib.closing(open_store(url)) as store:
         for study in ("s", "empty"):
-            store.create_search(replace(search_record("macs", study=study), **fixed))
+            store.create_study(replace(study_record("macs", name=study), **fixed))
         for number, architecture in enumerate(list(architectures.values())[:6]):
             known = sample_trial(number, 0.5, 1.0)
             built = {

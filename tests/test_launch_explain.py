@@ -16,11 +16,11 @@ from db.store import open_store
 from db.tables import searches
 from nas.config import SearchConfig
 from nas.pareto.front import FrontKeeper
-from nas.records import Latency, RungScore, SearchRecord, TrialFacts
+from nas.records import Latency, RungScore, StudyRecord, TrialFacts
 from nas.search.establish import knowledge_of
 from nas.search.study import SearchStudy, open_optuna_storage
 from search_spaces.registry import make_space
-from tests.samples import TARGET, search_record
+from tests.samples import TARGET, study_record
 
 SPACE = make_space("conv_only", "nano", 32, 1, 10)
 REFERENCE = (0.1, 1e12)
@@ -34,7 +34,7 @@ def record_study(url: str, num_trials: int) -> None:
     config = SearchConfig(
         space="conv_only", budget=num_trials, study="s", storage=url, artifacts="a", objectives=("top1", "macs")
     )
-    record = search_record("macs", study="s")
+    record = study_record("macs", name="s")
     values = {name: getattr(record, name) for name in record.__slots__}
     settings = {
         "space": SPACE.name,
@@ -44,7 +44,7 @@ def record_study(url: str, num_trials: int) -> None:
     }
     storage = open_optuna_storage(url, engine_kwargs(url))
     with contextlib.closing(open_store(url)) as store:
-        store.create_search(SearchRecord(**{**values, **settings}))
+        store.create_study(StudyRecord(**{**values, **settings}))
         study = SearchStudy(storage, "s", config.objectives, knowledge_of(SPACE, config), "random", 0)
         keeper = FrontKeeper("macs", REFERENCE)
         rng = np.random.default_rng(0)
@@ -130,7 +130,7 @@ def test_bad_input_is_one_line(run_command, url: str, arguments: list[str], code
 def test_studies_that_cannot_be_explained_say_why(run_command, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/nas.db"
     with contextlib.closing(open_store(url)) as store:
-        store.create_search(search_record("macs", study="s"))
+        store.create_study(study_record("macs", name="s"))
     code, _, err = run_command("explain", "--storage", url)
     assert code == 2 and "Optuna has no study 's' in this database" in err
     (tmp_path / "nas.db").unlink()
@@ -146,7 +146,7 @@ def test_studies_that_cannot_be_explained_say_why(run_command, tmp_path: Path) -
 def test_history_of_a_study_without_a_front_says_what_was_spent(run_command, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/nas.db"
     with contextlib.closing(open_store(url)) as store:
-        store.create_search(search_record("macs", study="s"))
+        store.create_study(study_record("macs", name="s"))
     code, out, _ = run_command("pareto", "--history", "--storage", url)
     assert code == 0 and out.splitlines()[-1] == "0 evaluated in 0 s of device time; no growth in the last 0"
     code, _, err = run_command("pareto", "--storage", url)

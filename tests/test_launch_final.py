@@ -17,7 +17,7 @@ from timm.models import save_for_hf
 from db.store import open_store
 from nas.records import FinalFront, Finalist
 from tests.integration.test_finalize import record_study
-from tests.samples import TRIALS, latest_front, search_record
+from tests.samples import TRIALS, latest_front, study_record
 
 Command = Callable[..., tuple[int, str, str]]
 TIMES = {0: (1.0, 0.9, 1.1), 2: (4.0, 3.8, 4.4), 3: (10.0, 9.0, 10.5)}
@@ -46,7 +46,7 @@ FINALISTS = (finalist(0, 0.7, True, 0.98), finalist(2, 0.9, True, 0.75), finalis
 @pytest.fixture
 def url(sqlite_url: str) -> str:
     with contextlib.closing(open_store(sqlite_url)) as store:
-        store.create_search(search_record())
+        store.create_study(study_record())
         for trial in TRIALS:
             store.record("sample", trial, latest_front() if trial is TRIALS[-1] else None)
         store.record_final_front("sample", FinalFront(1, datetime(2026, 5, 4, tzinfo=UTC), "test", FINALISTS))
@@ -124,7 +124,7 @@ def test_what_has_no_final_front_is_refused(
 
 def test_a_study_without_finalists_says_what_to_do(sqlite_url: str, run_command: Command) -> None:
     with contextlib.closing(open_store(sqlite_url)) as store:
-        store.create_search(search_record())
+        store.create_study(study_record())
         for trial in TRIALS:
             store.record("sample", trial, latest_front() if trial is TRIALS[-1] else None)
     code, _, errors = run_command("pareto", "--final", "--storage", sqlite_url)

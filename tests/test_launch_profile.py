@@ -15,7 +15,7 @@ from db.store import open_store
 from nas.pareto.front import FrontKeeper
 from nas.records import Latency, Retiming, RungScore, TrialFacts
 from search_spaces.registry import make_space
-from tests.samples import REFERENCE_POINT, TARGET, search_record
+from tests.samples import REFERENCE_POINT, TARGET, study_record
 
 Command = Callable[..., tuple[int, str, str]]
 SPACE = make_space("conv_only", "nano", 16, 1, 10)
@@ -45,7 +45,7 @@ def url(sqlite_url: str) -> str:
             )
         )
     with contextlib.closing(open_store(sqlite_url)) as store:
-        store.create_search(replace(search_record(), objectives=("top1", "latency_ms")))
+        store.create_study(replace(study_record(), objectives=("top1", "latency_ms")))
         for trial in facts:
             store.record("sample", trial, keeper.add(trial))
     return sqlite_url

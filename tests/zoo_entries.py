@@ -15,7 +15,7 @@ from nas.records import (
     FullTraining,
     Latency,
     RungScore,
-    SearchRecord,
+    StudyRecord,
     TrialFacts,
 )
 from search_spaces.architecture.spec import Architecture
@@ -60,8 +60,8 @@ def full_training(split: FinalSplit = "test") -> FullTraining:
 
 
 def card_of(architecture: Architecture, full: FullTraining | None = None) -> CardFacts:
-    search = SearchRecord(
-        study="hybrid_layout-nano-digits",
+    study = StudyRecord(
+        name="hybrid_layout-nano-digits",
         space="hybrid_layout",
         space_hash="1" * 64,
         objectives=("top1", "latency_ms"),
@@ -91,7 +91,7 @@ def card_of(architecture: Architecture, full: FullTraining | None = None) -> Car
         device="cpu",
     )
     return CardFacts(
-        origin=FoundBySearch(search, trial, full, num_test=1024 if full else 0),
+        origin=FoundBySearch(study, trial, full, num_test=1024 if full else 0),
         mean=(0.2,) * architecture.in_chans,
         std=(0.3,) * architecture.in_chans,
         interpolation="bilinear",

@@ -18,7 +18,7 @@ from nas.analysis.audit import MIN_COUNT, Audit, audit, stratified_sample
 from nas.analysis.audit_log import AuditLog, FinalTraining
 from nas.errors import InvalidInputError, NasError
 from nas.protocols import Failed, Job, RungReached
-from nas.records import SearchRecord, TrialFacts
+from nas.records import StudyRecord, TrialFacts
 from nas.text import duration_text
 from search_spaces.build import build_model
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate, is_out_of_memory
@@ -85,7 +85,7 @@ class AuditConfig:
 
 
 def audit_study(
-    search: SearchRecord, facts: Sequence[TrialFacts], config: AuditConfig, log: AuditLog, say: Callable[[str], object]
+    study: StudyRecord, facts: Sequence[TrialFacts], config: AuditConfig, log: AuditLog, say: Callable[[str], object]
 ) -> Audit:
     """Train what the log lacks of a sample, keep each training as it ends, and compare.
 
@@ -99,25 +99,24 @@ def audit_study(
         InvalidInputError: if the recipe or the data cannot be used, or the data are not those of the study.
         NasError: if the study has too few trials, too few trainings succeed, or a process is ended.
     """
-    searched = Recipe.from_json(search.recipe)
+    searched = Recipe.from_json(study.recipe)
     recipe = config.final_recipe(searched)
-    seed = config.final_seed(search.seed)
-    final = log.read(search.data_fingerprint, recipe.hash, seed)
+    seed = config.final_seed(study.seed)
+    final = log.read(study.data_fingerprint, recipe.hash, seed)
     sample = stratified_sample(facts, config.count, seed, final.keys())
     if len(sample) < MIN_COUNT:
         raise NasError(
-            f"study {search.study!r} has {len(sample)} trials that can be audited; an audit needs {MIN_COUNT}: "
-            "search on"
+            f"study {study.name!r} has {len(sample)} trials that can be audited; an audit needs {MIN_COUNT}: search on"
         )
-    on_gpu = bool(search.config["gpus_per_worker"]) and torch.cuda.is_available()
+    on_gpu = bool(study.config["gpus_per_worker"]) and torch.cuda.is_available()
     missing = [trial for trial in sample if trial.arch_hash not in final]
     workers = config.workers or (torch.cuda.device_count() if on_gpu else len(os.sched_getaffinity(0)))
     workers = max(1, min(workers, len(missing)))
     say(_plan(sample, missing, searched, recipe, seed, workers))
     evaluation = EvaluationConfig(
-        data=search.config["data"],
+        data=study.config["data"],
         recipe=recipe,
-        data_fingerprint=search.data_fingerprint,
+        data_fingerprint=study.data_fingerprint,
         device="cuda" if on_gpu else "cpu",
     )
     with closing(train_all(evaluation, missing, seed, workers)) as trainings:
@@ -138,7 +137,7 @@ def audit_study(
             f"{len(trained)} of {len(sample)} final trainings succeeded; an audit needs {MIN_COUNT}: see the "
             "reasons above"
         )
-    return audit(search, recipe.to_json(), seed, trained, final)
+    return audit(study, recipe.to_json(), seed, trained, final)
 
 
 def _plan(

@@ -160,8 +160,9 @@ class EvaluationContext:
 def evaluate(job: Job, context: EvaluationContext) -> Generator[Event, bool, None]:
     """Time and train the architecture of `job`.
 
-    Yields: LatencyMeasured (if the context has a target), RungReached per rung, then Finished; or Failed at any point.
-        The caller answers the first two with send(True) to go on or send(False) to stop, which gives Finished without
+    Yields:
+        LatencyMeasured (if the context has a target), RungReached per rung, then Finished; or Failed at any point. The
+        caller answers the first two with send(True) to go on or send(False) to stop, which gives Finished without
         weights. The last RungReached needs no answer: next() gives Finished with the weights. A job that asks for a
         timing only gives LatencyMeasured and Finished.
 

@@ -63,16 +63,15 @@ class Recipe:
     """Smallest share of the image that a random resized crop keeps; 1 cuts out the centre instead."""
     image_size: int = 0
     """Side of the training images, pixels; 0 for the data's own. Validation, test and latency keep that: the network is
-    used there.
-    Source: Touvron et al., "Fixing the train-test resolution discrepancy", which trains on smaller images than it tests
-    on."""
+    used there. Source: Touvron et al., "Fixing the train-test resolution discrepancy", which trains on smaller images
+    than it tests on."""
     mixup: float = 0.0
     """Both parameters of the beta distribution from which the share of the other image in a blend is drawn, one for
     each batch; 0 for no mixup. Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization"."""
     cutmix: float = 0.0
     """The same for the area of a rectangle from the other image. With both, each batch gets one of them with equal
-    probability.
-    Source: Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features"."""
+    probability. Source: Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable
+    Features"."""
     ema_decay: float = 0.0
     """Of an exponential moving average of the weights, which is then what is scored and kept; 0 for none. The average
     over the first k steps has 1 - k^(-2/3) instead where that is smaller, or short trainings would keep their initial
@@ -313,8 +312,9 @@ def default_recipe(data: DataSource, num_rungs: int = 1) -> Recipe:
 def search_recipe(text: str | None, data: DataSource, num_rungs: int) -> Recipe:
     """How a search trains: by the recipe that a person names, or by the default one, scored `num_rungs` times.
 
-    Raises: InvalidInputError: if the recipe cannot be read or used without a teacher, gives rungs of its own, or is too
-        short for `num_rungs`.
+    Raises:
+        InvalidInputError: if the recipe cannot be read or used without a teacher, gives rungs of its own, or is too
+            short for `num_rungs`.
     """
     recipe = default_recipe(data, num_rungs) if text is None else recipe_of(text).taught_by(None)
     if len(recipe.rungs) > 1:

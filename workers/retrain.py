@@ -6,12 +6,12 @@ import torch
 
 from nas.errors import NasError
 from nas.protocols import Failed, Finished, Job, RungReached
-from nas.records import SearchRecord, TrialFacts
+from nas.records import StudyRecord, TrialFacts
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
 from workers.recipe import Recipe
 
 
-def retrain(search: SearchRecord, trial: TrialFacts, data: str) -> tuple[TrialFacts, bytes]:
+def retrain(study: StudyRecord, trial: TrialFacts, data: str) -> tuple[TrialFacts, bytes]:
     """Train with the study's data and recipe and the trial's seed, on a GPU if the study did and there is one.
 
     Args:
@@ -19,16 +19,17 @@ def retrain(search: SearchRecord, trial: TrialFacts, data: str) -> tuple[TrialFa
         trial: one of its trials.
         data: what opens the study's data on this machine.
 
-    Returns: The facts of the trial with the scores of this training, which on another device differ a little, and its
+    Returns:
+        The facts of the trial with the scores of this training, which on another device differ a little, and its
         weights (safetensors).
 
     Raises:
         InvalidInputError: if the data cannot be used, or are not those of the study.
         NasError: if the training fails.
     """
-    device = "cuda:0" if search.config["gpus_per_worker"] and torch.cuda.is_available() else "cpu"
+    device = "cuda:0" if study.config["gpus_per_worker"] and torch.cuda.is_available() else "cpu"
     config = EvaluationConfig(
-        data=data, recipe=Recipe.from_json(search.recipe), data_fingerprint=search.data_fingerprint, device=device
+        data=data, recipe=Recipe.from_json(study.recipe), data_fingerprint=study.data_fingerprint, device=device
     )
     events = evaluate(Job(trial.trial_number, trial.spec, trial.seed), EvaluationContext(config))
     event = next(events)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from nas.analysis.audit_log import FinalTraining
-from nas.records import JSON, SearchRecord, TrialFacts
+from nas.records import JSON, StudyRecord, TrialFacts
 from nas.surrogates.quality import Agreement, agreement
 from nas.tables import text_table
 from nas.text import cost_text
@@ -113,7 +113,7 @@ def _lot(seed: int, arch_hash: str) -> str:
 
 
 def audit(
-    search: SearchRecord, recipe: JSON, seed: int, sample: Sequence[TrialFacts], final: Mapping[str, FinalTraining]
+    study: StudyRecord, recipe: JSON, seed: int, sample: Sequence[TrialFacts], final: Mapping[str, FinalTraining]
 ) -> Audit:
     """Compare every predictor with the final top1.
 
@@ -138,8 +138,8 @@ def audit(
         for trial in sample
     ]
     trials.sort(key=lambda trial: (-trial.final_top1, trial.trial_number))
-    predictors = tuple(_predictors(trials, search.recipe["rungs"]))
-    return Audit(search.study, recipe, seed, tuple(trials), predictors, tuple(_warnings(predictors)))
+    predictors = tuple(_predictors(trials, study.recipe["rungs"]))
+    return Audit(study.name, recipe, seed, tuple(trials), predictors, tuple(_warnings(predictors)))
 
 
 def _predictors(trials: Sequence[AuditedTrial], rungs: Sequence[int]) -> Iterator[Predictor]:

@@ -13,7 +13,7 @@ from nas.analysis.influence import GeneReport, gene_reports
 from nas.analysis.lineage import Ancestor, lineages
 from nas.errors import InvalidInputError, NasError
 from nas.protocols import SearchSpace
-from nas.records import Front, Genotype, SearchRecord, TrialFacts, Value
+from nas.records import Front, Genotype, StudyRecord, TrialFacts, Value
 from nas.surrogates.gene_model import GeneModel
 from nas.surrogates.genes import GeneLevels
 from nas.surrogates.latency_model import LatencyReport, latency_report
@@ -91,7 +91,7 @@ class Explanation:
 
 def explain(
     space: SearchSpace,
-    search: SearchRecord,
+    study: StudyRecord,
     facts: Sequence[TrialFacts],
     front: Front | None,
     genotypes: Mapping[int, Genotype],
@@ -111,8 +111,8 @@ def explain(
         InvalidInputError: if the space is not the study's any more, or the trial is unknown or did not finish.
         NasError: if fewer than MIN_TRIALS finished.
     """
-    complete = _complete(space, search, facts, trial_number)
-    objective = search.objectives[1]
+    complete = _complete(space, study, facts, trial_number)
+    objective = study.objectives[1]
     rows = GeneLevels(space.genes).rows([genotypes[trial.trial_number] for trial in complete])
     top1 = np.array([trial.top1 for trial in complete], dtype=float)
     origin = next((place for place, trial in enumerate(complete) if trial.trial_number == trial_number), None)
@@ -131,7 +131,7 @@ def explain(
         latency = latency_report(space, facts, genotypes)
         genes = gene_reports(space, lambda rows: np.column_stack([model.mean(rows), log_cost(rows)]))
     return Explanation(
-        study=search.study,
+        study=study.name,
         cost_objective=objective,
         trials=len(complete),
         left_out=dict(Counter(trial.state for trial in facts if trial.state != "COMPLETE")),
@@ -147,19 +147,19 @@ def explain(
 
 
 def _complete(
-    space: SearchSpace, search: SearchRecord, facts: Sequence[TrialFacts], trial_number: int | None
+    space: SearchSpace, study: StudyRecord, facts: Sequence[TrialFacts], trial_number: int | None
 ) -> list[TrialFacts]:
     """The finished trials, once everything that was given is known to be right."""
-    if space.space_hash != search.space_hash:
+    if space.space_hash != study.space_hash:
         raise InvalidInputError(
-            f"study {search.study!r} searched {search.space} {search.space_hash[:12]}, and this version of the "
+            f"study {study.name!r} searched {study.space} {study.space_hash[:12]}, and this version of the "
             "code has "
-            f"{space.space_hash[:12]}: its genes mean something else; explain it with version {search.code_version}"
+            f"{space.space_hash[:12]}: its genes mean something else; explain it with version {study.code_version}"
         )
     by_number = {trial.trial_number: trial for trial in facts}
     if trial_number is not None and trial_number not in by_number:
         known = f"its trials are {min(by_number)} to {max(by_number)}" if by_number else "it has no trials yet"
-        raise InvalidInputError(f"--trial is {trial_number}, and study {search.study!r} has no such trial; {known}")
+        raise InvalidInputError(f"--trial is {trial_number}, and study {study.name!r} has no such trial; {known}")
     if trial_number is not None and by_number[trial_number].state != "COMPLETE":
         state = by_number[trial_number].state
         raise InvalidInputError(
@@ -168,7 +168,7 @@ def _complete(
     complete = [trial for trial in facts if trial.state == "COMPLETE"]
     if len(complete) < MIN_TRIALS:
         raise NasError(
-            f"study {search.study!r} has {len(complete)} finished trials; an explanation needs {MIN_TRIALS}: search on"
+            f"study {study.name!r} has {len(complete)} finished trials; an explanation needs {MIN_TRIALS}: search on"
         )
     return complete
 

@@ -27,7 +27,7 @@ from nas.records import (
     Front,
     FrontMember,
     FullTraining,
-    SearchRecord,
+    StudyRecord,
     TrialFacts,
     final_key,
 )
@@ -80,7 +80,7 @@ Say = Callable[[str], None]
 
 
 def choose_finalists(
-    search: SearchRecord, front: Front | None, facts: Mapping[int, TrialFacts], top: int
+    study: StudyRecord, front: Front | None, facts: Mapping[int, TrialFacts], top: int
 ) -> tuple[TrialFacts, ...]:
     """The `top` members that together dominate most, by ascending cost: each time the one that adds most hypervolume to
     those chosen.
@@ -91,7 +91,7 @@ def choose_finalists(
         InvalidInputError: if the study has no front yet.
     """
     if front is None or not front.members:
-        raise InvalidInputError(f"study {search.study!r} has no front yet; let the search finish at least one trial")
+        raise InvalidInputError(f"study {study.name!r} has no front yet; let the search finish at least one trial")
     chosen: list[FrontMember] = []
     left = list(front.members)
     while left and len(chosen) < top:
@@ -105,7 +105,7 @@ def choose_finalists(
 class Finals:
     """What one finalization trains. Seeds follow the study's, so tuning and final trainings never share one."""
 
-    search: SearchRecord
+    study: StudyRecord
     finalists: tuple[TrialFacts, ...]
     variants: Sequence[Variant]
     """At least one; the first is the recipe itself."""
@@ -114,11 +114,11 @@ class Finals:
 
     @property
     def final_seeds(self) -> tuple[int, ...]:
-        return tuple(self.search.seed + 1 + index for index in range(self.num_seeds))
+        return tuple(self.study.seed + 1 + index for index in range(self.num_seeds))
 
     def plan(self, num_test: int, workers: int) -> tuple[str, ...]:
         """What is about to be spent, for people."""
-        search = self.search
+        study = self.study
         count = len(self.finalists)
         steps = self.variants[0].recipe["rungs"][-1]
         trainings = count * (len(self.variants) + self.num_seeds)
@@ -133,7 +133,7 @@ class Finals:
         teacher = self.variants[0].recipe.get("teacher")
         taught = f", taught by {teacher}, whose time comes on top" if teacher else ""
         return (
-            f"study {search.study}: {count} finalists, recipe of {steps:,} steps{taught}",
+            f"study {study.name}: {count} finalists, recipe of {steps:,} steps{taught}",
             (
                 f"{len(self.variants)} settings of it for each, then {self.num_seeds} seeds at the best of them, "
                 f"scored on {what}"
@@ -147,7 +147,7 @@ class Finals:
     def tuning_jobs(self) -> list[FinalJob]:
         """Variant by variant, so that all finalists advance together."""
         return [
-            self._job(trial, variant, self.search.seed, "tuning")
+            self._job(trial, variant, self.study.seed, "tuning")
             for variant in self.variants
             for trial in self.finalists
         ]
@@ -170,7 +170,7 @@ class Finals:
             int, tuple[float, int]
         ] = {}  # top1 and the place's negative: of equal scores the earlier variant is the larger pair
         for training in trainings:
-            ended = training.purpose == "tuning" and training.state == "COMPLETE" and training.seed == self.search.seed
+            ended = training.purpose == "tuning" and training.state == "COMPLETE" and training.seed == self.study.seed
             if ended and training.top1 is not None and training.recipe_hash in place:
                 score = training.top1, -place[training.recipe_hash]
                 best[training.trial_number] = max(score, best.get(training.trial_number, score))
@@ -189,7 +189,7 @@ def run_finals(finals: Finals, store: Store, train: Train, say: Say, check_owner
     Raises:
         NasError: if the database fails, or the trainer, or no finalist has enough final trainings.
     """
-    study = finals.search.study
+    study = finals.study.name
     for purpose in ("tuning", "final"):
         recorded = store.final_trainings(study)
         wanted = finals.tuning_jobs() if purpose == "tuning" else finals.final_jobs(recorded)
@@ -249,13 +249,13 @@ def final_front(finals: Finals, trainings: Iterable[FinalTraining], latest: Fina
     if not numbers:
         return None
     chosen = finals.choices(trainings)
-    objective = finals.search.objectives[1]
+    objective = finals.study.objectives[1]
     means = np.array([np.mean(list(scored[number].values())) for number in numbers])
     errors = np.array([stats.sem(list(scored[number].values())) for number in numbers])
     degrees = np.array([len(scored[number]) - 1 for number in numbers])
     costs = np.array([cost_interval(trials[number], objective) for number in numbers])
     on_front = non_dominated_mask(np.stack([-means, costs[:, 0]], axis=1))
-    probabilities = front_probabilities(means, errors, degrees, costs, finals.search.seed)
+    probabilities = front_probabilities(means, errors, degrees, costs, finals.study.seed)
     reach = errors * stats.t.ppf((1 + CONFIDENCE) / 2, degrees)
     finalists = [
         Finalist(

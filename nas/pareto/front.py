@@ -41,8 +41,10 @@ def non_dominated_mask(loss_NM: np.ndarray) -> np.ndarray:
 def hypervolume(points: Iterable[tuple[float, float]], reference_point: tuple[float, float]) -> float:
     """Area that the points dominate over (top1, ln cost), bounded by the reference point.
 
-    Args: points: (top1, cost) pairs, cost > 0, in any order; dominated ones and those beyond the reference point add
-        nothing. reference_point: (top1, cost): the worst values that still count.
+    Args:
+        points: (top1, cost) pairs, cost > 0, in any order; dominated ones and those beyond the reference point add
+            nothing.
+        reference_point: (top1, cost): the worst values that still count.
 
     Returns:
         top1 times ln(cost) area, >= 0.

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nas.pareto.front import FrontKeeper
-from nas.records import JSON, SearchRecord, TrialFacts
+from nas.records import JSON, StudyRecord, TrialFacts
 from nas.tables import text_table
 from nas.text import cost_text, duration_text
 
@@ -63,12 +63,11 @@ def history_of(facts: Iterable[TrialFacts], cost_objective: str, reference_point
     return History(tuple(growths), evaluated, device_s, keeper.stalled)
 
 
-def history_text(history: History, search: SearchRecord) -> str:
+def history_text(history: History, study: StudyRecord) -> str:
     """A line per growth under one line about the study, and a line on what came after the last growth."""
-    top1, cost = search.reference_point
+    top1, cost = study.reference_point
     head = (
-        f"{search.study}: hypervolume against top1 {top1:.4f} and {cost_text(search.objectives[1], cost)}, at each "
-        "growth"
+        f"{study.name}: hypervolume against top1 {top1:.4f} and {cost_text(study.objectives[1], cost)}, at each growth"
     )
     rows = [
         (
@@ -85,12 +84,12 @@ def history_text(history: History, search: SearchRecord) -> str:
     return f"{head}\n{table}\n{spent}; no growth in the last {history.stalled}"
 
 
-def history_json(history: History, search: SearchRecord) -> str:
+def history_json(history: History, study: StudyRecord) -> str:
     """The history as one JSON object, durations in seconds."""
     described: JSON = {
-        "study": search.study,
-        "objectives": list(search.objectives),
-        "reference_point": list(search.reference_point),
+        "study": study.name,
+        "objectives": list(study.objectives),
+        "reference_point": list(study.reference_point),
     }
     return json.dumps(described | dataclasses.asdict(history), indent=2, allow_nan=False, ensure_ascii=False)
 

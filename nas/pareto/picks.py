@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 
 from nas.errors import InvalidInputError
 from nas.pareto.front import knee
-from nas.records import FinalFront, Front, SearchRecord, TrialFacts
+from nas.records import FinalFront, Front, StudyRecord, TrialFacts
 
 EXPECTED = "expected knee, accuracy, latency, trial:N (a number) or latency:MS (milliseconds)"
 
 
-def pick_study(study: str | None, searches: Sequence[SearchRecord]) -> SearchRecord:
+def pick_study(study: str | None, searches: Sequence[StudyRecord]) -> StudyRecord:
     """The study of that name; the only one, if no name is given.
 
     Raises:
         InvalidInputError: if there is no such study, or none is named where there is not exactly one.
     """
-    by_name = {search.study: search for search in searches}
+    by_name = {search.name: search for search in searches}
     known = ", ".join(by_name) or "none"
     if study is None:
         if len(by_name) != 1:
@@ -33,9 +33,9 @@ def pick_trial(
 ) -> TrialFacts:
     """The trial that `pick` names.
 
-    Args: pick: knee, accuracy (the most accurate member of the front), latency (its cheapest member, whatever the
-        study's cost is),
-            trial:N, or latency:MS (the most accurate member with a median of at most MS milliseconds).
+    Args:
+        pick: knee, accuracy (the most accurate member of the front), latency (its cheapest member, whatever the study's
+            cost is), trial:N, or latency:MS (the most accurate member with a median of at most MS milliseconds).
         front: the study's latest front, or its final front; None when it has none yet.
         facts: recorded trials by number.
         cost_objective: the study's cost.

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from nas.errors import InvalidInputError
 from nas.pareto.front import front_of, hypervolume
-from nas.records import JSON, Front, Latency, SearchRecord, TrialFacts
+from nas.records import JSON, Front, Latency, StudyRecord, TrialFacts
 
 Timings = Mapping[int, Sequence[Latency]]
 """Trial number -> every timing of its architecture, oldest first."""
@@ -18,7 +18,7 @@ Timings = Mapping[int, Sequence[Latency]]
 class TargetView:
     """A study as if it had been timed on one target only."""
 
-    search: SearchRecord
+    study: StudyRecord
     facts: tuple[TrialFacts, ...]
     """The finished trials that were timed on it, in the order in which they ended."""
     history: tuple[TrialFacts, ...]
@@ -26,7 +26,7 @@ class TargetView:
     front: Front
 
 
-def on_target(search: SearchRecord, facts: Sequence[TrialFacts], timings: Timings, settings: JSON) -> TargetView:
+def on_target(study: StudyRecord, facts: Sequence[TrialFacts], timings: Timings, settings: JSON) -> TargetView:
     """The study's trials with their latencies on one target, and their front of top1 against these.
 
     Latencies of different fingerprints never meet: where several fingerprints have these settings (another machine,
@@ -51,7 +51,7 @@ def on_target(search: SearchRecord, facts: Sequence[TrialFacts], timings: Timing
         known = {json.dumps(latency.target, sort_keys=True): latency.target for latency in every}
         names = "; ".join(target_text(target) for target in known.values()) or "none"
         raise InvalidInputError(
-            f"study {search.study!r} has no latencies on {_pairs(settings)}; it has those on: {names}. "
+            f"study {study.name!r} has no latencies on {_pairs(settings)}; it has those on: {names}. "
             "`launch.py profile` with the same --study, --storage and --latency-target times it"
         )
     target = max(fitting, key=lambda latency: str(latency.conditions.get("measured", ""))).target
@@ -62,12 +62,12 @@ def on_target(search: SearchRecord, facts: Sequence[TrialFacts], timings: Timing
         own = trial.latency if trial.latency is not None and trial.latency.target == target else None
         if own or timed:
             seen.append(replace(trial, latency=own or timed[-1]))
-    reference = search.reference_point[0], max(trial.latency.median_ms for trial in seen if trial.latency)
-    if target == search.target and search.objectives[1] == "latency_ms":
-        reference = search.reference_point
+    reference = study.reference_point[0], max(trial.latency.median_ms for trial in seen if trial.latency)
+    if target == study.target and study.objectives[1] == "latency_ms":
+        reference = study.reference_point
     members = front_of(seen, "latency_ms", reference)
     volume = hypervolume(((member.top1, member.cost) for member in members), reference)
-    view = replace(search, objectives=("top1", "latency_ms"), target=target, reference_point=reference)
+    view = replace(study, objectives=("top1", "latency_ms"), target=target, reference_point=reference)
     there = {trial.trial_number: trial for trial in seen}
     history = tuple(there.get(trial.trial_number, replace(trial, latency=None)) for trial in facts)
     return TargetView(view, tuple(seen), history, Front(1, datetime.now(UTC), reference, volume, members))

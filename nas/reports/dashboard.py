@@ -60,9 +60,9 @@ def constraint_attributes(values: Mapping[str, float]) -> dict[str, float | list
     Args:
         values: constraint name -> value, finite, in a stable order.
 
-    Returns: `constraints:NAME` for Optuna 5, and the list `constraints` of Optuna 4, the only one that optuna-dashboard
-        0.21 reads. Optuna reads both, so the total violation counts twice, in every trial alike; feasibility is the
-        same.
+    Returns:
+        `constraints:NAME` for Optuna 5, and the list `constraints` of Optuna 4, the only one that optuna-dashboard 0.21
+        reads. Optuna reads both, so the total violation counts twice, in every trial alike; feasibility is the same.
 
     Raises:
         ValueError: if a value is NaN or infinite.

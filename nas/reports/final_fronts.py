@@ -5,17 +5,17 @@ import io
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from nas.records import JSON, FinalFront, Finalist, FullTraining, SearchRecord, TrialFacts
+from nas.records import JSON, FinalFront, Finalist, FullTraining, StudyRecord, TrialFacts
 from nas.reports.fronts import snapshot_json, utc_text
 from nas.tables import text_table
 from nas.text import cost_text
 
 
-def final_front_text(front: FinalFront, facts: Mapping[int, TrialFacts], search: SearchRecord) -> str:
+def final_front_text(front: FinalFront, facts: Mapping[int, TrialFacts], study: StudyRecord) -> str:
     """All finalists as an aligned table under one line about it, those on the front marked."""
-    objective = search.objectives[1]
+    objective = study.objectives[1]
     head = (
-        f"{search.study}: {len(front.members)} of {len(front.finalists)} finalists on the final front, version "
+        f"{study.name}: {len(front.members)} of {len(front.finalists)} finalists on the final front, version "
         f"{front.version} of "
         f"{utc_text(front.created)}, top1 on {front.split}"
     )
@@ -71,9 +71,9 @@ def final_cost_text(finalist: Finalist, objective: str) -> str:
     )
 
 
-def final_front_json(front: FinalFront, facts: Mapping[int, TrialFacts], search: SearchRecord) -> str:
+def final_front_json(front: FinalFront, facts: Mapping[int, TrialFacts], study: StudyRecord) -> str:
     """All finalists as one JSON object, numbers in base units (fractions, milliseconds, counts)."""
-    return snapshot_json(front, search, split=front.split, finalists=_rows(front, facts))
+    return snapshot_json(front, study, split=front.split, finalists=_rows(front, facts))
 
 
 def final_front_csv(front: FinalFront, facts: Mapping[int, TrialFacts]) -> str:

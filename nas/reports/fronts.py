@@ -16,19 +16,19 @@ from nas.analysis.spending import RungSpending, spending_of, spending_text
 from nas.errors import InvalidInputError
 from nas.pareto.front import knee
 from nas.protocols import SearchSpace
-from nas.records import JSON, FinalFront, Front, Lease, SearchRecord, TrialFacts
+from nas.records import JSON, FinalFront, Front, Lease, StudyRecord, TrialFacts
 from nas.search.retiming import Place
 from nas.tables import text_table
 from nas.text import cost_text, count_text, duration_text, latency_text
 
 
-def front_text(front: Front, facts: Iterable[TrialFacts], search: SearchRecord, again: Sequence[Place] = ()) -> str:
+def front_text(front: Front, facts: Iterable[TrialFacts], study: StudyRecord, again: Sequence[Place] = ()) -> str:
     """The members of a front as an aligned table, the knee marked, under one line about the front; second timings
     beside the first."""
-    objective = search.objectives[1]
+    objective = study.objectives[1]
     top1_ref, cost_ref = front.reference_point
     head = (
-        f"{search.study}: {len(front.members)} points, version {front.version} of {utc_text(front.created)}, "
+        f"{study.name}: {len(front.members)} points, version {front.version} of {utc_text(front.created)}, "
         f"hypervolume {front.hypervolume:.4f} against top1 {top1_ref:.4f} and {cost_text(objective, cost_ref)}"
     )
     knee_number = knee(front.members).trial_number if front.members else None
@@ -71,23 +71,23 @@ def _place_mark(place: Place | None) -> str:
     return "lost" if place.is_lost else "lost?"
 
 
-def front_json(front: Front, facts: Iterable[TrialFacts], search: SearchRecord, again: Sequence[Place] = ()) -> str:
+def front_json(front: Front, facts: Iterable[TrialFacts], study: StudyRecord, again: Sequence[Place] = ()) -> str:
     """A front as one JSON object, numbers in base units (fractions, milliseconds, counts)."""
     members = _member_rows(front, facts, again)
     return snapshot_json(
-        front, search, reference_point=list(front.reference_point), hypervolume=front.hypervolume, members=members
+        front, study, reference_point=list(front.reference_point), hypervolume=front.hypervolume, members=members
     )
 
 
-def snapshot_json(front: Front | FinalFront, search: SearchRecord, **contents: object) -> str:
+def snapshot_json(front: Front | FinalFront, study: StudyRecord, **contents: object) -> str:
     """One JSON object: what a front is of, and its contents."""
     return json.dumps(
         {
-            "study": search.study,
-            "space": search.space,
-            "data": search.data,
-            "objectives": list(search.objectives),
-            "target": search.target,
+            "study": study.name,
+            "space": study.space,
+            "data": study.data,
+            "objectives": list(study.objectives),
+            "target": study.target,
             "version": front.version,
             "created": front.created.isoformat(),
             **contents,
@@ -112,7 +112,7 @@ def front_csv(front: Front, facts: Iterable[TrialFacts], again: Sequence[Place] 
 class StudySummary:
     """What `status` says about one study."""
 
-    search: SearchRecord
+    study: StudyRecord
     counts: Mapping[str, int]
     """Trials by state."""
     reasons: Mapping[str, int]
@@ -132,7 +132,7 @@ class StudySummary:
 
 
 def summarize(
-    search: SearchRecord, facts: Iterable[TrialFacts], front: Front | None, owner: Lease | None = None
+    study: StudyRecord, facts: Iterable[TrialFacts], front: Front | None, owner: Lease | None = None
 ) -> StudySummary:
     """Count the facts of a study.
 
@@ -153,8 +153,8 @@ def summarize(
             # Each rejected candidate has a cost of its own; what counts is the limit.
             reason = re.sub(r" is [^;]+, over", ", over", trial.reason) if trial.state == "REJECTED" else trial.reason
             reasons[f"{trial.state}: {reason}"] += 1
-    spending = spending_of(trials, int(search.recipe["batch_size"]))
-    return StudySummary(search, counts, reasons, device_s, spending, front, owner)
+    spending = spending_of(trials, int(study.recipe["batch_size"]))
+    return StudySummary(study, counts, reasons, device_s, spending, front, owner)
 
 
 def studies_text(summaries: Sequence[StudySummary]) -> str:
@@ -163,7 +163,7 @@ def studies_text(summaries: Sequence[StudySummary]) -> str:
         return "no studies yet; `launch.py --space hybrid_layout --budget 200` starts one"
     rows = []
     for summary in summaries:
-        search = summary.search
+        study = summary.study
         front = summary.front
         best = f"{max(member.top1 for member in front.members):.4f}" if front and front.members else ""
         points, volume = (str(len(front.members)), f"{front.hypervolume:.4f}") if front else ("0", "")
@@ -175,9 +175,9 @@ def studies_text(summaries: Sequence[StudySummary]) -> str:
                 points,
                 volume,
                 state,
-                utc_text(search.created),
-                ",".join(search.objectives),
-                search.study,
+                utc_text(study.created),
+                ",".join(study.objectives),
+                study.name,
             )
         )
     return text_table(
@@ -187,22 +187,22 @@ def studies_text(summaries: Sequence[StudySummary]) -> str:
 
 def status_text(summary: StudySummary) -> str:
     """Everything that `status --study` says."""
-    search = summary.search
+    study = summary.study
     front = summary.front
     lines = [
-        f"study         {search.study}",
-        f"created       {utc_text(search.created)} by version {search.code_version}",
-        f"space         {search.space} ({search.space_hash[:12]})",
-        f"data          {search.data}",
-        f"objectives    {', '.join(search.objectives)}",
+        f"study         {study.name}",
+        f"created       {utc_text(study.created)} by version {study.code_version}",
+        f"space         {study.space} ({study.space_hash[:12]})",
+        f"data          {study.data}",
+        f"objectives    {', '.join(study.objectives)}",
         f"evaluated     {_budget_text(summary)}",
         f"trials        {_counts_text(summary.counts)}",
         f"device time   {_device_text(summary.device_s)}",
     ]
-    if search.target is not None:
-        lines.append(f"target        {_pairs_text(search.target)}")
-    if search.limits:
-        lines.append("limits        " + ", ".join(f"{name} <= {value:g}" for name, value in search.limits.items()))
+    if study.target is not None:
+        lines.append(f"target        {_pairs_text(study.target)}")
+    if study.limits:
+        lines.append("limits        " + ", ".join(f"{name} <= {value:g}" for name, value in study.limits.items()))
     if front is not None:
         lines.append(
             f"front         {len(front.members)} points, hypervolume {front.hypervolume:.4f}, version {front.version}"
@@ -334,7 +334,7 @@ def _second_values(place: Place) -> tuple[object, ...]:
 
 
 def _budget_text(summary: StudySummary) -> str:
-    budget = summary.search.config.get("budget")
+    budget = summary.study.config.get("budget")
     # The recorded budget is that of the first run; a later one may have been larger.
     return (
         str(summary.evaluated)

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, N
 
 from nas.pareto.front import knee
 from nas.pareto.history import History
-from nas.records import JSON, FinalFront, Front, SearchRecord, TrialFacts
+from nas.records import JSON, FinalFront, Front, StudyRecord, TrialFacts
 from nas.reports.fronts import write_file
 from nas.reports.pages import write_page
 from nas.text import cost_axis, cost_in_unit, cost_text, duration_text
@@ -45,7 +45,7 @@ class _Point:
     """Cost, size and layout, for people."""
 
 
-def plot_front(path: Path, front: Front, facts: Iterable[TrialFacts], search: SearchRecord) -> None:
+def plot_front(path: Path, front: Front, facts: Iterable[TrialFacts], study: StudyRecord) -> None:
     """Draw top1 against the cost (logarithmic axis) of every scored trial, with the front, its intervals and its knee.
 
     Args:
@@ -57,7 +57,7 @@ def plot_front(path: Path, front: Front, facts: Iterable[TrialFacts], search: Se
     Raises:
         InvalidInputError: if the file cannot be written as asked.
     """
-    points = _points(front, facts, search)
+    points = _points(front, facts, study)
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.add_subplot()
     for group, name, colour in (("stopped", "stopped early", _LIGHT), ("finished", "finished", _GREY)):
@@ -68,24 +68,24 @@ def plot_front(path: Path, front: Front, facts: Iterable[TrialFacts], search: Se
                 [p.cost for p in chosen], [p.top1 for p in chosen], s=16, color=colour, linewidths=0, label=label
             )
     _draw_front(axes, [point for point in points if point.group == "front"])
-    _label(axes, _subtitle(front, search), "validation top1", search)
+    _label(axes, _subtitle(front, study), "validation top1", study)
     _save(path, figure)
 
 
-def plot_final_front(path: Path, front: FinalFront, facts: Mapping[int, TrialFacts], search: SearchRecord) -> None:
+def plot_final_front(path: Path, front: FinalFront, facts: Mapping[int, TrialFacts], study: StudyRecord) -> None:
     """Draw the finalists with the intervals of top1 and cost, and how probably each is on the front.
 
     Arguments and errors are those of `plot_front`.
     """
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.add_subplot()
-    points = _final_points(front, facts, search)
+    points = _final_points(front, facts, study)
     _draw_points(axes, [point for point in points if point.group != "front"], _GREY, "not on it")
     _draw_front(axes, [point for point in points if point.group == "front"])
     for point, finalist in zip(points, front.finalists, strict=True):
         note = f"trial {point.trial}, P {finalist.front_probability:.2f}"
         axes.annotate(note, (point.cost, point.top1), (7, 7), textcoords="offset points", fontsize=8)
-    _label(axes, _final_subtitle(front, search), _final_top1(front), search)
+    _label(axes, _final_subtitle(front, study), _final_top1(front), study)
     _save(path, figure)
 
 
@@ -97,7 +97,7 @@ def _save(path: Path, figure: Figure) -> None:
     write_file(path, image.getvalue(), PICTURE_SUFFIXES)
 
 
-def html_front(path: Path, front: Front, facts: Iterable[TrialFacts], search: SearchRecord) -> None:
+def html_front(path: Path, front: Front, facts: Iterable[TrialFacts], study: StudyRecord) -> None:
     """Write the same picture as one HTML file that needs no network: pointing at a trial shows its layout, clicking
     keeps it shown.
 
@@ -107,10 +107,10 @@ def html_front(path: Path, front: Front, facts: Iterable[TrialFacts], search: Se
         "Green: the front, its knee ringed in red, with 95 % intervals of the cost. Grey: finished. Light: stopped "
         "early."
     )
-    _write_front(path, search, _points(front, facts, search), _subtitle(front, search), "validation top1", legend)
+    _write_front(path, study, _points(front, facts, study), _subtitle(front, study), "validation top1", legend)
 
 
-def html_final_front(path: Path, front: FinalFront, facts: Mapping[int, TrialFacts], search: SearchRecord) -> None:
+def html_final_front(path: Path, front: FinalFront, facts: Mapping[int, TrialFacts], study: StudyRecord) -> None:
     """Write the finalists as one HTML file that needs no network.
 
     Arguments and errors are those of `plot_final_front`; the name ends in .html.
@@ -120,26 +120,26 @@ def html_final_front(path: Path, front: FinalFront, facts: Mapping[int, TrialFac
         "cost."
     )
     _write_front(
-        path, search, _final_points(front, facts, search), _final_subtitle(front, search), _final_top1(front), legend
+        path, study, _final_points(front, facts, study), _final_subtitle(front, study), _final_top1(front), legend
     )
 
 
 def _write_front(
-    path: Path, search: SearchRecord, points: Iterable[_Point], subtitle: str, top1_axis: str, legend: str
+    path: Path, study: StudyRecord, points: Iterable[_Point], subtitle: str, top1_axis: str, legend: str
 ) -> None:
     page: JSON = {
-        "title": search.study,
+        "title": study.name,
         "subtitle": subtitle,
-        "cost": cost_axis(search.objectives[1]),
-        "costAxis": _cost_label(search),
+        "cost": cost_axis(study.objectives[1]),
+        "costAxis": _cost_label(study),
         "top1Axis": top1_axis,
         "legend": legend,
         "points": [dataclasses.asdict(point) for point in points],
     }
-    write_page(path, "front_template.html", search.study, page)
+    write_page(path, "front_template.html", study.name, page)
 
 
-def plot_history(path: Path, history: History, search: SearchRecord) -> None:
+def plot_history(path: Path, history: History, study: StudyRecord) -> None:
     """Draw the hypervolume as a step function, against the trainings and against the device time.
 
     Args:
@@ -160,22 +160,22 @@ def plot_history(path: Path, history: History, search: SearchRecord) -> None:
         axes.grid(True, color="#eceef1")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("hypervolume")
-    figure.suptitle(f"{search.study}\n{_history_subtitle(history, search)}", fontsize=11, parse_math=False)
+    figure.suptitle(f"{study.name}\n{_history_subtitle(history, study)}", fontsize=11, parse_math=False)
     _save(path, figure)
 
 
-def html_history(path: Path, history: History, search: SearchRecord) -> None:
+def html_history(path: Path, history: History, study: StudyRecord) -> None:
     """Write the same picture, and the growths as a table, as one HTML file that needs no network.
 
     Arguments and errors are those of `plot_history`; the name ends in .html.
     """
     page: JSON = {
-        "title": search.study,
-        "subtitle": _history_subtitle(history, search),
+        "title": study.name,
+        "subtitle": _history_subtitle(history, study),
         "panels": _history_panels(history),
         "growths": [{**dataclasses.asdict(step), "device": duration_text(step.device_s)} for step in history.growths],
     }
-    write_page(path, "history_template.html", search.study, page)
+    write_page(path, "history_template.html", study.name, page)
 
 
 def _history_panels(history: History) -> list[JSON]:
@@ -194,14 +194,14 @@ def _history_panels(history: History) -> list[JSON]:
     ]
 
 
-def _history_subtitle(history: History, search: SearchRecord) -> str:
+def _history_subtitle(history: History, study: StudyRecord) -> str:
     spent = f"{history.evaluated} evaluated in {duration_text(history.device_s)} of device time"
-    return f"{search.space} on {search.data}: {spent}, no growth in the last {history.stalled}"
+    return f"{study.space} on {study.data}: {spent}, no growth in the last {history.stalled}"
 
 
-def _points(front: Front, facts: Iterable[TrialFacts], search: SearchRecord) -> list[_Point]:
+def _points(front: Front, facts: Iterable[TrialFacts], study: StudyRecord) -> list[_Point]:
     """The scored trials, by ascending cost."""
-    objective = search.objectives[1]
+    objective = study.objectives[1]
     members = {member.trial_number for member in front.members}
     knee_number = knee(front.members).trial_number if front.members else None
     points = []
@@ -224,12 +224,12 @@ def _points(front: Front, facts: Iterable[TrialFacts], search: SearchRecord) -> 
     return sorted(points, key=lambda point: (point.cost, point.top1))
 
 
-def _final_points(front: FinalFront, facts: Mapping[int, TrialFacts], search: SearchRecord) -> list[_Point]:
+def _final_points(front: FinalFront, facts: Mapping[int, TrialFacts], study: StudyRecord) -> list[_Point]:
     """One for each finalist, in their order, which is that of the costs."""
     knee_number = knee(front.members).trial_number
     points = []
     for f in front.finalists:
-        cost, low, high = (cost_in_unit(search.objectives[1], value) for value in (f.cost, f.cost_low, f.cost_high))
+        cost, low, high = (cost_in_unit(study.objectives[1], value) for value in (f.cost, f.cost_low, f.cost_high))
         seeds = (
             f"{len(f.seeds)} seeds, standard deviation {f.top1_std:.4f}, on the front with probability "
             f"{f.front_probability:.2f}"
@@ -241,8 +241,8 @@ def _final_points(front: FinalFront, facts: Mapping[int, TrialFacts], search: Se
     return points
 
 
-def _final_subtitle(front: FinalFront, search: SearchRecord) -> str:
-    return f"{search.space} on {search.data}: final front, {len(front.members)} of {len(front.finalists)} finalists"
+def _final_subtitle(front: FinalFront, study: StudyRecord) -> str:
+    return f"{study.space} on {study.data}: final front, {len(front.members)} of {len(front.finalists)} finalists"
 
 
 def _final_top1(front: FinalFront) -> str:
@@ -297,16 +297,16 @@ def _draw_points(axes: Axes, points: Sequence[_Point], colour: str, name: str) -
     )
 
 
-def _label(axes: Axes, subtitle: str, top1: str, search: SearchRecord) -> None:
+def _label(axes: Axes, subtitle: str, top1: str, study: StudyRecord) -> None:
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     locator: Locator = LogLocator(subs=(1, 2, 5), numticks=20) if high / low > 10 else MaxNLocator(7)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel(_cost_label(search))
+    axes.set_xlabel(_cost_label(study))
     axes.set_ylabel(top1)
-    axes.set_title(f"{search.study}\n{subtitle}", fontsize=11, parse_math=False)
+    axes.set_title(f"{study.name}\n{subtitle}", fontsize=11, parse_math=False)
     axes.grid(True, which="major", color="#eceef1")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -314,17 +314,17 @@ def _label(axes: Axes, subtitle: str, top1: str, search: SearchRecord) -> None:
         axes.legend(loc="lower right", frameon=False)
 
 
-def _subtitle(front: Front, search: SearchRecord) -> str:
-    return f"{search.space} on {search.data}: {len(front.members)} points, hypervolume {front.hypervolume:.4f}"
+def _subtitle(front: Front, study: StudyRecord) -> str:
+    return f"{study.space} on {study.data}: {len(front.members)} points, hypervolume {front.hypervolume:.4f}"
 
 
-def _cost_label(search: SearchRecord) -> str:
+def _cost_label(study: StudyRecord) -> str:
     """Name and unit of the cost, for latency also what it was measured on."""
-    axis = cost_axis(search.objectives[1])
-    if search.objectives[1] != "latency_ms" or search.target is None:
+    axis = cost_axis(study.objectives[1])
+    if study.objectives[1] != "latency_ms" or study.target is None:
         return axis
     settings = [
-        f"{name} {search.target[name]}" for name in ("batch", "threads", "dtype") if search.target.get(name) is not None
+        f"{name} {study.target[name]}" for name in ("batch", "threads", "dtype") if study.target.get(name) is not None
     ]
-    device = search.target.get("device_name") or search.target.get("kind")
+    device = study.target.get("device_name") or study.target.get("kind")
     return f"{axis} ({', '.join([str(device), *settings])})"

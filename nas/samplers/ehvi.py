@@ -89,12 +89,16 @@ class EhviSearcher:
     ) -> None:
         """Begin with no knowledge.
 
-        Args: num_levels: of each gene, at least 1. ordered: per gene, whether neighbouring levels are similar.
-            log_cost: ln cost of a row before it is trained; None when only training tells. max_log_cost: hard limit;
-            what lies above adds nothing. reference_point: (top1, ln cost); None takes the predicted median top1 and
-            0.99 quantile of cost of random rows. canonical: (num_rows, num_genes) -> the same architectures with genes
-            of no influence at their first level. surrogate: makes an unfitted model of top1. num_random: trainings that
-            are begun before the surrogate decides.
+        Args:
+            num_levels: of each gene, at least 1.
+            ordered: per gene, whether neighbouring levels are similar.
+            log_cost: ln cost of a row before it is trained; None when only training tells.
+            max_log_cost: hard limit; what lies above adds nothing.
+            reference_point: (top1, ln cost); None takes the predicted median top1 and 0.99 quantile of cost of random
+                rows.
+            canonical: (num_rows, num_genes) -> the same architectures with genes of no influence at their first level.
+            surrogate: makes an unfitted model of top1.
+            num_random: trainings that are begun before the surrogate decides.
         """
         self._num_levels = np.asarray(num_levels)
         encoder = GeneEncoder.of(num_levels, ordered)
@@ -122,10 +126,11 @@ class EhviSearcher:
     ) -> Row:
         """The next row to train.
 
-        Args: seen: what was trained. pending_ND: (num_pending, num_genes) rows in training; they count as if they gave
-            what is predicted. failed_ND: (num_failed, num_genes) rows whose training failed, in the order of their
-            trials; the latest MAX_FAILED count loosely
-                as if they gave the lowest top1 so far.
+        Args:
+            seen: what was trained.
+            pending_ND: (num_pending, num_genes) rows in training; they count as if they gave what is predicted.
+            failed_ND: (num_failed, num_genes) rows whose training failed, in the order of their trials; the latest
+                MAX_FAILED count loosely as if they gave the lowest top1 so far.
             repair: the nearest valid row.
             excluded: whether a row must not be proposed (invalid, trained, failed, in training, over a limit).
             num_unknown: trainings that were stopped and of which `seen` says nothing yet.

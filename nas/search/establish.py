@@ -17,7 +17,7 @@ from nas.errors import InvalidInputError, StudyMismatchError
 from nas.pareto.front import FrontKeeper
 from nas.pareto.history import history_of
 from nas.protocols import Evaluator, SearchSpace, Store
-from nas.records import JSON, Genotype, SearchRecord, TrialFacts, cost_of
+from nas.records import JSON, Genotype, StudyRecord, TrialFacts, cost_of
 from nas.samplers.registry import Knowledge
 from nas.search.loop import Outcome, out_of_patience
 from nas.search.proposals import Proposer, excesses
@@ -51,7 +51,7 @@ class Identity:
 class Established:
     """An established study: its record and the parts that the loop works with."""
 
-    record: SearchRecord
+    record: StudyRecord
     study: SearchStudy
     proposer: Proposer
     keeper: FrontKeeper
@@ -90,7 +90,7 @@ def knowledge_of(
 
 def check_study(
     store: Store, storage: Storage | None, config: SearchConfig, space: SearchSpace, identity: Identity
-) -> SearchRecord | None:
+) -> StudyRecord | None:
     """Compare the recorded study of that name with what is wanted now.
 
     Args:
@@ -99,11 +99,12 @@ def check_study(
     Returns:
         The recorded study; None when there is none.
 
-    Raises: StudyMismatchError: if it differs in something that is fixed; the message names the first difference.
+    Raises:
+        StudyMismatchError: if it differs in something that is fixed; the message names the first difference.
         InvalidInputError: if Optuna has a study of that name that is not ours, or the study of a warm start cannot be
-        used.
+            used.
     """
-    recorded = store.search(config.study)
+    recorded = store.study(config.study)
     if storage is not None:
         earlier_study(config, space, store, storage)
     if recorded is not None:
@@ -116,7 +117,7 @@ def check_study(
 
 
 def already_done(
-    config: SearchConfig, space: SearchSpace, recorded: SearchRecord, store: Store, storage: Storage
+    config: SearchConfig, space: SearchSpace, recorded: StudyRecord, store: Store, storage: Storage
 ) -> Outcome | None:
     """Bring a study in order whose budget is reached or whose patience is out, without any worker; None when there is
     something to do.
@@ -147,7 +148,7 @@ def establish(
     config: SearchConfig,
     space: SearchSpace,
     identity: Identity,
-    recorded: SearchRecord | None,
+    recorded: StudyRecord | None,
     evaluator: Evaluator,
     store: Store,
     storage: Storage,
@@ -174,7 +175,7 @@ def establish(
         record = _record(
             config, space, identity, (1 / identity.num_classes, cost), None if latency is None else latency.target
         )
-        store.create_search(record)
+        store.create_study(record)
         evaluation_s = calibration.evaluation_s
     else:
         record = recorded
@@ -199,9 +200,9 @@ def establish(
 
 def _record(
     config: SearchConfig, space: SearchSpace, identity: Identity, reference: tuple[float, float], target: JSON | None
-) -> SearchRecord:
-    return SearchRecord(
-        study=config.study,
+) -> StudyRecord:
+    return StudyRecord(
+        name=config.study,
         space=space.name,
         space_hash=space.space_hash,
         objectives=config.objectives,
@@ -218,7 +219,7 @@ def _record(
     )
 
 
-def _require_equal(recorded: SearchRecord, wanted: SearchRecord) -> None:
+def _require_equal(recorded: StudyRecord, wanted: StudyRecord) -> None:
     differing = [name for name in _FIXED if _plain(getattr(recorded, name)) != _plain(getattr(wanted, name))]
     if not differing:
         return
@@ -234,9 +235,9 @@ def _require_equal(recorded: SearchRecord, wanted: SearchRecord) -> None:
     raise _mismatch(recorded, name, before, now)
 
 
-def _mismatch(recorded: SearchRecord, name: str, before: object, now: object) -> StudyMismatchError:
+def _mismatch(recorded: StudyRecord, name: str, before: object, now: object) -> StudyMismatchError:
     return StudyMismatchError(
-        f"study {recorded.study!r} exists with {name} = {_shown(before)}, and now it would be {_shown(now)}; "
+        f"study {recorded.name!r} exists with {name} = {_shown(before)}, and now it would be {_shown(now)}; "
         "continue it with its own settings, or give another --study"
     )
 
@@ -270,7 +271,7 @@ def _plan(
     config: SearchConfig,
     space: SearchSpace,
     evaluator: Evaluator,
-    record: SearchRecord,
+    record: StudyRecord,
     evaluated: int,
     num_waiting: int,
     evaluation_s: float,

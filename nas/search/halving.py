@@ -51,8 +51,9 @@ class ParetoHalving:
             top1: at this rung.
             cost: of the cost objective, > 0.
 
-        Returns: Whether the candidate is among the first MIN_PAIRS, or the best ceil(keep * n) of the last n <= WINDOW
-            that reached this rung, itself included.
+        Returns:
+            Whether the candidate is among the first MIN_PAIRS, or the best ceil(keep * n) of the last n <= WINDOW that
+            reached this rung, itself included.
         """
         points = self._points.setdefault(rung, {})
         points.pop(trial_number, None)  # of an attempt that was lost with its worker

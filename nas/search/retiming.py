@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from nas.errors import InvalidInputError
 from nas.pareto.targets import TargetView, Timings, on_target, target_text
 from nas.protocols import Evaluator, Failed, Finished, Job, LatencyMeasured, Store
-from nas.records import JSON, Front, Latency, Retiming, SearchRecord, TrialFacts
+from nas.records import JSON, Front, Latency, Retiming, StudyRecord, TrialFacts
 from nas.search.loop import MAX_RETRIES, POLL_S
 from nas.text import cost_text, latency_text
 
@@ -44,7 +44,7 @@ class Place:
         return self.rival is not None and self.rival.second.ci_high_ms < self.second.ci_low_ms
 
 
-def unsettled(search: SearchRecord, targets: Sequence[JSON], store: Store) -> list[tuple[int, TargetView]]:
+def unsettled(study: StudyRecord, targets: Sequence[JSON], store: Store) -> list[tuple[int, TargetView]]:
     """The fronts of a study of which not every member was timed again in one sitting, as (place of the target, study as
     seen on it).
 
@@ -56,14 +56,14 @@ def unsettled(search: SearchRecord, targets: Sequence[JSON], store: Store) -> li
     Returns:
         Nothing for a study whose cost is counted.
     """
-    if search.objectives[1] != "latency_ms":
+    if study.objectives[1] != "latency_ms":
         return []
-    facts = list(store.facts(search.study))
-    timings = store.timings(search.study)
-    retimings = store.retimings(search.study)
+    facts = list(store.facts(study.name))
+    timings = store.timings(study.name)
+    retimings = store.retimings(study.name)
     found = []
     for place, target in enumerate(targets):
-        view = _view(search, facts, timings, target)
+        view = _view(study, facts, timings, target)
         again = latest(retimings, target)
         if view is not None and not {member.trial_number for member in view.front.members} <= set(
             again.latencies if again else ()
@@ -106,7 +106,7 @@ def time_again(
         note(text)
 
     for place, view in fronts:
-        target = view.search.target
+        target = view.study.target
         assert target is not None, "a front of latencies has a target"
         specs = {trial.trial_number: trial.spec for trial in view.facts}
         say(f"timing the {len(view.front.members)} members of the front on {target_text(target)} again, together")
@@ -125,7 +125,7 @@ def time_again(
                 timed[member.trial_number] = outcome
         else:
             if timed:
-                store.record_retiming(view.search.study, Retiming(target, timed))
+                store.record_retiming(view.study.name, Retiming(target, timed))
     return True
 
 
@@ -219,25 +219,25 @@ def _lost_text(place: Place, rival: Place) -> str:
 
 
 def retimings_text(
-    search: SearchRecord, facts: Sequence[TrialFacts], timings: Timings, retimings: Sequence[Retiming]
+    study: StudyRecord, facts: Sequence[TrialFacts], timings: Timings, retimings: Sequence[Retiming]
 ) -> list[str]:
     """The lines of `places_text` for every target on which members of the study's fronts were timed again, its own
     first."""
-    if search.objectives[1] != "latency_ms":
+    if study.objectives[1] != "latency_ms":
         return []
-    others = {str(retiming.target): retiming.target for retiming in retimings if retiming.target != search.target}
+    others = {str(retiming.target): retiming.target for retiming in retimings if retiming.target != study.target}
     lines = []
-    for target in (search.target, *others.values()):
-        view = None if target is None else _view(search, facts, timings, target)
+    for target in (study.target, *others.values()):
+        view = None if target is None else _view(study, facts, timings, target)
         if view is not None:
             told = places_text(view.front, places(view.front, view.facts, latest(retimings, target)))
-            lines += told if target == search.target else [f"on {target_text(target or {})}: {line}" for line in told]
+            lines += told if target == study.target else [f"on {target_text(target or {})}: {line}" for line in told]
     return lines
 
 
-def _view(search: SearchRecord, facts: Sequence[TrialFacts], timings: Timings, target: JSON) -> TargetView | None:
+def _view(study: StudyRecord, facts: Sequence[TrialFacts], timings: Timings, target: JSON) -> TargetView | None:
     """The study on a target; None where no finished trial was timed on it."""
     try:
-        return on_target(search, facts, timings, target)
+        return on_target(study, facts, timings, target)
     except InvalidInputError:
         return None

@@ -29,10 +29,10 @@ def earlier_study(config: SearchConfig, space: SearchSpace, store: Store, storag
     if not config.warm_start.startswith(EARLIER_STUDY):
         return EarlierStudy()
     name = config.warm_start.removeprefix(EARLIER_STUDY)
-    recorded = store.search(name)
+    recorded = store.study(name)
     front = store.front(name)
     if recorded is None:
-        known = ", ".join(sorted(search.study for search in store.searches())) or "none"
+        known = ", ".join(sorted(study.name for study in store.studies())) or "none"
         raise InvalidInputError(
             f"--warm-start names the study {name!r}; expected one of this database, which has: {known}"
         )

@@ -44,8 +44,9 @@ def finished_per_training(log_cost_N: np.ndarray, trainings: Sequence[Curve]) ->
         log_cost_N: (num_candidates,).
         trainings: finished, at least one, and stopped, in the order of their trials; each rung is half-way to the next.
 
-    Returns: (num_candidates,) in (0, 1]; the share that is finished over the mean share of the steps that are taken,
-        both weighted by similarity of cost.
+    Returns:
+        (num_candidates,) in (0, 1]; the share that is finished over the mean share of the steps that are taken, both
+        weighted by similarity of cost.
     """
     num_rungs = max(len(curve.scores) for curve in trainings)
     log_costs = np.array([curve.log_cost for curve in trainings])
@@ -118,8 +119,9 @@ def extrapolate(
         stopped: trainings that were not.
         stopped_predicted_N: (num_stopped,).
 
-    Returns: Value and standard deviation of each observation, each (num_stopped,); NaN where fewer than MIN_PAIRS
-        finished trainings tell.
+    Returns:
+        Value and standard deviation of each observation, each (num_stopped,); NaN where fewer than MIN_PAIRS finished
+        trainings tell.
 
     Source: linear regression with a truncated regressor and the update of a normal prior, Gelman et al., "Bayesian Data
     Analysis", 3rd ed. 2013, sections 2.5 and 8.1.

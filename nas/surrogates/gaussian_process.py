@@ -286,9 +286,11 @@ class GaussianProcess:
     ) -> None:
         """Write the four terms of the kernel: main effects, what is squared for pairs, product, feature.
 
-        Args: ours: encoded rows and feature. theirs: weighted rows and feature; candidates, of which there are many
-            more, are ours. out: (4, num_ours, num_theirs), overwritten. Most of the time of an ask goes by here, and a
-            third more would go to new matrices.
+        Args:
+            ours: encoded rows and feature.
+            theirs: weighted rows and feature; candidates, of which there are many more, are ours.
+            out: (4, num_ours, num_theirs), overwritten. Most of the time of an ask goes by here, and a third more would
+                go to new matrices.
         """
         for weighted, term in zip(theirs[0], out[:3], strict=True):
             np.matmul(ours[0], weighted.T, out=term)

@@ -25,7 +25,7 @@ from nas.records import (
     Latency,
     Lease,
     Retiming,
-    SearchRecord,
+    StudyRecord,
     TrialFacts,
 )
 from nas.search.establish import knowledge_of
@@ -77,11 +77,11 @@ class MemoryStore:
 
     def forget_weights(self, study: str, trial_numbers: Sequence[int]) -> None: ...
 
-    def create_search(self, search: SearchRecord) -> None: ...
+    def create_study(self, study: StudyRecord) -> None: ...
 
-    def search(self, study: str) -> SearchRecord | None: ...
+    def study(self, name: str) -> StudyRecord | None: ...
 
-    def searches(self) -> Sequence[SearchRecord]:
+    def studies(self) -> Sequence[StudyRecord]:
         return []
 
     def acquire_lease(self, study: str, lease: Lease, stale_after_s: float) -> Lease | None: ...
@@ -148,10 +148,13 @@ def simulate(
 ) -> Simulation:
     """Search a recorded problem until `budget` distinct architectures are trained or none is left.
 
-    Args: workers: simultaneous trainings, asynchronous. failure_rate: share of the evaluations that fail, half of them
-        by the death of a worker. replay: answer repeats from the record instead of training them again. rungs: how
-        often a training is scored; at each but the last the worse half is stopped. duplicates: share of the asks that
-        are answered with a genotype that was asked for before, whatever the sampler wants.
+    Args:
+        workers: simultaneous trainings, asynchronous.
+        failure_rate: share of the evaluations that fail, half of them by the death of a worker.
+        replay: answer repeats from the record instead of training them again.
+        rungs: how often a training is scored; at each but the last the worse half is stopped.
+        duplicates: share of the asks that are answered with a genotype that was asked for before, whatever the sampler
+            wants.
 
     Raises:
         InvalidInputError: if the sampler is unknown.

@@ -127,9 +127,9 @@ class Architecture:
     def from_spec(cls, spec: JSON) -> "Architecture":
         """The architecture that `to_spec` wrote.
 
-        Raises: InvalidInputError: if a field is missing, unknown, of another type or not among its names, or if the
-            network cannot be
-                built; the message names the field.
+        Raises:
+            InvalidInputError: if a field is missing, unknown, of another type or not among its names, or if the network
+                cannot be built; the message names the field.
         """
         architecture: Architecture = _from_json(cls, spec, "spec")
         _check(architecture)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
 
-from nas.records import Costs, FullTraining, RungScore, SearchRecord, TrialFacts
+from nas.records import Costs, FullTraining, RungScore, StudyRecord, TrialFacts
 from nas.text import cost_text, duration_text, memory_text
 from search_spaces.architecture.spec import STEM_STRIDE, Architecture
 
@@ -16,7 +16,7 @@ from search_spaces.architecture.spec import STEM_STRIDE, Architecture
 class FoundBySearch:
     """A trial whose training gave the weights."""
 
-    search: SearchRecord
+    study: StudyRecord
     """The study that found the architecture."""
     trial: TrialFacts
     """COMPLETE."""
@@ -115,8 +115,8 @@ def _summary(origin: FoundBySearch | ImportedWeights) -> str:
         return f"The preset `{origin.preset}` with published weights: {origin.source}."
     return (
         f"An image classifier found by architecture search: trial {origin.trial.trial_number} of the study "
-        f"`{origin.search.study}` "
-        f"in the space `{origin.search.space}`."
+        f"`{origin.study.name}` "
+        f"in the space `{origin.study.space}`."
     )
 
 
@@ -139,7 +139,7 @@ def _metrics(architecture: Architecture, origin: FoundBySearch | ImportedWeights
 
 def _top1_row(origin: FoundBySearch) -> tuple[str, str, str]:
     last = origin.trial.rungs[-1]
-    data = _data_name(origin.search.data)
+    data = _data_name(origin.study.data)
     training = _training_text(last, origin.trial.device)
     how = f"validation split of `{data}` after {training}; this split also guided the search: expect less on new images"
     return "top1", f"{last.top1:.4f}", how
@@ -156,7 +156,7 @@ def _full_rows(origin: FoundBySearch, full: FullTraining) -> list[tuple[str, str
     finalist = full.finalist
     training = full.training
     last = full.training.rungs[-1]
-    data = _data_name(origin.search.data)
+    data = _data_name(origin.study.data)
     images = (
         f"the {origin.num_test:,} test images"
         if full.split == "test"
@@ -233,16 +233,16 @@ def _origin(card: CardFacts) -> str:
             f"- file: `{origin.file}`, SHA-256 `{origin.sha256}`\n- accuracy: not measured here\n- code: "
             f"{origin.code_version}\n{exported}"
         )
-    search = origin.search
+    study = origin.study
     training = origin.full.training if origin.full else None
-    seed, recipe = (origin.trial.seed, search.recipe) if training is None else (training.seed, training.recipe)
+    seed, recipe = (origin.trial.seed, study.recipe) if training is None else (training.seed, training.recipe)
     return "\n".join(
         [
-            f"- data: `{_data_name(search.data)}`, fingerprint `{search.data_fingerprint}`",
+            f"- data: `{_data_name(study.data)}`, fingerprint `{study.data_fingerprint}`",
             f"- seed: {seed} (initialisation and data order)",
             f"- recipe: `{json.dumps(recipe)}`",
-            f"- objectives of the study: {', '.join(search.objectives)}",
-            f"- code: {search.code_version}",
+            f"- objectives of the study: {', '.join(study.objectives)}",
+            f"- code: {study.code_version}",
             exported,
         ]
     )

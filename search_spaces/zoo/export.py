@@ -53,9 +53,11 @@ def export_model(
     Returns:
         The folder of the entry.
 
-    Raises: InvalidInputError: if the name cannot be used or is taken, the weights are not those of the spec, or ONNX
-        packages are missing. NasError: if the zoo cannot be written, or the ONNX file does not compute what the model
-        does. The zoo is as before.
+    Raises:
+        InvalidInputError: if the name cannot be used or is taken, the weights are not those of the spec, or ONNX
+            packages are missing.
+        NasError: if the zoo cannot be written, or the ONNX file does not compute what the model does. The zoo is as
+            before.
     """
     check_export(zoo=zoo, name=name, spec=spec, onnx=onnx, overwrite=overwrite)
     architecture = Architecture.from_spec(spec)
@@ -192,7 +194,7 @@ def _config(architecture: Architecture, card: CardFacts) -> JSON:
         **labels,
         "model_args": {"spec": architecture.to_spec()},
         "pretrained_cfg": {
-            "tag": card.origin.search.study if isinstance(card.origin, FoundBySearch) else "published",
+            "tag": card.origin.study.name if isinstance(card.origin, FoundBySearch) else "published",
             "input_size": _input_size(architecture),
             "min_input_size": (architecture.in_chans, stride, stride),
             "fixed_input_size": False,
@@ -216,13 +218,13 @@ def _index_entry(folder: Path, architecture: Architecture, card: CardFacts) -> J
     entry: JSON = {"name": folder.name, "arch_hash": architecture.arch_hash, "layout": architecture.layout()}
     if isinstance(origin, FoundBySearch):
         trial = origin.trial
-        objective = origin.search.objectives[1]
+        objective = origin.study.objectives[1]
         costs = origin.trial.costs
         entry |= {
             "top1": trial.top1,
             "cost": {objective: trial.cost(objective)},
-            "data": origin.search.data.partition(":")[0],
-            "study": origin.search.study,
+            "data": origin.study.data.partition(":")[0],
+            "study": origin.study.name,
             "trial": trial.trial_number,
         }
         if origin.full is not None:

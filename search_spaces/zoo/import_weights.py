@@ -33,17 +33,17 @@ def import_checkpoint(
 ) -> Path:
     """Convert a checkpoint strictly and write it to the zoo as the model `name`.
 
-    Args: file: what the authors published: a .pth with a state_dict, bare or under "model" or "state_dict", or
-        safetensors. No code in it
-            is run.
+    Args:
+        file: what the authors published: a .pth with a state_dict, bare or under "model" or "state_dict", or
+            safetensors. No code in it is run.
         command: that imports it again, for the card.
 
     Returns:
         The folder of the entry.
 
-    Raises: InvalidInputError: if the preset has no published weights, the file cannot be read or is not of this preset,
-        or the zoo refuses
-            the name; the zoo is as before.
+    Raises:
+        InvalidInputError: if the preset has no published weights, the file cannot be read or is not of this preset, or
+            the zoo refuses the name; the zoo is as before.
         NasError: if the zoo cannot be written.
     """
     preset = preset.removeprefix("hybrid_")  # so timm's registry names those that timm has too

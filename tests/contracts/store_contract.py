@@ -26,7 +26,7 @@ from nas.records import (
     ProcessId,
     Retiming,
     RungScore,
-    SearchRecord,
+    StudyRecord,
     TrialFacts,
 )
 
@@ -35,9 +35,9 @@ TARGET = {"kind": "cpu", "threads": 1, "batch": 1, "dtype": "float32"}
 REFERENCE = (0.1, 100.0)
 
 
-def search_record(study: str = "study", created: datetime = NOW) -> SearchRecord:
-    return SearchRecord(
-        study=study,
+def study_record(study: str = "study", created: datetime = NOW) -> StudyRecord:
+    return StudyRecord(
+        name=study,
         space="hybrid_layout",
         space_hash="5" * 64,
         objectives=("top1", "latency_ms"),
@@ -185,59 +185,59 @@ class StoreContract:
     """Searches, facts, fronts and leases, as nas.protocols.Store describes them."""
 
     def test_a_study_is_read_back_equal(self, store: Store) -> None:
-        search = search_record()
-        store.create_search(search)
-        assert store.search("study") == search
-        without_latency = replace(search, study="other", target=None, limits={}, objectives=("top1", "macs"))
-        store.create_search(without_latency)
-        assert store.search("other") == without_latency
+        study = study_record()
+        store.create_study(study)
+        assert store.study("study") == study
+        without_latency = replace(study, name="other", target=None, limits={}, objectives=("top1", "macs"))
+        store.create_study(without_latency)
+        assert store.study("other") == without_latency
 
     def test_studies_stand_by_creation(self, store: Store) -> None:
         for study, day in [("c", 3), ("a", 1), ("b", 2)]:
-            store.create_search(search_record(study, NOW + timedelta(days=day)))
-        assert [search.study for search in store.searches()] == ["a", "b", "c"]
+            store.create_study(study_record(study, NOW + timedelta(days=day)))
+        assert [study.name for study in store.studies()] == ["a", "b", "c"]
 
     def test_a_time_with_an_offset_is_the_same_moment(self, store: Store) -> None:
         local = NOW.astimezone(datetime.strptime("+0530", "%z").tzinfo)
-        store.create_search(search_record(created=local))
-        search = store.search("study")
-        assert search is not None
-        assert search.created == NOW
-        assert search.created.utcoffset() == timedelta(0)
+        store.create_study(study_record(created=local))
+        study = store.study("study")
+        assert study is not None
+        assert study.created == NOW
+        assert study.created.utcoffset() == timedelta(0)
 
     def test_a_second_study_of_one_name_is_refused(self, store: Store) -> None:
-        store.create_search(search_record())
+        store.create_study(study_record())
         with pytest.raises(InvalidInputError, match=r"'study' exists.*--study"):
-            store.create_search(replace(search_record(), seed=8))
-        assert store.search("study") == search_record()
+            store.create_study(replace(study_record(), seed=8))
+        assert store.study("study") == study_record()
 
     def test_an_unknown_study_has_nothing(self, store: Store) -> None:
-        assert store.search("nobody") is None
+        assert store.study("nobody") is None
         assert store.front("nobody") is None
         assert list(store.facts("nobody")) == []
         assert list(store.fronts("nobody")) == []
 
     def test_facts_are_exactly_what_was_recorded(self, store: Store) -> None:
-        store.create_search(search_record())
+        store.create_study(study_record())
         trials = trials_of_every_kind()
         for facts in trials:
             store.record("study", facts, None)
         assert list(store.facts("study")) == trials
 
     def test_facts_come_in_the_order_in_which_trials_ended(self, store: Store) -> None:
-        store.create_search(search_record())
+        store.create_study(study_record())
         for number in (11, 2, 30, 1):
             store.record("study", complete_trial(number), None)
         assert [facts.trial_number for facts in store.facts("study")] == [11, 2, 30, 1]
 
     def test_what_a_crashed_worker_printed_is_recorded_readably(self, store: Store) -> None:
-        store.create_search(search_record())
+        store.create_study(study_record())
         store.record("study", replace(complete_trial(0), state="FAIL", reason="exit \0 \udcff\udcfe ü", rungs=()), None)
         [facts] = store.facts("study")
         assert facts.reason == "exit ? ?? ü"
 
     def test_facts_are_values_not_references(self, store: Store) -> None:
-        store.create_search(search_record())
+        store.create_study(study_record())
         facts = complete_trial(0)
         store.record("study", facts, None)
         facts.spec["image_size"] = 224
@@ -249,14 +249,14 @@ class StoreContract:
     def test_studies_do_not_mix(self, store: Store) -> None:
         other = replace(complete_trial(1), arch_hash=complete_trial(0).arch_hash)
         for study, facts in [("a", complete_trial(0)), ("b", other)]:
-            store.create_search(search_record(study))
+            store.create_study(study_record(study))
             store.record(study, facts, front_with(facts))
         assert list(store.facts("a")) == [complete_trial(0)]
         assert list(store.facts("b")) == [other]
         assert store.front("b") == front_with(other)
 
     def test_another_description_of_one_architecture_changes_no_older_facts(self, store: Store) -> None:
-        store.create_search(search_record())
+        store.create_study(study_record())
         old = complete_trial(0)
         new = replace(old, trial_number=1, layout="in new words", costs=replace(old.costs, macs=5))
         for facts in (old, new, replace(old, trial_number=2)):
@@ -264,7 +264,7 @@ class StoreContract:
         assert list(store.facts("study")) == [old, new, replace(old, trial_number=2)]
 
     def test_facts_are_stored_once(self, store: Store) -> None:
-        store.create_search(search_record())
+        store.create_study(study_record())
         store.record("study", complete_trial(0), front_with(complete_trial(0)))
         again = complete_trial(0, top1=0.9)
         with pytest.raises(NasError, match=r"trial 0.*'study' is recorded already"):
@@ -277,7 +277,7 @@ class StoreContract:
             store.record("nobody", complete_trial(0), None)
 
     def test_reading_facts_does_not_hinder_writing(self, store: Store) -> None:
-        store.create_search(search_record())
+        store.create_study(study_record())
         store.record("study", complete_trial(0), None)
         store.record("study", complete_trial(1), None)
         unfinished = store.facts("study")
@@ -286,7 +286,7 @@ class StoreContract:
         assert [facts.trial_number for facts in unfinished] == [1]
 
     def test_fronts_are_versions(self, store: Store) -> None:
-        store.create_search(search_record())
+        store.create_study(study_record())
         assert store.front("study") is None
         keeper = FrontKeeper("latency_ms", REFERENCE)
         recorded = []
@@ -302,14 +302,14 @@ class StoreContract:
         assert list(store.fronts("study")) == [replace(front, members=()) for front in recorded]
 
     def test_a_front_of_unrecorded_trials_is_refused_with_its_facts(self, store: Store) -> None:
-        store.create_search(search_record())
+        store.create_study(study_record())
         with pytest.raises(InvalidInputError, match="trial 9 has no recorded facts"):
             store.record("study", complete_trial(0), front_with(complete_trial(0), complete_trial(9)))
         assert list(store.facts("study")) == []
         assert store.front("study") is None
 
     def test_a_front_version_is_stored_once(self, store: Store) -> None:
-        store.create_search(search_record())
+        store.create_study(study_record())
         store.record("study", complete_trial(0), front_with(complete_trial(0)))
         with pytest.raises(NasError, match=r"front 1 of study 'study' is recorded already"):
             store.record("study", complete_trial(1), front_with(complete_trial(1)))
@@ -318,8 +318,8 @@ class StoreContract:
     @pytest.mark.parametrize("bad", [math.nan, math.inf])
     def test_only_finite_numbers_are_recorded(self, store: Store, bad: float) -> None:
         with pytest.raises(ValueError, match="only finite"):
-            store.create_search(replace(search_record(), reference_point=(0.1, bad)))
-        store.create_search(search_record())
+            store.create_study(replace(study_record(), reference_point=(0.1, bad)))
+        store.create_study(study_record())
         trial = complete_trial(0)
         with pytest.raises(ValueError, match="only finite"):
             store.record("study", trial, replace(front_with(trial), hypervolume=bad))
@@ -333,7 +333,7 @@ class StoreContract:
         assert list(store.facts("study")) == []
 
     def test_weights_are_forgotten(self, store: Store) -> None:
-        store.create_search(search_record())
+        store.create_study(study_record())
         for number in range(3):
             store.record("study", complete_trial(number), None)
         store.forget_weights("study", [0, 2])
@@ -344,7 +344,7 @@ class StoreContract:
         assert list(store.facts("study"))[1].weights_path is not None
 
     def test_only_recorded_trials_are_exported(self, store: Store) -> None:
-        store.create_search(search_record())
+        store.create_study(study_record())
         store.record("study", complete_trial(0), None)
         store.record_export("study", 0, "winner", "zoo/winner")
         store.record_export("study", 0, "winner", "zoo/winner")  # exported anew
@@ -352,7 +352,7 @@ class StoreContract:
             store.record_export("study", 9999, "winner", "zoo/winner")
 
     def test_retimings_stand_beside_the_facts(self, store: Store) -> None:
-        store.create_search(search_record())
+        store.create_study(study_record())
         assert list(store.retimings("study")) == []
         trials = [complete_trial(number) for number in (3, 4)]
         for trial in trials:
@@ -376,7 +376,7 @@ class StoreContract:
         }
 
     def test_a_retiming_is_of_recorded_trials(self, store: Store) -> None:
-        store.create_search(search_record())
+        store.create_study(study_record())
         store.record("study", complete_trial(3), None)
         second = complete_trial(0).latency
         assert second is not None
@@ -387,7 +387,7 @@ class StoreContract:
         assert list(store.retimings("study")) == []
 
     def test_final_trainings_are_exactly_what_was_recorded(self, store: Store) -> None:
-        store.create_search(search_record())
+        store.create_study(study_record())
         assert list(store.final_trainings("study")) == []
         store.record("study", complete_trial(3), None)
         complete = final_training(3)
@@ -412,7 +412,7 @@ class StoreContract:
         assert list(store.final_trainings("study")) == trainings
 
     def test_a_final_training_is_stored_once_and_of_a_recorded_trial(self, store: Store) -> None:
-        store.create_search(search_record())
+        store.create_study(study_record())
         store.record("study", complete_trial(3), None)
         store.record_final_training("study", final_training(3))
         with pytest.raises(NasError, match="final training of trial 3 with seed 7 is recorded already"):
@@ -424,7 +424,7 @@ class StoreContract:
         assert list(store.final_trainings("study")) == [final_training(3)]
 
     def test_final_fronts_are_versions(self, store: Store) -> None:
-        store.create_search(search_record())
+        store.create_study(study_record())
         assert store.final_front("study") is None
         for number in (0, 1):
             store.record("study", complete_trial(number), None)
@@ -511,7 +511,7 @@ class StoreContract:
             store.renew_lease("study", owner)
 
     def test_a_heartbeat_thread_does_not_disturb_the_records(self, store: Store) -> None:
-        store.create_search(search_record())
+        store.create_study(study_record())
         owner = lease_of(live_process())
         store.acquire_lease("study", owner, 60.0)
         stop = threading.Event()

@@ -15,7 +15,7 @@ from db.migrate import ensure_schema
 from db.store import SqlStore, open_store
 from nas.errors import NasError
 from nas.pareto.front import FrontKeeper
-from tests.contracts.store_contract import REFERENCE, complete_trial, search_record
+from tests.contracts.store_contract import REFERENCE, complete_trial, study_record
 
 ROOT = Path(__file__).parents[2]
 
@@ -132,7 +132,7 @@ def end(process: subprocess.Popen[str]) -> tuple[str, str]:
 )
 def test_a_kill_inside_record_leaves_nothing_of_it(url: str, moment: str) -> None:
     store = open_store(url)
-    store.create_search(search_record())
+    store.create_study(study_record())
     facts = complete_trial(0)
     store.record("study", facts, FrontKeeper("latency_ms", REFERENCE).add(facts))
     before = store.front("study")
@@ -148,7 +148,7 @@ def test_a_kill_inside_record_leaves_nothing_of_it(url: str, moment: str) -> Non
 
 def test_a_kill_at_any_moment_leaves_whole_trials(url: str) -> None:
     store = open_store(url)
-    store.create_search(search_record())
+    store.create_study(study_record())
     process = start(RECORD_UNTIL_KILLED, url)
     assert process.stdout is not None
     for _ in range(20):
@@ -170,7 +170,7 @@ def test_a_full_disk_is_said_and_loses_nothing(sqlite_url: str) -> None:
     limit = 60  # pages of 4 KiB
     event.listen(engine, "checkout", lambda connection, *_: connection.execute(f"PRAGMA max_page_count={limit}"))
     store = SqlStore(engine)
-    store.create_search(search_record())
+    store.create_study(study_record())
     keeper = FrontKeeper("latency_ms", REFERENCE)
     recorded = []
 
@@ -201,8 +201,8 @@ def test_a_database_that_another_process_holds_is_said(sqlite_url: str) -> None:
         other.execution_options(sqlite_begin="BEGIN IMMEDIATE").begin(),
         pytest.raises(NasError, match="another process has held it"),
     ):
-        store.create_search(search_record())
-    store.create_search(search_record())
+        store.create_study(study_record())
+    store.create_study(study_record())
     store.close()
     other.dispose()
 

@@ -14,7 +14,7 @@ from db.engine import engine_kwargs, make_engine, redact_url
 from db.errors import translated_errors
 from db.store import open_store
 from nas.errors import InvalidInputError, NasError
-from tests.contracts.store_contract import complete_trial, search_record
+from tests.contracts.store_contract import complete_trial, study_record
 
 SECRET = "s3cret"
 
@@ -147,7 +147,7 @@ def test_optuna_and_we_share_one_file(sqlite_url: str) -> None:
     store = open_store(sqlite_url)
     storage = optuna.storages.RDBStorage(sqlite_url, engine_kwargs=engine_kwargs(sqlite_url))
     study = optuna.create_study(storage=storage, study_name="study", directions=["maximize", "minimize"])
-    store.create_search(search_record())
+    store.create_study(study_record())
     for number in range(3):
         trial = study.ask({"depth": optuna.distributions.IntDistribution(1, 4)})
         store.record("study", complete_trial(number), None)
@@ -166,7 +166,7 @@ def test_optuna_and_we_share_one_postgres_database(empty_postgres_url: str) -> N
     storage = optuna.storages.RDBStorage(empty_postgres_url, engine_kwargs=engine_kwargs(empty_postgres_url))
     study = optuna.create_study(storage=storage, study_name="study", directions=["maximize", "minimize"])
     store = open_store(empty_postgres_url)
-    store.create_search(search_record())
+    store.create_study(study_record())
     trial = study.ask({"depth": optuna.distributions.IntDistribution(1, 4)})
     store.record("study", complete_trial(0), None)
     study.tell(trial, [0.5, 10.0])
@@ -237,7 +237,7 @@ def test_a_connection_that_broke_is_replaced(empty_postgres_url: str) -> None:
         assert connection.exec_driver_sql(
             f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"
         ).all() == [(True,)]
-    store.create_search(search_record())
+    store.create_study(study_record())
     store.close()
     other.dispose()
 

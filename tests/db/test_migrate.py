@@ -15,7 +15,7 @@ from db.migrate import SCHEMA_VERSION, VERSION_TABLE, alembic_config, ensure_sch
 from db.store import open_store
 from db.tables import metadata
 from nas.errors import InvalidInputError, NasError
-from tests.contracts.store_contract import complete_trial, search_record
+from tests.contracts.store_contract import complete_trial, study_record
 
 UPGRADE = """
 import sqlalchemy as sa
@@ -128,7 +128,7 @@ def older_url(request: pytest.FixtureRequest) -> str:
     """A database of this code's version, with one trial."""
     url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "empty_postgres_url")
     store = open_store(url)
-    store.create_search(search_record())
+    store.create_study(study_record())
     store.record("study", complete_trial(0), None)
     store.record_export("study", 0, "winner", "zoo/winner")
     store.close()

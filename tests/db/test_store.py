@@ -20,7 +20,7 @@ from tests.contracts.store_contract import (
     dead_process,
     lease_of,
     live_process,
-    search_record,
+    study_record,
 )
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class TestPostgresStore(StoreContract):
 @pytest.fixture
 def searched(sqlite_store: SqlStore) -> SqlStore:
     """Six trials, four of which changed the front."""
-    sqlite_store.create_search(search_record())
+    sqlite_store.create_study(study_record())
     keeper = FrontKeeper("latency_ms", REFERENCE)
     for number, (top1, median_ms) in enumerate(
         [(0.5, 20.0), (0.4, 30.0), (0.3, 10.0), (0.7, 20.0), (0.7, 20.0), (0.1, 40.0)]
@@ -73,7 +73,7 @@ def test_fronts_that_equal_the_facts_have_no_faults(searched: SqlStore) -> None:
 
 
 def test_a_study_without_trials_has_no_faults(sqlite_store: SqlStore) -> None:
-    sqlite_store.create_search(search_record())
+    sqlite_store.create_study(study_record())
     assert sqlite_store.check_fronts("study") == []
 
 
@@ -123,13 +123,13 @@ def test_check_finds_members_out_of_order(searched: SqlStore) -> None:
 
 
 def test_check_finds_lost_fronts(sqlite_store: SqlStore) -> None:
-    sqlite_store.create_search(search_record())
+    sqlite_store.create_study(study_record())
     sqlite_store.record("study", complete_trial(0), None)
     assert sqlite_store.check_fronts("study") == ["no front is recorded, but 1 trials are not dominated"]
 
 
 def test_check_finds_latencies_of_two_targets(sqlite_store: SqlStore) -> None:
-    sqlite_store.create_search(search_record())
+    sqlite_store.create_study(study_record())
     keeper = FrontKeeper("latency_ms", REFERENCE)
     one = complete_trial(0)
     two = complete_trial(1, 0.6, 20.0)
@@ -140,7 +140,7 @@ def test_check_finds_latencies_of_two_targets(sqlite_store: SqlStore) -> None:
 
 
 def test_a_trial_of_known_architecture_adds_no_architecture_row(sqlite_store: SqlStore) -> None:
-    sqlite_store.create_search(search_record())
+    sqlite_store.create_study(study_record())
     for number in range(3):
         sqlite_store.record("study", replace(complete_trial(0), trial_number=number), None)
     with sqlite_store._reading() as connection:
@@ -202,7 +202,7 @@ def read_while_writing(url: str) -> int:
     """How many trials a reader sees in its second look, when one is recorded after its first."""
     writer = open_store(url)
     reader = open_store(url)
-    writer.create_search(search_record())
+    writer.create_study(study_record())
     with reader._reading() as connection:
         connection.execute(sa.select(fronts)).all()
         writer.record("study", complete_trial(0), None)

@@ -11,7 +11,7 @@ import pytest
 
 from db.store import SqlStore, open_store
 from nas.pareto.front import FrontKeeper
-from nas.records import Costs, SearchRecord, TrialFacts
+from nas.records import Costs, StudyRecord, TrialFacts
 from search_spaces.registry import make_space
 from tests.integration.test_launch_search import ray_processes, run, start
 from tests.samples import trial as sample_trial
@@ -41,8 +41,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 def record_study(folder: Path) -> SqlStore:
     """Two trials on a front of top1 against macs."""
     source = open_data("digits")
-    search = SearchRecord(
-        study="s",
+    study = StudyRecord(
+        name="s",
         space="conv_only",
         space_hash="0" * 64,
         objectives=("top1", "macs"),
@@ -58,7 +58,7 @@ def record_study(folder: Path) -> SqlStore:
         created=datetime.now(UTC),
     )
     store = open_store(f"sqlite:///{folder}/runs/nas.db")
-    store.create_search(search)
+    store.create_study(study)
     space = make_space("conv_only", "nano", 32, 1, 10)
     rng = np.random.default_rng(0)
     keeper = FrontKeeper("macs", (0.1, 1e9))

@@ -166,7 +166,7 @@ def test_a_search_trains_by_the_recipe_of_its_file(tmp_path: Path) -> None:
     code, output = run(tmp_path, *arguments, "--recipe", "mine.json", "--rungs", "2")
     assert (code, "budget reached: 4 of 4" in output) == (0, True), output
     with closing(open_store(f"sqlite:///{tmp_path}/runs/nas.db", create=False)) as store:
-        recorded = store.search("s")
+        recorded = store.study("s")
         facts = list(store.facts("s"))
     assert recorded is not None
     assert (recorded.recipe["rungs"], recorded.recipe["batch_size"], recorded.recipe["ema_decay"]) == ([4, 8], 16, 0.9)

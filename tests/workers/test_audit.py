@@ -14,9 +14,9 @@ import pytest
 from nas.analysis.audit_log import AuditLog, FinalTraining
 from nas.errors import InvalidInputError, NasError
 from nas.protocols import Failed
-from nas.records import RungScore, SearchRecord, TrialFacts
+from nas.records import RungScore, StudyRecord, TrialFacts
 from search_spaces.registry import make_space
-from tests.samples import search_record
+from tests.samples import study_record
 from tests.samples import trial as sample_trial
 from workers import audit as module
 from workers.audit import AuditConfig, audit_study, train_all
@@ -30,10 +30,10 @@ SPACE = make_space("conv_only", "nano", 32, 1, 10)
 
 
 @pytest.fixture(scope="module")
-def search() -> SearchRecord:
+def study() -> StudyRecord:
     fingerprint = open_data("digits").fingerprint
     config = {"gpus_per_worker": 0.0, "data": "digits"}
-    return replace(search_record(), recipe=RECIPE.to_json(), data_fingerprint=fingerprint, config=config)
+    return replace(study_record(), recipe=RECIPE.to_json(), data_fingerprint=fingerprint, config=config)
 
 
 @pytest.fixture(scope="module")
@@ -112,49 +112,49 @@ def test_options_that_cannot_be_used_are_refused(options: dict[str, Any], messag
 
 
 def test_a_process_gives_what_this_one_does_and_a_second_audit_trains_nothing(
-    search: SearchRecord, facts: list[TrialFacts], tmp_path: Path
+    study: StudyRecord, facts: list[TrialFacts], tmp_path: Path
 ) -> None:
     lines: list[str] = []
-    result = audit_study(search, facts, CONFIG, AuditLog(tmp_path, "s"), lines.append)
+    result = audit_study(study, facts, CONFIG, AuditLog(tmp_path, "s"), lines.append)
     assert lines[0].startswith(
         "5 architectures, 4 steps of 16 images, seed 1007: 0 trained before, 5 to train, 1 at a time, about 30 s"
     )
     assert [line.partition(":")[0] for line in lines[1:]] == [f"{done} of 5" for done in range(1, 6)]
     assert pool_processes() == []
     recipe = CONFIG.final_recipe(RECIPE)
-    final = AuditLog(tmp_path, "s").read(search.data_fingerprint, recipe.hash, 1007)
+    final = AuditLog(tmp_path, "s").read(study.data_fingerprint, recipe.hash, 1007)
     here = module._train(EvaluationConfig(data="digits", recipe=recipe), facts[3], 1007)
     assert isinstance(here, FinalTraining)
     assert replace(final[facts[3].arch_hash], duration_s=here.duration_s) == here
     assert here.zero_cost.keys() == {"synflow", "zico", "expressivity", "progressivity", "trainability"}
     lines.clear()
-    assert audit_study(search, facts, CONFIG, AuditLog(tmp_path, "s"), lines.append) == result
+    assert audit_study(study, facts, CONFIG, AuditLog(tmp_path, "s"), lines.append) == result
     assert lines == ["5 architectures, 4 steps of 16 images, seed 1007: 5 trained before, nothing to train"]
 
 
 def test_only_what_is_missing_is_trained(
-    search: SearchRecord, facts: list[TrialFacts], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: StudyRecord, facts: list[TrialFacts], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = AuditLog(tmp_path, "s")
     recipe_hash = CONFIG.final_recipe(RECIPE).hash
-    log.append(FinalTraining(facts[2].arch_hash, search.data_fingerprint, recipe_hash, 1007, 0.5, 1.0, "cpu", {}))
+    log.append(FinalTraining(facts[2].arch_hash, study.data_fingerprint, recipe_hash, 1007, 0.5, 1.0, "cpu", {}))
     calls = made_up(monkeypatch)
-    audit_study(search, facts, CONFIG, log, print)
-    audit_study(search, facts, replace(CONFIG, times=3), log, print)
+    audit_study(study, facts, CONFIG, log, print)
+    audit_study(study, facts, replace(CONFIG, times=3), log, print)
     assert calls == [[0, 1, 3, 4], [0, 1, 2, 3, 4]]
 
 
 def test_a_failed_training_is_reported_and_left_out(
-    search: SearchRecord, facts: list[TrialFacts], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: StudyRecord, facts: list[TrialFacts], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     more = [*facts, replace(facts[0], trial_number=5, arch_hash="f" * 64)]
     made_up(monkeypatch, failing={1})
     lines: list[str] = []
-    result = audit_study(search, more, replace(CONFIG, count=6), AuditLog(tmp_path, "s"), lines.append)
+    result = audit_study(study, more, replace(CONFIG, count=6), AuditLog(tmp_path, "s"), lines.append)
     assert "2 of 6: trial 1 left out, its training failed: non-finite loss" in lines
     assert sorted(trial.trial_number for trial in result.trials) == [0, 2, 3, 4, 5]
     with pytest.raises(NasError, match="4 of 5 final trainings succeeded; an audit needs 5"):
-        audit_study(search, facts, CONFIG, AuditLog(tmp_path / "other", "s"), print)
+        audit_study(study, facts, CONFIG, AuditLog(tmp_path / "other", "s"), print)
 
 
 def test_a_failure_of_the_evaluation_has_its_reason(facts: list[TrialFacts], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,9 +174,9 @@ def test_no_memory_for_the_proxies_leaves_the_training(
     assert isinstance(training, FinalTraining) and training.zero_cost == {}
 
 
-def test_a_study_that_is_too_small_says_so(search: SearchRecord, facts: list[TrialFacts], tmp_path: Path) -> None:
+def test_a_study_that_is_too_small_says_so(study: StudyRecord, facts: list[TrialFacts], tmp_path: Path) -> None:
     with pytest.raises(NasError, match="study 'sample' has 4 trials that can be audited; an audit needs 5: search on"):
-        audit_study(search, facts[:4], CONFIG, AuditLog(tmp_path, "s"), print)
+        audit_study(study, facts[:4], CONFIG, AuditLog(tmp_path, "s"), print)
 
 
 def test_other_data_than_the_studys_are_refused(facts: list[TrialFacts]) -> None:

@@ -8,9 +8,9 @@ import safetensors.torch
 
 from nas.errors import InvalidInputError, NasError
 from nas.protocols import Failed
-from nas.records import SearchRecord, TrialFacts
+from nas.records import StudyRecord, TrialFacts
 from search_spaces.registry import make_space
-from tests.samples import search_record
+from tests.samples import study_record
 from tests.samples import trial as sample_trial
 from workers.data.registry import open_data
 from workers.recipe import Recipe
@@ -20,10 +20,10 @@ RECIPE = Recipe(rungs=(2, 4), batch_size=32, learning_rate=5e-3)
 
 
 @pytest.fixture(scope="module")
-def search() -> SearchRecord:
+def study() -> StudyRecord:
     fingerprint = open_data("digits").fingerprint
     return replace(
-        search_record(), recipe=RECIPE.to_json(), data_fingerprint=fingerprint, config={"gpus_per_worker": 0.0}
+        study_record(), recipe=RECIPE.to_json(), data_fingerprint=fingerprint, config={"gpus_per_worker": 0.0}
     )
 
 
@@ -35,24 +35,24 @@ def trial() -> TrialFacts:
     )
 
 
-def test_every_rung_is_trained_and_the_scores_are_those_of_the_weights(search: SearchRecord, trial: TrialFacts) -> None:
-    facts, weights = retrain(search, trial, "digits")
+def test_every_rung_is_trained_and_the_scores_are_those_of_the_weights(study: StudyRecord, trial: TrialFacts) -> None:
+    facts, weights = retrain(study, trial, "digits")
     assert [(score.rung, score.steps) for score in facts.rungs] == [(0, 2), (1, 4)]
     assert facts.top1 != trial.top1
     assert facts.device == "cpu"
     same = {name for name in asdict(facts) if name not in ("rungs", "device")}
     assert {name: asdict(facts)[name] for name in same} == {name: asdict(trial)[name] for name in same}
     assert safetensors.torch.load(weights)
-    assert retrain(search, trial, "digits")[1] == weights
+    assert retrain(study, trial, "digits")[1] == weights
 
 
-def test_a_failure_is_reported(search: SearchRecord, trial: TrialFacts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_is_reported(study: StudyRecord, trial: TrialFacts, monkeypatch: pytest.MonkeyPatch) -> None:
     failed = Failed(3, "local", "loss is nan at step 7", retryable=False)
     monkeypatch.setattr("workers.retrain.evaluate", lambda job, context: iter([failed]))
     with pytest.raises(NasError, match="training trial 3 again failed: loss is nan at step 7"):
-        retrain(search, trial, "digits")
+        retrain(study, trial, "digits")
 
 
-def test_other_data_are_refused(search: SearchRecord, trial: TrialFacts) -> None:
+def test_other_data_are_refused(study: StudyRecord, trial: TrialFacts) -> None:
     with pytest.raises(InvalidInputError, match="differ from those of the study"):
-        retrain(replace(search, data_fingerprint="0" * 64), trial, "digits")
+        retrain(replace(study, data_fingerprint="0" * 64), trial, "digits")

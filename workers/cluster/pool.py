@@ -67,12 +67,15 @@ class _Seat:
 class RayPool:
     """Workers on Ray. Construct it in the main thread: Ray's processes die with the thread that started them.
 
-    Args: config: what every worker opens its data, device and target from. num_workers: actors, each with one CPU of
-        Ray's and `gpus_per_worker`. trial_timeout_s: how long a job may compute, waiting for the device lock included,
-        waiting for an answer excluded. ray_address: of an existing cluster ("auto" or HOST:PORT); None starts a local
-        Ray. gpus_per_worker: may be a fraction; 0 hides the GPUs from the workers. target: the study's target
-        fingerprint, if it is known: workers with another one are not used. Otherwise that of the first
-            worker counts.
+    Args:
+        config: what every worker opens its data, device and target from.
+        num_workers: actors, each with one CPU of Ray's and `gpus_per_worker`.
+        trial_timeout_s: how long a job may compute, waiting for the device lock included, waiting for an answer
+            excluded.
+        ray_address: of an existing cluster ("auto" or HOST:PORT); None starts a local Ray.
+        gpus_per_worker: may be a fraction; 0 hides the GPUs from the workers.
+        target: the study's target fingerprint, if it is known: workers with another one are not used. Otherwise that of
+            the first worker counts.
         log_file: for the workers of a local Ray.
         make_work: gives what the workers run; called in each worker. Tests and benchmarks put something quicker in
             place of training.

@@ -123,8 +123,10 @@ def _fragment_mask(num_canvases: int, generator: torch.Generator) -> Tensor:
 def _place(sources: Tensor, style: CanvasStyle, generator: torch.Generator, *, anywhere: bool) -> Tensor:
     """Draw each source image at a random place, size and slant on an empty canvas, bilinearly.
 
-    Args: sources: (num_canvases, 1, 8, 8) float. anywhere: the centre may come close to the border, where a part falls
-        off the canvas; otherwise all of it stays visible.
+    Args:
+        sources: (num_canvases, 1, 8, 8) float.
+        anywhere: the centre may come close to the border, where a part falls off the canvas; otherwise all of it stays
+            visible.
 
     Returns:
         (num_canvases, 1, 32, 32) float.

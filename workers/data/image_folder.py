@@ -56,8 +56,9 @@ Size = tuple[int, int]
 def open_folder(text: str, path: str) -> DataSource:
     """List the images, read all headers, decode a sample.
 
-    Raises: InvalidInputError: if a folder is missing, the splits differ in their classes, a class is empty or an image
-        cannot be read.
+    Raises:
+        InvalidInputError: if a folder is missing, the splits differ in their classes, a class is empty or an image
+            cannot be read.
     """
     root = Path(path).expanduser()
     names, listing = _list(text, root)

@@ -43,8 +43,9 @@ def open_data(text: str) -> DataSource:
     """Find a data set, check that all of it can be used, and describe it. Writes nothing, but a note beside a large
     packed file.
 
-    Raises: InvalidInputError: if the text is not understood, or the data are missing, damaged or useless (one class, an
-        empty class).
+    Raises:
+        InvalidInputError: if the text is not understood, or the data are missing, damaged or useless (one class, an
+            empty class).
     """
     kind, _, path = text.partition(":")
     if kind not in KINDS:

@@ -58,8 +58,9 @@ def train_finalist(
         context: opened with the job's recipe, or one that differs in learning rate, weight decay or drop path only.
         folder: exists; holds the checkpoint, and the weights of a job whose weights are kept.
 
-    Yields: FinalRung per rung, or Failed at any point; the rungs of earlier processes again, and those before a new
-        start for lack of memory. The caller may stop asking at any time.
+    Yields:
+        FinalRung per rung, or Failed at any point; the rungs of earlier processes again, and those before a new start
+        for lack of memory. The caller may stop asking at any time.
 
     Raises:
         RuntimeError: for a CUDA error; the process should not compute on that device again.

@@ -50,11 +50,14 @@ class FinalistTrainer:
     """Ray, here or in a cluster, that trains finalists. Construct it in the main thread: a local Ray dies with the
     thread that started it.
 
-    Args: config: of the data and the device; its recipe may differ from those of the jobs in learning rate, weight
-        decay and drop path only. artifacts: folder of weights, which every node must see under the same path. study:
-        whose finalists are trained. num_workers: trainings at a time, each with one CPU and `gpus_per_worker`.
-        gpus_per_worker: may be a fraction; 0 trains on the CPU. ray_address: of an existing cluster ("auto" or
-        HOST:PORT); None starts a local Ray.
+    Args:
+        config: of the data and the device; its recipe may differ from those of the jobs in learning rate, weight decay
+            and drop path only.
+        artifacts: folder of weights, which every node must see under the same path.
+        study: whose finalists are trained.
+        num_workers: trainings at a time, each with one CPU and `gpus_per_worker`.
+        gpus_per_worker: may be a fraction; 0 trains on the CPU.
+        ray_address: of an existing cluster ("auto" or HOST:PORT); None starts a local Ray.
 
     Raises:
         InvalidInputError: if this host has not the GPUs, or nothing answers at the address.

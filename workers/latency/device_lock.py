@@ -4,8 +4,8 @@
 Training holds the lock shared for one slice of work at a time (a training step), timing holds it exclusively. Two
 advisory file locks make one device lock: `.lock` itself, and a turnstile `.turn` that everybody passes on the way in. A
 process that wants the exclusive lock stands in the turnstile until it is done, so newcomers queue behind it and a
-stream of shared holders cannot starve it.
-Source: the turnstile solution of the readers-writers problem in Downey, "The Little Book of Semaphores", section 4.2.
+stream of shared holders cannot starve it. Source: the turnstile solution of the readers-writers problem in Downey, "The
+Little Book of Semaphores", section 4.2.
 """
 
 import fcntl

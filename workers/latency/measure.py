@@ -50,8 +50,9 @@ def measure(model: nn.Module, target: LatencyTarget, input_shape: tuple[int, int
         input_shape: (channels, height, width) of one image.
         lock: of the target's device; this thread must not hold it. The history of the device's pace lies beside it.
 
-    Returns: Milliseconds per batch. `target` is the target's fingerprint; `conditions` holds what was observed beside
-        the timing.
+    Returns:
+        Milliseconds per batch. `target` is the target's fingerprint; `conditions` holds what was observed beside the
+        timing.
 
     Raises:
         torch.OutOfMemoryError: if model and batch do not fit on the device.

@@ -26,8 +26,9 @@ Z = 1.96
 class PaceHistory:
     """The timings of one reference on one device.
 
-    Args: path: of the file; its folder exists. A missing or damaged file is an empty history: it holds nothing but
-        experience.
+    Args:
+        path: of the file; its folder exists. A missing or damaged file is an empty history: it holds nothing but
+            experience.
     """
 
     def __init__(self, path: Path) -> None:

@@ -61,9 +61,9 @@ class LatencyTarget:
     def parse(cls, text: str) -> Self:
         """Read a target and check that this process can reach its device.
 
-        Raises: InvalidInputError: for an unknown kind or option, a value out of range, an option given twice, a GPU
-            that is not there, or
-                onnxruntime without its packages.
+        Raises:
+            InvalidInputError: for an unknown kind or option, a value out of range, an option given twice, a GPU that is
+                not there, or onnxruntime without its packages.
         """
         target = cls.read(text)
         if target.kind == "cuda" and target.index >= torch.cuda.device_count():

@@ -57,9 +57,9 @@ def locate(text: str) -> str:
 def load_teacher(text: str, source: DataSource, image_size: int) -> Teacher:
     """The teacher that `--teacher` names, on the CPU.
 
-    Args: text: a folder with timm's config.json and weights, as `launch.py export` writes them, with or without
-        local-dir: before it; else
-            the name of a pretrained model of timm, whose weights timm downloads.
+    Args:
+        text: a folder with timm's config.json and weights, as `launch.py export` writes them, with or without
+            local-dir: before it; else the name of a pretrained model of timm, whose weights timm downloads.
         source: what it shall look at.
         image_size: side of the training images, pixels.
 
@@ -102,10 +102,9 @@ def distillation_loss(logits: Tensor, taught: Tensor, recipe: Recipe) -> Tensor:
     """How far the student is from its teacher, mean over the images.
 
     soft: Kullback-Leibler divergence of the softened probabilities, times the square of the temperature, which keeps
-    gradients their size.
-    Source: Hinton, Vinyals & Dean, "Distilling the Knowledge in a Neural Network".
-    hard: cross-entropy with the class that the teacher says.
-    Source: Touvron et al., "Training data-efficient image transformers & distillation through attention".
+    gradients their size. Source: Hinton, Vinyals & Dean, "Distilling the Knowledge in a Neural Network". hard:
+    cross-entropy with the class that the teacher says. Source: Touvron et al., "Training data-efficient image
+    transformers & distillation through attention".
 
     Args:
         logits, taught: (num, num_classes) of student and teacher.

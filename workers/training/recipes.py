@@ -28,15 +28,15 @@ DROP_PATH_RATES = 0.0, 0.2
 def final_recipe(text: str | None, search_recipe: JSON, source: DataSource, teacher: str | None = None) -> Recipe:
     """The recipe that `--recipe` and `--teacher` mean.
 
-    Args: text: a JSON file with the fields of workers/recipe.py, taken as it is; or the name of a recipe, which gets
-        RUNGS rungs; None for
-            the search's own, TIMES as long, with RUNGS rungs.
+    Args:
+        text: a JSON file with the fields of workers/recipe.py, taken as it is; or the name of a recipe, which gets
+            RUNGS rungs; None for the search's own, TIMES as long, with RUNGS rungs.
         source: the study's data.
         teacher: what workers.training.distillation.load_teacher takes; None for none.
 
-    Raises: InvalidInputError: if there is neither such a name nor such a file, or the file is no recipe or speaks of a
-        teacher in vain; if the
-            data have smaller images than the recipe, or the teacher cannot teach them.
+    Raises:
+        InvalidInputError: if there is neither such a name nor such a file, or the file is no recipe or speaks of a
+            teacher in vain; if the data have smaller images than the recipe, or the teacher cannot teach them.
     """
     recipe = _read(text, search_recipe)
     size = recipe.training_size(source.image_size)

@@ -46,10 +46,14 @@ class Trainer:
     Every random number of step i (drop path, mixup) depends on the seed and i only, so what happens in between changes
     nothing: equal seeds give bit-identical models on the CPU with an equal number of threads.
 
-    Args: model: trained in place, on `device`. num_classes: of its logits. teacher: on `device`, for a recipe that has
-        one; sees the images of each step, mixed as they are. micro_batches: parts in which each batch goes through the
-        model, for less memory; gradients are accumulated, batch norms see parts. computing: gives a context that is
-        held for each slice of work; it may wait on entry (a device lock, held shared).
+    Args:
+        model: trained in place, on `device`.
+        num_classes: of its logits.
+        teacher: on `device`, for a recipe that has one; sees the images of each step, mixed as they are.
+        micro_batches: parts in which each batch goes through the model, for less memory; gradients are accumulated,
+            batch norms see parts.
+        computing: gives a context that is held for each slice of work; it may wait on entry (a device lock, held
+            shared).
     """
 
     def __init__(

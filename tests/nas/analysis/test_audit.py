@@ -12,7 +12,7 @@ from nas.analysis.audit import MORE, Audit, Predictor, audit, audit_json, audit_
 from nas.analysis.audit_log import FinalTraining
 from nas.records import RungScore, TrialFacts, TrialState
 from nas.surrogates.quality import Agreement
-from tests.samples import search_record
+from tests.samples import study_record
 from tests.samples import trial as sample_trial
 
 RECIPE = {"rungs": [768], "batch_size": 64}
@@ -37,8 +37,8 @@ def audit_of(
         )
         for place, (one, top1) in enumerate(zip(facts, final, strict=True))
     }
-    search = replace(search_record(), recipe={"rungs": list(steps), "batch_size": 64})
-    return audit(search, RECIPE, 1000, facts, trainings)
+    study = replace(study_record(), recipe={"rungs": list(steps), "batch_size": 64})
+    return audit(study, RECIPE, 1000, facts, trainings)
 
 
 def by_name(result: Audit) -> dict[str, Predictor]:
@@ -168,8 +168,8 @@ def test_a_training_free_proxy_without_a_value_is_counted_out() -> None:
         )
         for place, one in enumerate(facts)
     }
-    search = replace(search_record(), recipe={"rungs": [48], "batch_size": 64})
-    assert by_name(audit(search, RECIPE, 1, facts, final))["zico"].num == 5
+    study = replace(study_record(), recipe={"rungs": [48], "batch_size": 64})
+    assert by_name(audit(study, RECIPE, 1, facts, final))["zico"].num == 5
 
 
 def test_text_and_json_say_the_same() -> None:

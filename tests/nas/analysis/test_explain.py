@@ -25,7 +25,7 @@ from nas.surrogates.gaussian_process import JITTER
 from nas.surrogates.gene_model import GeneModel
 from nas.surrogates.genes import GeneLevels
 from tests.doubles import TinySpace, tiny_top1
-from tests.samples import search_record, trial
+from tests.samples import study_record, trial
 
 SPACE = TinySpace(levels=4)
 GENES = SPACE.genes
@@ -163,10 +163,10 @@ def study() -> tuple[list[TrialFacts], dict[int, Genotype], Explanation]:
     facts = facts_of(list(genotypes.values()))
     facts[28] = replace(facts[28], state="FAIL", reason="loss is nan", rungs=())
     facts[29] = replace(facts[29], state="PRUNED")
-    search = replace(search_record("macs"), space_hash=SPACE.space_hash)
+    study = replace(study_record("macs"), space_hash=SPACE.space_hash)
     keeper = FrontKeeper("macs", (0.1, 1e9))
     front = [snapshot for trial in facts if (snapshot := keeper.add(trial))][-1]
-    return facts, genotypes, explain(SPACE, search, facts, front, genotypes, 3)
+    return facts, genotypes, explain(SPACE, study, facts, front, genotypes, 3)
 
 
 def test_a_study_is_explained(study: tuple[list[TrialFacts], dict[int, Genotype], Explanation]) -> None:
@@ -233,14 +233,14 @@ def test_expected_changes_go_where_the_truth_goes(
 )
 def test_what_cannot_be_explained_is_refused(study, changed: dict, trial_number: int | None, message: str) -> None:
     facts, genotypes, _ = study
-    search = replace(search_record("macs"), **{"space_hash": SPACE.space_hash, **changed})
+    search = replace(study_record("macs"), **{"space_hash": SPACE.space_hash, **changed})
     with pytest.raises(InvalidInputError, match=message):
         explain(SPACE, search, facts, None, genotypes, trial_number)
 
 
 def test_few_trials_are_refused_or_warned_of(study) -> None:
     facts, genotypes, _ = study
-    search = replace(search_record("macs"), space_hash=SPACE.space_hash)
+    search = replace(study_record("macs"), space_hash=SPACE.space_hash)
     with pytest.raises(NasError, match=r"has 9 finished trials; an explanation needs 10: search on"):
         explain(SPACE, search, facts[:9], None, genotypes)
     explanation = explain(SPACE, search, facts[:12], None, genotypes)
@@ -252,7 +252,7 @@ def test_noise_is_warned_of(study) -> None:
     facts, genotypes, _ = study
     rng = np.random.default_rng(1)
     noisy = [replace(f, rungs=(replace(f.rungs[0], top1=float(rng.random())),)) if f.rungs else f for f in facts]
-    explanation = explain(SPACE, replace(search_record("macs"), space_hash=SPACE.space_hash), noisy, None, genotypes)
+    explanation = explain(SPACE, replace(study_record("macs"), space_hash=SPACE.space_hash), noisy, None, genotypes)
     assert any(re.match(r"top1 is predicted poorly \(held-out R2 -?\d", warning) for warning in explanation.warnings)
 
 

@@ -23,14 +23,14 @@ from nas.pareto.picks import pick_trial
 from nas.records import FinalFront, FinalTraining, RungScore
 from nas.reports.final_fronts import final_front_text
 from nas.tabular.simulator import MemoryStore
-from tests.samples import TRIALS, latest_front, search_record
+from tests.samples import TRIALS, latest_front, study_record
 
 FACTS = {trial.trial_number: trial for trial in TRIALS}
 VARIANTS = tuple(
     Variant({"rungs": [4, 8], "learning_rate": rate, "weight_decay": 0.05, "drop_path_rate": 0.1}, letter * 64)
     for letter, rate in (("a", 1e-3), ("b", 2e-3))
 )
-SEARCH = search_record()
+SEARCH = study_record()
 
 
 def finals(num_seeds: int = 2, *, numbers: Sequence[int] = (0, 2, 3), variants: Sequence[Variant] = VARIANTS) -> Finals:

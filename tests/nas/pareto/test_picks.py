@@ -6,7 +6,7 @@ from nas.errors import InvalidInputError
 from nas.pareto.front import FrontKeeper
 from nas.pareto.picks import pick_study, pick_trial
 from nas.records import Costs, Latency, RungScore, TrialFacts
-from tests.samples import search_record
+from tests.samples import study_record
 
 
 def trial(number: int, top1: float, ms: float, state: str = "COMPLETE") -> TrialFacts:
@@ -67,8 +67,8 @@ def test_latency_pick_needs_a_study_that_measures_it() -> None:
 
 
 def test_the_only_study_needs_no_name() -> None:
-    one = search_record(study="one")
-    two = search_record(study="two")
+    one = study_record(name="one")
+    two = study_record(name="two")
     assert pick_study(None, [one]) is one
     assert pick_study("two", [one, two]) is two
 
@@ -83,4 +83,4 @@ def test_the_only_study_needs_no_name() -> None:
 )
 def test_other_names_are_refused_with_those_there_are(name: str | None, known: list[str], message: str) -> None:
     with pytest.raises(InvalidInputError, match=re.escape(message)):
-        pick_study(name, [search_record(study=study) for study in known])
+        pick_study(name, [study_record(name=study) for study in known])

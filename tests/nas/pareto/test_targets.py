@@ -8,7 +8,7 @@ from nas.errors import InvalidInputError
 from nas.pareto.history import history_of
 from nas.pareto.targets import on_target, untimed
 from nas.records import JSON, Latency
-from tests.samples import REFERENCE_POINT, TARGET, TRIALS, search_record
+from tests.samples import REFERENCE_POINT, TARGET, TRIALS, study_record
 
 OLD: JSON = {**TARGET, "runtime": "onnxruntime", "runtime_version": "1.0"}
 NEW: JSON = {**OLD, "runtime_version": "2.0"}
@@ -29,10 +29,10 @@ TIMINGS = {
 
 def test_the_front_is_of_one_fingerprint() -> None:
     """Trials 0 and 1 were fast on the old version of the runtime only; trial 5 failed."""
-    view = on_target(search_record(), TRIALS, TIMINGS, {"runtime": "onnxruntime"})
+    view = on_target(study_record(), TRIALS, TIMINGS, {"runtime": "onnxruntime"})
     assert [(member.trial_number, member.cost) for member in view.front.members] == [(2, 5.0), (3, 6.0)]
     assert {trial.trial_number for trial in view.facts} == {0, 2, 3}
-    assert view.search.target == NEW and {
+    assert view.study.target == NEW and {
         trial.latency.target["runtime_version"] for trial in view.facts if trial.latency
     } == {"2.0"}
     assert view.front.reference_point == (0.1, 8.0)
@@ -40,7 +40,7 @@ def test_the_front_is_of_one_fingerprint() -> None:
 
 
 def test_the_history_counts_every_trial_whatever_it_was_timed_on() -> None:
-    view = on_target(search_record(), TRIALS, TIMINGS, {"runtime": "onnxruntime"})
+    view = on_target(study_record(), TRIALS, TIMINGS, {"runtime": "onnxruntime"})
     own, other = (history_of(facts, "latency_ms", REFERENCE_POINT) for facts in (TRIALS, view.history))
     assert (other.evaluated, other.device_s) == (own.evaluated, own.device_s)
     assert {step.trial_number for step in other.growths} <= {0, 2, 3}
@@ -50,16 +50,16 @@ def test_the_own_target_gives_the_own_front() -> None:
     timings = {
         trial.trial_number: [trial.latency, replace(trial.latency, median_ms=0.01)] for trial in TRIALS if trial.latency
     }
-    view = on_target(search_record(), TRIALS, timings, TARGET)
+    view = on_target(study_record(), TRIALS, timings, TARGET)
     assert [member.trial_number for member in view.front.members] == [0, 2, 3]
-    assert view.front.reference_point == search_record().reference_point
+    assert view.front.reference_point == study_record().reference_point
 
 
 def test_a_target_that_was_never_timed_is_refused_with_those_there_are() -> None:
     with pytest.raises(
         InvalidInputError, match=r"no latencies on kind cuda; .*with onnxruntime 1\.0; .*with onnxruntime 2\.0"
     ):
-        on_target(search_record(), TRIALS, TIMINGS, {"kind": "cuda"})
+        on_target(study_record(), TRIALS, TIMINGS, {"kind": "cuda"})
 
 
 def test_untimed_goes_by_the_whole_fingerprint() -> None:

@@ -12,7 +12,7 @@ from nas.pareto.history import history_of
 from nas.reports.explanations import html_explanation
 from nas.reports.plots import html_history
 from nas.surrogates.latency_model import HeldOut, LatencyReport, PartTime
-from tests.samples import REFERENCE_POINT, TRIALS, search_record
+from tests.samples import REFERENCE_POINT, TRIALS, study_record
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -42,7 +42,7 @@ EXPLANATION = Explanation(
 
 
 def test_history_marks_the_line_of_a_dot(page: "Page", tmp_path: Path) -> None:
-    html_history(tmp_path / "history.html", history_of(TRIALS, "latency_ms", REFERENCE_POINT), search_record())
+    html_history(tmp_path / "history.html", history_of(TRIALS, "latency_ms", REFERENCE_POINT), study_record())
     page.goto((tmp_path / "history.html").as_uri())
     assert page.locator("circle").count() == 2 * 3
     page.locator("circle").nth(4).hover()
@@ -51,7 +51,7 @@ def test_history_marks_the_line_of_a_dot(page: "Page", tmp_path: Path) -> None:
 
 
 def test_history_without_growth_opens(page: "Page", tmp_path: Path) -> None:
-    html_history(tmp_path / "history.html", history_of((), "latency_ms", REFERENCE_POINT), search_record())
+    html_history(tmp_path / "history.html", history_of((), "latency_ms", REFERENCE_POINT), study_record())
     page.goto((tmp_path / "history.html").as_uri())
     assert page.locator("path.steps").count() == 2
 

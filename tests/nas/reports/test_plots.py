@@ -15,7 +15,7 @@ from PIL import Image
 from nas.errors import InvalidInputError
 from nas.records import Front
 from nas.reports.plots import html_front, plot_front
-from tests.samples import REFERENCE_POINT, TRIALS, latest_front, search_record
+from tests.samples import REFERENCE_POINT, TRIALS, latest_front, study_record
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -24,14 +24,14 @@ GREEN = (27, 127, 92)
 
 
 def test_picture_shows_the_front(tmp_path: Path) -> None:
-    plot_front(tmp_path / "front.png", latest_front(), iter(TRIALS), search_record())
+    plot_front(tmp_path / "front.png", latest_front(), iter(TRIALS), study_record())
     pixels = np.asarray(Image.open(tmp_path / "front.png").convert("RGB"))
     assert pixels.shape[0] >= 600 and pixels.shape[1] >= 1000
     assert (pixels == GREEN).all(axis=-1).sum() > 1000
 
 
 def test_axes_are_named_with_units_and_target(tmp_path: Path) -> None:
-    plot_front(tmp_path / "front.svg", latest_front(), TRIALS, search_record())
+    plot_front(tmp_path / "front.svg", latest_front(), TRIALS, study_record())
     labels = re.findall(r"<!-- (.*?) -->", (tmp_path / "front.svg").read_text())
     assert "latency, ms (Reference CPU, batch 1, threads 1)" in labels
     assert {"validation top1", "front (3)", "finished (1)", "stopped early (1)", "knee", "trial 2: 0.800"} <= set(
@@ -40,24 +40,24 @@ def test_axes_are_named_with_units_and_target(tmp_path: Path) -> None:
 
 
 def test_the_name_of_a_study_is_no_formula(tmp_path: Path) -> None:
-    plot_front(tmp_path / "front.svg", latest_front(), TRIALS, search_record(study=r"$\frac{1$"))
+    plot_front(tmp_path / "front.svg", latest_front(), TRIALS, study_record(name=r"$\frac{1$"))
     assert r"<!-- $\frac{1$" in (tmp_path / "front.svg").read_text()
 
 
 def test_other_costs_have_their_own_axis(tmp_path: Path) -> None:
-    plot_front(tmp_path / "front.svg", latest_front("macs"), TRIALS, search_record("macs"))
+    plot_front(tmp_path / "front.svg", latest_front("macs"), TRIALS, study_record("macs"))
     assert "<!-- macs, M -->" in (tmp_path / "front.svg").read_text()
 
 
 def test_a_study_without_scores_can_be_drawn(tmp_path: Path) -> None:
     empty = Front(1, datetime.now(UTC), REFERENCE_POINT, 0.0, ())
-    plot_front(tmp_path / "front.png", empty, (), search_record())
-    html_front(tmp_path / "front.html", empty, (), search_record())
+    plot_front(tmp_path / "front.png", empty, (), study_record())
+    html_front(tmp_path / "front.html", empty, (), study_record())
     assert {path.name for path in tmp_path.iterdir()} == {"front.png", "front.html"}
 
 
 def test_nothing_is_promised_between_members(tmp_path: Path) -> None:
-    plot_front(tmp_path / "front.svg", latest_front(), TRIALS, search_record())
+    plot_front(tmp_path / "front.svg", latest_front(), TRIALS, study_record())
     shapes = re.findall(
         r'<path d="([^"]*)"[^>]*stroke: #1b7f5c; stroke-width: 1.5', (tmp_path / "front.svg").read_text()
     )
@@ -77,12 +77,12 @@ def test_no_window_system_is_touched() -> None:
 def test_an_unknown_suffix_is_refused(tmp_path: Path, draw: object, name: str) -> None:
     assert callable(draw)
     with pytest.raises(InvalidInputError, match="expected a file name that ends in"):
-        draw(tmp_path / name, latest_front(), TRIALS, search_record())
+        draw(tmp_path / name, latest_front(), TRIALS, study_record())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_html_is_one_file_without_network(tmp_path: Path) -> None:
-    html_front(tmp_path / "front.html", latest_front(), TRIALS, search_record(study="</script><b>"))
+    html_front(tmp_path / "front.html", latest_front(), TRIALS, study_record(name="</script><b>"))
     page = (tmp_path / "front.html").read_text()
     assert "default-src 'none'" in page
     assert not re.search(r"(src|href)=", page.replace("default-src", "").replace("script-src", ""))
@@ -92,7 +92,7 @@ def test_html_is_one_file_without_network(tmp_path: Path) -> None:
 
 @pytest.mark.browser
 def test_html_shows_a_layout_on_pointing(page: "Page", tmp_path: Path) -> None:
-    html_front(tmp_path / "front.html", latest_front(), TRIALS, search_record())
+    html_front(tmp_path / "front.html", latest_front(), TRIALS, study_record())
     page.goto((tmp_path / "front.html").as_uri())
     assert page.locator("circle").count() == 5
     page.locator("circle.knee").hover()

@@ -120,7 +120,7 @@ class Bench:
     def already_done(self, budget: int, **options: object) -> Outcome | None:
         with contextlib.closing(open_store(self.url)) as store:
             storage = open_optuna_storage(self.url, engine_kwargs(self.url))
-            recorded = store.search("s")
+            recorded = store.study("s")
             assert recorded is not None
             try:
                 return already_done(self.config(budget, **options), TinySpace(), recorded, store, storage)
@@ -129,7 +129,7 @@ class Bench:
 
     def history(self) -> History:
         with contextlib.closing(open_store(self.url)) as store:
-            recorded = store.search("s")
+            recorded = store.study("s")
             assert recorded is not None
             return history_of(store.facts("s"), recorded.objectives[1], recorded.reference_point)
 
@@ -409,7 +409,7 @@ def test_latency_limit_rejects_after_timing_and_becomes_the_reference(bench: Ben
     assert all(facts[number].state == "REJECTED" and not facts[number].rungs for number in stopped)
     assert all(trial.latency.median_ms <= 1.0 for trial in facts.values() if trial.state == "COMPLETE")
     with contextlib.closing(open_store(bench.url)) as store:
-        assert store.search("s").reference_point == (0.1, 1.0)
+        assert store.study("s").reference_point == (0.1, 1.0)
 
 
 def over_the_limit(evaluator: ScriptedEvaluator) -> int:
@@ -672,7 +672,7 @@ def test_a_warm_start_that_cannot_be_used_is_refused_before_anything_is_recorded
     ):
         bench.run(5, space=Larger(), warm_start="study:first")
     with contextlib.closing(open_store(bench.url)) as store:
-        assert [search.study for search in store.searches()] == ["first"]
+        assert [study.name for study in store.studies()] == ["first"]
 
 
 def test_a_resumed_search_does_not_begin_with_the_presets_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from nas.protocols import Failed, Job
 from nas.records import Latency, Retiming
 from nas.search.retiming import places, places_text, retimings_text, time_again, unsettled
 from tests.doubles import ScriptedEvaluator
-from tests.samples import REFERENCE_POINT, TARGET, TRIALS, latest_front, search_record, trial
+from tests.samples import REFERENCE_POINT, TARGET, TRIALS, latest_front, study_record, trial
 
 OTHER = {**TARGET, "threads": 2}
 
@@ -31,7 +31,7 @@ def second_timing(job: Job) -> Latency:
 @pytest.fixture
 def store(sqlite_store: SqlStore) -> SqlStore:
     """Trials 0, 2 and 3 are the front; on the other target trial 2 alone is, and trial 5 failed."""
-    sqlite_store.create_search(search_record())
+    sqlite_store.create_study(study_record())
     keeper = FrontKeeper("latency_ms", REFERENCE_POINT)
     for facts in TRIALS:
         others = {2: (timing(0.4, target=OTHER),), 1: (timing(0.6, target=OTHER),)}.get(facts.trial_number, ())
@@ -47,7 +47,7 @@ def run(
     check_owner: Callable[[], None] = lambda: None,
 ) -> tuple[bool, list[str]]:
     notes: list[str] = []
-    fronts = unsettled(search_record(), targets, store)
+    fronts = unsettled(study_record(), targets, store)
     ended = time_again(
         fronts,
         seed=7,
@@ -84,7 +84,7 @@ def test_every_target_has_its_own_front(store: SqlStore) -> None:
     assert timed(evaluator) == [(0, 0), (2, 0), (3, 0), (2, 1)]
     assert [retiming.target for retiming in store.retimings("sample")] == [TARGET, OTHER]
     lines = retimings_text(
-        search_record(), list(store.facts("sample")), store.timings("sample"), store.retimings("sample")
+        study_record(), list(store.facts("sample")), store.timings("sample"), store.retimings("sample")
     )
     assert (
         len(lines) == 2 and lines[0].startswith("3 members") and "on cpu:threads=2" in lines[1] and "+25.0%" in lines[1]
@@ -108,9 +108,9 @@ def test_a_front_that_only_shrank_is_settled(store: SqlStore) -> None:
     keeper = FrontKeeper("latency_ms", REFERENCE_POINT, latest_front())
     better = trial(8, 0.86, 0.9)
     store.record("sample", better, keeper.add(better))
-    assert [view.front.members[0].trial_number for _, view in unsettled(search_record(), [TARGET], store)] == [8]
+    assert [view.front.members[0].trial_number for _, view in unsettled(study_record(), [TARGET], store)] == [8]
     run(store, ScriptedEvaluator(second_timing=lambda job: timing(0.9)))
-    assert unsettled(search_record(), [TARGET], store) == []
+    assert unsettled(study_record(), [TARGET], store) == []
     assert len(places(store.front("sample"), store.facts("sample"), store.retimings("sample")[-1])) == 1
 
 
@@ -156,7 +156,7 @@ def test_a_lost_worker_costs_a_retry_and_a_member_that_cannot_be_timed_is_named(
     front = latest_front()
     text = places_text(front, places(front, TRIALS, store.retimings("sample")[0]))
     assert text[0].startswith("2 of 3 members of the front timed again: +4.0% in the middle, 2 within")
-    assert unsettled(search_record(), [TARGET], store), "the same command tries again"
+    assert unsettled(study_record(), [TARGET], store), "the same command tries again"
 
 
 def test_timings_of_another_device_are_not_mixed_in(store: SqlStore) -> None:
@@ -166,8 +166,8 @@ def test_timings_of_another_device_are_not_mixed_in(store: SqlStore) -> None:
 
 
 def test_a_cost_that_is_counted_is_not_timed(store: SqlStore) -> None:
-    assert unsettled(search_record("macs"), [TARGET], store) == []
-    assert retimings_text(search_record("macs"), TRIALS, {}, [Retiming(TARGET, {0: timing(1.0)})]) == []
+    assert unsettled(study_record("macs"), [TARGET], store) == []
+    assert retimings_text(study_record("macs"), TRIALS, {}, [Retiming(TARGET, {0: timing(1.0)})]) == []
 
 
 def test_who_lost_a_place_is_said_and_how_surely() -> None:

@@ -39,8 +39,9 @@ BATCHES_AHEAD = 1
 def open_beton(text: str, path: str) -> DataSource:
     """Hold the file against its sidecar where there is one, read its tables and check them against its size.
 
-    Raises: InvalidInputError: if FFCV is not installed, or the file is missing, truncated, altered, has other fields or
-        useless classes.
+    Raises:
+        InvalidInputError: if FFCV is not installed, or the file is missing, truncated, altered, has other fields or
+            useless classes.
     """
     file = Path(path).expanduser()
     import_ffcv(f"data {text!r}")
