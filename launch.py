@@ -228,7 +228,7 @@ def _note_missing_weights(
         say(
             f"note: the weights of {missing} members of the front are not in {folder}; the study began with "
             "--artifacts "
-            f"{recorded.config['artifacts']}. Give that, or move its content, or `export` will not find them"
+            f"{recorded.artifacts}. Give that, or move its content, or `export` will not find them"
         )
 
 
@@ -620,7 +620,7 @@ def _space_of(study: StudyRecord, trial: TrialFacts) -> SearchSpace:
     from search_spaces.registry import make_space
 
     image_size, in_chans, num_classes = (int(trial.spec[name]) for name in ("image_size", "in_chans", "num_classes"))
-    return make_space(study.space, str(study.config["scale"]), image_size, in_chans, num_classes)
+    return make_space(study.space, study.scale, image_size, in_chans, num_classes)
 
 
 def _give(file: str, text: str, suffix: str) -> None:
@@ -758,7 +758,7 @@ def finalize(
         search = pick_study(study, store.studies())
         facts = {trial.trial_number: trial for trial in store.facts(search.name)}
         finalists = choose_finalists(search, store.front(search.name), facts, top)
-        source = open_same_data(search.config["data"], search.data_fingerprint)
+        source = open_same_data(search.data_location, search.data_fingerprint)
         chosen = final_recipe(recipe, search.recipe, source, teacher)
         finals = Finals(
             search,
@@ -845,7 +845,7 @@ def export(
                 f"the weights of trial {trial.trial_number} were not kept, as it is not on the front; retrain it: "
                 f"{command}"
             )
-        source = open_data(search.config["data"])
+        source = open_data(search.data_location)
         if retrain:
             trial, weights = train_again(search, trial, source.text)
         else:

@@ -10,6 +10,7 @@ import statistics
 import sys
 import tempfile
 import time
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -113,10 +114,30 @@ def run(url: str) -> None:
     rng = np.random.default_rng(0)
     keeper = FrontKeeper("latency_ms", REFERENCE)
     store = open_store(url)
-    now = datetime.now(UTC)
     objectives = ("top1", "latency_ms")
     store.create_study(
-        StudyRecord(STUDY, "space", "0", objectives, REFERENCE, "digits", "0", {}, TARGET, {}, 0, {}, "benchmark", now)
+        StudyRecord(
+            name=STUDY,
+            uid=uuid.uuid4().hex,
+            space="space",
+            space_module="",
+            scale="nano",
+            space_hash="0",
+            objectives=objectives,
+            reference_point=REFERENCE,
+            data="digits",
+            data_location="digits",
+            data_fingerprint="0",
+            recipe={},
+            target=TARGET,
+            limits={},
+            seed=0,
+            device="cpu",
+            artifacts="",
+            config={},
+            code_version="benchmark",
+            created=datetime.now(UTC),
+        )
     )
     print(f"database                      {redact_url(url)}")
     seeding_ms = [timed_record(store, keeper, make_trial(number, rng))[0] for number in range(NUM_TRIALS)]

@@ -172,7 +172,7 @@ def on_study(url: str, study: str | None) -> None:
     facts = [trial for trial in store.facts(search.name) if trial.state == "COMPLETE"]
     genotypes = recorded_genotypes(optuna.storages.RDBStorage(url), search.name)
     setting = [int(facts[0].spec[name]) for name in ("image_size", "in_chans", "num_classes")]
-    space = make_space(search.space, str(search.config["scale"]), *setting)
+    space = make_space(search.space, search.scale, *setting)
     levels = GeneLevels(space.genes)
     recorded = levels.rows([genotypes[trial.trial_number] for trial in facts])
     canonical = levels.canonical(recorded)

@@ -8,20 +8,20 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from db.rows import storable
-from db.tables import architectures, final_front_members, final_fronts, final_trainings, searches, trainings
+from db.tables import architectures, final_front_members, final_fronts, final_trainings, studies, trainings
 from db.trials import training_keys
 from nas.records import FinalFront, Finalist, FinalTraining, RungScore
 
 _TRAININGS = (
     sa.select(final_trainings, trainings.c.trial_number)
-    .select_from(final_trainings.join(trainings).join(searches))
-    .where(searches.c.study == sa.bindparam("study"))
+    .select_from(final_trainings.join(trainings).join(studies))
+    .where(studies.c.name == sa.bindparam("study"))
     .order_by(final_trainings.c.id)  # a study has one writer, which records a training when it ends
 )
 _LATEST = (
     sa.select(final_fronts)
-    .join(searches)
-    .where(searches.c.study == sa.bindparam("study"))
+    .join(studies)
+    .where(studies.c.name == sa.bindparam("study"))
     .order_by(final_fronts.c.version.desc())
 )
 _MEMBERS = (
@@ -32,9 +32,9 @@ _MEMBERS = (
 )
 
 
-def insert_final_training(connection: Connection, search_id: int, training: FinalTraining) -> None:
+def insert_final_training(connection: Connection, study_id: int, training: FinalTraining) -> None:
     """Add one; its trial is recorded already."""
-    key = training_keys(connection, search_id, [training.trial_number])[training.trial_number]
+    key = training_keys(connection, study_id, [training.trial_number])[training.trial_number]
     values = {
         "training_id": key.training_id,
         "recipe": training.recipe,
@@ -74,10 +74,10 @@ def select_final_trainings(connection: Connection, study: str) -> list[FinalTrai
     ]
 
 
-def insert_final_front(connection: Connection, search_id: int, front: FinalFront) -> None:
+def insert_final_front(connection: Connection, study_id: int, front: FinalFront) -> None:
     """Append a snapshot; the trials of its finalists are recorded already."""
-    trials = training_keys(connection, search_id, [finalist.trial_number for finalist in front.finalists])
-    values = {"search_id": search_id, "version": front.version, "created": front.created, "split": front.split}
+    trials = training_keys(connection, study_id, [finalist.trial_number for finalist in front.finalists])
+    values = {"study_id": study_id, "version": front.version, "created": front.created, "split": front.split}
     key = connection.execute(sa.insert(final_fronts), values).inserted_primary_key
     assert key is not None
     rows = []

@@ -8,13 +8,13 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from db.rows import front_record, front_values
-from db.tables import architectures, front_members, fronts, latencies, searches, trainings
+from db.tables import architectures, front_members, fronts, latencies, studies, trainings
 from db.trials import training_keys
 from nas.pareto.front import front_of, hypervolume
 from nas.records import Front, FrontMember, StudyRecord, TrialFacts
 
 _FRONTS = (
-    sa.select(fronts).join(searches).where(searches.c.study == sa.bindparam("study")).order_by(fronts.c.version.desc())
+    sa.select(fronts).join(studies).where(studies.c.name == sa.bindparam("study")).order_by(fronts.c.version.desc())
 )
 _MEMBERS = (
     sa.select(trainings.c.trial_number, architectures.c.arch_hash, front_members.c.top1, front_members.c.cost)
@@ -24,10 +24,10 @@ _MEMBERS = (
 )
 
 
-def insert_front(connection: Connection, search_id: int, front: Front) -> None:
+def insert_front(connection: Connection, study_id: int, front: Front) -> None:
     """Append a snapshot; its members' facts are recorded already."""
-    trials = training_keys(connection, search_id, [member.trial_number for member in front.members])
-    key = connection.execute(sa.insert(fronts), front_values(search_id, front)).inserted_primary_key
+    trials = training_keys(connection, study_id, [member.trial_number for member in front.members])
+    key = connection.execute(sa.insert(fronts), front_values(study_id, front)).inserted_primary_key
     assert key is not None
     rows = [
         {
@@ -97,15 +97,15 @@ def snapshot_faults(connection: Connection, study: StudyRecord) -> list[str]:
         sa.select(fronts.c.version, trainings.c.trial_number)
         .select_from(
             front_members.join(fronts)
-            .join(searches, fronts.c.search_id == searches.c.id)
+            .join(studies, fronts.c.study_id == studies.c.id)
             .join(trainings, front_members.c.training_id == trainings.c.id)
             .join(architectures, trainings.c.architecture_id == architectures.c.id)
             .join(latencies, front_members.c.latency_id == latencies.c.id, isouter=True)
         )
         .where(
-            searches.c.study == study.name,
+            studies.c.name == study.name,
             sa.or_(
-                trainings.c.search_id != fronts.c.search_id,
+                trainings.c.study_id != fronts.c.study_id,
                 trainings.c.state != "COMPLETE",
                 trainings.c.latency_id.is_distinct_from(front_members.c.latency_id),
                 trainings.c.top1.is_distinct_from(front_members.c.top1),

@@ -37,18 +37,24 @@ def study_values(study: StudyRecord) -> Values:
     require_finite("the reference point", study.reference_point)
     reference_top1, reference_cost = study.reference_point
     return {
-        "study": study.name,
+        "name": study.name,
+        "uid": study.uid,
         "space": study.space,
+        "space_module": study.space_module,
+        "scale": study.scale,
         "space_hash": study.space_hash,
         "objectives": list(study.objectives),
         "reference_top1": reference_top1,
         "reference_cost": reference_cost,
         "data": study.data,
+        "data_location": study.data_location,
         "data_fingerprint": study.data_fingerprint,
         "recipe": study.recipe,
         "target": study.target,
         "limits": dict(study.limits),
         "seed": study.seed,
+        "device": study.device,
+        "artifacts": study.artifacts,
         "config": study.config,
         "code_version": study.code_version,
         "created": study.created,
@@ -57,17 +63,23 @@ def study_values(study: StudyRecord) -> Values:
 
 def study_record(row: Row[Any]) -> StudyRecord:
     return StudyRecord(
-        name=row.study,
+        name=row.name,
+        uid=row.uid,
         space=row.space,
+        space_module=row.space_module,
+        scale=row.scale,
         space_hash=row.space_hash,
         objectives=tuple(row.objectives),
         reference_point=(row.reference_top1, row.reference_cost),
         data=row.data,
+        data_location=row.data_location,
         data_fingerprint=row.data_fingerprint,
         recipe=row.recipe,
         target=row.target,
         limits=row.limits,
         seed=row.seed,
+        device=row.device,
+        artifacts=row.artifacts,
         config=row.config,
         code_version=row.code_version,
         created=row.created,
@@ -165,13 +177,13 @@ def latency_record(row: Row[Any]) -> Latency:
     )
 
 
-def front_values(search_id: int, front: Front) -> Values:
+def front_values(study_id: int, front: Front) -> Values:
     require_finite("a number of the front", [front.hypervolume, *front.reference_point])
     for member in front.members:
         require_finite(f"a number of front member {member.trial_number}", [member.top1, member.cost])
     reference_top1, reference_cost = front.reference_point
     return {
-        "search_id": search_id,
+        "study_id": study_id,
         "version": front.version,
         "created": front.created,
         "reference_top1": reference_top1,

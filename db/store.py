@@ -14,9 +14,9 @@ from db.errors import translated_errors
 from db.finals import insert_final_front, insert_final_training, select_final_front, select_final_trainings
 from db.fronts import insert_front, latest_front_faults, select_front, select_fronts, snapshot_faults
 from db.lease import IsAlive, release_lease, renew_lease, select_lease, take_lease
-from db.migrate import ensure_schema
 from db.rows import study_record, study_values
-from db.tables import exports, searches, trainings
+from db.schema import ensure_schema
+from db.tables import exports, studies, trainings
 from db.trials import (
     insert_latency,
     insert_retiming,
@@ -75,7 +75,7 @@ class SqlStore:
     def create_study(self, study: StudyRecord) -> None:
         try:
             with self._writing() as connection:
-                connection.execute(sa.insert(searches), study_values(study))
+                connection.execute(sa.insert(studies), study_values(study))
         except IntegrityError as error:
             raise InvalidInputError(
                 f"a study named {study.name!r} exists: resume it, or give another name (--study)"
@@ -83,12 +83,12 @@ class SqlStore:
 
     def study(self, name: str) -> StudyRecord | None:
         with self._reading() as connection:
-            row = connection.execute(sa.select(searches).where(searches.c.study == name)).one_or_none()
+            row = connection.execute(sa.select(studies).where(studies.c.name == name)).one_or_none()
         return None if row is None else study_record(row)
 
     def studies(self) -> Sequence[StudyRecord]:
         with self._reading() as connection:
-            rows = connection.execute(sa.select(searches).order_by(searches.c.created, searches.c.id)).all()
+            rows = connection.execute(sa.select(studies).order_by(studies.c.created, studies.c.id)).all()
         return [study_record(row) for row in rows]
 
     def acquire_lease(self, study: str, lease: Lease, stale_after_s: float) -> Lease | None:

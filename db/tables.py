@@ -51,22 +51,28 @@ class UtcDateTime(TypeDecorator[datetime]):
 # DOUBLE PRECISION on PostgreSQL and REAL on SQLite: both keep a Python float bit by bit.
 _Float = Float(53)
 
-searches = Table(
-    "searches",
+studies = Table(
+    "nas_studies",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("study", String(512), nullable=False, unique=True),
+    Column("name", String(512), nullable=False, unique=True),
+    Column("uid", String(32), nullable=False, unique=True),
     Column("space", Text, nullable=False),
+    Column("space_module", Text, nullable=False),
+    Column("scale", Text, nullable=False),
     Column("space_hash", Text, nullable=False),
     Column("objectives", JSON, nullable=False),
     Column("reference_top1", _Float, nullable=False),
     Column("reference_cost", _Float, nullable=False),
     Column("data", Text, nullable=False),
+    Column("data_location", Text, nullable=False),
     Column("data_fingerprint", Text, nullable=False),
     Column("recipe", JSON, nullable=False),
     Column("target", JSON(none_as_null=True)),
     Column("limits", JSON, nullable=False),
     Column("seed", BigInteger, nullable=False),
+    Column("device", String(16), nullable=False),
+    Column("artifacts", Text, nullable=False),
     Column("config", JSON, nullable=False),
     Column("code_version", Text, nullable=False),
     Column("created", UtcDateTime, nullable=False),
@@ -120,7 +126,7 @@ trainings = Table(
     "trainings",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("search_id", ForeignKey("searches.id"), nullable=False),
+    Column("study_id", ForeignKey("nas_studies.id"), nullable=False),
     Column("trial_number", Integer, nullable=False),
     Column("architecture_id", ForeignKey("architectures.id"), nullable=False, index=True),
     Column("latency_id", ForeignKey("latencies.id")),
@@ -138,8 +144,9 @@ trainings = Table(
     Column("device", Text, nullable=False),
     Column("worker", Text, nullable=False),
     Column("weights_path", Text),
+    Column("weights_sha256", String(64)),
     Column("recorded", UtcDateTime, nullable=False),
-    UniqueConstraint("search_id", "trial_number"),
+    UniqueConstraint("study_id", "trial_number"),
 )
 
 # The members of a front, timed once more when a search ended: rows of one sitting (1, 2, ... within the study) were
@@ -158,13 +165,13 @@ fronts = Table(
     "fronts",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("search_id", ForeignKey("searches.id"), nullable=False),
+    Column("study_id", ForeignKey("nas_studies.id"), nullable=False),
     Column("version", Integer, nullable=False),
     Column("created", UtcDateTime, nullable=False),
     Column("reference_top1", _Float, nullable=False),
     Column("reference_cost", _Float, nullable=False),
     Column("hypervolume", _Float, nullable=False),
-    UniqueConstraint("search_id", "version"),
+    UniqueConstraint("study_id", "version"),
 )
 
 # The numbers are the snapshot's, the rows are what they rest on; SqlStore.check_fronts proves that they agree.
@@ -197,6 +204,7 @@ final_trainings = Table(
     Column("duration_s", _Float, nullable=False),
     Column("device", Text, nullable=False),
     Column("weights_path", Text),
+    Column("weights_sha256", String(64)),
     Column("recorded", UtcDateTime, nullable=False),
     UniqueConstraint("training_id", "recipe_hash", "seed"),
 )
@@ -205,11 +213,11 @@ final_fronts = Table(
     "final_fronts",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("search_id", ForeignKey("searches.id"), nullable=False),
+    Column("study_id", ForeignKey("nas_studies.id"), nullable=False),
     Column("version", Integer, nullable=False),
     Column("created", UtcDateTime, nullable=False),
     Column("split", String(16), nullable=False),
-    UniqueConstraint("search_id", "version"),
+    UniqueConstraint("study_id", "version"),
 )
 
 # Finalists that are not on the front too, for their probability. They rest on the final trainings of (training_id,

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from db.rows import architecture_values, json_hash, latency_record, latency_values, training_values, trial_facts
-from db.tables import architectures, latencies, retimings, searches, trainings
+from db.tables import architectures, latencies, retimings, studies, trainings
 from nas.errors import InvalidInputError
 from nas.records import Latency, Retiming, TrialFacts
 
@@ -28,9 +28,9 @@ _FACTS = (
     .select_from(
         trainings.join(architectures)
         .join(latencies, trainings.c.latency_id == latencies.c.id, isouter=True)
-        .join(searches)
+        .join(studies)
     )
-    .where(searches.c.study == sa.bindparam("study"))
+    .where(studies.c.name == sa.bindparam("study"))
     .order_by(trainings.c.id)  # a study has one writer, which records a trial when it ends
 )
 
@@ -48,7 +48,7 @@ def study_row(connection: Connection, study: str) -> Row[Any]:
     Raises:
         InvalidInputError: if there is none of that name.
     """
-    row = connection.execute(sa.select(searches).where(searches.c.study == study)).one_or_none()
+    row = connection.execute(sa.select(studies).where(studies.c.name == study)).one_or_none()
     if row is None:
         raise InvalidInputError(
             f"there is no study {study!r} in this database; `launch.py status` with the same --storage lists those "
@@ -70,7 +70,7 @@ def insert_trial(connection: Connection, study: Row[Any], facts: TrialFacts) -> 
         trainings,
         {
             **training_values(facts),
-            "search_id": study.id,
+            "study_id": study.id,
             "architecture_id": architecture_id,
             "latency_id": latency_id,
             "data_fingerprint": study.data_fingerprint,
@@ -84,7 +84,7 @@ def select_trials(connection: Connection, study: str) -> list[TrialFacts]:
     return [trial_facts(row) for row in connection.execute(_FACTS, {"study": study})]
 
 
-def insert_latency(connection: Connection, search_id: int, trial_number: int, latency: Latency) -> int:
+def insert_latency(connection: Connection, study_id: int, trial_number: int, latency: Latency) -> int:
     """Add a timing of a trial's architecture; the latency that the trial itself was told with stays.
 
     Returns:
@@ -94,7 +94,7 @@ def insert_latency(connection: Connection, search_id: int, trial_number: int, la
         InvalidInputError: if the trial has no facts.
     """
     wanted = sa.select(trainings.c.architecture_id).where(
-        trainings.c.search_id == search_id, trainings.c.trial_number == trial_number
+        trainings.c.study_id == study_id, trainings.c.trial_number == trial_number
     )
     architecture_id = connection.scalar(wanted)
     if architecture_id is None:
@@ -108,9 +108,9 @@ def select_timings(connection: Connection, study: str) -> dict[int, list[Latency
     wanted = (
         sa.select(trainings.c.trial_number, latencies)
         .select_from(
-            trainings.join(searches).join(latencies, latencies.c.architecture_id == trainings.c.architecture_id)
+            trainings.join(studies).join(latencies, latencies.c.architecture_id == trainings.c.architecture_id)
         )
-        .where(searches.c.study == study, latencies.c.id.not_in(sa.select(retimings.c.latency_id)))
+        .where(studies.c.name == study, latencies.c.id.not_in(sa.select(retimings.c.latency_id)))
         .order_by(latencies.c.id)
     )
     found: dict[int, list[Latency]] = {}
@@ -119,17 +119,17 @@ def select_timings(connection: Connection, study: str) -> dict[int, list[Latency
     return found
 
 
-def insert_retiming(connection: Connection, search_id: int, retiming: Retiming) -> None:
+def insert_retiming(connection: Connection, study_id: int, retiming: Retiming) -> None:
     """Add a sitting.
 
     Raises:
         InvalidInputError: if one of the trials has no facts.
     """
-    keys = training_keys(connection, search_id, list(retiming.latencies))
+    keys = training_keys(connection, study_id, list(retiming.latencies))
     sittings = sa.select(sa.func.max(retimings.c.sitting)).select_from(retimings.join(trainings))
-    last = connection.scalar(sittings.where(trainings.c.search_id == search_id)) or 0
+    last = connection.scalar(sittings.where(trainings.c.study_id == study_id)) or 0
     for number, latency in retiming.latencies.items():
-        latency_id = insert_latency(connection, search_id, number, latency)
+        latency_id = insert_latency(connection, study_id, number, latency)
         values = {"latency_id": latency_id, "training_id": keys[number].training_id, "sitting": last + 1}
         connection.execute(sa.insert(retimings), values)
 
@@ -138,8 +138,8 @@ def select_retimings(connection: Connection, study: str) -> list[Retiming]:
     """Every sitting of a study, oldest first."""
     wanted = (
         sa.select(retimings.c.sitting, trainings.c.trial_number, latencies)
-        .select_from(retimings.join(trainings).join(searches).join(latencies, latencies.c.id == retimings.c.latency_id))
-        .where(searches.c.study == study)
+        .select_from(retimings.join(trainings).join(studies).join(latencies, latencies.c.id == retimings.c.latency_id))
+        .where(studies.c.name == study)
         .order_by(latencies.c.id)
     )
     sittings: dict[int, dict[int, Latency]] = {}
@@ -148,14 +148,14 @@ def select_retimings(connection: Connection, study: str) -> list[Retiming]:
     return [Retiming(next(iter(timed.values())).target, timed) for timed in sittings.values()]
 
 
-def training_keys(connection: Connection, search_id: int, trial_numbers: Sequence[int]) -> dict[int, TrainingKey]:
+def training_keys(connection: Connection, study_id: int, trial_numbers: Sequence[int]) -> dict[int, TrainingKey]:
     """Trial number -> the rows of its facts.
 
     Raises:
         InvalidInputError: if one of the trials has no facts.
     """
     wanted = sa.select(trainings.c.id, trainings.c.trial_number, trainings.c.latency_id).where(
-        trainings.c.search_id == search_id, trainings.c.trial_number.in_(trial_numbers)
+        trainings.c.study_id == study_id, trainings.c.trial_number.in_(trial_numbers)
     )
     keys = {row.trial_number: TrainingKey(row.id, row.latency_id) for row in connection.execute(wanted)}
     missing = sorted(set(trial_numbers) - keys.keys())

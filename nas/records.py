@@ -302,16 +302,29 @@ class FullTraining:
     """top1 of all its final trainings on that split, in the order of the seeds."""
 
 
+Device = Literal["cpu", "cuda"]
+
+
 @dataclass(frozen=True, slots=True)
 class StudyRecord:
     """What a study is: fixed at its creation, compared on every resume (DESIGN 2.14)."""
 
     name: str
+    uid: str
+    """Random, 32 hex digits. Two databases may hold studies of one name; the files of each lie under its own id."""
     space: str
+    space_module: str
+    """Where a space that is not one of ours comes from: FILE.py or package.module; empty for ours."""
+    scale: str
     space_hash: str
     objectives: Objectives
     reference_point: tuple[float, float]
+    """(top1, cost)."""
     data: str
+    """Short name of the data."""
+    data_location: str
+    """What opened them when the study was created (digits, cifar10:DIR, ...). Another host may have them elsewhere: the
+    fingerprint says whether they are the same."""
     data_fingerprint: str
     recipe: JSON
     """Recipe and rungs."""
@@ -320,6 +333,10 @@ class StudyRecord:
     limits: Mapping[str, float]
     """Hard limits: a subset of latency_ms, param_count, macs."""
     seed: int
+    device: Device
+    """What candidates are trained on; another run may change it."""
+    artifacts: str
+    """Folder of weights and drawings when the study was created."""
     config: JSON
     """The whole configuration as given, storage password redacted. Information only, never compared."""
     code_version: str

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from db.engine import engine_kwargs
 from db.store import open_store
-from db.tables import searches
+from db.tables import studies
 from nas.config import SearchConfig
 from nas.pareto.front import FrontKeeper
 from nas.records import Latency, RungScore, StudyRecord, TrialFacts
@@ -38,6 +38,7 @@ def record_study(url: str, num_trials: int) -> None:
     values = {name: getattr(record, name) for name in record.__slots__}
     settings = {
         "space": SPACE.name,
+        "scale": SPACE.scale,
         "space_hash": SPACE.space_hash,
         "config": config.to_json(),
         "reference_point": REFERENCE,
@@ -138,7 +139,7 @@ def test_studies_that_cannot_be_explained_say_why(run_command, tmp_path: Path) -
     code, _, err = run_command("explain", "--storage", url)
     assert code == 1 and "has 5 finished trials; an explanation needs 10: search on" in err
     with contextlib.closing(open_store(url)) as store, store._writing() as connection:
-        connection.execute(sa.update(searches).values(space_hash="f" * 64))
+        connection.execute(sa.update(studies).values(space_hash="f" * 64))
     code, _, err = run_command("explain", "--storage", url)
     assert code == 2 and "its genes mean something else; explain it with version 0.1.0" in err
 

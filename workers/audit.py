@@ -108,13 +108,13 @@ def audit_study(
         raise NasError(
             f"study {study.name!r} has {len(sample)} trials that can be audited; an audit needs {MIN_COUNT}: search on"
         )
-    on_gpu = bool(study.config["gpus_per_worker"]) and torch.cuda.is_available()
+    on_gpu = study.device == "cuda" and torch.cuda.is_available()
     missing = [trial for trial in sample if trial.arch_hash not in final]
     workers = config.workers or (torch.cuda.device_count() if on_gpu else len(os.sched_getaffinity(0)))
     workers = max(1, min(workers, len(missing)))
     say(_plan(sample, missing, searched, recipe, seed, workers))
     evaluation = EvaluationConfig(
-        data=study.config["data"],
+        data=study.data_location,
         recipe=recipe,
         data_fingerprint=study.data_fingerprint,
         device="cuda" if on_gpu else "cpu",

@@ -27,7 +27,7 @@ def retrain(study: StudyRecord, trial: TrialFacts, data: str) -> tuple[TrialFact
         InvalidInputError: if the data cannot be used, or are not those of the study.
         NasError: if the training fails.
     """
-    device = "cuda:0" if study.config["gpus_per_worker"] and torch.cuda.is_available() else "cpu"
+    device = "cuda:0" if study.device == "cuda" and torch.cuda.is_available() else "cpu"
     config = EvaluationConfig(
         data=data, recipe=Recipe.from_json(study.recipe), data_fingerprint=study.data_fingerprint, device=device
     )

@@ -1,8 +1,8 @@
-"""Alembic's environment: the connection comes from db.migrate, inside its transaction."""
+"""Alembic's environment: the connection comes from db.schema, inside its transaction."""
 
 from alembic import context
 
-from db.migrate import VERSION_TABLE
+from db.schema import VERSION_TABLE
 from db.tables import metadata
 
 context.configure(

@@ -11,18 +11,18 @@ from nas.records import FinalFront, Front, StudyRecord, TrialFacts
 EXPECTED = "expected knee, accuracy, latency, trial:N (a number) or latency:MS (milliseconds)"
 
 
-def pick_study(study: str | None, searches: Sequence[StudyRecord]) -> StudyRecord:
+def pick_study(study: str | None, studies: Sequence[StudyRecord]) -> StudyRecord:
     """The study of that name; the only one, if no name is given.
 
     Raises:
         InvalidInputError: if there is no such study, or none is named where there is not exactly one.
     """
-    by_name = {search.name: search for search in searches}
+    by_name = {record.name: record for record in studies}
     known = ", ".join(by_name) or "none"
     if study is None:
         if len(by_name) != 1:
             raise InvalidInputError(f"which study? the database has {known}; give one with --study")
-        return searches[0]
+        return studies[0]
     if study not in by_name:
         raise InvalidInputError(f"there is no study {study!r}; the database has {known}")
     return by_name[study]

@@ -5,6 +5,7 @@ What a study is, is fixed at its creation (DESIGN 2.14); everything here happens
 
 import json
 import math
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -27,7 +28,18 @@ from nas.search.warm_start import earlier_study
 
 # What stays as it was when the study was created, causes before what follows from them; the reference point is taken
 # from the record.
-_FIXED = ("space", "data", "objectives", "space_hash", "data_fingerprint", "recipe", "limits", "target", "seed")
+_FIXED = (
+    "space",
+    "scale",
+    "data",
+    "objectives",
+    "space_hash",
+    "data_fingerprint",
+    "recipe",
+    "limits",
+    "target",
+    "seed",
+)
 _TYPICAL_SAMPLE = 25
 
 
@@ -203,16 +215,22 @@ def _record(
 ) -> StudyRecord:
     return StudyRecord(
         name=config.study,
+        uid=uuid.uuid4().hex,
         space=space.name,
+        space_module="",
+        scale=space.scale,
         space_hash=space.space_hash,
         objectives=config.objectives,
         reference_point=reference,
         data=identity.data,
+        data_location=config.data,
         data_fingerprint=identity.data_fingerprint,
         recipe=identity.recipe,
         target=target,
         limits=config.limits,
         seed=config.seed,
+        device="cuda" if config.gpus_per_worker else "cpu",
+        artifacts=config.artifacts,
         config=identity.config,
         code_version=identity.code_version,
         created=datetime.now(UTC),
@@ -226,9 +244,6 @@ def _require_equal(recorded: StudyRecord, wanted: StudyRecord) -> None:
     name = differing[0]
     before = getattr(recorded, name)
     now = getattr(wanted, name)
-    if name == "space_hash" and recorded.config.get("scale") != wanted.config.get("scale"):
-        # The same cause, in the words of the command line.
-        raise _mismatch(recorded, "scale", recorded.config.get("scale"), wanted.config.get("scale"))
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         key = next(key for key in {**before, **now} if _plain(before.get(key)) != _plain(now.get(key)))
         raise _mismatch(recorded, f"{name}.{key}", before.get(key), now.get(key))

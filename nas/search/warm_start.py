@@ -39,7 +39,7 @@ def earlier_study(config: SearchConfig, space: SearchSpace, store: Store, storag
     if recorded.space_hash != space.space_hash:
         raise InvalidInputError(
             f"--warm-start names the study {name!r}, which searched {recorded.space} at scale "
-            f"{recorded.config.get('scale')} on "
+            f"{recorded.scale} on "
             f"{recorded.data}; expected one of the same space, scale, image size, channels and classes as this "
             f"search ({space.name}, "
             f"{space.scale})"

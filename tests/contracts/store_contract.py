@@ -38,16 +38,22 @@ REFERENCE = (0.1, 100.0)
 def study_record(study: str = "study", created: datetime = NOW) -> StudyRecord:
     return StudyRecord(
         name=study,
+        uid=study.encode().hex()[:32],
         space="hybrid_layout",
+        space_module="",
+        scale="nano",
         space_hash="5" * 64,
         objectives=("top1", "latency_ms"),
         reference_point=REFERENCE,
         data="digits",
+        data_location="digits",
         data_fingerprint="d" * 64,
         recipe={"epochs": 2, "batch_size": 64, "lr": 2e-3, "rungs": [128]},
         target=TARGET,
         limits={"latency_ms": 12.5, "param_count": 3_000_000},
         seed=7,
+        device="cpu",
+        artifacts="runs/artifacts",
         config={"storage": "sqlite:///nas.db", "workers": 2, "nested": {"ünï": [1, None, True]}},
         code_version="0.1.0+abc",
         created=created,
@@ -188,7 +194,9 @@ class StoreContract:
         study = study_record()
         store.create_study(study)
         assert store.study("study") == study
-        without_latency = replace(study, name="other", target=None, limits={}, objectives=("top1", "macs"))
+        without_latency = replace(
+            study, name="other", uid="e" * 32, target=None, limits={}, objectives=("top1", "macs")
+        )
         store.create_study(without_latency)
         assert store.study("other") == without_latency
 

@@ -11,7 +11,7 @@ from sqlalchemy import event
 
 from db.engine import make_engine, parse_url
 from db.errors import again_after_races
-from db.migrate import ensure_schema
+from db.schema import ensure_schema
 from db.store import SqlStore, open_store
 from nas.errors import NasError
 from nas.pareto.front import FrontKeeper

@@ -1,39 +1,47 @@
-"""The first tables."""
+"""The tables of 0.1.0."""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001"
+revision = "0.1.0"
 down_revision = None
 
 
 def upgrade() -> None:
     _create_study_tables()
     _create_fact_tables()
-    _create_result_tables()
+    _create_front_tables()
+    _create_final_tables()
 
 
 def _create_study_tables() -> None:
     op.create_table(
-        "searches",
+        "nas_studies",
         sa.Column("id", sa.Integer, nullable=False),
-        sa.Column("study", sa.String(512), nullable=False),
+        sa.Column("name", sa.String(512), nullable=False),
+        sa.Column("uid", sa.String(32), nullable=False),
         sa.Column("space", sa.Text, nullable=False),
+        sa.Column("space_module", sa.Text, nullable=False),
+        sa.Column("scale", sa.Text, nullable=False),
         sa.Column("space_hash", sa.Text, nullable=False),
         sa.Column("objectives", sa.JSON, nullable=False),
         sa.Column("reference_top1", sa.Float(53), nullable=False),
         sa.Column("reference_cost", sa.Float(53), nullable=False),
         sa.Column("data", sa.Text, nullable=False),
+        sa.Column("data_location", sa.Text, nullable=False),
         sa.Column("data_fingerprint", sa.Text, nullable=False),
         sa.Column("recipe", sa.JSON, nullable=False),
         sa.Column("target", sa.JSON),
         sa.Column("limits", sa.JSON, nullable=False),
         sa.Column("seed", sa.BigInteger, nullable=False),
+        sa.Column("device", sa.String(16), nullable=False),
+        sa.Column("artifacts", sa.Text, nullable=False),
         sa.Column("config", sa.JSON, nullable=False),
         sa.Column("code_version", sa.Text, nullable=False),
         sa.Column("created", sa.DateTime, nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_searches"),
-        sa.UniqueConstraint("study", name="uq_searches_study"),
+        sa.PrimaryKeyConstraint("id", name="pk_nas_studies"),
+        sa.UniqueConstraint("name", name="uq_nas_studies_name"),
+        sa.UniqueConstraint("uid", name="uq_nas_studies_uid"),
     )
     op.create_table(
         "leases",
@@ -46,9 +54,6 @@ def _create_study_tables() -> None:
         sa.Column("ray_session", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("study", name="pk_leases"),
     )
-
-
-def _create_fact_tables() -> None:
     op.create_table(
         "architectures",
         sa.Column("id", sa.Integer, nullable=False),
@@ -61,6 +66,9 @@ def _create_fact_tables() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_architectures"),
     )
     op.create_index("ix_architectures_arch_hash", "architectures", ["arch_hash"])
+
+
+def _create_fact_tables() -> None:
     op.create_table(
         "latencies",
         sa.Column("id", sa.Integer, nullable=False),
@@ -73,14 +81,14 @@ def _create_fact_tables() -> None:
         sa.Column("p95_ms", sa.Float(53), nullable=False),
         sa.Column("samples", sa.BigInteger, nullable=False),
         sa.Column("recorded", sa.DateTime, nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_latencies"),
         sa.ForeignKeyConstraint(["architecture_id"], ["architectures.id"], name="fk_latencies_architecture_id"),
+        sa.PrimaryKeyConstraint("id", name="pk_latencies"),
     )
     op.create_index("ix_latencies_architecture_id", "latencies", ["architecture_id"])
     op.create_table(
         "trainings",
         sa.Column("id", sa.Integer, nullable=False),
-        sa.Column("search_id", sa.Integer, nullable=False),
+        sa.Column("study_id", sa.Integer, nullable=False),
         sa.Column("trial_number", sa.Integer, nullable=False),
         sa.Column("architecture_id", sa.Integer, nullable=False),
         sa.Column("latency_id", sa.Integer),
@@ -98,42 +106,109 @@ def _create_fact_tables() -> None:
         sa.Column("device", sa.Text, nullable=False),
         sa.Column("worker", sa.Text, nullable=False),
         sa.Column("weights_path", sa.Text),
+        sa.Column("weights_sha256", sa.String(64)),
         sa.Column("recorded", sa.DateTime, nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_trainings"),
-        sa.ForeignKeyConstraint(["search_id"], ["searches.id"], name="fk_trainings_search_id"),
         sa.ForeignKeyConstraint(["architecture_id"], ["architectures.id"], name="fk_trainings_architecture_id"),
         sa.ForeignKeyConstraint(["latency_id"], ["latencies.id"], name="fk_trainings_latency_id"),
-        sa.UniqueConstraint("search_id", "trial_number", name="uq_trainings_search_id"),
+        sa.ForeignKeyConstraint(["study_id"], ["nas_studies.id"], name="fk_trainings_study_id"),
+        sa.PrimaryKeyConstraint("id", name="pk_trainings"),
+        sa.UniqueConstraint("study_id", "trial_number", name="uq_trainings_study_id"),
     )
     op.create_index("ix_trainings_architecture_id", "trainings", ["architecture_id"])
+    op.create_table(
+        "retimings",
+        sa.Column("latency_id", sa.Integer, autoincrement=False, nullable=False),
+        sa.Column("training_id", sa.Integer, nullable=False),
+        sa.Column("sitting", sa.Integer, nullable=False),
+        sa.ForeignKeyConstraint(["latency_id"], ["latencies.id"], name="fk_retimings_latency_id"),
+        sa.ForeignKeyConstraint(["training_id"], ["trainings.id"], name="fk_retimings_training_id"),
+        sa.PrimaryKeyConstraint("latency_id", name="pk_retimings"),
+        sa.UniqueConstraint("training_id", "sitting", name="uq_retimings_training_id"),
+    )
 
 
-def _create_result_tables() -> None:
+def _create_front_tables() -> None:
     op.create_table(
         "fronts",
         sa.Column("id", sa.Integer, nullable=False),
-        sa.Column("search_id", sa.Integer, nullable=False),
+        sa.Column("study_id", sa.Integer, nullable=False),
         sa.Column("version", sa.Integer, nullable=False),
         sa.Column("created", sa.DateTime, nullable=False),
         sa.Column("reference_top1", sa.Float(53), nullable=False),
         sa.Column("reference_cost", sa.Float(53), nullable=False),
         sa.Column("hypervolume", sa.Float(53), nullable=False),
+        sa.ForeignKeyConstraint(["study_id"], ["nas_studies.id"], name="fk_fronts_study_id"),
         sa.PrimaryKeyConstraint("id", name="pk_fronts"),
-        sa.ForeignKeyConstraint(["search_id"], ["searches.id"], name="fk_fronts_search_id"),
-        sa.UniqueConstraint("search_id", "version", name="uq_fronts_search_id"),
+        sa.UniqueConstraint("study_id", "version", name="uq_fronts_study_id"),
     )
     op.create_table(
         "front_members",
         sa.Column("front_id", sa.Integer, nullable=False),
-        sa.Column("position", sa.Integer, nullable=False, autoincrement=False),
+        sa.Column("position", sa.Integer, autoincrement=False, nullable=False),
         sa.Column("training_id", sa.Integer, nullable=False),
         sa.Column("latency_id", sa.Integer),
         sa.Column("top1", sa.Float(53), nullable=False),
         sa.Column("cost", sa.Float(53), nullable=False),
-        sa.PrimaryKeyConstraint("front_id", "position", name="pk_front_members"),
         sa.ForeignKeyConstraint(["front_id"], ["fronts.id"], name="fk_front_members_front_id"),
-        sa.ForeignKeyConstraint(["training_id"], ["trainings.id"], name="fk_front_members_training_id"),
         sa.ForeignKeyConstraint(["latency_id"], ["latencies.id"], name="fk_front_members_latency_id"),
+        sa.ForeignKeyConstraint(["training_id"], ["trainings.id"], name="fk_front_members_training_id"),
+        sa.PrimaryKeyConstraint("front_id", "position", name="pk_front_members"),
+    )
+
+
+def _create_final_tables() -> None:
+    op.create_table(
+        "final_trainings",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("training_id", sa.Integer, nullable=False),
+        sa.Column("recipe", sa.JSON, nullable=False),
+        sa.Column("recipe_hash", sa.String(64), nullable=False),
+        sa.Column("seed", sa.BigInteger, nullable=False),
+        sa.Column("purpose", sa.String(16), nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("reason", sa.Text),
+        sa.Column("top1", sa.Float(53)),
+        sa.Column("test_top1", sa.Float(53)),
+        sa.Column("curve", sa.JSON, nullable=False),
+        sa.Column("duration_s", sa.Float(53), nullable=False),
+        sa.Column("device", sa.Text, nullable=False),
+        sa.Column("weights_path", sa.Text),
+        sa.Column("weights_sha256", sa.String(64)),
+        sa.Column("recorded", sa.DateTime, nullable=False),
+        sa.ForeignKeyConstraint(["training_id"], ["trainings.id"], name="fk_final_trainings_training_id"),
+        sa.PrimaryKeyConstraint("id", name="pk_final_trainings"),
+        sa.UniqueConstraint("training_id", "recipe_hash", "seed", name="uq_final_trainings_training_id"),
+    )
+    op.create_table(
+        "final_fronts",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("study_id", sa.Integer, nullable=False),
+        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("created", sa.DateTime, nullable=False),
+        sa.Column("split", sa.String(16), nullable=False),
+        sa.ForeignKeyConstraint(["study_id"], ["nas_studies.id"], name="fk_final_fronts_study_id"),
+        sa.PrimaryKeyConstraint("id", name="pk_final_fronts"),
+        sa.UniqueConstraint("study_id", "version", name="uq_final_fronts_study_id"),
+    )
+    op.create_table(
+        "final_front_members",
+        sa.Column("final_front_id", sa.Integer, nullable=False),
+        sa.Column("position", sa.Integer, autoincrement=False, nullable=False),
+        sa.Column("training_id", sa.Integer, nullable=False),
+        sa.Column("recipe_hash", sa.String(64), nullable=False),
+        sa.Column("seeds", sa.JSON, nullable=False),
+        sa.Column("top1", sa.Float(53), nullable=False),
+        sa.Column("top1_std", sa.Float(53), nullable=False),
+        sa.Column("top1_low", sa.Float(53), nullable=False),
+        sa.Column("top1_high", sa.Float(53), nullable=False),
+        sa.Column("cost", sa.Float(53), nullable=False),
+        sa.Column("cost_low", sa.Float(53), nullable=False),
+        sa.Column("cost_high", sa.Float(53), nullable=False),
+        sa.Column("on_front", sa.Boolean, nullable=False),
+        sa.Column("front_probability", sa.Float(53), nullable=False),
+        sa.ForeignKeyConstraint(["final_front_id"], ["final_fronts.id"], name="fk_final_front_members_final_front_id"),
+        sa.ForeignKeyConstraint(["training_id"], ["trainings.id"], name="fk_final_front_members_training_id"),
+        sa.PrimaryKeyConstraint("final_front_id", "position", name="pk_final_front_members"),
     )
     op.create_table(
         "exports",
@@ -142,7 +217,7 @@ def _create_result_tables() -> None:
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("path", sa.Text, nullable=False),
         sa.Column("exported", sa.DateTime, nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_exports"),
         sa.ForeignKeyConstraint(["training_id"], ["trainings.id"], name="fk_exports_training_id"),
+        sa.PrimaryKeyConstraint("id", name="pk_exports"),
     )
     op.create_index("ix_exports_training_id", "exports", ["training_id"])

@@ -13,8 +13,11 @@ from nas.errors import InvalidInputError
 VERSION_TABLE = "nas_alembic_version"
 """Not alembic_version: that one is Optuna's, in the same database."""
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0.1.0"
 """The newest file in db/migrations/versions, so that an up-to-date database opens without reading them."""
+
+FORGOTTEN_VERSIONS = ("0001", "0002", "0003")
+"""Of revisions before 0.1.0, whose databases nothing reads any more."""
 
 # Any number will do; it only must be the same in every process that migrates one PostgreSQL database.
 _ADVISORY_LOCK = 0x6E617364
@@ -28,8 +31,8 @@ def ensure_schema(engine: Engine, *, create: bool) -> None:
         create: False to refuse a database without our tables instead of creating them.
 
     Raises:
-        InvalidInputError: if the database does not answer, is newer than this code, or holds no study and create is
-            False.
+        InvalidInputError: if the database does not answer, is newer than this code or older than 0.1.0, or holds no
+            study and create is False.
         NasError: if the upgrade fails; it is then as it was before.
     """
     with translated_errors(engine.url, opening=True):
@@ -38,6 +41,11 @@ def ensure_schema(engine: Engine, *, create: bool) -> None:
         if version == SCHEMA_VERSION:
             return
         place = engine.url.render_as_string(hide_password=True)
+        if version in FORGOTTEN_VERSIONS:
+            raise InvalidInputError(
+                f"the database {place} was written before version 0.1.0 and cannot be read: finish its studies with "
+                "the revision that wrote it, or name another database (--storage)"
+            )
         if version is None and not create:
             raise InvalidInputError(
                 f"the database {place} holds no study: name the one that a search has written (--storage)"

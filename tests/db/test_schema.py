@@ -9,9 +9,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from optuna.storages._rdb import models as optuna_tables
 
-import db.migrate
+import db.schema
 from db.engine import make_engine, writing
-from db.migrate import SCHEMA_VERSION, VERSION_TABLE, alembic_config, ensure_schema
+from db.schema import SCHEMA_VERSION, VERSION_TABLE, alembic_config, ensure_schema
 from db.store import open_store
 from db.tables import metadata
 from nas.errors import InvalidInputError, NasError
@@ -105,7 +105,7 @@ def test_a_newer_database_is_refused_and_untouched(sqlite_url: str) -> None:
         with pytest.raises(InvalidInputError, match=rf"version 9999, this code knows {SCHEMA_VERSION}: update"):
             open_store(sqlite_url, create=create)
     with engine.begin() as connection:
-        assert db.migrate.schema_version(connection) == "9999"
+        assert db.schema.schema_version(connection) == "9999"
     engine.dispose()
 
 
@@ -119,8 +119,8 @@ def add_migration(folder: Path, monkeypatch: pytest.MonkeyPatch, last: str) -> N
         config.set_main_option("version_locations", f"db:migrations/versions\n{folder}")
         return config
 
-    monkeypatch.setattr(db.migrate, "alembic_config", with_more)
-    monkeypatch.setattr(db.migrate, "SCHEMA_VERSION", "next")
+    monkeypatch.setattr(db.schema, "alembic_config", with_more)
+    monkeypatch.setattr(db.schema, "SCHEMA_VERSION", "next")
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -143,7 +143,7 @@ def test_an_older_database_is_upgraded_with_its_facts(
     assert list(store.facts("study")) == [complete_trial(0)]
     with store._reading() as connection:
         assert connection.exec_driver_sql("SELECT name, format FROM exports").all() == [("winner", None)]
-        assert db.migrate.schema_version(connection) == "next"
+        assert db.schema.schema_version(connection) == "next"
     store.close()
 
 
@@ -154,7 +154,7 @@ def test_an_upgrade_that_fails_changes_nothing(older_url: str, tmp_path: Path, m
     engine = make_engine(older_url)
     assert "format" not in [column["name"] for column in sa.inspect(engine).get_columns("exports")]
     with engine.begin() as connection:
-        assert db.migrate.schema_version(connection) == SCHEMA_VERSION
+        assert db.schema.schema_version(connection) == SCHEMA_VERSION
     engine.dispose()
     monkeypatch.undo()
     open_store(older_url).close()
@@ -163,5 +163,5 @@ def test_an_upgrade_that_fails_changes_nothing(older_url: str, tmp_path: Path, m
 def test_a_current_database_opens_without_alembic(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     open_store(sqlite_url).close()
     monkeypatch.setattr(alembic.command, "upgrade", None)
-    monkeypatch.setattr(db.migrate, "alembic_config", None)
+    monkeypatch.setattr(db.schema, "alembic_config", None)
     open_store(sqlite_url).close()
