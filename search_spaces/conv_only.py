@@ -8,9 +8,10 @@ import numpy as np
 
 from nas import protocols
 from nas.records import Costs, Gene, Genotype
+from search_spaces.architecture.block import BlockSpec, StageSpec, StemSpec
 from search_spaces.architecture.costs import costs, parts
 from search_spaces.architecture.drawing import draw
-from search_spaces.architecture.spec import Architecture, BlockSpec, StageSpec, StemSpec
+from search_spaces.architecture.spec import Architecture
 from search_spaces.genotypes import (
     check_genotype,
     costliest,
