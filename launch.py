@@ -82,7 +82,9 @@ artifacts_option = click.option("--artifacts", help="Folder of weights and drawi
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--space", help="Search space; `launch.py spaces` lists them.")
+@click.option(
+    "--space", help="Search space: a name (`launch.py spaces` lists them), or a FILE.py or package.module with SPACE."
+)
 @click.option("--budget", type=int, help="Distinct architectures to evaluate in the study, earlier runs included.")
 @click.option("--study", help="Name of the study, SPACE-SCALE-DATA by default; the same name continues it.")
 @storage_option
@@ -157,13 +159,14 @@ def run_search(options: dict[str, Any], quiet: bool, signals: StopSignals) -> Ou
     """Validate everything, then search in the study under its lease, and say how it ended."""
     config = _search_config(options)
 
-    from search_spaces.registry import make_space
+    from search_spaces.registry import find_own, make_space
     from workers.data.registry import open_data
     from workers.latency.target import LatencyTarget, default_target
     from workers.processes import end_processes
     from workers.recipe import search_recipe
 
     source = open_data(config.data)
+    own = find_own(config.space)
     space = make_space(config.space, config.scale, source.image_size, source.in_chans, source.num_classes)
     target = LatencyTarget.parse(config.latency_target or default_target()) if config.needs_latency else None
     parsed = [LatencyTarget.parse(text) for text in config.other_targets]
@@ -189,6 +192,7 @@ def run_search(options: dict[str, Any], quiet: bool, signals: StopSignals) -> Ou
         target=targets[0] if targets else None,
         code_version=code_version(),
         config={**config.to_json(), "storage": redact_url(config.storage)},
+        space_module="" if own is None else own.origin,
     )
     say: Callable[[str], None] = (lambda text: None) if quiet else click.echo
     with _open_databases(config.storage) as (store, storage), owned(store, study, end_processes, say) as ownership:
@@ -308,10 +312,13 @@ def _search(
 
 
 def _make_pool(config: SearchConfig, identity: Identity) -> "RayPool":
+    from search_spaces.registry import find_own
     from workers.cluster.pool import RayPool
     from workers.evaluate import EvaluationConfig
     from workers.processes import environment
     from workers.recipe import Recipe
+
+    own = find_own(config.space)
 
     evaluation = EvaluationConfig(
         data=config.data,
@@ -320,6 +327,7 @@ def _make_pool(config: SearchConfig, identity: Identity) -> "RayPool":
         latency_target=config.latency_target,
         other_targets=config.other_targets,
         device="cuda:0" if config.gpus_per_worker else "cpu",
+        space_module=own if own is not None and own.builds() else None,
     )
     # The URL may hold a password, and every process of Ray inherits the environment.
     with environment({STORAGE_VARIABLE: None}):
@@ -595,6 +603,7 @@ def explain(study: str | None, storage: str, trial: int | None, json_file: str |
     """Say which genes drive a study's top1 and cost, and how its front came about."""
     from nas.analysis.explain import explain as explain_study
     from nas.reports import explanations as explain_report
+    from search_spaces.registry import open_space
 
     with _reading(storage) as store, _optuna_storage(storage) as optuna_storage:
         search = pick_study(study, store.studies())
@@ -605,7 +614,8 @@ def explain(study: str | None, storage: str, trial: int | None, json_file: str |
         raise NasError(
             f"study {search.name!r} has no trials yet; look at `launch.py status {_study_words(search.name, storage)}`"
         )
-    explanation = explain_study(_space_of(search, facts[0]), search, facts, front, genotypes, trial)
+    space = open_space(search, facts[0].spec, genotypes.values())
+    explanation = explain_study(space, search, facts, front, genotypes, trial)
     if json_file is not None:
         _give(json_file, explain_report.explanation_json(explanation), ".json")
     if html_file is not None:
@@ -613,14 +623,6 @@ def explain(study: str | None, storage: str, trial: int | None, json_file: str |
         click.echo(f"wrote {html_file}", err=True)
     if json_file is None and html_file is None:
         click.echo(explain_report.explanation_text(explanation))
-
-
-def _space_of(study: StudyRecord, trial: TrialFacts) -> SearchSpace:
-    """The space that a study searched; images and classes are taken from a trial, so that the data need not be here."""
-    from search_spaces.registry import make_space
-
-    image_size, in_chans, num_classes = (int(trial.spec[name]) for name in ("image_size", "in_chans", "num_classes"))
-    return make_space(study.space, study.scale, image_size, in_chans, num_classes)
 
 
 def _give(file: str, text: str, suffix: str) -> None:
@@ -669,7 +671,7 @@ def audit(study: str | None, storage: str, artifacts: str | None, json_file: str
 
 
 @cli.command()
-@click.option("--space", help="Show one space; all by default.")
+@click.option("--space", help="Show one space, by name or by its FILE.py or package.module; all of ours by default.")
 @click.option("--scale", default="nano", show_default=True, help="nano, mobile, tiny, small or base.")
 @click.option("--data", default="digits", show_default=True, help="Image size and classes depend on it.")
 def spaces(space: str | None, scale: str, data: str) -> None:
@@ -743,6 +745,7 @@ def finalize(
     ray_address: str | None,
 ) -> None:
     """Train the best of a study fully with several seeds, and score them on test images."""
+    from search_spaces.registry import building_module
     from workers.cluster.pool import default_gpus_per_worker, default_num_workers
     from workers.data.registry import open_same_data
     from workers.evaluate import EvaluationConfig
@@ -773,6 +776,7 @@ def finalize(
             data_fingerprint=search.data_fingerprint,
             device="cuda:0" if gpus else "cpu",
             teacher=locate(teacher) if teacher else None,
+            space_module=building_module(search, finalists[0].spec),
         )
         with owned(store, search.name, end_processes, click.echo) as ownership, contextlib.ExitStack() as opened:
             _log_to_file(_log_file(storage, search.name))
@@ -823,6 +827,7 @@ def export(
     overwrite: bool,
 ) -> None:
     """Write a trial to a model zoo that plain timm loads."""
+    from search_spaces.registry import require_ours
     from search_spaces.zoo.card import CardFacts, FoundBySearch
     from search_spaces.zoo.export import check_export, export_model
     from workers.data.registry import open_data
@@ -838,6 +843,7 @@ def export(
         in_study = _study_words(search.name, storage)
         again = f"{in_study} --pick trial:{trial.trial_number} --retrain"
         command = f"python launch.py export {again}" if full is None else f"python launch.py finalize {in_study}"
+        require_ours(search, trial.spec)
         check_export(zoo=zoo, name=name, spec=trial.spec, onnx=onnx, overwrite=overwrite)
         kept = trial.weights_path if full is None else full.training.weights_path
         if not retrain and kept is None:
@@ -882,6 +888,8 @@ def export(
 def profile(study: str | None, storage: str, latency_target: str | None, trials: str) -> None:
     """Time the networks of a study on this machine, without training; `pareto --latency-target` then gives their
     front."""
+    from search_spaces.build import builder
+    from search_spaces.registry import building_module
     from workers.latency.target import LatencyTarget, default_target
     from workers.profile import input_shape
     from workers.profile import profile as time_trials
@@ -905,7 +913,8 @@ def profile(study: str | None, storage: str, latency_target: str | None, trials:
             store.record_latency(search.name, trial.trial_number, latency)
             click.echo(f"trial {trial.trial_number}: {cost_text('latency_ms', latency.median_ms)}", err=True)
 
-        failed = time_trials(todo, target, record, lambda text: click.echo(text, err=True))
+        build = builder(building_module(search, picked[0].spec))
+        failed = time_trials(todo, target, record, lambda text: click.echo(text, err=True), build)
     options = f"{_study_words(search.name, storage)} --latency-target {target}"
     click.echo(f"{len(todo) - failed} timed, {failed} failed; next: launch.py pareto {options}")
     if failed:

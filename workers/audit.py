@@ -20,7 +20,8 @@ from nas.errors import InvalidInputError, NasError
 from nas.protocols import Failed, Job, RungReached
 from nas.records import StudyRecord, TrialFacts
 from nas.text import duration_text
-from search_spaces.build import build_model
+from search_spaces.network.backbone import HybridBackbone
+from search_spaces.registry import building_module
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate, is_out_of_memory
 from workers.processes import follow_parent
 from workers.recipe import SCHEDULES, Recipe, recipe_of
@@ -118,6 +119,7 @@ def audit_study(
         recipe=recipe,
         data_fingerprint=study.data_fingerprint,
         device="cuda" if on_gpu else "cpu",
+        space_module=building_module(study, sample[0].spec),
     )
     with closing(train_all(evaluation, missing, seed, workers)) as trainings:
         for done, (trial, training) in enumerate(trainings, start=1):
@@ -255,11 +257,14 @@ def _train(config: EvaluationConfig, trial: TrialFacts, seed: int) -> FinalTrain
 
 
 def _zero_cost(context: EvaluationContext, trial: TrialFacts) -> dict[str, float]:
-    """Empty where they need more memory than there is; the training may need less."""
+    """Empty for networks that are none of ours, whose stages the scores do not know; and where they need more memory
+    than there is, of which the training may need less."""
     try:
         with context.computing():
             torch.manual_seed(trial.seed)
-            model = build_model(trial.spec).to(context.device)
+            model = context.build(trial.spec, 0.0).to(context.device)
+            if not isinstance(model, HybridBackbone):
+                return {}
             return dict(zero_cost_scores(model, list(islice(context.batches.train(trial.seed), NUM_BATCHES))))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from nas.errors import NasError
 from nas.records import JSON, Latency, TrialFacts
-from search_spaces.build import build_model
+from search_spaces.build import Build, build_model
 from workers.evaluate import is_out_of_memory
 from workers.latency.device_lock import DeviceLock, device_identity
 from workers.latency.measure import measure
@@ -21,6 +21,7 @@ def profile(
     target: LatencyTarget,
     record: Callable[[TrialFacts, Latency], None],
     note: Callable[[str], None],
+    build: Build = build_model,
 ) -> int:
     """Time the architectures one after the other; each is recorded before the next begins.
 
@@ -29,6 +30,7 @@ def profile(
         target: on what.
         record: keeps one timing.
         note: told why a trial could not be timed; the others still are.
+        build: what builds their networks.
 
     Returns:
         How many could not be timed.
@@ -37,7 +39,7 @@ def profile(
     failed = 0
     for trial in trials:
         try:
-            latency = measure(build_model(trial.spec), target, input_shape(trial.spec), lock)
+            latency = measure(build(trial.spec, 0.0), target, input_shape(trial.spec), lock)
         except (NasError, RuntimeError, MemoryError) as error:
             if not isinstance(error, NasError) and not is_out_of_memory(error):
                 raise

@@ -7,6 +7,7 @@ import torch
 from nas.errors import NasError
 from nas.protocols import Failed, Finished, Job, RungReached
 from nas.records import StudyRecord, TrialFacts
+from search_spaces.registry import building_module
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
 from workers.recipe import Recipe
 
@@ -29,7 +30,11 @@ def retrain(study: StudyRecord, trial: TrialFacts, data: str) -> tuple[TrialFact
     """
     device = "cuda:0" if study.device == "cuda" and torch.cuda.is_available() else "cpu"
     config = EvaluationConfig(
-        data=data, recipe=Recipe.from_json(study.recipe), data_fingerprint=study.data_fingerprint, device=device
+        data=data,
+        recipe=Recipe.from_json(study.recipe),
+        data_fingerprint=study.data_fingerprint,
+        device=device,
+        space_module=building_module(study, trial.spec),
     )
     events = evaluate(Job(trial.trial_number, trial.spec, trial.seed), EvaluationContext(config))
     event = next(events)
