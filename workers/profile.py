@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from nas.errors import NasError
 from nas.records import JSON, Latency, TrialFacts
-from search_spaces.build import Build, build_model
+from search_spaces.build import Build
 from workers.evaluate import is_out_of_memory
 from workers.latency.device_lock import DeviceLock, device_identity
 from workers.latency.measure import measure
@@ -21,7 +21,7 @@ def profile(
     target: LatencyTarget,
     record: Callable[[TrialFacts, Latency], None],
     note: Callable[[str], None],
-    build: Build = build_model,
+    build: Build,
 ) -> int:
     """Time the architectures one after the other; each is recorded before the next begins.
 
