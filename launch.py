@@ -35,6 +35,7 @@ from db.errors import again_after_races
 from db.store import SqlStore, open_store
 from nas.config import COST_OBJECTIVES, SearchConfig
 from nas.errors import InvalidInputError, NasError, SearchAbortedError
+from nas.files import check_file, write_file
 from nas.finalists.plan import MIN_SEEDS, Finals, choose_finalists, final_front_faults, full_training, run_finals
 from nas.pareto.history import history_of
 from nas.pareto.picks import EXPECTED, pick_study, pick_trial, pick_trials
@@ -558,7 +559,7 @@ def bench_samplers(
         check_sampler(sampler)
     recorded = open_problem(problem, folder, cost == "known")
     if json_file not in (None, "-"):
-        report.check_file(Path(json_file), (".json",))  # before hours of work
+        check_file(Path(json_file), (".json",))  # before hours of work
     results: list[SamplerResult] = []
     try:
         for number, sampler in enumerate(chosen, 1):
@@ -627,7 +628,7 @@ def _give(file: str, text: str, suffix: str) -> None:
     if file == "-":
         click.echo(text.removesuffix("\n"))
         return
-    report.write_file(Path(file), text, (suffix,))
+    write_file(Path(file), text, (suffix,))
     click.echo(f"wrote {file}", err=True)
 
 

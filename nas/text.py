@@ -1,6 +1,8 @@
-"""Numbers as people read them: costs, durations, counts."""
+"""Numbers, moments and tables as people read them."""
 
 import math
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from nas.records import Latency
 
@@ -55,3 +57,22 @@ def memory_text(micro_batches: int) -> str:
 def count_text(count: int) -> str:
     """A count that may be huge: "65,536" or "3.1e+24"."""
     return f"{count:,}" if count < 10**9 else f"{count:.1e}"
+
+
+def utc_text(moment: datetime) -> str:
+    """A moment in UTC to the minute: "2026-05-04 03:02 UTC"."""
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def text_table(header: Sequence[str], rows: Iterable[Sequence[str]], right: int) -> str:
+    """Columns two spaces apart, without trailing blanks; the first `right` of them right-aligned."""
+    lines = [tuple(header), *map(tuple, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    texts = []
+    for line in lines:
+        cells = [
+            cell.rjust(width) if column < right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        texts.append("  ".join(cells).rstrip())
+    return "\n".join(texts)

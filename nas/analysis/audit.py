@@ -14,8 +14,7 @@ from scipy.stats import rankdata
 from nas.analysis.audit_log import FinalTraining
 from nas.records import JSON, StudyRecord, TrialFacts
 from nas.surrogates.quality import Agreement, agreement
-from nas.tables import text_table
-from nas.text import cost_text
+from nas.text import cost_text, text_table
 
 BELIEVABLE_TAU = 0.4
 """Below it an order is nearer to chance than to the truth."""

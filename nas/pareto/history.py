@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 from nas.pareto.front import FrontKeeper
 from nas.records import JSON, StudyRecord, TrialFacts
-from nas.tables import text_table
-from nas.text import cost_text, duration_text
+from nas.text import cost_text, duration_text, text_table
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,7 @@ from nas.analysis.lineage import Ancestor
 from nas.records import JSON
 from nas.reports.pages import write_page
 from nas.surrogates.latency_model import PartTime, held_out_text
-from nas.tables import text_table
-from nas.text import cost_axis, cost_text
+from nas.text import cost_axis, cost_text, text_table
 
 SMALL_SHARE = 0.01
 """Genes with less influence than this on both targets are counted and not listed."""

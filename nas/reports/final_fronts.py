@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from nas.records import JSON, FinalFront, Finalist, FullTraining, StudyRecord, TrialFacts
-from nas.reports.fronts import snapshot_json, utc_text
-from nas.tables import text_table
-from nas.text import cost_text
+from nas.reports.fronts import snapshot_json
+from nas.text import cost_text, text_table, utc_text
 
 
 def final_front_text(front: FinalFront, facts: Mapping[int, TrialFacts], study: StudyRecord) -> str:

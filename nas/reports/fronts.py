@@ -1,6 +1,5 @@
 """Texts for people and programs: fronts, studies and spaces as tables, JSON and CSV. Pure functions over records."""
 
-import contextlib
 import csv
 import io
 import json
@@ -9,17 +8,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
 
 from nas.analysis.spending import RungSpending, spending_of, spending_text
-from nas.errors import InvalidInputError
 from nas.pareto.front import knee
 from nas.protocols import SearchSpace
 from nas.records import JSON, FinalFront, Front, Lease, StudyRecord, TrialFacts
 from nas.search.retiming import Place
-from nas.tables import text_table
-from nas.text import cost_text, count_text, duration_text, latency_text
+from nas.text import cost_text, count_text, duration_text, latency_text, text_table, utc_text
 
 
 def front_text(front: Front, facts: Iterable[TrialFacts], study: StudyRecord, again: Sequence[Place] = ()) -> str:
@@ -226,49 +221,6 @@ def space_text(space: SearchSpace) -> str:
     return head + "\n" + text_table(("gene", "values", "meaning"), rows, right=0)
 
 
-def write_file(path: Path, content: str | bytes, suffixes: Sequence[str]) -> None:
-    """Write a file for a user, whole or not at all.
-
-    Args:
-        path: where to; an existing file is replaced.
-        content: text is written as UTF-8.
-        suffixes: what the name may end in, ".csv" for example.
-
-    Raises:
-        InvalidInputError: as check_file, and if the file cannot be written.
-    """
-    check_file(path, suffixes)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
-        part.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise InvalidInputError(
-            f"cannot write {str(path)!r} ({error.strerror}); choose a folder that you may write to"
-        ) from error
-
-
-def check_file(path: Path, suffixes: Sequence[str]) -> None:
-    """Refuse what write_file could not write, before long work.
-
-    Raises:
-        InvalidInputError: if the suffix is another one, it is a folder, or its folder does not exist.
-    """
-    if path.suffix.lower() not in suffixes:
-        raise InvalidInputError(
-            f"{str(path)!r} ends in {path.suffix!r}; expected a file name that ends in {' or '.join(suffixes)}"
-        )
-    if path.is_dir() or not path.parent.is_dir():
-        problem = (
-            "is a folder; expected a file name"
-            if path.is_dir()
-            else "lies in a folder that does not exist; create the folder first"
-        )
-        raise InvalidInputError(f"{str(path)!r} {problem}")
-
-
 _COLUMNS = (
     "trial_number",
     "arch_hash",
@@ -358,7 +310,3 @@ def _device_text(device_s: Mapping[str, float]) -> str:
 
 def _pairs_text(settings: JSON) -> str:
     return ", ".join(f"{name} {value}" for name, value in settings.items())
-
-
-def utc_text(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"

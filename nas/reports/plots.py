@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullFormatter
 
+from nas.files import write_file
 from nas.pareto.front import knee
 from nas.pareto.history import History
 from nas.records import JSON, FinalFront, Front, StudyRecord, TrialFacts
-from nas.reports.fronts import write_file
 from nas.reports.pages import write_page
 from nas.text import cost_axis, cost_in_unit, cost_text, duration_text
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from nas.errors import InvalidInputError
 from nas.pareto.front import hypervolume
-from nas.tables import text_table
 from nas.tabular.recorded import RecordedProblem
 from nas.tabular.simulator import Simulation, simulate
+from nas.text import text_table
 
 CHECKPOINTS = 25, 50, 100, 200
 QUARTILES = 0.25, 0.5, 0.75

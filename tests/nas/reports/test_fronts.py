@@ -5,23 +5,12 @@ import io
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
-from nas.errors import InvalidInputError
 from nas.pareto.front import FrontKeeper
 from nas.records import Front, Latency, Lease, ProcessId, Retiming
-from nas.reports.fronts import (
-    front_csv,
-    front_json,
-    front_text,
-    space_text,
-    status_text,
-    studies_text,
-    summarize,
-    write_file,
-)
+from nas.reports.fronts import front_csv, front_json, front_text, space_text, status_text, studies_text, summarize
 from nas.search.retiming import places
 from tests.doubles import TinySpace
 from tests.samples import REFERENCE_POINT, TARGET, TRIALS, latest_front, study_record
@@ -157,42 +146,6 @@ def test_space_table_lists_every_gene_and_the_size() -> None:
     assert head == "tiny, scale nano: 3 genes, 64 genotypes"
     assert [row.split()[0] for row in rows] == [gene.name for gene in space.genes]
     assert "1 2 3 4" in rows[0]
-
-
-def test_file_is_replaced_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
-    path = tmp_path / "front.csv"
-    path.write_text("old")
-    write_file(path, "new", (".csv",))
-    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("front.txt", "ends in '.txt'; expected a file name that ends in .csv or .json"),
-        ("front", "ends in ''; expected"),
-        ("missing/front.csv", "create the folder first"),
-        ("folder.csv", "is a folder; expected a file name"),
-    ],
-)
-def test_a_path_that_cannot_be_written_is_refused(tmp_path: Path, name: str, message: str) -> None:
-    (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(InvalidInputError, match=message):
-        write_file(tmp_path / name, "text", (".csv", ".json"))
-    assert list(tmp_path.rglob("*.part")) == []
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "front.csv"
-    path.write_text("old")
-
-    def full_disk(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", full_disk)
-    with pytest.raises(InvalidInputError, match="No space left on device"):
-        write_file(path, "new", (".csv",))
-    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
 def test_macs_fronts_need_no_timing() -> None:
