@@ -5,7 +5,7 @@ construction, because they are outcomes with a reason and not values (DESIGN 2.1
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
@@ -155,6 +155,11 @@ class TrialFacts:
     def cost(self, objective: str) -> float | None:
         """The value of a cost objective (latency_ms, macs or param_count); None when it was not measured."""
         return cost_of(objective, self.costs, self.latency)
+
+
+def facts_by_number(facts: Iterable[TrialFacts]) -> dict[int, TrialFacts]:
+    """Trial number -> trial, in the order given."""
+    return {trial.trial_number: trial for trial in facts}
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +347,11 @@ class StudyRecord:
     code_version: str
     created: datetime
     """UTC."""
+
+    @property
+    def cost_objective(self) -> str:
+        """The objective that is minimised: latency_ms, macs or param_count."""
+        return self.objectives[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """Numbers, moments and tables as people read them."""
 
+import csv
+import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from nas.records import Latency
@@ -76,3 +78,12 @@ def text_table(header: Sequence[str], rows: Iterable[Sequence[str]], right: int)
         ]
         texts.append("  ".join(cells).rstrip())
     return "\n".join(texts)
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    """CSV with a header line; None is an empty cell."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -112,7 +112,7 @@ def explain(
         NasError: if fewer than MIN_TRIALS finished.
     """
     complete = _complete(space, study, facts, trial_number)
-    objective = study.objectives[1]
+    objective = study.cost_objective
     rows = GeneLevels(space.genes).rows([genotypes[trial.trial_number] for trial in complete])
     top1 = np.array([trial.top1 for trial in complete], dtype=float)
     origin = next((place for place, trial in enumerate(complete) if trial.trial_number == trial_number), None)

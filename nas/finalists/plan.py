@@ -249,7 +249,7 @@ def final_front(finals: Finals, trainings: Iterable[FinalTraining], latest: Fina
     if not numbers:
         return None
     chosen = finals.choices(trainings)
-    objective = finals.study.objectives[1]
+    objective = finals.study.cost_objective
     means = np.array([np.mean(list(scored[number].values())) for number in numbers])
     errors = np.array([stats.sem(list(scored[number].values())) for number in numbers])
     degrees = np.array([len(scored[number]) - 1 for number in numbers])

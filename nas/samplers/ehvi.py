@@ -13,7 +13,8 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 
-from nas.samplers.acquisition import expected_improvement, front_rows, neighbours, offspring, random_rows
+from nas.pareto.front import front_rows
+from nas.samplers.acquisition import expected_improvement, neighbours, offspring, random_rows
 from nas.surrogates.gaussian_process import GaussianProcess, GeneEncoder, Refits, Surrogate
 from nas.surrogates.genes import Row
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from nas.text import cost_axis, cost_in_unit, cost_text, count_text, duration_text, text_table, utc_text
+from nas.text import cost_axis, cost_in_unit, cost_text, count_text, csv_text, duration_text, text_table, utc_text
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,10 @@ def test_a_moment_is_said_to_the_minute() -> None:
 def test_columns_are_as_wide_as_their_widest_cell_and_end_without_blanks() -> None:
     table = text_table(("trial", "layout", ""), [("7", "conv x2", ""), ("12", "attention", "knee")], right=1)
     assert table.splitlines() == ["trial  layout", "    7  conv x2", "   12  attention  knee"]
+
+
+def test_csv_leaves_what_is_not_known_empty() -> None:
+    assert (
+        csv_text(("trial", "top1"), [{"trial": 0, "top1": 0.5}, {"trial": 1, "top1": None}])
+        == "trial,top1\n0,0.5\n1,\n"
+    )
