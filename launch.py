@@ -43,7 +43,7 @@ from nas.pareto.places import latest, places
 from nas.pareto.targets import on_target, target_text, untimed
 from nas.protocols import SearchSpace
 from nas.records import JSON, Latency, StudyRecord, TrialFacts
-from nas.reports.dashboard import drawings_folder, make_drawings_folder, serve
+from nas.reports.dashboard import serve
 from nas.reports.final_fronts import final_front_text, full_training_text
 from nas.reports.fronts import front_text
 from nas.reports.retimings import retimings_text
@@ -51,6 +51,7 @@ from nas.reports.spaces import space_text
 from nas.reports.status import StudySummary, status_text, studies_text, summarize
 from nas.reports.views import final_view, front_view, history_view
 from nas.samplers.registry import SAMPLERS, check_sampler
+from nas.search.attributes import drawings_folder, make_drawings_folder
 from nas.search.establish import Identity, already_done, check_study, establish
 from nas.search.loop import INTERRUPTED, Outcome, Search
 from nas.search.ownership import Ownership, owned

@@ -29,7 +29,7 @@ from nas.protocols import (
     Store,
 )
 from nas.records import JSON, Latency, RungScore, TrialFacts, TrialState, cost_of
-from nas.reports.dashboard import drawing_attributes, latency_attribute, make_drawings_folder, trial_attributes
+from nas.search.attributes import drawing_attributes, latency_attribute, make_drawings_folder, trial_attributes
 from nas.search.halving import ParetoHalving
 from nas.search.progress import Progress
 from nas.search.proposals import ESCAPES, Candidate, Proposer
