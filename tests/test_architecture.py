@@ -19,7 +19,13 @@ PACKAGES = ("nas", "search_spaces", "workers", "db")
 OWNERS = {
     "click": {"launch.py"},
     "matplotlib": {"nas/reports/plots.py"},
-    "optuna": {"nas/search/study.py", "nas/samplers/registry.py", "nas/reports/dashboard.py", "launch.py"},
+    "optuna": {
+        "nas/search/study.py",
+        "nas/samplers/registry.py",
+        "nas/samplers/ehvi_sampler.py",
+        "nas/reports/dashboard.py",
+        "launch.py",
+    },
     "optuna_dashboard": {"nas/reports/dashboard.py"},
     "ray": {
         "workers/cluster/pool.py",

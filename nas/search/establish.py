@@ -19,7 +19,7 @@ from nas.pareto.front import FrontKeeper
 from nas.pareto.history import history_of
 from nas.protocols import Evaluator, SearchSpace, Store
 from nas.records import JSON, Genotype, StudyRecord, TrialFacts, cost_of
-from nas.samplers.registry import Knowledge
+from nas.samplers.knowledge import Knowledge
 from nas.search.loop import Outcome, out_of_patience
 from nas.search.proposals import Proposer, excesses
 from nas.search.screening import Screen

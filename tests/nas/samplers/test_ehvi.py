@@ -8,7 +8,8 @@ from optuna.distributions import IntDistribution
 
 from nas.records import Gene
 from nas.samplers.ehvi import MAX_ROWS, EhviSearcher, Observations
-from nas.samplers.registry import EhviSampler, Knowledge
+from nas.samplers.ehvi_sampler import EhviSampler
+from nas.samplers.knowledge import Knowledge
 from nas.surrogates.gaussian_process import GaussianProcess, GeneEncoder
 from nas.surrogates.genes import Row
 

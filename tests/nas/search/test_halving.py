@@ -12,7 +12,9 @@ from nas import records
 from nas.pareto.front import non_dominated_mask
 from nas.records import Costs, Gene, RungScore, TrialFacts
 from nas.samplers.ehvi import EhviSearcher, Observations
-from nas.samplers.registry import COST, CURVE, SAMPLERS, EhviSampler, Knowledge
+from nas.samplers.ehvi_sampler import EhviSampler
+from nas.samplers.knowledge import COST, CURVE, Knowledge
+from nas.samplers.registry import SAMPLERS
 from nas.search.halving import ParetoHalving, crowding_distance, non_dominated_ranks, pareto_order
 from nas.surrogates.curves import MIN_PAIRS
 from nas.tabular.problems import open_problem
