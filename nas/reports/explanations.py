@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from nas.analysis.explain import Change, Explanation, Quality
+from nas.analysis.explain import Change, Explanation
 from nas.analysis.influence import GeneReport
 from nas.analysis.lineage import Ancestor
 from nas.records import JSON
 from nas.reports.pages import write_page
 from nas.surrogates.latency_model import PartTime, held_out_text
+from nas.surrogates.quality import Quality
 from nas.text import cost_axis, cost_text, text_table
 
 SMALL_SHARE = 0.01

@@ -34,8 +34,10 @@ Outcome = tuple[Row, FrozenTrial]
 
 
 class EhviSampler(BaseSampler):
-    """Expected hypervolume improvement at known or modelled cost (nas/samplers/ehvi.py), for one study of top1, which is
-    maximised, and cost, which is minimised."""
+    """Expected hypervolume improvement at known or modelled cost (nas/samplers/ehvi.py).
+
+    For one study with two objectives: top1, which is maximised, and a cost, which is minimised.
+    """
 
     def __init__(
         self, seed: int, knowledge: Knowledge, surrogate: Callable[[GeneEncoder], Surrogate] = GaussianProcess
