@@ -36,7 +36,9 @@ from db.store import SqlStore, open_store
 from nas.config import COST_OBJECTIVES, SearchConfig
 from nas.errors import InvalidInputError, NasError, SearchAbortedError
 from nas.files import check_file, write_file
-from nas.finalists.plan import MIN_SEEDS, Finals, choose_finalists, final_front_faults, full_training, run_finals
+from nas.finalists.front import final_front_faults, full_training
+from nas.finalists.plan import MIN_SEEDS, Finals, choose_finalists
+from nas.finalists.run import run_finals
 from nas.pareto.history import history_of
 from nas.pareto.picks import EXPECTED, pick_study, pick_trial, pick_trials
 from nas.pareto.places import latest, places
