@@ -1,8 +1,10 @@
-"""Numbers as people read them: costs, durations, counts."""
+"""Numbers as people read them: costs, durations, counts; and the hash of a value as JSON."""
 
+import hashlib
+import json
 import math
 
-from nas.records import Latency
+from nas.records import JSON, Latency
 
 _COSTS = {"latency_ms": ("latency", "ms", 1.0), "macs": ("macs", "M", 1e6), "param_count": ("params", "M", 1e6)}
 """Cost objective -> name for people, unit, value of the unit."""
@@ -55,3 +57,12 @@ def memory_text(micro_batches: int) -> str:
 def count_text(count: int) -> str:
     """A count that may be huge: "65,536" or "3.1e+24"."""
     return f"{count:,}" if count < 10**9 else f"{count:.1e}"
+
+
+def json_hash(value: JSON) -> str:
+    """SHA-256 (64 hex digits) of the canonical JSON: sorted keys, no blanks. Equal values have equal hashes.
+
+    Architectures, spaces, recipes and what the database compares are identified by it, so it never changes.
+    """
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

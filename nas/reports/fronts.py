@@ -16,7 +16,7 @@ from nas.analysis.spending import RungSpending, spending_of, spending_text
 from nas.errors import InvalidInputError
 from nas.pareto.front import knee
 from nas.protocols import SearchSpace
-from nas.records import JSON, FinalFront, Front, Lease, StudyRecord, TrialFacts
+from nas.records import COUNTED_STATES, JSON, FinalFront, Front, Lease, StudyRecord, TrialFacts
 from nas.search.retiming import Place
 from nas.tables import text_table
 from nas.text import cost_text, count_text, duration_text, latency_text
@@ -128,7 +128,7 @@ class StudySummary:
     @property
     def evaluated(self) -> int:
         """What counts towards the budget."""
-        return self.counts.get("COMPLETE", 0) + self.counts.get("PRUNED", 0)
+        return sum(self.counts.get(state, 0) for state in COUNTED_STATES)
 
 
 def summarize(

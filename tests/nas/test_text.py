@@ -2,7 +2,7 @@
 
 import pytest
 
-from nas.text import cost_axis, cost_in_unit, cost_text, count_text, duration_text
+from nas.text import cost_axis, cost_in_unit, cost_text, count_text, duration_text, json_hash
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,11 @@ def test_axis_and_values_share_the_unit() -> None:
 def test_huge_counts_are_rounded() -> None:
     assert count_text(65_536) == "65,536"
     assert count_text(31 * 10**23) == "3.1e+24"
+
+
+def test_equal_values_have_one_hash_which_never_changes() -> None:
+    expected = "4100d84bc3f7444eff7eb87d6a8862a54770e855528e065194226b3a96b40b66"
+    assert json_hash({"b": [1, 2.5], "a": {"y": None, "x": "ü"}}) == json_hash(
+        {"a": {"x": "ü", "y": None}, "b": [1, 2.5]}
+    )
+    assert json_hash({"b": [1, 2.5], "a": "ü"}) == expected
