@@ -486,7 +486,7 @@ def pareto(
             ended = timed.history
     words = _study_words(search.name, storage)
     if history:
-        view = history_view(history_of(ended, search.objectives[1], search.reference_point), search)
+        view = history_view(history_of(ended, search.cost_objective, search.reference_point), search)
     elif front is None:
         raise NasError(
             f"study {search.name!r} has no front yet: no trial has finished; look at `launch.py status {words}`"
@@ -840,7 +840,7 @@ def export(
         search = pick_study(study, store.studies())
         facts = {trial.trial_number: trial for trial in store.facts(search.name)}
         final = None if retrain else store.final_front(search.name)
-        trial = pick_trial(pick, final or store.front(search.name), facts, search.objectives[1])
+        trial = pick_trial(pick, final or store.front(search.name), facts, search.cost_objective)
         full = full_training(final, store.final_trainings(search.name), trial.trial_number)
         name = name or re.sub(r"[^A-Za-z0-9_-]", "-", f"{search.name}-t{trial.trial_number}")
         in_study = _study_words(search.name, storage)

@@ -116,8 +116,9 @@ def cost_of(objective: str, costs: Costs, latency: Latency | None) -> float | No
 
 TrialState = Literal["COMPLETE", "PRUNED", "REJECTED", "FAIL"]
 """COMPLETE: finished the last rung. PRUNED: stopped at a rung. REJECTED: over a hard limit, not trained (Optuna shows
-it as PRUNED with a constraint above zero). FAIL: no score, with a reason. COMPLETE and PRUNED count towards the
-budget."""
+it as PRUNED with a constraint above zero). FAIL: no score, with a reason."""
+COUNTED_STATES: tuple[TrialState, ...] = ("COMPLETE", "PRUNED")
+"""States that count towards the budget: the architecture was trained, to the end or up to a rung that stopped it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,11 @@ class TrialFacts:
     worker: str = ""
     duration_s: float = 0.0
     """From submission to the end, monotonic clock; what it waited for a worker to come up is left out."""
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the trial counts towards the budget."""
+        return self.state in COUNTED_STATES
 
     @property
     def top1(self) -> float | None:

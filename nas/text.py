@@ -1,12 +1,14 @@
-"""Numbers, moments and tables as people read them."""
+"""Numbers, moments and tables as people read them; and the hash of a value as JSON."""
 
 import csv
+import hashlib
 import io
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from nas.records import Latency
+from nas.records import JSON, Latency
 
 _COSTS = {"latency_ms": ("latency", "ms", 1.0), "macs": ("macs", "M", 1e6), "param_count": ("params", "M", 1e6)}
 """Cost objective -> name for people, unit, value of the unit."""
@@ -87,3 +89,12 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> st
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def json_hash(value: JSON) -> str:
+    """SHA-256 (64 hex digits) of the canonical JSON: sorted keys, no blanks. Equal values have equal hashes.
+
+    Architectures, spaces, recipes and what the database compares are identified by it, so it never changes.
+    """
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from nas.analysis.audit_log import FinalTraining
-from nas.records import JSON, StudyRecord, TrialFacts
+from nas.records import COUNTED_STATES, JSON, StudyRecord, TrialFacts
 from nas.surrogates.quality import Agreement, agreement
 from nas.text import cost_text, text_table
 
@@ -202,9 +202,7 @@ def _warnings(predictors: Sequence[Predictor]) -> Iterator[str]:
 def audit_text(audit: Audit) -> str:
     """Two tables, the predictors and the architectures, and what to be warned of."""
     steps = audit.recipe["rungs"][-1]
-    states = ", ".join(
-        f"{sum(trial.state == state for trial in audit.trials)} {state}" for state in ("COMPLETE", "PRUNED")
-    )
+    states = ", ".join(f"{sum(trial.state == state for trial in audit.trials)} {state}" for state in COUNTED_STATES)
     head = (
         f"{audit.study}: {len(audit.trials)} architectures ({states}), each trained for {steps} steps with seed "
         f"{audit.seed}"

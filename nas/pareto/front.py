@@ -164,7 +164,7 @@ class FrontKeeper:
         """
         before = self.hypervolume
         front = self._joined(facts)
-        if facts.state in ("COMPLETE", "PRUNED"):
+        if facts.is_counted:
             grown = front is not None and front.hypervolume > before
             self.stalled = 0 if grown else self.stalled + 1
         return front

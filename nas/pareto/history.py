@@ -49,7 +49,7 @@ def history_of(facts: Iterable[TrialFacts], cost_objective: str, reference_point
     evaluated = 0
     device_s = 0.0
     for trial in facts:
-        evaluated += trial.state in ("COMPLETE", "PRUNED")
+        evaluated += trial.is_counted
         device_s += trial.duration_s
         front = keeper.add(trial)
         if front is not None and keeper.stalled == 0:

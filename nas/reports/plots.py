@@ -207,7 +207,7 @@ def _points(front: Front, facts: Iterable[TrialFacts], study: StudyRecord) -> li
     points = []
     for trial in facts:
         cost = trial.cost(objective)
-        if trial.top1 is None or cost is None or trial.state not in ("COMPLETE", "PRUNED"):
+        if trial.top1 is None or cost is None or not trial.is_counted:
             continue
         low, high = (
             (trial.latency.ci_low_ms, trial.latency.ci_high_ms)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nas.analysis.spending import RungSpending, spending_of, spending_text
 from nas.pareto.places import latest, places
 from nas.pareto.targets import Timings
-from nas.records import JSON, Front, Lease, Retiming, StudyRecord, TrialFacts
+from nas.records import COUNTED_STATES, JSON, Front, Lease, Retiming, StudyRecord, TrialFacts
 from nas.reports.fronts import front_text
 from nas.reports.retimings import retimings_text
 from nas.text import duration_text, text_table, utc_text
@@ -34,7 +34,7 @@ class StudySummary:
     @property
     def evaluated(self) -> int:
         """What counts towards the budget."""
-        return self.counts.get("COMPLETE", 0) + self.counts.get("PRUNED", 0)
+        return sum(self.counts.get(state, 0) for state in COUNTED_STATES)
 
 
 def summarize(

@@ -274,7 +274,7 @@ def _typical_spec(space: SearchSpace) -> JSON:
 
 
 def _count_evaluated(facts: Mapping[int, TrialFacts]) -> int:
-    return sum(trial.state in ("COMPLETE", "PRUNED") for trial in facts.values())
+    return sum(trial.is_counted for trial in facts.values())
 
 
 def _mean_duration(facts: Mapping[int, TrialFacts]) -> float | None:

@@ -90,7 +90,7 @@ def bench(problem: RecordedProblem, sampler: str, conditions: Conditions) -> Sam
     curves = [_curve(problem, run, conditions.checkpoints) for run in runs]
     low, median, high = np.quantile(curves, QUARTILES, axis=0).tolist()
     half, most = 1e3 * np.quantile(np.concatenate([run.ask_s for run in runs]), [0.5, 0.95])
-    trainings = min(sum(trial.state in ("COMPLETE", "PRUNED") for trial in run.facts) for run in runs)
+    trainings = min(sum(trial.is_counted for trial in run.facts) for run in runs)
     distinct = float(np.median([run.distinct for run in runs]))
     work = float(np.median([run.busy_s for run in runs]))
     return SamplerResult(
@@ -101,11 +101,7 @@ def bench(problem: RecordedProblem, sampler: str, conditions: Conditions) -> Sam
 def _curve(problem: RecordedProblem, run: Simulation, checkpoints: Sequence[int]) -> list[float]:
     """Stopped trainings count, as they do in a budget; they add nothing."""
     points = iter(run.points)
-    course = [
-        next(points) if trial.state == "COMPLETE" else None
-        for trial in run.facts
-        if trial.state in ("COMPLETE", "PRUNED")
-    ]
+    course = [next(points) if trial.state == "COMPLETE" else None for trial in run.facts if trial.is_counted]
     reached = [[point for point in course[:count] if point is not None] for count in checkpoints]
     return [hypervolume(found, problem.reference_point) / problem.front_hypervolume for found in reached]
 

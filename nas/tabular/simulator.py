@@ -126,7 +126,7 @@ class Simulation:
     @property
     def distinct(self) -> int:
         """Architectures that were trained, to the end or up to a rung that stopped them."""
-        return len({tuple(trial.spec["levels"]) for trial in self.facts if trial.state in ("COMPLETE", "PRUNED")})
+        return len({tuple(trial.spec["levels"]) for trial in self.facts if trial.is_counted})
 
     @property
     def replays(self) -> int:

@@ -4,7 +4,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from nas.text import cost_axis, cost_in_unit, cost_text, count_text, csv_text, duration_text, text_table, utc_text
+from nas.text import (
+    cost_axis,
+    cost_in_unit,
+    cost_text,
+    count_text,
+    csv_text,
+    duration_text,
+    json_hash,
+    text_table,
+    utc_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -63,3 +73,11 @@ def test_csv_leaves_what_is_not_known_empty() -> None:
         csv_text(("trial", "top1"), [{"trial": 0, "top1": 0.5}, {"trial": 1, "top1": None}])
         == "trial,top1\n0,0.5\n1,\n"
     )
+
+
+def test_equal_values_have_one_hash_which_never_changes() -> None:
+    expected = "4100d84bc3f7444eff7eb87d6a8862a54770e855528e065194226b3a96b40b66"
+    assert json_hash({"b": [1, 2.5], "a": {"y": None, "x": "ü"}}) == json_hash(
+        {"a": {"x": "ü", "y": None}, "b": [1, 2.5]}
+    )
+    assert json_hash({"b": [1, 2.5], "a": "ü"}) == expected
