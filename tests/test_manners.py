@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ def _field_docstrings(tree: ast.Module) -> Found:
         body = getattr(node, "body", None)
         if not isinstance(body, list):
             continue
-        for field, after in zip(body, body[1:], strict=False):
+        for field, after in pairwise(body):
             if isinstance(field, ast.Assign | ast.AnnAssign) and _is_text(after):
                 yield after.lineno, after.value.value
 
