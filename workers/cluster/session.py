@@ -42,7 +42,7 @@ CONNECT_TIMEOUT_S = 5.0
 INIT_ERRORS = (RuntimeError, ValueError, OSError, RayError)
 """What ray.init raises when it cannot do what it was asked for."""
 
-_ROOT = Path(__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[2]
 _TOKEN = secrets.token_hex(32)  # one per process, because Ray reads it once per process
 
 
