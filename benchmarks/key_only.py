@@ -1,4 +1,4 @@
-"""Which form of key-only attention learns best? The study behind the defaults in docs/space.md.
+"""Which form of key-only attention learns best? The study behind docs/measurements/mixers.md.
 
     PYTHONPATH=. python benchmarks/key_only.py --seeds 3 --times 2 --output key_only.json
 
@@ -28,7 +28,8 @@ from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
 from workers.recipe import default_recipe
 
 LAYOUTS = ("pvt", "linglo_alternate", "linglo_fused")
-"""Presets of the space, each behind the conv stem, whose short trainings are the most telling (docs/proxy.md)."""
+"""Presets of the space, each behind the conv stem, whose short trainings are the most telling
+(docs/measurements/proxy.md)."""
 
 
 def variants() -> dict[str, Mapping[str, str]]:

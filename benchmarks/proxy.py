@@ -1,4 +1,4 @@
-"""Does the default proxy carry signal? The study behind docs/proxy.md.
+"""Does the default proxy carry signal? The study behind docs/measurements/proxy.md.
 
     python benchmarks/proxy.py --architectures 24 --seeds 3 --long 8 --output proxy.json
 
@@ -139,7 +139,7 @@ def run_tasks(tasks: list[tuple[JSON, str, int, int, int]], processes: int) -> l
 
 
 def report(study: Study) -> str:
-    """The tables of docs/proxy.md, in Markdown."""
+    """The tables of docs/measurements/proxy.md, in Markdown."""
     short = study.short_top1()
     long = study.long_top1()
     noise = float(np.sqrt(short.var(axis=1, ddof=1).mean()))

@@ -1,4 +1,5 @@
-"""Which training schedule makes the score of an early rung meaningful? The study behind the rungs in docs/search.md.
+"""Which training schedule makes the score of an early rung meaningful? The study behind
+docs/measurements/search.md.
 
     python -m benchmarks.rungs --architectures 24
 

@@ -165,7 +165,7 @@ def test_a_search_takes_the_recipe_it_is_given_and_says_itself_how_often_to_scor
     assert search_recipe(None, data, 2) == RECIPES["nano"].with_rungs(2)
     assert search_recipe(None, data, 3) == RECIPES["nano-rungs"].with_rungs(
         3
-    )  # a quarter of nano's steps tells nothing (docs/audit.md)
+    )  # a quarter of nano's steps tells nothing (docs/measurements/audit.md)
     assert search_recipe("nano", data, 3) == RECIPES["nano"].with_rungs(3)
     assert search_recipe("nano-rungs", data, 4) == replace(RECIPES["nano-rungs"], rungs=(64, 128, 256, 512))
     file.write_text('{"rungs": [4, 8], "batch_size": 16, "learning_rate": 0.001}')

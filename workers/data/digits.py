@@ -34,7 +34,7 @@ NUM_TEST = 1024
 
 @dataclass(kw_only=True, frozen=True, slots=True)
 class CanvasStyle:
-    """How hard the canvases are. The defaults were chosen by measurement, see docs/proxy.md."""
+    """How hard the canvases are. The defaults were chosen by measurement, see docs/measurements/proxy.md."""
 
     num_fragments: int = 2
     """Fragments of other digits on each canvas."""

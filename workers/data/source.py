@@ -43,8 +43,8 @@ class DataSource:
     num_test: int = 0
     """Images that no search sees; 0 where the data have none."""
     fingerprint: str
-    """SHA-256 (64 hex digits) over names, sizes and contents; see docs/data.md for how much of the contents of large
-    sets."""
+    """SHA-256 (64 hex digits) over names, sizes and contents; see docs/reference/data-formats.md for how much of
+    the contents of large sets."""
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

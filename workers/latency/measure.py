@@ -3,8 +3,8 @@
 The protocol: copy the model in the target's number and memory format and compile it if asked (beside others: lock
 shared); then, alone (lock exclusive), take turns with a small reference model, each sample of as many forward passes as
 the clock needs, until the median is sharp (workers/latency/sampling.py). What is reported is that median, the interval
-in which another sitting would find it (workers/latency/pace.py), and the 95th percentile. docs/latency.md has reasons
-and results.
+in which another sitting would find it (workers/latency/pace.py), and the 95th percentile. docs/reference/latency.md
+has reasons.
 """
 
 import copy
