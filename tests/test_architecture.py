@@ -152,9 +152,9 @@ def _long_options(parameters: list[click.Parameter]) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_command_line_in_the_docs_can_be_typed(page: Path) -> None:
     for line in code(page.read_text(encoding="utf-8")):
-        for typed in re.findall(r"(?:launch\.py|hybrid-nas) +([^|&;#>]*)", line):
+        for typed in re.findall(r"(?:launch\.py|hybrid-nas) (?! )([^|&;#>]*)", line):
             words = typed.split()
-            given = words[0] if words and re.fullmatch(r"[a-z-]*[a-z]", words[0]) else ""
+            given = words[0] if words and re.fullmatch(r"[a-z][a-z-]+", words[0]) else ""
             assert given in commands(), f"there is no command {given!r}: {line}"
             options = {word.split("=")[0] for word in words if word.startswith("--")}
             assert options <= commands()[given], f"{options - commands()[given]}: {line}"

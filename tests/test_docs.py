@@ -6,7 +6,9 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from db.store import open_store
 from search_spaces.architecture.costs import costs
 from search_spaces.architecture.kinds.registry import KINDS
 from search_spaces.published.families import PRESETS
@@ -107,3 +109,15 @@ def test_every_mixer_and_knob_is_explained() -> None:
 def test_every_recipe_and_field_of_one_is_explained() -> None:
     for name in (*RECIPES, *(field.name for field in fields(Recipe))):
         assert f"\n| `{name}` |" in RECIPE_PAGE, name
+
+
+def test_the_query_of_the_guide_can_be_asked(tmp_path: Path) -> None:
+    page = (ROOT / "docs/guide/database.md").read_text(encoding="utf-8")
+    queries = re.findall(r"^    SELECT .*?;$", page, flags=re.MULTILINE | re.DOTALL)
+    open_store(f"sqlite:///{tmp_path}/nas.db").close()
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/nas.db")
+    with engine.connect() as connection:
+        for query in queries:
+            assert connection.execute(sa.text(query)).all() == []
+    engine.dispose()
+    assert queries
