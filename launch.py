@@ -35,22 +35,30 @@ from db.errors import again_after_races
 from db.store import SqlStore, open_store
 from nas.config import COST_OBJECTIVES, SearchConfig
 from nas.errors import InvalidInputError, NasError, SearchAbortedError
-from nas.finalists.plan import MIN_SEEDS, Finals, choose_finalists, final_front_faults, full_training, run_finals
+from nas.files import check_file, write_file
+from nas.finalists.front import final_front_faults, full_training
+from nas.finalists.plan import MIN_SEEDS, Finals, choose_finalists
+from nas.finalists.run import run_finals
 from nas.pareto.history import history_of
 from nas.pareto.picks import EXPECTED, pick_study, pick_trial, pick_trials
+from nas.pareto.places import latest, places
 from nas.pareto.targets import on_target, target_text, untimed
 from nas.protocols import SearchSpace
 from nas.records import JSON, Latency, StudyRecord, TrialFacts
-from nas.reports import fronts as report
-from nas.reports.dashboard import drawings_folder, make_drawings_folder, serve
+from nas.reports.dashboard import serve
 from nas.reports.final_fronts import final_front_text, full_training_text
+from nas.reports.fronts import front_text
+from nas.reports.retimings import retimings_text
+from nas.reports.spaces import space_text
+from nas.reports.status import StudySummary, status_text, studies_text, summarize
 from nas.reports.views import final_view, front_view, history_view
 from nas.samplers.registry import SAMPLERS, check_sampler
+from nas.search.attributes import drawings_folder, make_drawings_folder
 from nas.search.establish import Identity, already_done, check_study, establish
 from nas.search.loop import INTERRUPTED, Outcome, Search
 from nas.search.ownership import Ownership, owned
 from nas.search.progress import Progress
-from nas.search.retiming import latest, places, retimings_text, time_again, unsettled
+from nas.search.retiming import time_again, unsettled
 from nas.search.study import open_optuna_storage, recorded_genotypes
 from nas.search.weights import WeightsFolder
 from nas.signals import StopSignals
@@ -353,7 +361,7 @@ def _last_lines(config: SearchConfig, store: SqlStore, outcome: Outcome) -> list
         facts = list(store.facts(config.study))
         retimings = store.retimings(config.study)
         again = places(front, facts, latest(retimings, search.target))
-        lines = ["", report.front_text(front, facts, search, again), ""]
+        lines = ["", front_text(front, facts, search, again), ""]
         if outcome.complete:
             lines += retimings_text(search, facts, store.timings(config.study), retimings)
         if outcome.complete and config.cost_objective != "latency_ms":
@@ -394,10 +402,10 @@ def status(study: str | None, storage: str) -> None:
     """List the studies, or say how one of them stands."""
     with _reading(storage) as store:
         if study is None:
-            click.echo(report.studies_text([_summary(store, search) for search in store.studies()]))
+            click.echo(studies_text([_summary(store, search) for search in store.studies()]))
             return
         search = pick_study(study, store.studies())
-        click.echo(report.status_text(_summary(store, search)))
+        click.echo(status_text(_summary(store, search)))
         again = retimings_text(
             search, list(store.facts(search.name)), store.timings(search.name), store.retimings(search.name)
         )
@@ -413,8 +421,8 @@ def status(study: str | None, storage: str) -> None:
             sys.exit(1)
 
 
-def _summary(store: SqlStore, study: StudyRecord) -> report.StudySummary:
-    return report.summarize(study, store.facts(study.name), store.front(study.name), store.lease(study.name))
+def _summary(store: SqlStore, study: StudyRecord) -> StudySummary:
+    return summarize(study, store.facts(study.name), store.front(study.name), store.lease(study.name))
 
 
 @cli.command()
@@ -478,7 +486,7 @@ def pareto(
             ended = timed.history
     words = _study_words(search.name, storage)
     if history:
-        view = history_view(history_of(ended, search.objectives[1], search.reference_point), search)
+        view = history_view(history_of(ended, search.cost_objective, search.reference_point), search)
     elif front is None:
         raise NasError(
             f"study {search.name!r} has no front yet: no trial has finished; look at `launch.py status {words}`"
@@ -558,7 +566,7 @@ def bench_samplers(
         check_sampler(sampler)
     recorded = open_problem(problem, folder, cost == "known")
     if json_file not in (None, "-"):
-        report.check_file(Path(json_file), (".json",))  # before hours of work
+        check_file(Path(json_file), (".json",))  # before hours of work
     results: list[SamplerResult] = []
     try:
         for number, sampler in enumerate(chosen, 1):
@@ -627,7 +635,7 @@ def _give(file: str, text: str, suffix: str) -> None:
     if file == "-":
         click.echo(text.removesuffix("\n"))
         return
-    report.write_file(Path(file), text, (suffix,))
+    write_file(Path(file), text, (suffix,))
     click.echo(f"wrote {file}", err=True)
 
 
@@ -680,7 +688,7 @@ def spaces(space: str | None, scale: str, data: str) -> None:
     source = open_data(data)
     names = space_names() if space is None else [space]
     made = [make_space(name, scale, source.image_size, source.in_chans, source.num_classes) for name in names]
-    click.echo("\n\n".join(report.space_text(space) for space in made))
+    click.echo("\n\n".join(space_text(space) for space in made))
 
 
 @cli.command()
@@ -832,7 +840,7 @@ def export(
         search = pick_study(study, store.studies())
         facts = {trial.trial_number: trial for trial in store.facts(search.name)}
         final = None if retrain else store.final_front(search.name)
-        trial = pick_trial(pick, final or store.front(search.name), facts, search.objectives[1])
+        trial = pick_trial(pick, final or store.front(search.name), facts, search.cost_objective)
         full = full_training(final, store.final_trainings(search.name), trial.trial_number)
         name = name or re.sub(r"[^A-Za-z0-9_-]", "-", f"{search.name}-t{trial.trial_number}")
         in_study = _study_words(search.name, storage)

@@ -16,7 +16,7 @@ import optuna
 from nas.config import SearchConfig
 from nas.records import Genotype
 from nas.samplers.ehvi import EhviSearcher, Observations
-from nas.samplers.registry import EhviSampler
+from nas.samplers.ehvi_sampler import EhviSampler
 from nas.search.establish import knowledge_of
 from nas.surrogates.genes import Row
 from nas.surrogates.threads import one_thread

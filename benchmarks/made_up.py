@@ -14,9 +14,9 @@ from functools import cache
 import numpy as np
 import optuna
 
-from nas.pareto.front import hypervolume
+from nas.pareto.front import front_rows, hypervolume
 from nas.records import Gene
-from nas.samplers.acquisition import front_rows, offspring, random_rows
+from nas.samplers.acquisition import offspring, random_rows
 from nas.surrogates.threads import one_thread
 from nas.tabular.bench import Conditions, bench, bench_text
 from nas.tabular.recorded import Levels, RecordedProblem

@@ -26,7 +26,8 @@ from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, WhiteKe
 from db.store import open_store
 from nas.pareto.picks import pick_study
 from nas.samplers.ehvi import Surrogate
-from nas.samplers.registry import SAMPLERS, EhviSampler
+from nas.samplers.ehvi_sampler import EhviSampler
+from nas.samplers.registry import SAMPLERS
 from nas.search.study import recorded_genotypes
 from nas.surrogates.gaussian_process import GaussianProcess, GeneEncoder
 from nas.surrogates.genes import GeneLevels

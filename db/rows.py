@@ -1,7 +1,6 @@
 """Records to rows and back. What is written is read back equal; JSON columns hold JSON values, so a tuple inside one
 returns as a list."""
 
-import hashlib
 import json
 import math
 from collections.abc import Iterable
@@ -11,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from nas.records import JSON, Costs, Front, FrontMember, Latency, Lease, ProcessId, RungScore, StudyRecord, TrialFacts
+from nas.records import Costs, Front, FrontMember, Latency, Lease, ProcessId, RungScore, StudyRecord, TrialFacts
 
 Values = dict[str, Any]
 """Column name -> value."""
@@ -26,11 +25,6 @@ def require_finite(what: str, values: Iterable[float]) -> None:
     for value in values:
         if not math.isfinite(value):
             raise ValueError(f"{what} is {value}; only finite numbers are recorded")
-
-
-def json_hash(value: JSON) -> str:
-    """SHA-256 (64 hex digits) of the JSON with sorted keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def study_values(study: StudyRecord) -> Values:

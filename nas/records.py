@@ -5,7 +5,7 @@ construction, because they are outcomes with a reason and not values (DESIGN 2.1
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
@@ -116,8 +116,9 @@ def cost_of(objective: str, costs: Costs, latency: Latency | None) -> float | No
 
 TrialState = Literal["COMPLETE", "PRUNED", "REJECTED", "FAIL"]
 """COMPLETE: finished the last rung. PRUNED: stopped at a rung. REJECTED: over a hard limit, not trained (Optuna shows
-it as PRUNED with a constraint above zero). FAIL: no score, with a reason. COMPLETE and PRUNED count towards the
-budget."""
+it as PRUNED with a constraint above zero). FAIL: no score, with a reason."""
+COUNTED_STATES: tuple[TrialState, ...] = ("COMPLETE", "PRUNED")
+"""States that count towards the budget: the architecture was trained, to the end or up to a rung that stopped it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,11 @@ class TrialFacts:
     """From submission to the end, monotonic clock; what it waited for a worker to come up is left out."""
 
     @property
+    def is_counted(self) -> bool:
+        """Whether the trial counts towards the budget."""
+        return self.state in COUNTED_STATES
+
+    @property
     def top1(self) -> float | None:
         """Validation top1 at the last rung reached."""
         return self.rungs[-1].top1 if self.rungs else None
@@ -155,6 +161,11 @@ class TrialFacts:
     def cost(self, objective: str) -> float | None:
         """The value of a cost objective (latency_ms, macs or param_count); None when it was not measured."""
         return cost_of(objective, self.costs, self.latency)
+
+
+def facts_by_number(facts: Iterable[TrialFacts]) -> dict[int, TrialFacts]:
+    """Trial number -> trial, in the order given."""
+    return {trial.trial_number: trial for trial in facts}
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +353,11 @@ class StudyRecord:
     code_version: str
     created: datetime
     """UTC."""
+
+    @property
+    def cost_objective(self) -> str:
+        """The objective that is minimised: latency_ms, macs or param_count."""
+        return self.objectives[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,13 @@ PAGES = pages(ROOT)
 OWNERS = {
     "click": {"launch.py"},
     "matplotlib": {"nas/reports/plots.py"},
-    "optuna": {"nas/search/study.py", "nas/samplers/registry.py", "nas/reports/dashboard.py", "launch.py"},
+    "optuna": {
+        "nas/search/study.py",
+        "nas/samplers/registry.py",
+        "nas/samplers/ehvi_sampler.py",
+        "nas/reports/dashboard.py",
+        "launch.py",
+    },
     "optuna_dashboard": {"nas/reports/dashboard.py"},
     "ray": {
         "workers/cluster/pool.py",

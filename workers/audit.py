@@ -15,7 +15,7 @@ from multiprocessing.sharedctypes import Synchronized
 import torch
 
 from nas.analysis.audit import MIN_COUNT, Audit, audit, stratified_sample
-from nas.analysis.audit_log import AuditLog, FinalTraining
+from nas.analysis.audit_log import AuditLog, AuditTraining
 from nas.errors import InvalidInputError, NasError
 from nas.protocols import Failed, Job, RungReached
 from nas.records import StudyRecord, TrialFacts
@@ -121,7 +121,7 @@ def audit_study(
     )
     with closing(train_all(evaluation, missing, seed, workers)) as trainings:
         for done, (trial, training) in enumerate(trainings, start=1):
-            if isinstance(training, FinalTraining):
+            if isinstance(training, AuditTraining):
                 log.append(training)
                 final[trial.arch_hash] = training
                 result = (
@@ -165,7 +165,7 @@ def _plan(
 
 def train_all(
     config: EvaluationConfig, trials: Sequence[TrialFacts], seed: int, workers: int
-) -> Generator[tuple[TrialFacts, FinalTraining | str], None, None]:
+) -> Generator[tuple[TrialFacts, AuditTraining | str], None, None]:
     """Each trial with its training, or with the reason why it failed, as they end. Closing the iterator ends what runs.
 
     Args:
@@ -201,7 +201,7 @@ def _signals_wait() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _outcome(order: "Future[FinalTraining | Failed]") -> FinalTraining | str:
+def _outcome(order: "Future[AuditTraining | Failed]") -> AuditTraining | str:
     try:
         result = order.result()
     except BrokenProcessPool as error:
@@ -233,7 +233,7 @@ def _context(config: EvaluationConfig) -> EvaluationContext:
     return EvaluationContext(replace(config, device=device))
 
 
-def _train(config: EvaluationConfig, trial: TrialFacts, seed: int) -> FinalTraining | Failed:
+def _train(config: EvaluationConfig, trial: TrialFacts, seed: int) -> AuditTraining | Failed:
     context = _context(config)
     scores = _zero_cost(context, trial)
     events = evaluate(Job(trial.trial_number, trial.spec, seed), context)
@@ -242,7 +242,7 @@ def _train(config: EvaluationConfig, trial: TrialFacts, seed: int) -> FinalTrain
     if isinstance(event, Failed):
         return event
     assert isinstance(event, RungReached) and event.last, "a training with one rung and without timing has one score"
-    return FinalTraining(
+    return AuditTraining(
         arch_hash=trial.arch_hash,
         data_fingerprint=context.source.fingerprint,
         recipe_hash=config.recipe.hash,

@@ -1,6 +1,5 @@
 """How an architecture is trained for its score: one frozen value, hashed into every training record."""
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from typing import Self, get_args
 
 from nas.errors import InvalidInputError
 from nas.records import JSON
+from nas.text import json_hash
 from workers.data.source import DataSource
 
 SCHEDULES = "one_cycle", "inverse_sqrt"
@@ -129,7 +129,7 @@ class Recipe:
     @property
     def hash(self) -> str:
         """SHA-256 (64 hex digits) of the canonical JSON; equal recipes train alike."""
-        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+        return json_hash(self.to_json())
 
     def to_json(self) -> JSON:
         """Plain values; see _ADDED for what is left out."""

@@ -19,7 +19,7 @@ from nas.pareto.front import FrontKeeper
 from nas.pareto.history import history_of
 from nas.protocols import Evaluator, SearchSpace, Store
 from nas.records import JSON, Genotype, StudyRecord, TrialFacts, cost_of
-from nas.samplers.registry import Knowledge
+from nas.samplers.knowledge import Knowledge
 from nas.search.loop import Outcome, out_of_patience
 from nas.search.proposals import Proposer, excesses
 from nas.search.screening import Screen
@@ -274,7 +274,7 @@ def _typical_spec(space: SearchSpace) -> JSON:
 
 
 def _count_evaluated(facts: Mapping[int, TrialFacts]) -> int:
-    return sum(trial.state in ("COMPLETE", "PRUNED") for trial in facts.values())
+    return sum(trial.is_counted for trial in facts.values())
 
 
 def _mean_duration(facts: Mapping[int, TrialFacts]) -> float | None:

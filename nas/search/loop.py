@@ -28,8 +28,8 @@ from nas.protocols import (
     Started,
     Store,
 )
-from nas.records import JSON, Latency, RungScore, TrialFacts, TrialState, cost_of
-from nas.reports.dashboard import drawing_attributes, latency_attribute, make_drawings_folder, trial_attributes
+from nas.records import COUNTED_STATES, JSON, Latency, RungScore, TrialFacts, TrialState, cost_of
+from nas.search.attributes import drawing_attributes, latency_attribute, make_drawings_folder, trial_attributes
 from nas.search.halving import ParetoHalving
 from nas.search.progress import Progress
 from nas.search.proposals import ESCAPES, Candidate, Proposer
@@ -151,7 +151,7 @@ class Search:
     @property
     def evaluated(self) -> int:
         """Distinct architectures that count towards the budget."""
-        return self._counts["COMPLETE"] + self._counts["PRUNED"]
+        return sum(self._counts[state] for state in COUNTED_STATES)
 
     def run(self) -> Outcome:
         """Search until the budget is reached, the space is exhausted, patience or time is over, or the user stops it.

@@ -21,8 +21,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from nas.errors import InvalidInputError, NasError
 from nas.records import Gene, Genotype, Objectives, TrialFacts
-from nas.reports.dashboard import constraint_attributes
-from nas.samplers.registry import COST, CURVE, Knowledge, make_sampler
+from nas.samplers.knowledge import COST, CURVE, Knowledge
+from nas.samplers.registry import make_sampler
+from nas.search.attributes import constraint_attributes
 
 Storage = BaseStorage
 """What keeps the recorded study."""

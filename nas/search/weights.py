@@ -1,10 +1,10 @@
 """The trained weights of front members, kept as files beside the database."""
 
 import contextlib
-import os
 from pathlib import Path
 
 from nas.errors import InvalidInputError, NasError
+from nas.files import write_whole
 from nas.records import TrialFacts
 
 
@@ -26,17 +26,10 @@ class WeightsFolder:
             NasError: if they cannot be written (no space, no permission).
         """
         path = self._folder / f"trial-{facts.trial_number:06d}-{facts.arch_hash[:12]}.safetensors"
-        part = path.with_suffix(".part")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
-                file.write(weights)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
+            write_whole(path, weights, durable=True)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
             raise NasError(
                 f"weights cannot be kept under {self._folder}: {error.strerror}; make room or give another --artifacts"
             ) from error

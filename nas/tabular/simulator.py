@@ -124,9 +124,14 @@ class Simulation:
     """Virtual, of all workers."""
 
     @property
+    def counted(self) -> int:
+        """Trainings that counted towards the budget."""
+        return sum(trial.is_counted for trial in self.facts)
+
+    @property
     def distinct(self) -> int:
         """Architectures that were trained, to the end or up to a rung that stopped them."""
-        return len({tuple(trial.spec["levels"]) for trial in self.facts if trial.state in ("COMPLETE", "PRUNED")})
+        return len({tuple(trial.spec["levels"]) for trial in self.facts if trial.is_counted})
 
     @property
     def replays(self) -> int:
@@ -234,7 +239,7 @@ class InMemorySearch:
 
     @property
     def genotypes(self) -> Mapping[int, Genotype]:
-        """Of each trial."""
+        """Valid genotype of each trial, by number."""
         return self._study.genotypes
 
     def run(self, stop_requested: Callable[[], bool] = lambda: False) -> Outcome:

@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
-from nas.analysis.audit_log import AuditLog, FinalTraining
+from nas.analysis.audit_log import AuditLog, AuditTraining
 from nas.errors import InvalidInputError, NasError
 from nas.protocols import Failed
 from nas.records import RungScore, StudyRecord, TrialFacts
@@ -64,7 +64,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch, failing: Collection[int] = ()) -> l
     def train(config: EvaluationConfig, trials: list[TrialFacts], seed: int, workers: int) -> Iterator[Any]:
         calls.append([trial.trial_number for trial in trials])
         for trial in trials:
-            training = FinalTraining(
+            training = AuditTraining(
                 trial.arch_hash,
                 str(config.data_fingerprint),
                 config.recipe.hash,
@@ -124,7 +124,7 @@ def test_a_process_gives_what_this_one_does_and_a_second_audit_trains_nothing(
     recipe = CONFIG.final_recipe(RECIPE)
     final = AuditLog(tmp_path, "s").read(study.data_fingerprint, recipe.hash, 1007)
     here = module._train(EvaluationConfig(data="digits", recipe=recipe), facts[3], 1007)
-    assert isinstance(here, FinalTraining)
+    assert isinstance(here, AuditTraining)
     assert replace(final[facts[3].arch_hash], duration_s=here.duration_s) == here
     assert here.zero_cost.keys() == {"synflow", "zico", "expressivity", "progressivity", "trainability"}
     lines.clear()
@@ -137,7 +137,7 @@ def test_only_what_is_missing_is_trained(
 ) -> None:
     log = AuditLog(tmp_path, "s")
     recipe_hash = CONFIG.final_recipe(RECIPE).hash
-    log.append(FinalTraining(facts[2].arch_hash, study.data_fingerprint, recipe_hash, 1007, 0.5, 1.0, "cpu", {}))
+    log.append(AuditTraining(facts[2].arch_hash, study.data_fingerprint, recipe_hash, 1007, 0.5, 1.0, "cpu", {}))
     calls = made_up(monkeypatch)
     audit_study(study, facts, CONFIG, log, print)
     audit_study(study, facts, replace(CONFIG, times=3), log, print)
@@ -171,7 +171,7 @@ def test_no_memory_for_the_proxies_leaves_the_training(
 
     monkeypatch.setattr(module, "zero_cost_scores", greedy)
     training = module._train(EvaluationConfig(data="digits", recipe=replace(RECIPE, rungs=(2,))), facts[3], 1007)
-    assert isinstance(training, FinalTraining) and training.zero_cost == {}
+    assert isinstance(training, AuditTraining) and training.zero_cost == {}
 
 
 def test_a_study_that_is_too_small_says_so(study: StudyRecord, facts: list[TrialFacts], tmp_path: Path) -> None:

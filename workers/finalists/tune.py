@@ -116,7 +116,7 @@ class FinalistTrainer:
     def train(
         self, jobs: Sequence[FinalJob], ended: Sequence[FinalTraining], record: Callable[[FinalTraining], None]
     ) -> None:
-        """Do the jobs; nas.finalists.plan.Train.
+        """Do the jobs; nas.finalists.run.Train.
 
         Args:
             jobs: of one purpose and number of rungs.
