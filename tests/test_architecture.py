@@ -15,11 +15,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("nas", "search_spaces", "workers", "db")
+PACKAGES = ("hybrid_nas", "nas", "search_spaces", "workers", "db")
 OWNERS = {
-    "click": {"launch.py"},
+    "click": {"launch.py", "hybrid_nas/commands.py"},
     "matplotlib": {"nas/reports/plots.py"},
-    "optuna": {"nas/search/study.py", "nas/samplers/registry.py", "nas/reports/dashboard.py", "launch.py"},
+    "optuna": {"nas/search/study.py", "nas/samplers/registry.py", "nas/reports/dashboard.py", "hybrid_nas/parts.py"},
+    "pandas": {"hybrid_nas/frames.py", "hybrid_nas/study.py"},
     "optuna_dashboard": {"nas/reports/dashboard.py"},
     "ray": {
         "workers/cluster/pool.py",

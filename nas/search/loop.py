@@ -59,10 +59,16 @@ class Outcome:
     complete: bool
     """True when nothing is left to do: the budget is reached, nothing new can be found or patience is out."""
     exit_code: int = 0
-    """Of the command: 1 when the limits let nothing through, 130 when the user stopped it."""
+    """What the command ends with: 1 when the limits let nothing through, 130 when the user stopped it."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the user stopped it."""
+        return self.exit_code == EXIT_INTERRUPTED
 
 
-INTERRUPTED = Outcome("interrupted; the state is saved", complete=False, exit_code=130)
+EXIT_INTERRUPTED = 130
+INTERRUPTED = Outcome("interrupted; the state is saved", complete=False, exit_code=EXIT_INTERRUPTED)
 
 
 def out_of_patience(patience: int | None, stalled: int) -> Outcome | None:
