@@ -35,7 +35,6 @@ from nas.pareto.front import FrontKeeper
 from nas.protocols import Calibration, Event, Finished, Job, LatencyMeasured, RungReached, SearchSpace
 from nas.records import JSON, Genotype, Latency, RungScore, StudyRecord, TrialFacts
 from nas.search.establish import Identity, check_study, establish
-from nas.search.loop import Search
 from nas.search.progress import Progress
 from nas.search.study import distributions_of, open_optuna_storage
 from search_spaces.registry import make_space
@@ -108,12 +107,12 @@ def run_ours(folder: Path, budget: int) -> tuple[float, float]:
     config = config_for(folder, budget)
     space = make_nano()
     evaluator = InstantEvaluator()
-    identity = Identity("none", "none", 10, RECIPE, TARGET, "benchmark", {})
+    identity = Identity("none", "none", 0.1, RECIPE, TARGET, "benchmark", {})
     started = time.perf_counter()
     with contextlib.closing(open_store(config.storage)) as store:
         storage = open_optuna_storage(config.storage, engine_kwargs(config.storage))
         recorded = check_study(store, storage, config, space, identity)
-        parts = establish(
+        search = establish(
             config=config,
             space=space,
             identity=identity,
@@ -124,22 +123,9 @@ def run_ours(folder: Path, budget: int) -> tuple[float, float]:
             sampling=contextlib.nullcontext,
         )
         ready = time.perf_counter()
-        with Progress(
-            "overhead", budget, parts.evaluated, quiet=False, console=Console(file=io.StringIO())
-        ) as progress:
-            Search(
-                config=config,
-                space=space,
-                evaluator=evaluator,
-                store=store,
-                study=parts.study,
-                proposer=parts.proposer,
-                keeper=parts.keeper,
-                target=parts.record.target,
-                progress=progress,
-                check_owner=lambda: None,
-                stop_requested=lambda: False,
-            ).run()
+        console = Console(file=io.StringIO())
+        with Progress("overhead", budget, search.evaluated, quiet=False, console=console) as progress:
+            search.run(progress)
         ended = time.perf_counter()
         storage.engine.dispose()
     return ready - started, ended - ready

@@ -21,15 +21,16 @@ PACKAGES = ("hybrid_nas", "nas", "search_spaces", "workers", "db")
 FOLDERS = (*PACKAGES, "benchmarks", "docs", "tests")
 PAGES = pages(ROOT)
 OWNERS = {
-    "click": {"launch.py"},
+    "click": {"launch.py", "hybrid_nas/commands.py"},
     "matplotlib": {"nas/reports/plots.py"},
     "optuna": {
         "nas/search/study.py",
         "nas/samplers/registry.py",
         "nas/samplers/ehvi_sampler.py",
         "nas/reports/dashboard.py",
-        "launch.py",
+        "hybrid_nas/parts.py",
     },
+    "pandas": {"hybrid_nas/frames.py", "hybrid_nas/study.py"},
     "optuna_dashboard": {"nas/reports/dashboard.py"},
     "ray": {
         "workers/cluster/pool.py",

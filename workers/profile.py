@@ -1,14 +1,77 @@
 """Time recorded trials on a target of this machine, without training."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from nas.errors import NasError
-from nas.records import JSON, Latency, TrialFacts
+from nas.pareto.picks import pick_trials
+from nas.pareto.targets import target_text, untimed
+from nas.records import JSON, Front, Latency, StudyRecord, TrialFacts
+from nas.text import cost_text
 from search_spaces.build import build_model
 from workers.evaluate import is_out_of_memory
 from workers.latency.device_lock import DeviceLock, device_identity
 from workers.latency.measure import measure
-from workers.latency.target import LatencyTarget
+from workers.latency.target import LatencyTarget, default_target
+
+
+class TimingStore(Protocol):
+    """What timing recorded trials needs of a store; nas.protocols.Store says more about each."""
+
+    def facts(self, study: str) -> Iterator[TrialFacts]: ...
+
+    def front(self, study: str, version: int | None = None) -> Front | None: ...
+
+    def timings(self, study: str) -> Mapping[int, Sequence[Latency]]: ...
+
+    def record_latency(self, study: str, trial_number: int, latency: Latency) -> None:
+        """Add a later timing of a trial's architecture."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Profiled:
+    """What was timed."""
+
+    target: str
+    """Text of the latency target."""
+    timed: int
+    """Trials that were timed now."""
+    failed: int
+    """Trials that could not be timed."""
+
+
+def profile_study(
+    study: StudyRecord, store: TimingStore, latency_target: str | None, trials: str, say: Callable[[str], None]
+) -> Profiled:
+    """Time what is not timed yet; each timing is recorded before the next begins.
+
+    Args:
+        study: the study.
+        store: open.
+        latency_target: on what; None for the GPU, else one CPU thread.
+        trials: front, all (finished ones), or numbers separated by commas.
+        say: takes lines about the progress.
+
+    Raises:
+        InvalidInputError: if the target cannot be used here, or there is no such trial that finished.
+        NasError: if the database fails.
+    """
+    target = LatencyTarget.parse(latency_target or default_target())
+    facts = {trial.trial_number: trial for trial in store.facts(study.name)}
+    picked = pick_trials(trials, store.front(study.name), facts)
+    fingerprint = target.fingerprint(input_shape(picked[0].spec))
+    todo = untimed(picked, store.timings(study.name), fingerprint)
+    done = len(picked) - len(todo)
+    say(f"{study.name}: {done} of {len(picked)} trials are timed on {target_text(fingerprint)}")
+
+    def record(trial: TrialFacts, latency: Latency) -> None:
+        store.record_latency(study.name, trial.trial_number, latency)
+        say(f"trial {trial.trial_number}: {cost_text('latency_ms', latency.median_ms)}")
+
+    failed = profile(todo, target, record, say)
+    return Profiled(str(target), len(todo) - failed, failed)
 
 
 def input_shape(spec: JSON) -> tuple[int, int, int]:

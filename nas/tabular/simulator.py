@@ -28,11 +28,10 @@ from nas.records import (
     StudyRecord,
     TrialFacts,
 )
-from nas.search.establish import knowledge_of
-from nas.search.loop import Outcome, Search
+from nas.search.establish import assemble, knowledge_of
+from nas.search.loop import Outcome
 from nas.search.progress import Progress
-from nas.search.proposals import Proposer
-from nas.search.study import SearchStudy, memory_storage
+from nas.search.study import memory_storage
 from nas.tabular.recorded import TARGET, Levels, RecordedEvaluator, RecordedProblem, RecordedSpace
 
 # Without a handler Python prints warnings, and thousands of simulated failures are no news.
@@ -219,53 +218,51 @@ class InMemorySearch:
             sampler_reference: the reference point that the sampler is told, as a search does; None lets it choose.
         """
         self.store = MemoryStore()
-        self.keeper = FrontKeeper(config.cost_objective, reference_point)
         self.ask_s: list[float] = []
         """Time of each call of the sampler, real clock."""
         self.space = space
         self._config = config
         self._evaluator = evaluator
+        self._reference_point = reference_point
         self._target = target
         self._duplicates = duplicates
+        self._sampler_reference = sampler_reference
         self._rng = np.random.default_rng((config.seed, 1))
-        self._study = SearchStudy(
-            memory_storage(),
-            config.study,
-            config.objectives,
-            knowledge_of(space, config, sampler_reference),
-            config.sampler,
-            config.seed,
-        )
 
     @property
     def genotypes(self) -> Mapping[int, Genotype]:
-        """Valid genotype of each trial, by number."""
-        return self._study.genotypes
+        """Genotype of each trial, by number, once the search runs."""
+        return self._search.study.genotypes
+
+    @property
+    def keeper(self) -> FrontKeeper:
+        """The front, once the search runs."""
+        return self._search.keeper
 
     def run(self, stop_requested: Callable[[], bool] = lambda: False) -> Outcome:
         """Search until the budget is reached, nothing is left, or a stop is requested."""
         config = self._config
         with TemporaryDirectory() as folder:
-            return Search(
+            self._search = assemble(
                 config=replace(config, artifacts=folder),
                 space=self.space,
+                knowledge=knowledge_of(self.space, config, self._sampler_reference),
+                reference_point=self._reference_point,
+                target=self._target,
+                facts=(),
                 evaluator=self._evaluator,
                 store=self.store,
-                study=self._study,
-                proposer=Proposer(self.space, self._study, config.limits, {}, config.seed, self._asking),
-                keeper=self.keeper,
-                target=self._target,
-                progress=Progress(config.study, config.budget, 0, quiet=True),
-                check_owner=lambda: None,
-                stop_requested=stop_requested,
-            ).run()
+                storage=memory_storage(),
+                sampling=self._asking,
+            )
+            return self._search.run(Progress(config.study, config.budget, 0, quiet=True), stop_requested=stop_requested)
 
     @contextlib.contextmanager
     def _asking(self) -> Iterator[None]:
         """Time an ask, having made some of them repeats."""
-        genotypes = self._study.genotypes
+        genotypes = self._search.study.genotypes
         if genotypes and self._rng.random() < self._duplicates:
-            self._study.enqueue(genotypes[int(self._rng.choice(list(genotypes)))])
+            self._search.study.enqueue(genotypes[int(self._rng.choice(list(genotypes)))])
         started = time.perf_counter()
         yield
         self.ask_s.append(time.perf_counter() - started)

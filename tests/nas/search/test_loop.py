@@ -25,6 +25,7 @@ from nas.pareto.history import History, history_of
 from nas.protocols import Event, Failed, Job, LatencyMeasured, Started
 from nas.records import Latency
 from nas.search.establish import Identity, already_done, check_study, establish
+from nas.search.events import FrontGrew, Note, OnEvent, SearchEvent, TrialFinished, ignore
 from nas.search.loop import Outcome, Search
 from nas.search.progress import Progress
 from nas.search.study import SearchStudy, open_optuna_storage
@@ -33,12 +34,15 @@ from tests.doubles import TARGET, ScriptedEvaluator, TinyArchitecture, TinySpace
 IDENTITY = Identity(
     data="toy",
     data_fingerprint="f",
-    num_classes=10,
+    guessing_top1=0.1,
     recipe={"name": "toy"},
     target=TARGET,
     code_version="test",
     config={"budget": 1},
 )
+
+
+FAILURE = Failed(2, "worker 0", "cannot be built", retryable=False)
 
 
 class Killed(BaseException):
@@ -73,6 +77,7 @@ class Bench:
         identity: Identity = IDENTITY,
         stop: Callable[[], bool] = lambda: False,
         check_owner: Callable[[], None] = lambda: None,
+        on_event: OnEvent = ignore,
         **options: object,
     ) -> Outcome:
         config = self.config(budget, **options)
@@ -82,7 +87,7 @@ class Bench:
         with contextlib.closing(open_store(self.url)) as store:
             storage = open_optuna_storage(self.url, engine_kwargs(self.url))
             recorded = check_study(store, storage, config, space, identity)
-            parts = establish(
+            search = establish(
                 config=config,
                 space=space,
                 identity=identity,
@@ -92,22 +97,9 @@ class Bench:
                 storage=storage,
                 sampling=contextlib.nullcontext,
             )
-            progress = Progress("s", budget, parts.evaluated, quiet=True, console=Console(file=io.StringIO()))
-            search = Search(
-                config=config,
-                space=space,
-                evaluator=evaluator,
-                store=store,
-                study=parts.study,
-                proposer=parts.proposer,
-                keeper=parts.keeper,
-                target=parts.record.target,
-                progress=progress,
-                check_owner=check_owner,
-                stop_requested=stop,
-            )
+            progress = Progress("s", budget, search.evaluated, quiet=True, console=Console(file=io.StringIO()))
             try:
-                return search.run()
+                return search.run(progress, check_owner, stop, on_event)
             finally:
                 storage.engine.dispose()
 
@@ -795,3 +787,34 @@ def test_latencies_on_further_targets_are_stored_beside_the_front(tmp_path: Path
     assert len(facts) == len(timings) == 6
     for trial in facts:
         assert timings[trial.trial_number] == [trial.latency, other], "one row for each target"
+
+
+def test_a_caller_hears_every_trial_every_new_front_and_every_note(tmp_path: Path) -> None:
+    heard: list[SearchEvent] = []
+    failing = ScriptedEvaluator(failure=lambda job: FAILURE if job.trial_number == 2 else None)
+    bench = Bench(tmp_path)
+    bench.run(6, failing, on_event=heard.append)
+    finished = [event for event in heard if isinstance(event, TrialFinished)]
+    recorded = [replace(facts, weights_path=None) for facts in bench.facts()]
+    assert [replace(event.facts, weights_path=None) for event in finished] == recorded
+    assert [event.evaluated for event in finished if event.facts.state == "COMPLETE"] == [1, 2, 3, 4, 5, 6]
+    assert {event.budget for event in finished} == {6}
+    assert [event.text for event in heard if isinstance(event, Note)] == ["trial 2 failed: cannot be built"]
+    fronts = [event.front for event in heard if isinstance(event, FrontGrew)]
+    assert fronts
+    with contextlib.closing(open_store(bench.url)) as store:
+        assert [front.version for front in fronts] == [front.version for front in store.fronts("s")]
+        assert fronts[-1] == store.front("s")
+
+
+def test_what_a_caller_raises_ends_the_search_and_loses_nothing(tmp_path: Path) -> None:
+    def enough(event: SearchEvent) -> None:
+        if isinstance(event, TrialFinished) and event.evaluated == 3:
+            raise ValueError("enough")
+
+    bench = Bench(tmp_path)
+    with pytest.raises(ValueError, match="enough"):
+        bench.run(8, ScriptedEvaluator(num_workers=2), on_event=enough)
+    assert TrialState.RUNNING not in bench.states()
+    assert bench.run(8).complete
+    assert bench.states() == [TrialState.COMPLETE] * 8

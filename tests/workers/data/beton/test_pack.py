@@ -285,7 +285,7 @@ def test_progress_is_lines_now_and_then_or_a_bar(
 ) -> None:
     assert command(monkeypatch, f"folder:{folder}", tmp_path / "a.beton") == 0
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(launch, "LINE_S", 0.0)
+    monkeypatch.setattr("hybrid_nas.commands.LINE_S", 0.0)
     assert command(monkeypatch, f"folder:{folder}", tmp_path / "b.beton") == 0
     assert capsys.readouterr().err == "packing: 24 of 24 images\n"
     terminal = io.StringIO()
