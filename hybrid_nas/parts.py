@@ -20,6 +20,7 @@ from nas.errors import InvalidInputError
 from nas.protocols import SearchSpace
 from nas.records import JSON, StudyRecord, TrialFacts
 from nas.reports.dashboard import serve
+from nas.reports.status import closing_lines
 from nas.samplers.registry import check_sampler
 from nas.search.attributes import drawings_folder
 from nas.search.establish import Identity
