@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from nas.errors import InvalidInputError
@@ -11,28 +11,34 @@ STDOUT = "-"
 """Stands for the output where a file is asked for."""
 
 
-def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
-    """Write a file, whole or not at all, through a hidden one beside it.
+@contextlib.contextmanager
+def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
+    """A hidden file beside `path`, to be written meanwhile; at the end it takes the place of `path`, or after an error
+    it is removed.
 
     Args:
-        path: where to; an existing file is replaced. Its folder exists.
-        content: everything that the file is to hold.
+        path: an existing file is replaced. Its folder exists.
         durable: wait until the content is on the disk, because a database is to name the file.
 
     Raises:
-        OSError: if it cannot be written; nothing is left beside what stood there before.
+        OSError: if it cannot be written; what stood there before stands there still.
     """
     part = path.with_name(f".{path.name}.part")
     try:
-        with part.open("wb") as file:
-            file.write(content)
-            if durable:
-                file.flush()
+        yield part
+        if durable:
+            with part.open("rb") as file:
                 os.fsync(file.fileno())
         part.replace(path)
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
+    """Write a file, whole or not at all; arguments and errors are those of `whole_file`."""
+    with whole_file(path, durable=durable) as part:
+        part.write_bytes(content)
 
 
 def write_file(path: Path, content: str | bytes, suffixes: Sequence[str]) -> None:
