@@ -32,7 +32,6 @@ from nas.search.run import SearchParts, Surroundings, run_search
 from nas.search.study import open_optuna_storage
 from nas.version import code_version
 from nas.workspace import DEFAULT_FOLDER, DEFAULT_STORAGE, STORAGE_VARIABLE, Workspace
-from workers.processes import end_processes, environment
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -85,6 +84,8 @@ def reading(storage: str) -> Iterator[SqlStore]:
 @contextlib.contextmanager
 def without_secrets() -> Iterator[None]:
     """The environment for processes that are started meanwhile: the URL of the database may hold a password."""
+    from workers.processes import environment
+
     with environment({STORAGE_VARIABLE: None}):
         yield
 
@@ -195,6 +196,8 @@ def _refuse_words_for_workers(given: Mapping[str, Any]) -> None:
 
 def _parts_in_process(config: SearchConfig, space: str | SearchSpace, evaluate: Evaluate) -> SearchParts:
     """A search whose candidates a function evaluates. The data give a named space its images and classes only."""
+    from workers.processes import end_processes
+
     if isinstance(space, str):
         source = _open_data(config.data)
         space = make_space(space, config.scale, source)
@@ -221,6 +224,7 @@ def _parts_in_process(config: SearchConfig, space: str | SearchSpace, evaluate: 
 def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
     """A search whose candidates Ray's workers time and train."""
     from workers.latency.guard import sampling_guard
+    from workers.processes import end_processes
     from workers.recipe import search_recipe
 
     if not isinstance(space_name, str):
@@ -319,11 +323,10 @@ def _closing_lines(config: SearchConfig, store: SqlStore, workspace: Workspace, 
     if not outcome.complete:
         lines.append("the same command continues")
     words = workspace.study_words(config.study)
-    steps = (
-        f"pareto {words}",
-        f"export {words}{workspace.artifacts_words} --pick knee --zoo zoo",
-        f"dashboard{workspace.storage_words}{workspace.artifacts_words}",
-    )
+    steps = [f"pareto {words}"]
+    if study is None or not is_own(study):
+        steps.append(f"export {words}{workspace.artifacts_words} --pick knee --zoo zoo")
+    steps.append(f"dashboard{workspace.storage_words}{workspace.artifacts_words}")
     return [*lines, "next: " + " | ".join(f"launch.py {step}" for step in steps)]
 
 
