@@ -149,6 +149,11 @@ def search(
 
 def _search_config(given: Mapping[str, Any], in_process: bool) -> SearchConfig:
     """The options as one value, all defaults filled in but the name of the study."""
+    if not in_process and not isinstance(given["space"], str):
+        raise InvalidInputError(
+            f"space is {given['space']!r}; workers build the networks of a space by its name: give the name, or "
+            "evaluate, a function that evaluates architectures in this process"
+        )
     check_sampler(given["sampler"])
     engine_kwargs(given["storage"])
     values = {name: value for name, value in given.items() if value is not None}
@@ -227,11 +232,6 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
     from workers.processes import end_processes
     from workers.recipe import search_recipe
 
-    if not isinstance(space_name, str):
-        raise InvalidInputError(
-            f"space is {space_name!r}; workers build the networks of a space by its name: give the name, or "
-            "evaluate, a function that evaluates architectures in this process"
-        )
     source = _open_data(config.data)
     space = make_space(space_name, config.scale, source)
     config, targets = _with_targets(replace(config, data=source.text), source)

@@ -2,6 +2,7 @@
 
 import logging
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,10 +55,15 @@ class Workspace:
 
 
 class _Log(logging.FileHandler):
-    """A log file whose full disk prints no tracebacks over the display."""
+    """A log file whose full disk prints no tracebacks over the display, and fails nothing."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         """The line is lost."""
+
+    def close(self) -> None:
+        """What could not be written is lost."""
+        with suppress(OSError):
+            super().close()
 
 
 def open_log(file: Path) -> logging.Handler:

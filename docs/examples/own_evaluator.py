@@ -1,5 +1,7 @@
 """Search a space of your own with a function of your own, in this process: python docs/examples/own_evaluator.py"""
 
+from itertools import pairwise
+
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -21,7 +23,7 @@ def sizes(spec: JSON) -> list[int]:
 def count(spec: JSON) -> Costs:
     """Parameters and multiply-adds of a perceptron."""
     layers = sizes(spec)
-    macs = sum(inputs * outputs for inputs, outputs in zip(layers, layers[1:], strict=False))
+    macs = sum(inputs * outputs for inputs, outputs in pairwise(layers))
     return Costs(param_count=macs + sum(layers[1:]), macs=macs)
 
 
