@@ -23,7 +23,7 @@ class Workspace:
     folder: Path
     """Beside a SQLite database, else DEFAULT_FOLDER."""
     url: str
-    """Of the database, its password redacted."""
+    """URL of the database, its password redacted."""
     is_default: bool
     """Whether a command finds the database without --storage."""
     given_artifacts: str | None = None
