@@ -32,7 +32,6 @@ from nas.search.run import SearchParts, Surroundings, run_search
 from nas.search.study import open_optuna_storage
 from nas.version import code_version
 from nas.workspace import DEFAULT_FOLDER, DEFAULT_STORAGE, STORAGE_VARIABLE, Workspace
-from workers.processes import end_processes, environment
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -85,6 +84,8 @@ def reading(storage: str) -> Iterator[SqlStore]:
 @contextlib.contextmanager
 def without_secrets() -> Iterator[None]:
     """The environment for processes that are started meanwhile: the URL of the database may hold a password."""
+    from workers.processes import environment
+
     with environment({STORAGE_VARIABLE: None}):
         yield
 
@@ -148,6 +149,11 @@ def search(
 
 def _search_config(given: Mapping[str, Any], in_process: bool) -> SearchConfig:
     """The options as one value, all defaults filled in but the name of the study."""
+    if not in_process and not isinstance(given["space"], str):
+        raise InvalidInputError(
+            f"space is {given['space']!r}; workers build the networks of a space by its name: give the name, or "
+            "evaluate, a function that evaluates architectures in this process"
+        )
     check_sampler(given["sampler"])
     engine_kwargs(given["storage"])
     values = {name: value for name, value in given.items() if value is not None}
@@ -195,6 +201,8 @@ def _refuse_words_for_workers(given: Mapping[str, Any]) -> None:
 
 def _parts_in_process(config: SearchConfig, space: str | SearchSpace, evaluate: Evaluate) -> SearchParts:
     """A search whose candidates a function evaluates. The data give a named space its images and classes only."""
+    from workers.processes import end_processes
+
     if isinstance(space, str):
         source = _open_data(config.data)
         space = make_space(space, config.scale, source)
@@ -221,13 +229,9 @@ def _parts_in_process(config: SearchConfig, space: str | SearchSpace, evaluate: 
 def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
     """A search whose candidates Ray's workers time and train."""
     from workers.latency.guard import sampling_guard
+    from workers.processes import end_processes
     from workers.recipe import search_recipe
 
-    if not isinstance(space_name, str):
-        raise InvalidInputError(
-            f"space is {space_name!r}; workers build the networks of a space by its name: give the name, or "
-            "evaluate, a function that evaluates architectures in this process"
-        )
     source = _open_data(config.data)
     space = make_space(space_name, config.scale, source)
     config, targets = _with_targets(replace(config, data=source.text), source)
@@ -306,6 +310,10 @@ def _closing_lines(config: SearchConfig, store: SqlStore, workspace: Workspace, 
     assert study is not None, "a search that ended was established"
     words = workspace.study_words(config.study)
     log_file = workspace.log_file(config.study)
+    steps = [f"pareto {words}"]
+    if not is_own(study):
+        steps.append(f"export {words}{workspace.artifacts_words} --pick knee --zoo zoo")
+    steps.append(f"dashboard{workspace.storage_words}{workspace.artifacts_words}")
     return closing_lines(
         study,
         store.front(config.study),
@@ -315,11 +323,7 @@ def _closing_lines(config: SearchConfig, store: SqlStore, workspace: Workspace, 
         reason=outcome.reason,
         is_complete=outcome.complete,
         where=f"database {workspace.url}, artifacts {config.artifacts}, log {log_file}",
-        next_steps=(
-            f"pareto {words}",
-            f"export {words}{workspace.artifacts_words} --pick knee --zoo zoo",
-            f"dashboard{workspace.storage_words}{workspace.artifacts_words}",
-        ),
+        next_steps=steps,
     )
 
 

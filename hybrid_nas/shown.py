@@ -4,13 +4,14 @@ import html
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from nas.analysis.explain import Explanation
 from nas.pareto.history import History
 from nas.records import FinalFront, Front
-from nas.reports.explanations import explanation_json, explanation_text, html_explanation
 from nas.reports.views import View
+
+if TYPE_CHECKING:
+    from nas.analysis.explain import Explanation
 
 V = TypeVar("V", Front, FinalFront, History)
 
@@ -65,15 +66,19 @@ class Shown(Generic[V]):
 class Explained:
     """An explanation. As the last value of a notebook's cell it shows as a page."""
 
-    value: Explanation
+    value: "Explanation"
     """The records."""
 
     def text(self) -> str:
         """Tables, as `launch.py explain` prints them."""
+        from nas.reports.explanations import explanation_text
+
         return explanation_text(self.value)
 
     def json(self) -> str:
         """One JSON object."""
+        from nas.reports.explanations import explanation_json
+
         return explanation_json(self.value)
 
     def html(self, path: str | Path) -> Path:
@@ -82,6 +87,8 @@ class Explained:
         Raises:
             InvalidInputError: if the file cannot be written as asked.
         """
+        from nas.reports.explanations import html_explanation
+
         html_explanation(Path(path), self.value)
         return Path(path)
 

@@ -59,7 +59,7 @@ class SearchConfig:
     sampler: str = "ehvi"
     """Who proposes genotypes."""
     seed: int = 0
-    """Of the sampler and of every training."""
+    """Seed of the sampler and of every training."""
     max_latency_ms: float | None = None
     """Hard limit: a slower candidate is rejected before training."""
     max_params: int | None = None

@@ -2,6 +2,7 @@
 
 import logging
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ class Workspace:
     folder: Path
     """Beside a SQLite database, else DEFAULT_FOLDER."""
     url: str
-    """Of the database, its password redacted."""
+    """URL of the database, its password redacted."""
     is_default: bool
     """Whether a command finds the database without --storage."""
     given_artifacts: str | None = None
@@ -54,10 +55,15 @@ class Workspace:
 
 
 class _Log(logging.FileHandler):
-    """A log file whose full disk prints no tracebacks over the display."""
+    """A log file whose full disk prints no tracebacks over the display, and fails nothing."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         """The line is lost."""
+
+    def close(self) -> None:
+        """What could not be written is lost."""
+        with suppress(OSError):
+            super().close()
 
 
 def open_log(file: Path) -> logging.Handler:

@@ -104,6 +104,23 @@ def test_nothing_imports_the_command_line() -> None:
     assert [name_of(path) for path in sources() if "launch" in imports(path)] == []
 
 
+def test_the_console_script_is_the_command_line() -> None:
+    import launch
+
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    assert scripts == {"hybrid-nas": "launch:main"}
+    assert callable(launch.main)
+
+
+def test_the_parts_of_the_loop_meet_in_one_place() -> None:
+    found = []
+    for path in (*sources(), *(ROOT / "benchmarks").glob("*.py"), *(ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Search":
+                found.append(name_of(path))
+    assert found == ["nas/search/establish.py"]
+
+
 def test_init_files_hold_a_docstring_and_nothing_else() -> None:
     for path in (path for package in PACKAGES for path in (ROOT / package).rglob("__init__.py")):
         body = tree(path).body

@@ -190,7 +190,10 @@ def _set_environment(variables: Mapping[str, str | None]) -> None:
 @contextmanager
 def signals_kept() -> Iterator[None]:
     """Ray's core takes SIGTERM when it starts, and leaves it without a handler when it ends; ours, which saves the
-    study, comes back. Main thread only."""
+    study, comes back. Outside the main thread nobody may touch handlers, Ray neither."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

@@ -37,7 +37,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The search is over; the last event of each."""
+    """The search is over: its last event, unless it ends with an error."""
 
     reason: str
     """One line for people."""

@@ -90,7 +90,7 @@ class _Flight:
     started: float
     """Monotonic clock; later than the submission by what it waited for a worker to come up."""
     submitted: float
-    """Of the latest attempt."""
+    """Monotonic clock, when the latest attempt was submitted."""
     attempt: int = 0
     latency: Latency | None = None
     rungs: list[RungScore] = field(default_factory=list)
