@@ -158,10 +158,10 @@ def run_search(options: dict[str, Any], quiet: bool, signals: StopSignals) -> Ou
     config = _search_config(options)
 
     from search_spaces.registry import make_space
+    from workers.cluster.session_processes import end_processes
     from workers.data.registry import open_data
     from workers.latency.target import LatencyTarget, default_target
-    from workers.processes import end_processes
-    from workers.recipe import search_recipe
+    from workers.training.recipes import search_recipe
 
     source = open_data(config.data)
     space = make_space(config.space, config.scale, source.image_size, source.in_chans, source.num_classes)
@@ -233,7 +233,7 @@ def _note_missing_weights(
 
 
 def _search_config(options: dict[str, Any]) -> SearchConfig:
-    from workers.cluster.pool import default_gpus_per_worker, default_num_workers
+    from workers.devices import default_gpus_per_worker, default_num_workers
 
     check_sampler(options["sampler"])
     engine_kwargs(options["storage"])
@@ -309,6 +309,7 @@ def _search(
 
 def _make_pool(config: SearchConfig, identity: Identity) -> "RayPool":
     from workers.cluster.pool import RayPool
+    from workers.devices import device_of_worker
     from workers.evaluate import EvaluationConfig
     from workers.processes import environment
     from workers.recipe import Recipe
@@ -319,7 +320,7 @@ def _make_pool(config: SearchConfig, identity: Identity) -> "RayPool":
         data_fingerprint=identity.data_fingerprint,
         latency_target=config.latency_target,
         other_targets=config.other_targets,
-        device="cuda:0" if config.gpus_per_worker else "cpu",
+        device=device_of_worker(config.gpus_per_worker),
     )
     # The URL may hold a password, and every process of Ray inherits the environment.
     with environment({STORAGE_VARIABLE: None}):
@@ -743,11 +744,12 @@ def finalize(
     ray_address: str | None,
 ) -> None:
     """Train the best of a study fully with several seeds, and score them on test images."""
-    from workers.cluster.pool import default_gpus_per_worker, default_num_workers
+    from workers.cluster.session_processes import end_processes
     from workers.data.registry import open_same_data
+    from workers.devices import default_gpus_per_worker, default_num_workers, device_of_worker
     from workers.evaluate import EvaluationConfig
     from workers.finalists.tune import FinalistTrainer
-    from workers.processes import end_processes, environment
+    from workers.processes import environment
     from workers.training.distillation import locate
     from workers.training.recipes import final_recipe, variants
 
@@ -771,7 +773,7 @@ def finalize(
             data=source.text,
             recipe=chosen,
             data_fingerprint=search.data_fingerprint,
-            device="cuda:0" if gpus else "cpu",
+            device=device_of_worker(gpus),
             teacher=locate(teacher) if teacher else None,
         )
         with owned(store, search.name, end_processes, click.echo) as ownership, contextlib.ExitStack() as opened:

@@ -38,12 +38,12 @@ from workers.data.source import DataSource
 from workers.latency.device_lock import DeviceLock, device_identity
 from workers.latency.measure import measure
 from workers.latency.target import LatencyTarget
-from workers.recipe import RECIPES
+from workers.training.recipes import RECIPES
 from workers.training.trainer import Trainer
 
 SHAPE = 3, 224, 224
 WARM_UP_S = 2.0
-"""Of training before the steps that count."""
+"""How long is trained before the steps that count."""
 
 
 def random_specs(count: int, scale: str, size: int, classes: int) -> list[JSON]:

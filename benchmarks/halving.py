@@ -28,7 +28,8 @@ from nas.tabular.simulator import InMemorySearch
 from search_spaces.registry import make_space
 from workers.data.registry import open_data
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
-from workers.recipe import Recipe, recipe_of
+from workers.recipe import Recipe
+from workers.training.recipes import recipe_of
 
 EVERY = 0.999
 """Share to keep that stops none of as few as are ranked."""

@@ -25,7 +25,7 @@ from search_spaces.architecture.spec import Architecture, BlockSpec
 from search_spaces.hybrid_layout import HybridLayout
 from workers.data.registry import open_data
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
-from workers.recipe import default_recipe
+from workers.training.recipes import default_recipe
 
 LAYOUTS = ("pvt", "linglo_alternate", "linglo_fused")
 """Presets of the space, each behind the conv stem, whose short trainings are the most telling (docs/proxy.md)."""

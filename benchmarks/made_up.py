@@ -24,7 +24,7 @@ from nas.tabular.recorded import Levels, RecordedProblem
 NUM_RANDOM = 2_000
 GENERATIONS = 150
 NUM_CHILDREN = 400
-"""Of the evolution whose front stands for the true one."""
+"""Size of the evolution whose front stands for the true one: generations, and children in each."""
 
 Law = Callable[[Levels], float]
 

@@ -15,7 +15,7 @@ from nas.protocols import Failed, Job
 from search_spaces.registry import make_space
 from workers.data.registry import open_data
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
-from workers.recipe import default_recipe
+from workers.training.recipes import default_recipe
 
 SETTLED = 20
 """Trials until allocator and libraries hold what they keep."""

@@ -27,7 +27,7 @@ from nas.surrogates.quality import agreement
 from search_spaces.registry import make_space
 from workers.data.registry import open_data
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
-from workers.recipe import default_recipe
+from workers.training.recipes import default_recipe
 
 LONG_SEED = 1000
 """Unlike every seed of a short training, so that the two share no luck."""

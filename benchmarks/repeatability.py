@@ -36,7 +36,7 @@ from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
 from workers.latency.device_lock import DeviceLock, device_identity
 from workers.latency.measure import measure
 from workers.latency.target import LatencyTarget, default_target
-from workers.recipe import default_recipe
+from workers.training.recipes import default_recipe
 
 
 def draw_specs(space: str, scale: str, data: str, count: int, seed: int) -> list[JSON]:

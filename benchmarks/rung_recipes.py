@@ -19,7 +19,7 @@ from scipy.stats import kendalltau
 from benchmarks.halving import Setting, study
 from benchmarks.rungs import curve
 from nas.records import JSON
-from workers.recipe import recipe_of
+from workers.training.recipes import recipe_of
 
 NUM_FIRST = 18
 """Trainings of the search that are left out: the random ones, and those that still learn what is bad."""

@@ -21,10 +21,11 @@ from nas.records import JSON
 from search_spaces.registry import make_space
 from workers.data.registry import open_data
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
-from workers.recipe import SCHEDULES, Recipe, default_recipe
+from workers.recipe import SCHEDULES, Recipe
+from workers.training.recipes import default_recipe
 
 JUDGE_SEED = 1000
-"""Of the training that the rungs are compared with; it shares no luck with them."""
+"""Seed of the training that the rungs are compared with; it shares no luck with them."""
 
 
 @lru_cache(maxsize=8)

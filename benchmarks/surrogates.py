@@ -38,7 +38,7 @@ TESTED = 500
 FOLDS = 4
 REPEATS = 4
 MIN_SD = 1e-3
-"""Of the standardised target: trees that agree are not certain."""
+"""Smallest standard deviation of a prediction of the standardised target: trees that agree are not certain."""
 
 Split = tuple[np.ndarray, np.ndarray]
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
-from nas.errors import NasError
+from nas.errors import NasError, first_line
 from nas.records import JSON, Latency, TrialFacts
 from search_spaces.build import build_model
-from workers.evaluate import is_out_of_memory
 from workers.latency.device_lock import DeviceLock, device_identity
 from workers.latency.measure import measure
 from workers.latency.target import LatencyTarget
+from workers.memory import is_out_of_memory
 
 
 def input_shape(spec: JSON) -> tuple[int, int, int]:
@@ -42,7 +42,7 @@ def profile(
             if not isinstance(error, NasError) and not is_out_of_memory(error):
                 raise
             failed += 1
-            note(f"trial {trial.trial_number} cannot be timed: {(str(error) or 'out of memory').splitlines()[0]}")
+            note(f"trial {trial.trial_number} cannot be timed: {first_line(error, 'out of memory')}")
         else:
             record(trial, latency)
     return failed

@@ -28,8 +28,8 @@ class NonFiniteLossError(ArithmeticError):
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """Of the 0-based step: linear from zero to the peak over the warm-up, then by the schedule; zero after the last
-    step."""
+    """Rate of the 0-based step: linear from zero to the peak over the warm-up, then by the schedule; zero after the
+    last step."""
     warmup_steps = round(recipe.warmup * recipe.steps)
     if step < warmup_steps:
         return recipe.learning_rate * (step + 1) / warmup_steps
