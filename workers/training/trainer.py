@@ -146,7 +146,7 @@ class Trainer:
             self._scaler.load_state_dict(state["scaler"])
         self.steps = state["steps"]
         self.busy_s = state["busy_s"]
-        self.micro_batches = state.get("micro_batches", 1)  # checkpoints of former versions lack it
+        self.micro_batches = state["micro_batches"]
 
     def restart_data(self) -> None:
         """Begin an epoch in an order that depends on the seed and the steps done only, so that a training that goes on
