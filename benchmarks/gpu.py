@@ -181,7 +181,7 @@ def proxy_trial(device: torch.device, steps: int) -> str:
 
 def main() -> None:
     """Run all parts and print what they give."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--device", default="cuda:0" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--quick", action="store_true", help="few architectures, batches of 2, a second for each part")
     parser.add_argument("--without-compile", action="store_true", help="no compiled training")

@@ -23,7 +23,7 @@ SETTLED = 20
 
 def main() -> None:
     """Print memory now and then, and its growth since the first SETTLED trials."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--data", default="digits")
     parser.add_argument("--scale", default="nano")
