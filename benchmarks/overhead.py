@@ -208,7 +208,28 @@ def seed_study(folder: Path, trials: int) -> None:
     storage = optuna.storages.RDBStorage(config.storage, engine_kwargs=engine_kwargs(config.storage))
     study = optuna.create_study(study_name=config.study, storage=storage, directions=["maximize", "minimize"])
     study.set_metric_names(list(config.objectives))
-    record = StudyRecord(
+    record = _record(config, space)
+    keeper = FrontKeeper("latency_ms", record.reference_point)
+    distributions = distributions_of(space.genes)
+    rng = np.random.default_rng(0)
+    seen = set[str]()
+    with contextlib.closing(open_store(config.storage)) as store:
+        store.create_study(record)
+        while len(seen) < trials:
+            genotype = space.sample(rng)
+            architecture = space.architecture(genotype)
+            if architecture.arch_hash in seen:
+                continue
+            facts = _facts(len(seen), genotype, space)
+            seen.add(architecture.arch_hash)
+            values = [facts.top1, facts.cost("latency_ms")]
+            study.add_trial(optuna.trial.create_trial(params=genotype, distributions=distributions, values=values))
+            store.record(config.study, facts, keeper.add(facts))
+    storage.engine.dispose()
+
+
+def _record(config: SearchConfig, space: SearchSpace) -> StudyRecord:
+    return StudyRecord(
         name=config.study,
         uid=uuid.uuid4().hex,
         space=space.name,
@@ -230,23 +251,6 @@ def seed_study(folder: Path, trials: int) -> None:
         code_version="benchmark",
         created=datetime.now(UTC),
     )
-    keeper = FrontKeeper("latency_ms", record.reference_point)
-    distributions = distributions_of(space.genes)
-    rng = np.random.default_rng(0)
-    seen = set[str]()
-    with contextlib.closing(open_store(config.storage)) as store:
-        store.create_study(record)
-        while len(seen) < trials:
-            genotype = space.sample(rng)
-            architecture = space.architecture(genotype)
-            if architecture.arch_hash in seen:
-                continue
-            facts = _facts(len(seen), genotype, space)
-            seen.add(architecture.arch_hash)
-            values = [facts.top1, facts.cost("latency_ms")]
-            study.add_trial(optuna.trial.create_trial(params=genotype, distributions=distributions, values=values))
-            store.record(config.study, facts, keeper.add(facts))
-    storage.engine.dispose()
 
 
 def _facts(number: int, genotype: Genotype, space: SearchSpace) -> TrialFacts:
@@ -266,7 +270,7 @@ def _facts(number: int, genotype: Genotype, space: SearchSpace) -> TrialFacts:
 
 def main() -> None:
     """Run all parts and print one table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument(
         "--tune-trials", type=int, default=30, help="fewer, because each takes seconds; 0 leaves Ray Tune out"

@@ -82,15 +82,6 @@ def reading(storage: str) -> Iterator[SqlStore]:
 
 
 @contextlib.contextmanager
-def without_secrets() -> Iterator[None]:
-    """The environment for processes that are started meanwhile: the URL of the database may hold a password."""
-    from workers.processes import environment
-
-    with environment({STORAGE_VARIABLE: None}):
-        yield
-
-
-@contextlib.contextmanager
 def optuna_storage(storage: str) -> "Iterator[RDBStorage]":
     """Optuna's storage in a database."""
     opened = again_after_races(lambda: open_optuna_storage(storage, engine_kwargs(storage)), parse_url(storage))
@@ -180,7 +171,7 @@ def _words(given: str | Sequence[str], separator: str | None = None) -> tuple[st
 
 
 def _default_workers(given: Mapping[str, Any]) -> dict[str, Any]:
-    from workers.cluster.pool import default_gpus_per_worker, default_num_workers
+    from workers.devices import default_gpus_per_worker, default_num_workers
 
     workers = default_num_workers() if given["workers"] is None else given["workers"]
     gpus = given["gpus_per_worker"]
@@ -201,7 +192,7 @@ def _refuse_words_for_workers(given: Mapping[str, Any]) -> None:
 
 def _parts_in_process(config: SearchConfig, space: str | SearchSpace, evaluate: Evaluate) -> SearchParts:
     """A search whose candidates a function evaluates. The data give a named space its images and classes only."""
-    from workers.processes import end_processes
+    from workers.cluster.session_processes import end_processes
 
     if isinstance(space, str):
         source = _open_data(config.data)
@@ -228,9 +219,9 @@ def _parts_in_process(config: SearchConfig, space: str | SearchSpace, evaluate: 
 
 def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
     """A search whose candidates Ray's workers time and train."""
+    from workers.cluster.session_processes import end_processes
     from workers.latency.guard import sampling_guard
-    from workers.processes import end_processes
-    from workers.recipe import search_recipe
+    from workers.training.recipes import search_recipe
 
     source = _open_data(config.data)
     space = make_space(space_name, config.scale, source)
@@ -281,6 +272,7 @@ def _shown_config(config: SearchConfig) -> JSON:
 
 def _make_pool(config: SearchConfig, identity: Identity) -> "RayPool":
     from workers.cluster.pool import RayPool
+    from workers.devices import device_of_worker
     from workers.evaluate import EvaluationConfig
     from workers.recipe import Recipe
 
@@ -290,18 +282,17 @@ def _make_pool(config: SearchConfig, identity: Identity) -> "RayPool":
         data_fingerprint=identity.data_fingerprint,
         latency_target=config.latency_target,
         other_targets=config.other_targets,
-        device="cuda:0" if config.gpus_per_worker else "cpu",
+        device=device_of_worker(config.gpus_per_worker),
     )
-    with without_secrets():
-        return RayPool(
-            evaluation,
-            num_workers=config.workers,
-            trial_timeout_s=config.trial_timeout_s,
-            ray_address=config.ray_address,
-            gpus_per_worker=config.gpus_per_worker,
-            target=identity.target,
-            log_file=workspace_of(config.storage).log_file(config.study),
-        )
+    return RayPool(
+        evaluation,
+        num_workers=config.workers,
+        trial_timeout_s=config.trial_timeout_s,
+        ray_address=config.ray_address,
+        gpus_per_worker=config.gpus_per_worker,
+        target=identity.target,
+        log_file=workspace_of(config.storage).log_file(config.study),
+    )
 
 
 def _closing_lines(config: SearchConfig, store: SqlStore, workspace: Workspace, outcome: Outcome) -> list[str]:

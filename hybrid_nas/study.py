@@ -238,7 +238,7 @@ class Study:
             facts = list(store.facts(self.name))
         parts.require_networks(study)
         log = AuditLog(self.workspace.artifacts, self.name)
-        with self._working(quiet) as caller, parts.without_secrets():
+        with self._working(quiet) as caller:
             return audit_study(study, facts, config, log, caller.say)
 
     def export(

@@ -12,13 +12,12 @@ from nas.finalists.run import run_finals
 from nas.protocols import Store
 from nas.records import FinalFront, StudyRecord
 from nas.search.ownership import owned
-from nas.workspace import STORAGE_VARIABLE
-from workers.cluster.pool import default_gpus_per_worker, default_num_workers
+from workers.cluster.session_processes import end_processes
 from workers.data.registry import open_same_data
 from workers.data.source import DataSource
+from workers.devices import default_gpus_per_worker, default_num_workers, device_of_worker
 from workers.evaluate import EvaluationConfig
 from workers.finalists.tune import FinalistTrainer
-from workers.processes import end_processes, environment
 from workers.training.distillation import locate
 from workers.training.recipes import final_recipe, variants
 
@@ -85,16 +84,14 @@ def finalize(
     finals = Finals(study, finalists, tried, config.seeds, "test" if source.num_test else "validation")
 
     def start() -> FinalistTrainer:
-        # The URL may hold a password, and every process of Ray inherits the environment.
-        with environment({STORAGE_VARIABLE: None}):
-            return FinalistTrainer(
-                evaluation,
-                artifacts.resolve(),
-                study.name,
-                num_workers=workers,
-                gpus_per_worker=gpus,
-                ray_address=config.ray_address,
-            )
+        return FinalistTrainer(
+            evaluation,
+            artifacts.resolve(),
+            study.name,
+            num_workers=workers,
+            gpus_per_worker=gpus,
+            ray_address=config.ray_address,
+        )
 
     with owned(store, study.name, end_processes, caller.say) as ownership, contextlib.ExitStack() as opened:
         caller.keep_log(log_file)
@@ -114,6 +111,6 @@ def _evaluation(study: StudyRecord, source: DataSource, config: FinalizeConfig, 
         data=source.text,
         recipe=final_recipe(config.recipe, study.recipe, source, config.teacher),
         data_fingerprint=study.data_fingerprint,
-        device="cuda:0" if gpus else "cpu",
+        device=device_of_worker(gpus),
         teacher=locate(config.teacher) if config.teacher else None,
     )

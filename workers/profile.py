@@ -4,16 +4,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from nas.errors import NasError
+from nas.errors import NasError, first_line
 from nas.pareto.picks import pick_trials
 from nas.pareto.targets import target_text, untimed
 from nas.records import JSON, Front, Latency, StudyRecord, TrialFacts
 from nas.text import cost_text
 from search_spaces.build import build_model
-from workers.evaluate import is_out_of_memory
 from workers.latency.device_lock import DeviceLock, device_identity
 from workers.latency.measure import measure
 from workers.latency.target import LatencyTarget, default_target
+from workers.memory import is_out_of_memory
 
 
 class TimingStore(Protocol):
@@ -105,7 +105,7 @@ def profile(
             if not isinstance(error, NasError) and not is_out_of_memory(error):
                 raise
             failed += 1
-            note(f"trial {trial.trial_number} cannot be timed: {(str(error) or 'out of memory').splitlines()[0]}")
+            note(f"trial {trial.trial_number} cannot be timed: {first_line(error, 'out of memory')}")
         else:
             record(trial, latency)
     return failed

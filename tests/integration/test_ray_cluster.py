@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_finalize import record_study
-from workers.processes import SESSION_VARIABLE, end_processes, make_session_folder
+from workers.cluster.session_processes import SESSION_VARIABLE, end_processes, make_session_folder
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]

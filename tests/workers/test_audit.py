@@ -22,7 +22,8 @@ from workers import audit as module
 from workers.audit import AuditConfig, audit_study, train_all
 from workers.data.registry import open_data
 from workers.evaluate import EvaluationConfig
-from workers.recipe import RECIPES, Recipe
+from workers.recipe import Recipe
+from workers.training.recipes import RECIPES
 
 RECIPE = Recipe(rungs=(1, 2), batch_size=16, learning_rate=5e-3, schedule="inverse_sqrt")
 CONFIG = AuditConfig(count=5, times=2, workers=1)
@@ -81,13 +82,13 @@ def made_up(monkeypatch: pytest.MonkeyPatch, failing: Collection[int] = ()) -> l
 
 
 def test_the_final_recipe_is_the_searchs_made_longer_or_the_given_one(tmp_path: Path) -> None:
-    longer = AuditConfig(times=3).final_recipe(RECIPE)
+    longer = AuditConfig(times=3).final_recipe(RECIPE, 32)
     assert longer == replace(RECIPE, rungs=(6,), schedule="one_cycle")
-    assert AuditConfig().final_recipe(RECIPE).steps == 16
-    assert AuditConfig(recipe="cifar").final_recipe(RECIPE) == RECIPES["cifar"]
+    assert AuditConfig().final_recipe(RECIPE, 32).steps == 16
+    assert AuditConfig(recipe="cifar").final_recipe(RECIPE, 32) == RECIPES["cifar"]
     file = tmp_path / "r.json"
     file.write_text(json.dumps(RECIPE.to_json()))
-    assert AuditConfig(recipe=str(file)).final_recipe(RECIPES["nano"]) == replace(RECIPE, rungs=(2,))
+    assert AuditConfig(recipe=str(file)).final_recipe(RECIPES["nano"], 32) == replace(RECIPE, rungs=(2,))
 
 
 def test_the_seed_is_never_the_searchs() -> None:
@@ -121,7 +122,7 @@ def test_a_process_gives_what_this_one_does_and_a_second_audit_trains_nothing(
     )
     assert [line.partition(":")[0] for line in lines[1:]] == [f"{done} of 5" for done in range(1, 6)]
     assert pool_processes() == []
-    recipe = CONFIG.final_recipe(RECIPE)
+    recipe = CONFIG.final_recipe(RECIPE, 32)
     final = AuditLog(tmp_path, "s").read(study.data_fingerprint, recipe.hash, 1007)
     here = module._train(EvaluationConfig(data="digits", recipe=recipe), facts[3], 1007)
     assert isinstance(here, AuditTraining)
@@ -136,7 +137,7 @@ def test_only_what_is_missing_is_trained(
     study: StudyRecord, facts: list[TrialFacts], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = AuditLog(tmp_path, "s")
-    recipe_hash = CONFIG.final_recipe(RECIPE).hash
+    recipe_hash = CONFIG.final_recipe(RECIPE, 32).hash
     log.append(AuditTraining(facts[2].arch_hash, study.data_fingerprint, recipe_hash, 1007, 0.5, 1.0, "cpu", {}))
     calls = made_up(monkeypatch)
     audit_study(study, facts, CONFIG, log, print)

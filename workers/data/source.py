@@ -15,7 +15,7 @@ from nas.errors import InvalidInputError
 HASHED_BYTES = 64 * 2**20
 """Up to this size all contents enter the fingerprint, above it a sample of this size at most."""
 CHUNK_BYTES = 256 * 2**10
-"""Of each file in a sample."""
+"""Bytes read of each file in a sample."""
 
 T = TypeVar("T")
 

@@ -17,13 +17,14 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from nas.errors import NasError
+from nas.errors import NasError, first_line
 from nas.finalists.plan import FinalJob
 from nas.protocols import Failed
 from nas.records import JSON, RungScore
 from search_spaces.build import build_model
 from workers.data.registry import load_test
-from workers.evaluate import EvaluationContext, with_outcomes, within_memory
+from workers.evaluate import EvaluationContext, with_outcomes
+from workers.memory import within_memory
 from workers.recipe import Recipe
 from workers.training.trainer import Trainer
 
@@ -126,7 +127,7 @@ def _restore(trainer: Trainer, path: Path, device: torch.device) -> tuple[list[R
     except FileNotFoundError:
         return [], 0.0
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, UnpicklingError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise NasError(
             f"the checkpoint {path} cannot be read ({reason}); remove it, and the training begins anew"
         ) from error
@@ -148,5 +149,5 @@ def _write(path: Path, write: Callable[[Path], object]) -> None:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise NasError(
-            f"{path} cannot be written ({str(error).splitlines()[0]}); make room or give another --artifacts"
+            f"{path} cannot be written ({first_line(error)}); make room or give another --artifacts"
         ) from error

@@ -25,17 +25,18 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from nas.errors import EvaluatorError, InvalidInputError
 from nas.finalists.plan import FinalJob
 from nas.protocols import Failed
-from nas.records import FinalTraining, ProcessId, RungScore
+from nas.records import FinalState, FinalTraining, ProcessId, RungScore
 from workers.cluster.actor import Work
 from workers.cluster.failures import describe
 from workers.cluster.session import join_cluster, require_all_nodes, start_local
+from workers.cluster.session_processes import end_processes, session_processes
 from workers.evaluate import EvaluationConfig, EvaluationContext, calibrate, evaluate
 from workers.finalists.training import checkpoint_path, train_finalist, weights_path
-from workers.processes import end_processes, environment, session_processes, signals_kept
+from workers.processes import environment, signals_kept
 from workers.recipe import Recipe
 
 MAX_RETRIES = 2
-"""Of a training whose worker or machine failed; it goes on from its checkpoint."""
+"""How often a training is begun again whose worker or machine failed; it goes on from its checkpoint."""
 KEEP = 2
 """At each rung but the last, one of so many tunings of an architecture goes on."""
 _QUIET = {
@@ -81,7 +82,7 @@ class FinalistTrainer:
         self._num_workers = num_workers
         self._gpus = gpus_per_worker
         self.session_folder = ""
-        """Of the local Ray; empty in a cluster."""
+        """Folder of the local Ray; empty in a cluster."""
         if ray_address is None:
             self.session_folder = start_local(num_workers, gpus_per_worker)
             self._tune_folder = Path(self.session_folder) / "tune"
@@ -154,14 +155,8 @@ class FinalistTrainer:
                 ),
             ).fit()
         watch.hand_over()
-        errors = {
-            _job_of(trial.config).key: trial.error
-            for trial in (results[i] for i in range(len(results)))
-            if trial.config
-        }
         if undone := [key for key in by_key if key not in watch.handed_over]:
-            error = errors.get(undone[0])
-            reason = describe(getattr(error, "cause", None) or error) if error else "Ray Tune gives no reason"
+            reason = _reason(results, undone[0])
             raise EvaluatorError(
                 f"{len(undone)} trainings could not be done: {undone[0]}: {reason}; the same command tries them again"
             )
@@ -181,7 +176,7 @@ class FinalistTrainer:
                     recipe_hash=job.recipe_hash,
                     seed=job.seed,
                     purpose=job.purpose,
-                    state="FAIL" if progress.reason is not None else "COMPLETE" if progress.last else "PRUNED",
+                    state=progress.state,
                     reason=progress.reason,
                     rungs=tuple(progress.scores[rung] for rung in sorted(progress.scores)),
                     test_top1=progress.test_top1,
@@ -211,6 +206,13 @@ class _Progress:
     test_top1: float | None = None
     reason: str | None = None
     device: str = ""
+
+    @property
+    def state(self) -> FinalState:
+        """How it ended, in Optuna's words."""
+        if self.reason is not None:
+            return "FAIL"
+        return "COMPLETE" if self.last else "PRUNED"
 
 
 class _Watch(tune.Callback):
@@ -254,6 +256,15 @@ class _Watch(tune.Callback):
             job, progress = self._over.pop(0)
             self._finished(job, progress)
             self.handed_over.add(job.key)
+
+
+def _reason(results: tune.ResultGrid, key: str) -> str:
+    """Why the training of this key could not be done, in one line."""
+    for number in range(len(results)):
+        result = results[number]
+        if result.config and _job_of(result.config).key == key and result.error:
+            return describe(getattr(result.error, "cause", None) or result.error)
+    return "Ray Tune gives no reason"
 
 
 def _job_of(config: dict[str, Any]) -> FinalJob:

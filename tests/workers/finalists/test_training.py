@@ -17,6 +17,7 @@ from search_spaces.registry import make_space
 from workers.data.registry import load_test
 from workers.evaluate import EvaluationConfig, EvaluationContext
 from workers.finalists.training import FinalRung, _stops, checkpoint_path, train_finalist, weights_path
+from workers.memory import FREE_SHARE
 from workers.recipe import Recipe
 from workers.training.trainer import Trainer
 
@@ -102,7 +103,7 @@ def test_divergence_is_an_outcome(context: EvaluationContext, tmp_path: Path) ->
 def test_out_of_memory_is_tried_again_in_parts_and_goes_on_so_after_a_kill(
     context: EvaluationContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.evaluate.is_otherwise_free", lambda device: True)
+    monkeypatch.setitem(FREE_SHARE, "cpu", 0.0)
     forward = Trainer._forward
     job = job_of()
 

@@ -14,7 +14,7 @@ from nas.finalists.plan import FinalJob
 from nas.records import FinalTraining, RungScore
 from workers.evaluate import EvaluationConfig
 from workers.finalists.tune import AshaPerArchitecture, _Progress, _Watch, milestone, probing_work
-from workers.recipe import RECIPES
+from workers.training.recipes import RECIPES
 
 STOP = TrialScheduler.STOP
 CONTINUE = TrialScheduler.CONTINUE
