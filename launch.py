@@ -78,7 +78,9 @@ teacher_help = "Learn from it too: a folder that `export` wrote, or a pretrained
 
 
 @click.group(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--space", help="Search space; `launch.py spaces` lists them.")
+@click.option(
+    "--space", help="Search space: a name (`launch.py spaces` lists them), or a FILE.py or package.module with SPACE."
+)
 @click.option("--budget", type=int, help="Distinct architectures to evaluate in the study, earlier runs included.")
 @click.option("--study", help="Name of the study, SPACE-SCALE-DATA by default; the same name continues it.")
 @storage_option
@@ -275,7 +277,7 @@ def audit(study: str | None, storage: str, artifacts: str | None, json_file: str
 
 
 @cli.command()
-@click.option("--space", help="Show one space; all by default.")
+@click.option("--space", help="Show one space, by name or by its FILE.py or package.module; all of ours by default.")
 @shown("--scale", default="nano", help="nano, mobile, tiny, small or base.")
 @shown("--data", default="digits", help="Image size and classes depend on it.")
 def spaces(space: str | None, scale: str, data: str) -> None:

@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from nas.protocols import Job, RungReached
+from search_spaces.architecture.block import BlockSpec
 from search_spaces.architecture.costs import costs
 from search_spaces.architecture.kinds.registry import KINDS
-from search_spaces.architecture.spec import Architecture, BlockSpec
+from search_spaces.architecture.spec import Architecture
 from search_spaces.hybrid_layout import HybridLayout
 from workers.data.registry import open_data
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate

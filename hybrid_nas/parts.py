@@ -6,7 +6,7 @@ needs them: a search with a function of the caller's needs neither.
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from nas.caller import Caller
 from nas.config import SearchConfig
 from nas.errors import InvalidInputError
 from nas.protocols import SearchSpace
-from nas.records import JSON, StudyRecord, TrialFacts
+from nas.records import JSON, Genotype, StudyRecord, TrialFacts
 from nas.reports.dashboard import serve
 from nas.reports.status import closing_lines
 from nas.samplers.registry import check_sampler
@@ -36,6 +36,7 @@ from nas.workspace import DEFAULT_FOLDER, DEFAULT_STORAGE, STORAGE_VARIABLE, Wor
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
+    from search_spaces.registry import find_own
     from workers.cluster.pool import RayPool
     from workers.data.source import DataSource
 
@@ -219,11 +220,13 @@ def _parts_in_process(config: SearchConfig, space: str | SearchSpace, evaluate: 
 
 def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
     """A search whose candidates Ray's workers time and train."""
+    from search_spaces.registry import find_own
     from workers.cluster.session_processes import end_processes
     from workers.latency.guard import sampling_guard
     from workers.training.recipes import search_recipe
 
     source = _open_data(config.data)
+    own = find_own(space_name)
     space = make_space(space_name, config.scale, source)
     config, targets = _with_targets(replace(config, data=source.text), source)
     config = _named(config, space, source.name)
@@ -235,6 +238,7 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
         target=targets[0] if targets else None,
         code_version=code_version(),
         config=_shown_config(config),
+        space_module="" if own is None else own.origin,
     )
     return SearchParts(
         config=config,
@@ -276,6 +280,7 @@ def _make_pool(config: SearchConfig, identity: Identity) -> "RayPool":
     from workers.evaluate import EvaluationConfig
     from workers.recipe import Recipe
 
+    own = find_own(identity.space_module) if identity.space_module else None
     evaluation = EvaluationConfig(
         data=config.data,
         recipe=Recipe.from_json(identity.recipe),
@@ -283,6 +288,7 @@ def _make_pool(config: SearchConfig, identity: Identity) -> "RayPool":
         latency_target=config.latency_target,
         other_targets=config.other_targets,
         device=device_of_worker(config.gpus_per_worker),
+        space_module=own if own is not None and own.builds() else None,
     )
     return RayPool(
         evaluation,
@@ -348,22 +354,25 @@ def spaces(name: str | None, scale: str, data: str) -> list[SearchSpace]:
     return [make_space(each, scale, source) for each in names]
 
 
-def recorded_space(study: StudyRecord, trial: TrialFacts) -> SearchSpace:
-    """The space that a study searched; images and classes are taken from a trial, so that the data need not be here.
+def recorded_space(study: StudyRecord, trial: TrialFacts, genotypes: Iterable[Genotype]) -> SearchSpace:
+    """The space that a study searched, as it is today; the data need not be here.
+
+    Args:
+        study: the study.
+        trial: any of its trials.
+        genotypes: recorded ones that the caller reads by the genes of the space.
 
     Raises:
-        InvalidInputError: if the space is not one that can be made again from its name.
+        InvalidInputError: if the space cannot be made again, or these genotypes are none of it any more.
     """
-    from search_spaces.registry import make_space as make
-    from search_spaces.registry import space_names
+    from search_spaces.registry import open_space, space_names
 
     if is_own(study) and study.space not in space_names():
         raise InvalidInputError(
             f"study {study.name!r} searched {study.space!r}, a space of the program that asked; give the space "
             "itself, to hybrid_nas.api.open_study"
         )
-    image_size, in_chans, num_classes = (int(trial.spec[name]) for name in ("image_size", "in_chans", "num_classes"))
-    return make(study.space, study.scale, image_size, in_chans, num_classes)
+    return open_space(study, trial.spec, genotypes)
 
 
 def is_own(study: StudyRecord) -> bool:

@@ -203,7 +203,7 @@ class Study:
             genotypes = recorded_genotypes(storage, self.name)
         if not facts:
             raise NasError(f"study {study.name!r} has no trials yet; look at `launch.py status {self._words}`")
-        space = self.space or parts.recorded_space(study, facts[0])
+        space = self.space or parts.recorded_space(study, facts[0], genotypes.values())
         return Explained(explain(space, study, facts, front, genotypes, trial))
 
     def audit(

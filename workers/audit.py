@@ -19,7 +19,8 @@ from nas.errors import InvalidInputError, NasError, first_line
 from nas.protocols import Failed, Job, RungReached
 from nas.records import StudyRecord, TrialFacts
 from nas.text import duration_text
-from search_spaces.build import build_model
+from search_spaces.network.backbone import HybridBackbone
+from search_spaces.registry import building_module
 from workers.devices import device_as_recorded, device_of_process, num_processes
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
 from workers.memory import is_out_of_memory
@@ -109,7 +110,11 @@ def audit_study(
     workers = max(1, min(config.workers or num_processes(device), len(missing)))
     say(_plan(sample, missing, searched, recipe, seed, workers))
     evaluation = EvaluationConfig(
-        data=study.data_location, recipe=recipe, data_fingerprint=study.data_fingerprint, device=device
+        data=study.data_location,
+        recipe=recipe,
+        data_fingerprint=study.data_fingerprint,
+        device=device,
+        space_module=building_module(study, sample[0].spec),
     )
     with closing(train_all(evaluation, missing, seed, workers)) as trainings:
         for done, (trial, training) in enumerate(trainings, start=1):
@@ -259,11 +264,14 @@ def _train(config: EvaluationConfig, trial: TrialFacts, seed: int) -> AuditTrain
 
 
 def _zero_cost(context: EvaluationContext, trial: TrialFacts) -> dict[str, float]:
-    """Empty where they need more memory than there is; the training may need less."""
+    """Empty for networks that are none of ours, whose stages the scores do not know; and where they need more memory
+    than there is, of which the training may need less."""
     try:
         with context.computing():
             torch.manual_seed(trial.seed)
-            model = build_model(trial.spec).to(context.device)
+            model = context.build(trial.spec, 0.0).to(context.device)
+            if not isinstance(model, HybridBackbone):
+                return {}
             return dict(zero_cost_scores(model, list(islice(context.batches.train(trial.seed), NUM_BATCHES))))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):

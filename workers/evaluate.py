@@ -11,7 +11,7 @@ event = events.send(True)               # RungReached; send(False) would stop it
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
@@ -23,7 +23,8 @@ from torch import nn
 from nas.errors import InvalidInputError, first_line
 from nas.protocols import Calibration, Event, Failed, Finished, Job, LatencyMeasured, RungReached
 from nas.records import JSON, Latency
-from search_spaces.build import build_model
+from search_spaces.build import builder
+from search_spaces.space_module import SpaceModule
 from workers.data.registry import load_data, open_same_data
 from workers.devices import CPU, open_device
 from workers.latency.device_lock import DeviceLock, device_identity
@@ -62,14 +63,20 @@ class EvaluationConfig:
     """What workers.training.distillation.load_teacher takes; None for a recipe without a teacher."""
     lock_folder: str | None = None
     """Where the device locks lie; None for the host's default, which every process of this user shares."""
+    space_module: SpaceModule | None = None
+    """The module that builds the networks; None for networks of ours."""
 
     def to_json(self) -> JSON:
-        return {name: getattr(self, name) for name in self.__slots__} | {"recipe": self.recipe.to_json()}
+        module = self.space_module
+        plain = {name: getattr(self, name) for name in self.__slots__}
+        return {**plain, "recipe": self.recipe.to_json(), "space_module": None if module is None else asdict(module)}
 
     @classmethod
     def from_json(cls, values: JSON) -> Self:
         """Inverse of to_json."""
-        return cls(**{**values, "recipe": Recipe.from_json(values["recipe"])})
+        module = values["space_module"]
+        recipe = Recipe.from_json(values["recipe"])
+        return cls(**{**values, "recipe": recipe, "space_module": None if module is None else SpaceModule(**module)})
 
 
 class EvaluationContext:
@@ -79,13 +86,16 @@ class EvaluationContext:
         worker: name of the worker in events.
 
     Raises:
-        InvalidInputError: if data, device or target cannot be used, or the data are not those of the fingerprint.
+        InvalidInputError: if data, device, target or the module of the space cannot be used, or the data are not those
+            of the fingerprint.
     """
 
     def __init__(self, config: EvaluationConfig, worker: str = "local") -> None:
         torch.set_num_threads(config.threads)
         self.config = config
         self.worker = worker
+        self.build = builder(config.space_module)
+        """What builds the network of a job."""
         self.device = open_device(config.device)
         self.target = LatencyTarget.parse(config.latency_target) if config.latency_target else None
         self.other_targets = [LatencyTarget.parse(text) for text in config.other_targets]
@@ -210,7 +220,7 @@ def _initial(job: Job, context: EvaluationContext) -> nn.Module:
     """The network as its training begins."""
     with context.computing():
         torch.manual_seed(job.seed)
-        return build_model(job.spec, drop_path_rate=context.config.recipe.drop_path_rate)
+        return context.build(job.spec, context.config.recipe.drop_path_rate)
 
 
 def _train(
@@ -239,15 +249,15 @@ def calibrate(slowest: JSON, typical: JSON, context: EvaluationContext) -> Calib
     reference_latency = None
     timing_s = 0.0
     if context.target:
-        reference_latency = context.timed(build_model(slowest), context.target)
+        reference_latency = context.timed(context.build(slowest, 0.0), context.target)
         start = time.monotonic()
         for target in context.targets:
-            context.timed(build_model(typical), target)
+            context.timed(context.build(typical, 0.0), target)
         timing_s = time.monotonic() - start
     before, timed = CALIBRATION_STEPS
     # A schedule of its own, because the recipe may be shorter than what is trained here.
     trainer = context.trainer(
-        build_model(typical, recipe.drop_path_rate), seed=0, recipe=replace(recipe, rungs=(before + timed,))
+        context.build(typical, recipe.drop_path_rate), seed=0, recipe=replace(recipe, rungs=(before + timed,))
     )
     trainer.advance(before)
     started_s = trainer.busy_s

@@ -13,6 +13,7 @@ from nas.pareto.picks import pick_trial
 from nas.records import FinalFront, FinalTraining, Front, FullTraining, StudyRecord, TrialFacts
 from nas.search.weights import WeightsFolder
 from nas.workspace import Workspace
+from search_spaces.registry import require_ours
 from search_spaces.zoo.card import CardFacts, FoundBySearch
 from search_spaces.zoo.export import check_export, export_model
 from workers.data.registry import open_data
@@ -91,6 +92,7 @@ def export(study: StudyRecord, store: ExportStore, config: ExportConfig, workspa
     full = full_training(final, store.final_trainings(study.name), trial.trial_number)
     name = config.name or re.sub(r"[^A-Za-z0-9_-]", "-", f"{study.name}-t{trial.trial_number}")
     command = _command(study, trial, full, workspace)
+    require_ours(study, trial.spec)
     check_export(zoo=config.zoo, name=name, spec=trial.spec, onnx=config.onnx, overwrite=config.overwrite)
     kept = trial.weights_path if full is None else full.training.weights_path
     if not config.retrain and kept is None:

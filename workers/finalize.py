@@ -10,8 +10,9 @@ from nas.errors import InvalidInputError
 from nas.finalists.plan import MIN_SEEDS, Finals, choose_finalists
 from nas.finalists.run import run_finals
 from nas.protocols import Store
-from nas.records import FinalFront, StudyRecord
+from nas.records import JSON, FinalFront, StudyRecord
 from nas.search.ownership import owned
+from search_spaces.registry import building_module
 from workers.cluster.session_processes import end_processes
 from workers.data.registry import open_same_data
 from workers.data.source import DataSource
@@ -79,7 +80,7 @@ def finalize(
     facts = {trial.trial_number: trial for trial in store.facts(study.name)}
     finalists = choose_finalists(study, store.front(study.name), facts, config.top)
     source = open_same_data(study.data_location, study.data_fingerprint)
-    evaluation = _evaluation(study, source, config, gpus)
+    evaluation = _evaluation(study, source, config, gpus, finalists[0].spec)
     tried = variants(evaluation.recipe, config.samples, study.seed)
     finals = Finals(study, finalists, tried, config.seeds, "test" if source.num_test else "validation")
 
@@ -106,11 +107,14 @@ def finalize(
         return run_finals(finals, store, lambda *jobs: trainer().train(*jobs), caller.say, ownership.check)
 
 
-def _evaluation(study: StudyRecord, source: DataSource, config: FinalizeConfig, gpus: float) -> EvaluationConfig:
+def _evaluation(
+    study: StudyRecord, source: DataSource, config: FinalizeConfig, gpus: float, spec: JSON
+) -> EvaluationConfig:
     return EvaluationConfig(
         data=source.text,
         recipe=final_recipe(config.recipe, study.recipe, source, config.teacher),
         data_fingerprint=study.data_fingerprint,
         device=device_of_worker(gpus),
         teacher=locate(config.teacher) if config.teacher else None,
+        space_module=building_module(study, spec),
     )

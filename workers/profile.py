@@ -9,7 +9,8 @@ from nas.pareto.picks import pick_trials
 from nas.pareto.targets import target_text, untimed
 from nas.records import JSON, Front, Latency, StudyRecord, TrialFacts
 from nas.text import cost_text
-from search_spaces.build import build_model
+from search_spaces.build import Build, build_model, builder
+from search_spaces.registry import building_module
 from workers.latency.device_lock import DeviceLock, device_identity
 from workers.latency.measure import measure
 from workers.latency.target import LatencyTarget, default_target
@@ -70,7 +71,8 @@ def profile_study(
         store.record_latency(study.name, trial.trial_number, latency)
         say(f"trial {trial.trial_number}: {cost_text('latency_ms', latency.median_ms)}")
 
-    failed = profile(todo, target, record, say)
+    build = builder(building_module(study, picked[0].spec))
+    failed = profile(todo, target, record, say, build)
     return Profiled(str(target), len(todo) - failed, failed)
 
 
@@ -84,6 +86,7 @@ def profile(
     target: LatencyTarget,
     record: Callable[[TrialFacts, Latency], None],
     note: Callable[[str], None],
+    build: Build = build_model,
 ) -> int:
     """Time the architectures one after the other; each is recorded before the next begins.
 
@@ -92,6 +95,7 @@ def profile(
         target: on what.
         record: keeps one timing.
         note: told why a trial could not be timed; the others still are.
+        build: what builds their networks.
 
     Returns:
         How many could not be timed.
@@ -100,7 +104,7 @@ def profile(
     failed = 0
     for trial in trials:
         try:
-            latency = measure(build_model(trial.spec), target, input_shape(trial.spec), lock)
+            latency = measure(build(trial.spec, 0.0), target, input_shape(trial.spec), lock)
         except (NasError, RuntimeError, MemoryError) as error:
             if not isinstance(error, NasError) and not is_out_of_memory(error):
                 raise

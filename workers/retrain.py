@@ -5,6 +5,7 @@ from dataclasses import replace
 from nas.errors import NasError
 from nas.protocols import Failed, Finished, Job, RungReached
 from nas.records import StudyRecord, TrialFacts
+from search_spaces.registry import building_module
 from workers.devices import device_as_recorded
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
 from workers.recipe import Recipe
@@ -30,6 +31,7 @@ def retrain(study: StudyRecord, trial: TrialFacts, data: str) -> tuple[TrialFact
         recipe=Recipe.from_json(study.recipe),
         data_fingerprint=study.data_fingerprint,
         device=device_as_recorded(study.device),
+        space_module=building_module(study, trial.spec),
     )
     events = evaluate(Job(trial.trial_number, trial.spec, trial.seed), EvaluationContext(config))
     event = next(events)

@@ -61,6 +61,8 @@ class Identity:
     code_version: str
     config: JSON
     """The configuration as given, password redacted."""
+    space_module: str = ""
+    """Where a space of the user's own comes from; empty for ours."""
 
 
 def knowledge_of(
@@ -277,7 +279,7 @@ def _record(
         name=config.study,
         uid=uuid.uuid4().hex,
         space=space.name,
-        space_module="",
+        space_module=identity.space_module,
         scale=space.scale,
         space_hash=space.space_hash,
         objectives=config.objectives,

@@ -21,7 +21,6 @@ from nas.errors import NasError, first_line
 from nas.finalists.plan import FinalJob
 from nas.protocols import Failed
 from nas.records import JSON, RungScore
-from search_spaces.build import build_model
 from workers.data.registry import load_test
 from workers.evaluate import EvaluationContext, with_outcomes
 from workers.memory import within_memory
@@ -84,7 +83,7 @@ def _train(
         checkpoint.unlink(missing_ok=True)
     with context.computing():
         torch.manual_seed(job.seed)
-        model = build_model(job.spec, drop_path_rate=recipe.drop_path_rate)
+        model = context.build(job.spec, recipe.drop_path_rate)
     trainer = context.trainer(model, job.seed, recipe, micro_batches)
     scores, loss_sum = _restore(trainer, checkpoint, context.device)
     for score in scores[:-1] if trainer.steps == recipe.steps else scores:
