@@ -43,6 +43,7 @@ from nas.protocols import SearchSpace
 from nas.records import JSON, Latency, StudyRecord, TrialFacts
 from nas.reports import fronts as report
 from nas.reports.dashboard import drawings_folder, make_drawings_folder, serve
+from nas.reports.exports import exports_text
 from nas.reports.final_fronts import final_front_text, full_training_text
 from nas.reports.views import final_view, front_view, history_view
 from nas.samplers.registry import SAMPLERS, check_sampler
@@ -52,11 +53,12 @@ from nas.search.ownership import Ownership, owned
 from nas.search.progress import Progress
 from nas.search.retiming import latest, places, retimings_text, time_again, unsettled
 from nas.search.study import open_optuna_storage, recorded_genotypes
-from nas.search.weights import WeightsFolder
+from nas.search.weights import read_weights
 from nas.signals import StopSignals
 from nas.tabular.problems import PROBLEMS, open_problem
 from nas.text import cost_text
 from nas.version import code_version
+from nas.workspace import study_folder
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -219,9 +221,7 @@ def _note_missing_weights(
     folder = Path(config.artifacts)
     members = {member.trial_number for member in front.members} if front is not None else set()
     kept = [
-        trial.weights_path
-        for trial in store.facts(config.study)
-        if trial.trial_number in members and trial.weights_path
+        trial.weights.path for trial in store.facts(config.study) if trial.trial_number in members and trial.weights
     ]
     missing = sum(not (folder / path).is_file() for path in kept)
     if missing:
@@ -287,6 +287,7 @@ def _search(
             study=parts.study,
             proposer=parts.proposer,
             keeper=parts.keeper,
+            weights=parts.weights,
             target=parts.record.target,
             progress=progress,
             check_owner=ownership.check,
@@ -403,6 +404,8 @@ def status(study: str | None, storage: str) -> None:
         )
         for line in again:
             click.echo(f"again         {line}")
+        for line in exports_text(store.exports(search.name)):
+            click.echo(f"exported      {line}")
         problems = store.check_fronts(search.name)
         final = store.final_front(search.name)
         if final is not None:
@@ -658,7 +661,7 @@ def audit(study: str | None, storage: str, artifacts: str | None, json_file: str
     with _reading(storage) as store:
         search = pick_study(study, store.studies())
         facts = list(store.facts(search.name))
-    log = AuditLog(_artifacts_folder(artifacts, storage), search.name)
+    log = AuditLog(_artifacts_folder(artifacts, storage), study_folder(search))
     with environment({STORAGE_VARIABLE: None}):
         result = audit_study(search, facts, config, log, lambda line: click.echo(line, err=True))
     if json_file is None:
@@ -780,7 +783,7 @@ def finalize(
             @functools.cache
             def trainer() -> FinalistTrainer:
                 options = {"num_workers": workers, "gpus_per_worker": gpus, "ray_address": ray_address}
-                make = functools.partial(FinalistTrainer, evaluation, folder, search.name, **options)
+                make = functools.partial(FinalistTrainer, evaluation, folder, study_folder(search), **options)
                 with environment(
                     {STORAGE_VARIABLE: None}
                 ):  # it may hold a password, and every process of Ray inherits the environment
@@ -839,7 +842,7 @@ def export(
         again = f"{in_study} --pick trial:{trial.trial_number} --retrain"
         command = f"python launch.py export {again}" if full is None else f"python launch.py finalize {in_study}"
         check_export(zoo=zoo, name=name, spec=trial.spec, onnx=onnx, overwrite=overwrite)
-        kept = trial.weights_path if full is None else full.training.weights_path
+        kept = trial.weights if full is None else full.training.weights
         if not retrain and kept is None:
             raise InvalidInputError(
                 f"the weights of trial {trial.trial_number} were not kept, as it is not on the front; retrain it: "
@@ -849,7 +852,8 @@ def export(
         if retrain:
             trial, weights = train_again(search, trial, source.text)
         else:
-            weights = WeightsFolder(_artifacts_folder(artifacts, storage), search.name).read(str(kept))
+            assert kept is not None, "what has no weights was refused"
+            weights = read_weights(_artifacts_folder(artifacts, storage), kept)
         card = CardFacts(
             origin=FoundBySearch(search, trial, full, source.num_test),
             mean=source.mean,

@@ -135,6 +135,7 @@ def run_ours(folder: Path, budget: int) -> tuple[float, float]:
                 study=parts.study,
                 proposer=parts.proposer,
                 keeper=parts.keeper,
+                weights=parts.weights,
                 target=parts.record.target,
                 progress=progress,
                 check_owner=lambda: None,

@@ -16,7 +16,7 @@ from scipy import stats
 
 from nas.errors import InvalidInputError, NasError
 from nas.pareto.front import hypervolume, non_dominated_mask
-from nas.protocols import Store
+from nas.protocols import FinalsStore
 from nas.records import (
     JSON,
     FinalFront,
@@ -180,7 +180,9 @@ class Finals:
         return FinalJob(trial.trial_number, trial.spec, variant.recipe, variant.recipe_hash, seed, purpose)
 
 
-def run_finals(finals: Finals, store: Store, train: Train, say: Say, check_owner: Callable[[], None]) -> FinalFront:
+def run_finals(
+    finals: Finals, store: FinalsStore, train: Train, say: Say, check_owner: Callable[[], None]
+) -> FinalFront:
     """Do what is not recorded yet, then record and return the final front.
 
     Args:

@@ -320,7 +320,7 @@ def _member_rows(front: Front, facts: Iterable[TrialFacts], again: Sequence[Plac
             trial.costs.macs,
             is_knee,
         )
-        training = (trial.seed, trial.rungs[-1].steps, trial.weights_path is not None, trial.layout)
+        training = (trial.seed, trial.rungs[-1].steps, trial.weights is not None, trial.layout)
         rows.append(
             dict(zip(_COLUMNS, (*values, *training, *seconds.get(trial.trial_number, (None,) * 5)), strict=True))
         )

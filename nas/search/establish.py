@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 
@@ -25,6 +26,8 @@ from nas.search.proposals import Proposer, excesses
 from nas.search.screening import Screen
 from nas.search.study import SearchStudy, Storage, has_study
 from nas.search.warm_start import earlier_study
+from nas.search.weights import WeightsFolder
+from nas.workspace import study_folder
 
 # What stays as it was when the study was created, causes before what follows from them; the reference point is taken
 # from the record.
@@ -67,6 +70,7 @@ class Established:
     study: SearchStudy
     proposer: Proposer
     keeper: FrontKeeper
+    weights: WeightsFolder
     evaluated: int
     """Architectures that count towards the budget so far."""
     plan: tuple[str, ...]
@@ -207,7 +211,8 @@ def establish(
     keeper = FrontKeeper(config.cost_objective, record.reference_point, store.front(config.study), stalled)
     evaluated = _count_evaluated(facts)
     plan = _plan(config, space, evaluator, record, evaluated, len(waiting), evaluation_s)
-    return Established(record, study, proposer, keeper, evaluated, plan)
+    weights = WeightsFolder(Path(config.artifacts), study_folder(record))
+    return Established(record, study, proposer, keeper, weights, evaluated, plan)
 
 
 def _record(

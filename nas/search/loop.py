@@ -26,9 +26,9 @@ from nas.protocols import (
     RungReached,
     SearchSpace,
     Started,
-    Store,
+    TrialStore,
 )
-from nas.records import COUNTED_STATES, JSON, Latency, RungScore, TrialFacts, TrialState, cost_of
+from nas.records import COUNTED_STATES, JSON, KeptWeights, Latency, RungScore, TrialFacts, TrialState, cost_of
 from nas.reports.dashboard import drawing_attributes, latency_attribute, make_drawings_folder, trial_attributes
 from nas.search.halving import ParetoHalving
 from nas.search.progress import Progress
@@ -101,10 +101,11 @@ class Search:
         config: SearchConfig,
         space: SearchSpace,
         evaluator: Evaluator,
-        store: Store,
+        store: TrialStore,
         study: SearchStudy,
         proposer: Proposer,
         keeper: FrontKeeper,
+        weights: WeightsFolder,
         target: JSON | None,
         progress: Progress,
         check_owner: Callable[[], None],
@@ -120,6 +121,7 @@ class Search:
             study: reconciled.
             proposer: knows every recorded outcome.
             keeper: stands at the study's latest front.
+            weights: the study's own folder.
             target: fingerprint that every latency of the study must have; None when it asks for none.
             progress: what people see.
             check_owner: raises when the study belongs to another process.
@@ -136,9 +138,9 @@ class Search:
         self._progress = progress
         self._check_owner = check_owner
         self._stop_requested = stop_requested
-        self._weights = WeightsFolder(Path(config.artifacts), config.study)
-        self._weights_paths = {
-            facts.trial_number: facts.weights_path for facts in proposer.known.values() if facts.weights_path
+        self._weights = weights
+        self._kept: dict[int, KeptWeights] = {
+            facts.trial_number: facts.weights for facts in proposer.known.values() if facts.weights
         }
         self._halving = ParetoHalving(config.keep, config.cost_objective, proposer.known.values())
         self._drawings = make_drawings_folder(Path(config.artifacts))
@@ -165,7 +167,7 @@ class Search:
         started = time.monotonic()
         try:
             # A kill may have come between a new front and this.
-            self._forget_weights(set(self._weights_paths) - {member.trial_number for member in self._keeper.members})
+            self._forget_weights(set(self._kept) - {member.trial_number for member in self._keeper.members})
             while True:
                 if (end := self._early_end(started)) is not None:
                     return end
@@ -367,9 +369,9 @@ class Search:
         before = self._keeper.members
         front = self._keeper.add(facts)
         if front is not None and weights is not None:
-            path = self._weights.keep(facts, weights)
-            facts = replace(facts, weights_path=path)
-            self._weights_paths[facts.trial_number] = path
+            kept = self._weights.keep(facts, weights)
+            facts = replace(facts, weights=kept)
+            self._kept[facts.trial_number] = kept
         self._store.record(self._config.study, facts, front)
         self._annotate(facts)
         self._study.tell(facts.trial_number, facts)
@@ -388,11 +390,11 @@ class Search:
         self._study.annotate(facts.trial_number, attributes)
 
     def _forget_weights(self, left: set[int]) -> None:
-        dropped = {number: path for number in left if (path := self._weights_paths.pop(number, None)) is not None}
+        dropped = {number: kept for number in left if (kept := self._kept.pop(number, None)) is not None}
         if dropped:
             self._store.forget_weights(self._config.study, sorted(dropped))
-            for path in dropped.values():
-                self._weights.drop(path)
+            for kept in dropped.values():
+                self._weights.drop(kept)
 
     def _tell_news(self) -> None:
         screen = self._proposer.screen

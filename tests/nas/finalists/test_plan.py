@@ -22,7 +22,7 @@ from nas.finalists.plan import (
 from nas.pareto.picks import pick_trial
 from nas.records import FinalFront, FinalTraining, RungScore
 from nas.reports.final_fronts import final_front_text
-from nas.tabular.simulator import MemoryStore
+from tests.doubles import MemoryFinals
 from tests.samples import TRIALS, latest_front, study_record
 
 FACTS = {trial.trial_number: trial for trial in TRIALS}
@@ -68,7 +68,7 @@ class Trainer:
             record(ended(job, score_of(job)))
 
 
-def run(store: MemoryStore, trainer: Trainer, wanted: Finals) -> FinalFront:
+def run(store: MemoryFinals, trainer: Trainer, wanted: Finals) -> FinalFront:
     return run_finals(wanted, store, trainer, lambda text: None, lambda: None)
 
 
@@ -83,7 +83,7 @@ def test_finalists_are_those_that_dominate_most_together() -> None:
 
 
 def test_every_finalist_is_tuned_with_the_seed_of_the_study_and_then_trained_with_others_at_its_best() -> None:
-    store = MemoryStore()
+    store = MemoryFinals()
     trainer = Trainer()
     run(store, trainer, finals())
     tunings = [training for training in store.trainings if training.purpose == "tuning"]
@@ -95,9 +95,9 @@ def test_every_finalist_is_tuned_with_the_seed_of_the_study_and_then_trained_wit
 
 @pytest.mark.parametrize("killed_after", [0, 4, 8, 11])
 def test_an_interrupted_run_goes_on_and_repeats_nothing(killed_after: int) -> None:
-    whole = MemoryStore()
+    whole = MemoryFinals()
     expected = run(whole, Trainer(), finals())
-    store = MemoryStore()
+    store = MemoryFinals()
     first = Trainer(killed_after)
     second = Trainer()
     third = Trainer()
@@ -112,7 +112,7 @@ def test_an_interrupted_run_goes_on_and_repeats_nothing(killed_after: int) -> No
 
 
 def test_more_seeds_and_settings_add_to_what_is_there() -> None:
-    store = MemoryStore()
+    store = MemoryFinals()
     assert run(store, Trainer(), finals()).version == 1
     more = Trainer()
     front = run(store, more, finals(num_seeds=3))
@@ -126,7 +126,7 @@ def test_more_seeds_and_settings_add_to_what_is_there() -> None:
 
 
 def test_the_interval_is_students_and_the_front_is_by_means() -> None:
-    store = MemoryStore()
+    store = MemoryFinals()
     front = run(store, Trainer(), finals(num_seeds=3))
     top1 = [
         training.test_top1 for training in store.trainings if training.trial_number == 2 and training.purpose == "final"
@@ -145,7 +145,7 @@ def test_the_interval_is_students_and_the_front_is_by_means() -> None:
 
 
 def test_a_finalist_that_loses_stays_with_its_probability() -> None:
-    store = MemoryStore()
+    store = MemoryFinals()
     run(store, Trainer(), finals())
     store.trainings = [
         replace(training, test_top1=0.1) if training.trial_number == 3 and training.test_top1 else training
@@ -162,7 +162,7 @@ def test_a_finalist_that_loses_stays_with_its_probability() -> None:
 
 
 def test_finalists_without_two_scores_are_left_out_and_none_at_all_is_an_error() -> None:
-    store = MemoryStore()
+    store = MemoryFinals()
     run(store, Trainer(), finals())
     failed = [
         replace(t, state="FAIL", reason="diverged") if (t.trial_number, t.seed) == (2, 9) else t
@@ -180,7 +180,7 @@ def test_finalists_without_two_scores_are_left_out_and_none_at_all_is_an_error()
 
     lines: list[str] = []
     with pytest.raises(NasError, match="no finalist has 2 final trainings that ended"):
-        run_finals(finals(), MemoryStore(), diverge, lines.append, lambda: None)
+        run_finals(finals(), MemoryFinals(), diverge, lines.append, lambda: None)
     assert (
         "tuning 1/6: trial 0, learning rate 0.001, weight decay 0.05, drop path rate 0.1, seed 7: failed, "
         "non-finite loss" in lines
@@ -188,7 +188,7 @@ def test_finalists_without_two_scores_are_left_out_and_none_at_all_is_an_error()
 
 
 def test_without_test_images_validation_counts() -> None:
-    store = MemoryStore()
+    store = MemoryFinals()
     run(store, Trainer(), finals())
     front = final_front(replace(finals(), split="validation"), store.trainings, None)
     assert front is not None
@@ -197,7 +197,7 @@ def test_without_test_images_validation_counts() -> None:
 
 
 def test_a_finalist_is_represented_by_the_training_that_was_best_on_validation() -> None:
-    store = MemoryStore()
+    store = MemoryFinals()
     front = run(store, Trainer(), finals(num_seeds=3))
     store.trainings = [
         replace(t, test_top1=0.99) if (t.trial_number, t.seed) == (2, 9) and t.test_top1 else t for t in store.trainings
@@ -217,7 +217,7 @@ def test_a_finalist_is_represented_by_the_training_that_was_best_on_validation()
 
 
 def test_a_final_front_that_differs_from_its_trainings_is_found() -> None:
-    store = MemoryStore()
+    store = MemoryFinals()
     front = run(store, Trainer(), finals())
     assert final_front_faults(front, store.trainings) == []
     tampered = [
@@ -232,7 +232,7 @@ def test_a_study_that_was_taken_over_records_nothing() -> None:
     def lost() -> None:
         raise NasError("another process owns it")
 
-    store = MemoryStore()
+    store = MemoryFinals()
     with pytest.raises(NasError, match="another process"):
         run_finals(finals(), store, Trainer(), lambda text: None, lost)
     assert store.trainings == []
