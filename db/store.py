@@ -3,19 +3,20 @@
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
-from db.engine import make_engine, reading, writing
+from db.engine import make_engine, parse_url, reading, writing
 from db.errors import translated_errors
 from db.exports import insert_export, select_exports
 from db.finals import insert_final_front, insert_final_training, select_final_front, select_final_trainings
 from db.fronts import insert_front, latest_front_faults, select_front, snapshot_faults
 from db.lease import IsAlive, release_lease, renew_lease, select_lease, take_lease
 from db.rows import study_record, study_values, weights_values
-from db.schema import ensure_schema
+from db.schema import check_version, ensure_schema
 from db.tables import studies, trainings
 from db.trials import (
     insert_latency,
@@ -42,8 +43,10 @@ def open_store(url: str, *, create: bool = True) -> "SqlStore":
 
     Raises:
         InvalidInputError: if the URL cannot be used, the server does not answer, or the database is newer than this
-            code; the message has no password.
+            code or older than 0.1.0, and then it is untouched; the message has no password.
     """
+    if create:
+        _look_at_file(url)
     engine = make_engine(url, create=create)
     try:
         ensure_schema(engine, create=create)
@@ -51,6 +54,18 @@ def open_store(url: str, *, create: bool = True) -> "SqlStore":
         engine.dispose()
         raise
     return SqlStore(engine)
+
+
+def _look_at_file(url: str) -> None:
+    """Refuse a SQLite file of another version before a writing connection changes its journal mode."""
+    parsed = parse_url(url)
+    if parsed.get_backend_name() != "sqlite" or not Path(str(parsed.database)).is_file():
+        return
+    engine = make_engine(url, create=False)
+    try:
+        check_version(engine)
+    finally:
+        engine.dispose()
 
 
 class SqlStore:
