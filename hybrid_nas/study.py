@@ -18,13 +18,14 @@ from nas.pareto.places import latest, places
 from nas.pareto.targets import on_target
 from nas.protocols import SearchSpace
 from nas.records import FinalFront, Front, StudyRecord, TrialFacts
+from nas.reports.exports import exports_text
 from nas.reports.final_fronts import final_front_text
 from nas.reports.retimings import retimings_text
 from nas.reports.status import StudySummary, status_text, summarize
 from nas.reports.views import final_view, front_view, history_view
 from nas.search.loop import Outcome
 from nas.search.study import recorded_genotypes
-from nas.workspace import Workspace
+from nas.workspace import Workspace, study_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,11 +176,13 @@ class Study:
             facts = list(store.facts(self.name))
             summary = summarize(study, facts, store.front(self.name), store.lease(self.name))
             again = retimings_text(study, facts, store.timings(self.name), store.retimings(self.name))
+            exported = exports_text(store.exports(self.name))
             problems = store.check_fronts(self.name)
             final = store.final_front(self.name)
             if final is not None:
                 problems += final_front_faults(final, store.final_trainings(self.name))
         lines = [status_text(summary), *(f"again         {line}" for line in again)]
+        lines += [f"exported      {line}" for line in exported]
         if final is not None:
             lines += [final_front_text(final, {trial.trial_number: trial for trial in facts}, study), ""]
         lines += problems or ["front check   the recorded front equals the facts"]
@@ -237,7 +240,7 @@ class Study:
         with self._opened() as (store, study):
             facts = list(store.facts(self.name))
         parts.require_networks(study)
-        log = AuditLog(self.workspace.artifacts, self.name)
+        log = AuditLog(self.workspace.artifacts, study_folder(study))
         with self._working(quiet) as caller:
             return audit_study(study, facts, config, log, caller.say)
 

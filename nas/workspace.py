@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.errors import InvalidInputError
+from nas.records import StudyRecord
 
 STORAGE_VARIABLE = "NAS_STORAGE"
 """Environment variable with the URL of the database."""
@@ -81,3 +82,11 @@ def open_log(file: Path) -> logging.Handler:
         ) from error
     handler.setFormatter(logging.Formatter(_LOG_FORMAT))
     return handler
+
+
+def study_folder(study: StudyRecord) -> str:
+    """Name under which the files of a study lie: its own, and the beginning of the id that its database made for it.
+
+    Databases may share a folder of artifacts. Their studies of one name never share a file there.
+    """
+    return f"{study.name}-{study.uid[:8]}"

@@ -1,7 +1,6 @@
 """Write a recorded trial to a model zoo: the body of `launch.py export`."""
 
 import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Protocol
 from nas.errors import InvalidInputError
 from nas.finalists.front import full_training
 from nas.pareto.picks import pick_trial
-from nas.records import FinalFront, FinalTraining, Front, FullTraining, StudyRecord, TrialFacts
-from nas.search.weights import WeightsFolder
+from nas.protocols import StudyReader
+from nas.records import FullTraining, StudyRecord, TrialFacts
+from nas.search.weights import read_weights
 from nas.workspace import Workspace
 from search_spaces.registry import require_ours
 from search_spaces.zoo.card import CardFacts, FoundBySearch
@@ -20,18 +20,12 @@ from workers.data.registry import open_data
 from workers.retrain import retrain
 
 
-class ExportStore(Protocol):
-    """What an export needs of a store; nas.protocols.Store says more about each."""
+class ExportStore(StudyReader, Protocol):
+    """What an export needs of a store."""
 
-    def facts(self, study: str) -> Iterator[TrialFacts]: ...
-
-    def front(self, study: str, version: int | None = None) -> Front | None: ...
-
-    def final_front(self, study: str) -> FinalFront | None: ...
-
-    def final_trainings(self, study: str) -> Sequence[FinalTraining]: ...
-
-    def record_export(self, study: str, trial_number: int, name: str, path: str) -> None: ...
+    def record_export(self, study: str, trial_number: int, name: str, path: str) -> None:
+        """Note that a trial stands in a model zoo."""
+        ...
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)
@@ -94,16 +88,16 @@ def export(study: StudyRecord, store: ExportStore, config: ExportConfig, workspa
     command = _command(study, trial, full, workspace)
     require_ours(study, trial.spec)
     check_export(zoo=config.zoo, name=name, spec=trial.spec, onnx=config.onnx, overwrite=config.overwrite)
-    kept = trial.weights_path if full is None else full.training.weights_path
-    if not config.retrain and kept is None:
-        raise InvalidInputError(
-            f"the weights of trial {trial.trial_number} were not kept, as it is not on the front; retrain it: {command}"
-        )
+    kept = trial.weights if full is None else full.training.weights
     source = open_data(study.data_location)
     if config.retrain:
         trial, weights = retrain(study, trial, source.text)
+    elif kept is not None:
+        weights = read_weights(workspace.artifacts, kept)
     else:
-        weights = WeightsFolder(workspace.artifacts, study.name).read(str(kept))
+        raise InvalidInputError(
+            f"the weights of trial {trial.trial_number} were not kept, as it is not on the front; retrain it: {command}"
+        )
     card = CardFacts(
         origin=FoundBySearch(study, trial, full, source.num_test),
         mean=source.mean,

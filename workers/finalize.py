@@ -12,6 +12,7 @@ from nas.finalists.run import run_finals
 from nas.protocols import Store
 from nas.records import JSON, FinalFront, StudyRecord
 from nas.search.ownership import owned
+from nas.workspace import study_folder
 from search_spaces.registry import building_module
 from workers.cluster.session_processes import end_processes
 from workers.data.registry import open_same_data
@@ -88,7 +89,7 @@ def finalize(
         return FinalistTrainer(
             evaluation,
             artifacts.resolve(),
-            study.name,
+            study_folder(study),
             num_workers=workers,
             gpus_per_worker=gpus,
             ray_address=config.ray_address,

@@ -1,13 +1,14 @@
 """Time recorded trials on a target of this machine, without training."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from nas.errors import NasError, first_line
 from nas.pareto.picks import pick_trials
 from nas.pareto.targets import target_text, untimed
-from nas.records import JSON, Front, Latency, StudyRecord, TrialFacts
+from nas.protocols import StudyReader
+from nas.records import JSON, Latency, StudyRecord, TrialFacts
 from nas.text import cost_text
 from search_spaces.build import Build, build_model, builder
 from search_spaces.registry import building_module
@@ -17,14 +18,8 @@ from workers.latency.target import LatencyTarget, default_target
 from workers.memory import is_out_of_memory
 
 
-class TimingStore(Protocol):
-    """What timing recorded trials needs of a store; nas.protocols.Store says more about each."""
-
-    def facts(self, study: str) -> Iterator[TrialFacts]: ...
-
-    def front(self, study: str, version: int | None = None) -> Front | None: ...
-
-    def timings(self, study: str) -> Mapping[int, Sequence[Latency]]: ...
+class TimingStore(StudyReader, Protocol):
+    """What timing recorded trials needs of a store."""
 
     def record_latency(self, study: str, trial_number: int, latency: Latency) -> None:
         """Add a later timing of a trial's architecture."""

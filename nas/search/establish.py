@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from nas.config import SearchConfig
 from nas.errors import InvalidInputError, StudyMismatchError
 from nas.pareto.front import FrontKeeper
 from nas.pareto.history import history_of
-from nas.protocols import Evaluator, SearchSpace, Store
+from nas.protocols import Evaluator, SearchSpace, Store, TrialStore
 from nas.records import JSON, Genotype, Latency, StudyRecord, TrialFacts, cost_of
 from nas.samplers.knowledge import Knowledge
 from nas.search.loop import Outcome, Search, out_of_patience
@@ -25,6 +26,8 @@ from nas.search.proposals import Proposer, excesses
 from nas.search.screening import Screen
 from nas.search.study import SearchStudy, Storage, has_study
 from nas.search.warm_start import earlier_study
+from nas.search.weights import WeightsFolder
+from nas.workspace import study_folder
 
 # What stays as it was when the study was created, causes before what follows from them; the reference point is taken
 # from the record.
@@ -192,6 +195,7 @@ def establish(
         store=store,
         storage=storage,
         sampling=sampling,
+        weights=WeightsFolder(Path(config.artifacts), study_folder(record)),
         starters=list(space.presets().values()) if config.warm_start == "presets" else list(earlier.front),
         screened=config.max_latency_ms is not None,
     )
@@ -208,9 +212,10 @@ def assemble(
     target: JSON | None,
     facts: Sequence[TrialFacts],
     evaluator: Evaluator,
-    store: Store,
+    store: TrialStore,
     storage: Storage,
     sampling: Sampling,
+    weights: WeightsFolder,
     starters: Sequence[Genotype] = (),
     screened: bool = False,
 ) -> Search:
@@ -252,6 +257,7 @@ def assemble(
         study=study,
         proposer=proposer,
         keeper=keeper,
+        weights=weights,
         target=target,
     )
 

@@ -26,9 +26,9 @@ from nas.protocols import (
     RungReached,
     SearchSpace,
     Started,
-    Store,
+    TrialStore,
 )
-from nas.records import COUNTED_STATES, JSON, Latency, RungScore, TrialFacts, TrialState, cost_of
+from nas.records import COUNTED_STATES, JSON, KeptWeights, Latency, RungScore, TrialFacts, TrialState, cost_of
 from nas.search.attributes import drawing_attributes, latency_attribute, make_drawings_folder, trial_attributes
 from nas.search.events import FrontGrew, Note, OnEvent, TrialFinished, ignore
 from nas.search.halving import ParetoHalving
@@ -108,10 +108,11 @@ class Search:
         config: SearchConfig,
         space: SearchSpace,
         evaluator: Evaluator,
-        store: Store,
+        store: TrialStore,
         study: SearchStudy,
         proposer: Proposer,
         keeper: FrontKeeper,
+        weights: WeightsFolder,
         target: JSON | None,
     ) -> None:
         """Take over the parts; nas/search/establish.py puts them together.
@@ -124,6 +125,7 @@ class Search:
             study: reconciled.
             proposer: knows every recorded outcome.
             keeper: stands at the study's latest front.
+            weights: the study's own folder.
             target: fingerprint that every latency of the study must have; None when it asks for none.
         """
         self.study = study
@@ -136,9 +138,9 @@ class Search:
         self._store = store
         self._proposer = proposer
         self._target = target
-        self._weights = WeightsFolder(Path(config.artifacts), config.study)
-        self._weights_paths = {
-            facts.trial_number: facts.weights_path for facts in proposer.known.values() if facts.weights_path
+        self._weights = weights
+        self._kept: dict[int, KeptWeights] = {
+            facts.trial_number: facts.weights for facts in proposer.known.values() if facts.weights
         }
         self._halving = ParetoHalving(config.keep, config.cost_objective, proposer.known.values())
         self._flights: dict[int, _Flight] = {}
@@ -184,7 +186,7 @@ class Search:
         started = time.monotonic()
         try:
             # A kill may have come between a new front and this.
-            self._forget_weights(set(self._weights_paths) - {member.trial_number for member in self.keeper.members})
+            self._forget_weights(set(self._kept) - {member.trial_number for member in self.keeper.members})
             while True:
                 if (end := self._early_end(started, stop_requested)) is not None:
                     return end
@@ -386,9 +388,9 @@ class Search:
         before = self.keeper.members
         front = self.keeper.add(facts)
         if front is not None and weights is not None:
-            path = self._weights.keep(facts, weights)
-            facts = replace(facts, weights_path=path)
-            self._weights_paths[facts.trial_number] = path
+            kept = self._weights.keep(facts, weights)
+            facts = replace(facts, weights=kept)
+            self._kept[facts.trial_number] = kept
         self._store.record(self._config.study, facts, front)
         self._annotate(facts)
         self.study.tell(facts.trial_number, facts)
@@ -410,11 +412,11 @@ class Search:
         self.study.annotate(facts.trial_number, attributes)
 
     def _forget_weights(self, left: set[int]) -> None:
-        dropped = {number: path for number in left if (path := self._weights_paths.pop(number, None)) is not None}
+        dropped = {number: kept for number in left if (kept := self._kept.pop(number, None)) is not None}
         if dropped:
             self._store.forget_weights(self._config.study, sorted(dropped))
-            for path in dropped.values():
-                self._weights.drop(path)
+            for kept in dropped.values():
+                self._weights.drop(kept)
 
     def _tell_news(self) -> None:
         screen = self._proposer.screen

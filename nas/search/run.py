@@ -175,12 +175,8 @@ def _note_missing_weights(config: SearchConfig, recorded: StudyRecord, store: St
     front = store.front(config.study)
     folder = Path(config.artifacts)
     members = {member.trial_number for member in front.members} if front is not None else set()
-    kept = [
-        trial.weights_path
-        for trial in store.facts(config.study)
-        if trial.trial_number in members and trial.weights_path
-    ]
-    missing = sum(not (folder / path).is_file() for path in kept)
+    kept = [trial.weights for trial in store.facts(config.study) if trial.trial_number in members and trial.weights]
+    missing = sum(not (folder / weights.path).is_file() for weights in kept)
     if missing:
         around.note(
             f"note: the weights of {missing} members of the front are not in {folder}; the study began with "

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -15,23 +16,12 @@ import numpy as np
 from nas.config import SearchConfig
 from nas.pareto.front import FrontKeeper
 from nas.protocols import Evaluator, SearchSpace
-from nas.records import (
-    JSON,
-    FinalFront,
-    FinalTraining,
-    Front,
-    FrontMember,
-    Genotype,
-    Latency,
-    Lease,
-    Retiming,
-    StudyRecord,
-    TrialFacts,
-)
+from nas.records import JSON, Front, FrontMember, Genotype, TrialFacts
 from nas.search.establish import assemble, knowledge_of
 from nas.search.loop import Outcome
 from nas.search.progress import Progress
 from nas.search.study import memory_storage
+from nas.search.weights import WeightsFolder
 from nas.tabular.recorded import TARGET, Levels, RecordedEvaluator, RecordedProblem, RecordedSpace
 
 # Without a handler Python prints warnings, and thousands of simulated failures are no news.
@@ -40,68 +30,20 @@ logging.getLogger("nas").addHandler(logging.NullHandler())
 
 @dataclass
 class MemoryStore:
-    """The part of a Store that the loop and the finals use; facts end with the process."""
+    """A TrialStore whose facts end with the process."""
 
     recorded: list[TrialFacts] = field(default_factory=list)
     latest: Front | None = None
-    trainings: list[FinalTraining] = field(default_factory=list)
-    latest_final: FinalFront | None = None
-    timed_again: list[Retiming] = field(default_factory=list)
 
     def record(self, study: str, facts: TrialFacts, front: Front | None) -> None:
         self.recorded.append(facts)
         self.latest = front or self.latest
 
-    def facts(self, study: str) -> Iterator[TrialFacts]:
-        return iter(self.recorded)
-
-    def front(self, study: str, version: int | None = None) -> Front | None:
+    def front(self, study: str) -> Front | None:
         return self.latest
 
-    def fronts(self, study: str) -> Sequence[Front]:
-        return [] if self.latest is None else [self.latest]
-
-    def timings(self, study: str) -> Mapping[int, Sequence[Latency]]:
-        return {
-            trial.trial_number: [trial.latency, *trial.other_latencies]
-            for trial in self.recorded
-            if trial.latency is not None
-        }
-
-    def record_retiming(self, study: str, retiming: Retiming) -> None:
-        self.timed_again.append(retiming)
-
-    def retimings(self, study: str) -> Sequence[Retiming]:
-        return self.timed_again
-
-    def forget_weights(self, study: str, trial_numbers: Sequence[int]) -> None: ...
-
-    def create_study(self, study: StudyRecord) -> None: ...
-
-    def study(self, name: str) -> StudyRecord | None: ...
-
-    def studies(self) -> Sequence[StudyRecord]:
-        return []
-
-    def acquire_lease(self, study: str, lease: Lease, stale_after_s: float) -> Lease | None: ...
-
-    def renew_lease(self, study: str, lease: Lease) -> None: ...
-
-    def release_lease(self, study: str, lease: Lease) -> None: ...
-
-    def record_final_training(self, study: str, training: FinalTraining) -> None:
-        self.trainings.append(training)
-
-    def final_trainings(self, study: str) -> Sequence[FinalTraining]:
-        return self.trainings
-
-    def record_final_front(self, study: str, front: FinalFront) -> None:
-        self.latest_final = front
-
-    def final_front(self, study: str) -> FinalFront | None:
-        return self.latest_final
-
-    def record_export(self, study: str, trial_number: int, name: str, path: str) -> None: ...
+    def forget_weights(self, study: str, trial_numbers: Sequence[int]) -> None:
+        """Nothing to note: nobody reads weights of a simulated training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +196,7 @@ class InMemorySearch:
                 store=self.store,
                 storage=memory_storage(),
                 sampling=self._asking,
+                weights=WeightsFolder(Path(folder), config.study),
             )
             return self._search.run(Progress(config.study, config.budget, 0, quiet=True), stop_requested=stop_requested)
 

@@ -1,12 +1,14 @@
 """Where files lie, and the words for them."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nas.errors import InvalidInputError
-from nas.workspace import Workspace, open_log
+from nas.workspace import Workspace, open_log, study_folder
+from tests.samples import study_record
 
 
 def test_files_lie_beside_the_database() -> None:
@@ -35,3 +37,9 @@ def test_a_line_that_cannot_be_written_is_lost_in_silence(capsys: pytest.Capture
     handler.emit(logging.LogRecord("nas", logging.INFO, "", 0, "a line", None, None))
     handler.close()
     assert capsys.readouterr().err == ""
+
+
+def test_studies_of_one_name_have_folders_of_their_own() -> None:
+    first = replace(study_record(name="s"), uid="0123456789abcdef" * 2)
+    second = replace(first, uid="89abcdef01234567" * 2)
+    assert [study_folder(study) for study in (first, second)] == ["s-01234567", "s-89abcdef"]

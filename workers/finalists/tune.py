@@ -25,7 +25,7 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from nas.errors import EvaluatorError, InvalidInputError
 from nas.finalists.plan import FinalJob
 from nas.protocols import Failed
-from nas.records import FinalState, FinalTraining, ProcessId, RungScore
+from nas.records import FinalState, FinalTraining, KeptWeights, ProcessId, RungScore
 from workers.cluster.actor import Work
 from workers.cluster.failures import describe
 from workers.cluster.session import join_cluster, require_all_nodes, start_local
@@ -55,7 +55,8 @@ class FinalistTrainer:
         config: of the data and the device; its recipe may differ from those of the jobs in learning rate, weight decay
             and drop path only.
         artifacts: folder of weights, which every node must see under the same path.
-        study: whose finalists are trained.
+        study_folder: name of the study's own folder among the finalists of the artifacts
+            (nas.workspace.study_folder).
         num_workers: trainings at a time, each with one CPU and `gpus_per_worker`.
         gpus_per_worker: may be a fraction; 0 trains on the CPU.
         ray_address: of an existing cluster ("auto" or HOST:PORT); None starts a local Ray.
@@ -69,7 +70,7 @@ class FinalistTrainer:
         self,
         config: EvaluationConfig,
         artifacts: Path,
-        study: str,
+        study_folder: str,
         *,
         num_workers: int,
         gpus_per_worker: float,
@@ -78,7 +79,7 @@ class FinalistTrainer:
         assert not ray.is_initialized(), "one Ray at a time in one process"
         self._config = config
         self._artifacts = artifacts
-        self._folder = artifacts / "finalists" / study
+        self._folder = artifacts / "finalists" / study_folder
         self._num_workers = num_workers
         self._gpus = gpus_per_worker
         self.session_folder = ""
@@ -164,11 +165,11 @@ class FinalistTrainer:
     def _finished(self, record: Callable[[FinalTraining], None]) -> "Callable[[FinalJob, _Progress], None]":
         def finished(job: FinalJob, progress: _Progress) -> None:
             complete = progress.last and progress.reason is None
-            weights = (
-                str(weights_path(self._folder, job.key).relative_to(self._artifacts))
-                if complete and job.final
-                else None
-            )
+            weights = None
+            if complete and job.final:
+                path = weights_path(self._folder, job.key).relative_to(self._artifacts)
+                assert progress.weights_sha256 is not None, "a final training that is complete keeps its weights"
+                weights = KeptWeights(path.as_posix(), progress.weights_sha256)
             record(
                 FinalTraining(
                     trial_number=job.trial_number,
@@ -180,7 +181,7 @@ class FinalistTrainer:
                     reason=progress.reason,
                     rungs=tuple(progress.scores[rung] for rung in sorted(progress.scores)),
                     test_top1=progress.test_top1,
-                    weights_path=weights,
+                    weights=weights,
                     device=progress.device,
                 )
             )
@@ -203,6 +204,7 @@ class _Progress:
 
     scores: dict[int, RungScore]
     last: bool = False
+    weights_sha256: str | None = None
     test_top1: float | None = None
     reason: str | None = None
     device: str = ""
@@ -239,6 +241,7 @@ class _Watch(tune.Callback):
             score = RungScore(**result["score"])
             progress.scores[score.rung] = score
         progress.last = result["last"]
+        progress.weights_sha256 = result["weights_sha256"]
         progress.test_top1 = result["test_top1"]
         progress.reason = result["reason"]
         progress.device = result["device"]
@@ -384,6 +387,7 @@ def _train(config: dict[str, Any]) -> None:
             {
                 **_result(context, last=event.last),
                 "score": asdict(score),
+                "weights_sha256": event.weights_sha256,
                 "test_top1": event.test_top1,
                 "milestone": milestone(score.rung),
                 "top1": score.top1,
@@ -392,7 +396,14 @@ def _train(config: dict[str, Any]) -> None:
 
 
 def _result(context: EvaluationContext, *, last: bool) -> dict[str, Any]:
-    return {"score": None, "last": last, "test_top1": None, "reason": None, "device": context.device_name}
+    return {
+        "score": None,
+        "last": last,
+        "weights_sha256": None,
+        "test_top1": None,
+        "reason": None,
+        "device": context.device_name,
+    }
 
 
 @lru_cache(maxsize=1)
