@@ -107,19 +107,16 @@ def building_module(study: StudyRecord, spec: JSON) -> SpaceModule | None:
         spec: of any of its trials.
 
     Raises:
-        InvalidInputError: if the module is gone, or builds networks and its space has changed.
+        InvalidInputError: if the networks are its own and it is gone, or its space has changed.
     """
-    if not study.space_module:
-        return None
-    module = find_own(study.space_module)
-    if module is None or not module.builds():
+    if not study.space_module or _is_ours(spec):
         return None
     if open_space(study, spec).space_hash != study.space_hash:
         raise InvalidInputError(
             f"study {study.name!r} searched the space {study.space!r} of {study.space_module}, which has changed and "
             "may build other networks; put it back as it was"
         )
-    return module
+    return find_own(study.space_module)
 
 
 def require_ours(study: StudyRecord, spec: JSON) -> None:
@@ -171,11 +168,27 @@ def _check_networks(module: SpaceModule, space: SearchSpace) -> None:
     missing = [name for name in SETTING if name not in spec]
     if missing:
         raise InvalidInputError(f"the specs of {module.origin} lack {', '.join(missing)}; every spec needs them")
-    if not module.builds():
-        try:
-            Architecture.from_spec(spec)
-        except InvalidInputError as error:
+    if module.builds():
+        # Only the spec tells a recorded study's networks from ours when its module is gone.
+        if _is_ours(spec):
             raise InvalidInputError(
-                f"the networks of {module.origin} are none of ours ({error}); make them of our blocks, or define "
-                "build(spec, drop_path_rate)"
-            ) from error
+                f"{module.origin} defines build, and its specs are those of our blocks; drop build, or give the specs "
+                "a key of their own"
+            )
+        return
+    try:
+        Architecture.from_spec(spec)
+    except InvalidInputError as error:
+        raise InvalidInputError(
+            f"the networks of {module.origin} are none of ours ({error}); make them of our blocks, or define "
+            "build(spec, drop_path_rate)"
+        ) from error
+
+
+def _is_ours(spec: JSON) -> bool:
+    """Whether a spec describes a network of our blocks."""
+    try:
+        Architecture.from_spec(spec)
+    except InvalidInputError:
+        return False
+    return True

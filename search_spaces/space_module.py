@@ -3,11 +3,11 @@
     SPACE = my_space                       # (scale, image_size, in_chans, num_classes) -> a SearchSpace
     def build(spec, drop_path_rate): ...   # -> nn.Module; only where its networks are not made of our blocks
 
-The specs of networks that a module builds itself are its own JSON, with image_size, in_chans and num_classes among the
-keys. Where `build` changes what a spec means, the space needs another space_hash, or recorded studies change with it.
+The specs of networks that a module builds itself are JSON of its own, with the keys image_size, in_chans, num_classes.
+A new meaning of the same spec needs a new space_hash; without it, recorded studies silently change.
 
-The text of a file travels to the workers, on whatever host they are, and it alone: a file beside it is not found, here
-neither, and what it imports must be installed everywhere.
+The text of a file travels to the workers, on whatever host they are. It travels alone: files beside it are not found,
+and what it imports must be installed on every host.
 """
 
 import hashlib

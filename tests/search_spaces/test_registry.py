@@ -12,7 +12,7 @@ from nas.errors import InvalidInputError
 from nas.records import JSON, StudyRecord
 from search_spaces import registry
 from search_spaces.registry import building_module, find_own, make_space, open_space, require_ours
-from tests.own_spaces import OWN_NETWORKS, write_example, write_own_networks
+from tests.own_spaces import EXAMPLE, OWN_NETWORKS, write_example, write_own_networks
 from tests.zoo_entries import architecture, card_of
 
 SETTING = ("nano", 32, 1, 10)
@@ -90,6 +90,10 @@ HALF_A_SPACE = "from types import SimpleNamespace\nSPACE = lambda *setting: Simp
             "the specs of {file} lack num_classes; every spec needs them",
         ),
         (
+            f"{EXAMPLE.read_text(encoding='utf-8')}\nbuild = print\n",
+            "{file} defines build, and its specs are those of our blocks; drop build, or give the specs a key of their",
+        ),
+        (
             OWN_NETWORKS.replace("def build", "def make"),
             "the networks of {file} are none of ours (spec is ['hidden', 'image_size', 'in_chans', 'num_classes']; "
             "expected an object with exactly",
@@ -146,6 +150,8 @@ def test_a_study_whose_module_is_gone_says_so(tmp_path: Path) -> None:
         InvalidInputError, match=rf"study '.*' searched the space 'my_space', .* there is no file {file}; expected"
     ):
         open_space(study, spec)
+    require_ours(study, spec)
+    assert building_module(study, spec) is None, "the spec says all that its networks are"
 
 
 def test_a_space_that_has_grown_still_reads_what_was_recorded(tmp_path: Path) -> None:
@@ -167,6 +173,9 @@ def test_networks_of_a_users_own_are_built_by_the_module_and_kept_out_of_the_zoo
     assert building_module(study, spec) == find_own(str(file))
     with pytest.raises(InvalidInputError, match=rf"are built by {file}, and a zoo entry carries the networks of this"):
         require_ours(study, spec)
+    file.unlink()
+    with pytest.raises(InvalidInputError, match=r"searched the space 'plain', .* there is no file"):
+        building_module(study, spec)
     file.write_text(OWN_NETWORKS.replace("(4, 8)", "(4, 8, 16)"), encoding="utf-8")
     with pytest.raises(InvalidInputError, match=r"which has changed and may build other networks; put it back"):
         building_module(study, spec)

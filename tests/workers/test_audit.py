@@ -15,7 +15,8 @@ from nas.analysis.audit_log import AuditLog, AuditTraining
 from nas.errors import InvalidInputError, NasError
 from nas.protocols import Failed
 from nas.records import RungScore, StudyRecord, TrialFacts
-from search_spaces.registry import make_space
+from search_spaces.registry import find_own, make_space
+from tests.own_spaces import write_own_networks
 from tests.samples import study_record
 from tests.samples import trial as sample_trial
 from workers import audit as module
@@ -131,6 +132,14 @@ def test_a_process_gives_what_this_one_does_and_a_second_audit_trains_nothing(
     lines.clear()
     assert audit_study(study, facts, CONFIG, AuditLog(tmp_path, "s"), lines.append) == result
     assert lines == ["5 architectures, 4 steps of 16 images, seed 1007: 5 trained before, nothing to train"]
+
+
+def test_networks_of_a_users_own_have_no_training_free_scores(facts: list[TrialFacts], tmp_path: Path) -> None:
+    file = str(write_own_networks(tmp_path))
+    trial = replace(facts[0], spec=make_space(file, "nano", 32, 1, 10).largest().to_spec())
+    config = EvaluationConfig(data="digits", recipe=CONFIG.final_recipe(RECIPE), space_module=find_own(file))
+    training = module._train(config, trial, 1007)
+    assert isinstance(training, FinalTraining) and training.zero_cost == {}
 
 
 def test_only_what_is_missing_is_trained(

@@ -1,5 +1,6 @@
 """The evaluation generator, on small networks of the real space."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Generator
@@ -16,7 +17,9 @@ from nas.errors import InvalidInputError
 from nas.protocols import Event, Failed, Finished, Job, LatencyMeasured, RungReached
 from nas.records import JSON
 from search_spaces.build import build_model
-from search_spaces.registry import make_space
+from search_spaces.registry import find_own, make_space
+from search_spaces.space_module import SpaceModule
+from tests.own_spaces import write_own_networks
 from workers import evaluate as module
 from workers.data.registry import load_data, open_data
 from workers.evaluate import (
@@ -97,6 +100,28 @@ def test_a_job_that_is_only_timed_trains_nothing(tmp_path: Path, spec: JSON, mon
         timed, finished = drive(evaluate(Job(0, spec, seed=0, timing=place), EvaluationContext(config)))
         assert isinstance(timed, LatencyMeasured) and timed.latency.target["batch"] == batch
         assert finished == Finished(0, "local", "cpu", weights=None)
+
+
+def test_networks_of_a_users_own_are_built_by_the_text_of_their_module(tmp_path: Path) -> None:
+    file = write_own_networks(tmp_path)
+    own = make_space(str(file), "nano", 32, 1, 10).largest().to_spec()
+    config = replace(make_config(tmp_path, target="cpu:threads=1,batch=1"), space_module=find_own(str(file)))
+    file.unlink()
+    travelled = EvaluationConfig.from_json(json.loads(json.dumps(config.to_json())))
+    assert travelled == config
+    context = EvaluationContext(travelled)
+    assert calibrate(own, own, context).evaluation_s > 0
+    *_, finished = drive(evaluate(Job(0, own, seed=0), context))
+    assert isinstance(finished, Finished) and finished.weights is not None
+    assert set(safetensors.torch.load(finished.weights)) == {"1.weight", "1.bias", "3.weight", "3.bias"}
+
+
+def test_a_worker_says_which_module_it_cannot_load(tmp_path: Path) -> None:
+    config = replace(make_config(tmp_path), space_module=SpaceModule("/elsewhere/mine.py", "import not_installed_here"))
+    with pytest.raises(
+        InvalidInputError, match=r"the space of /elsewhere/mine\.py raises ModuleNotFoundError in line 1"
+    ):
+        EvaluationContext(config)
 
 
 def test_without_a_target_nothing_is_timed(context: EvaluationContext, spec: JSON) -> None:
