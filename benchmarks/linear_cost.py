@@ -17,11 +17,12 @@ import torch
 from torch import nn
 
 from benchmarks.mixers import settle_heap
-from search_spaces.architecture.kinds.registry import ATTENTION, names
+from search_spaces.architecture.kinds.kind import ATTENTION
+from search_spaces.architecture.kinds.registry import names
 from search_spaces.network.mixers.registry import find_mixer
 
 SIDES = (14, 28, 56, 112, 224)
-"""Of the map; 224 x 224 are 50,176 positions."""
+"""Sides of the map; 224 x 224 are 50,176 positions."""
 MOST_POSITIONS = {"full": 12_544}
 
 

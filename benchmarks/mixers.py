@@ -23,7 +23,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from benchmarks.plain_mixers import PLAIN_MIXERS
-from search_spaces.architecture.kinds.registry import ATTENTION, KINDS
+from search_spaces.architecture.kinds.kind import ATTENTION
+from search_spaces.architecture.kinds.registry import KINDS
 from search_spaces.checkpoints import convert_groupmixformer_entries
 from search_spaces.network.mixers.registry import find_mixer
 

@@ -39,7 +39,7 @@ TESTED = 500
 FOLDS = 4
 REPEATS = 4
 MIN_SD = 1e-3
-"""Of the standardised target: trees that agree are not certain."""
+"""Smallest standard deviation of a prediction of the standardised target: trees that agree are not certain."""
 
 Split = tuple[np.ndarray, np.ndarray]
 
@@ -159,10 +159,8 @@ def on_problem(name: str, folder: Path) -> None:
         rows = rows[rng.permutation(len(rows))[: 2 * (size + TESTED)]]
         top1 = np.array([problem.accuracy_percent(tuple(row)) for row in rows.tolist()])
         cost = np.log([problem.known_cost(tuple(row)) for row in rows.tolist()])
-        splits = [
-            (order[:size], order[size : size + TESTED])
-            for order in (rng.permutation(len(rows)) for _ in range(REPEATS))
-        ]
+        orders = [rng.permutation(len(rows)) for _ in range(REPEATS)]
+        splits = [(order[:size], order[size : size + TESTED]) for order in orders]
         compare(encoder, rows, cost, top1, splits, f"{name}, {size} architectures")
 
 
@@ -210,7 +208,7 @@ def in_search(name: str, folder: Path, seeds: int, budget: int) -> None:
 
 def main() -> None:
     """Run what the options name."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--problem", choices=PROBLEMS, action="append", default=[])
     parser.add_argument("--data", type=Path, default=Path("tabular"), help="folder of the recorded results")
     parser.add_argument("--search", action="store_true", help="also search with each model")

@@ -13,8 +13,12 @@ from nas.pareto.front import front_of, hypervolume
 from nas.records import Front, FrontMember, StudyRecord, TrialFacts
 from nas.text import json_hash
 
-_FRONTS = (
-    sa.select(fronts).join(studies).where(studies.c.name == sa.bindparam("study")).order_by(fronts.c.version.desc())
+_LATEST = (
+    sa.select(fronts)
+    .join(studies)
+    .where(studies.c.name == sa.bindparam("study"))
+    .order_by(fronts.c.version.desc())
+    .limit(1)
 )
 _MEMBERS = (
     sa.select(trainings.c.trial_number, architectures.c.arch_hash, front_members.c.top1, front_members.c.cost)
@@ -42,20 +46,13 @@ def insert_front(connection: Connection, study_id: int, front: Front) -> None:
     connection.execute(sa.insert(front_members), rows)
 
 
-def select_front(connection: Connection, study: str, version: int | None) -> Front | None:
-    """That version, or the latest."""
-    wanted = _FRONTS.limit(1) if version is None else _FRONTS.where(fronts.c.version == version)
-    row = connection.execute(wanted, {"study": study}).one_or_none()
+def select_front(connection: Connection, study: str) -> Front | None:
+    """The latest one."""
+    row = connection.execute(_LATEST, {"study": study}).one_or_none()
     if row is None:
         return None
     members = connection.execute(_MEMBERS, {"front_id": row.id})
     return front_record(row, tuple(FrontMember(*member) for member in members))
-
-
-def select_fronts(connection: Connection, study: str) -> list[Front]:
-    """Oldest first, without members."""
-    rows = connection.execute(_FRONTS, {"study": study}).all()
-    return [front_record(row, ()) for row in reversed(rows)]
 
 
 def latest_front_faults(study: StudyRecord, facts: Sequence[TrialFacts], latest: Front | None) -> list[str]:

@@ -10,7 +10,18 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from nas.records import Costs, Front, FrontMember, Latency, Lease, ProcessId, RungScore, StudyRecord, TrialFacts
+from nas.records import (
+    Costs,
+    Front,
+    FrontMember,
+    KeptWeights,
+    Latency,
+    Lease,
+    ProcessId,
+    RungScore,
+    StudyRecord,
+    TrialFacts,
+)
 
 Values = dict[str, Any]
 """Column name -> value."""
@@ -128,9 +139,21 @@ def training_values(facts: TrialFacts) -> Values:
         "duration_s": facts.duration_s,
         "device": facts.device,
         "worker": facts.worker,
-        "weights_path": facts.weights_path,
+        **weights_values(facts.weights),
         "recorded": datetime.now(UTC),
     }
+
+
+def weights_values(weights: KeptWeights | None) -> Values:
+    """The columns that name kept weights, in `trainings` as in `final_trainings`; NULL without any."""
+    if weights is None:
+        return {"weights_path": None, "weights_sha256": None}
+    return {"weights_path": weights.path, "weights_sha256": weights.sha256}
+
+
+def weights_record(row: Row[Any]) -> KeptWeights | None:
+    """The inverse of weights_values."""
+    return None if row.weights_path is None else KeptWeights(row.weights_path, row.weights_sha256)
 
 
 def storable(text: str) -> str:
@@ -152,7 +175,7 @@ def trial_facts(row: Row[Any]) -> TrialFacts:
         reason=row.reason,
         latency=None if row.latency_id is None else latency_record(row),
         rungs=tuple(RungScore(**score) for score in row.curve),
-        weights_path=row.weights_path,
+        weights=weights_record(row),
         device=row.device,
         worker=row.worker,
         duration_s=row.duration_s,

@@ -38,3 +38,13 @@ class SearchAbortedError(NasError):
 
 class EvaluatorError(NasError):
     """The evaluator cannot go on."""
+
+
+def first_line(error: BaseException, otherwise: str | None = None) -> str:
+    """What an error says, in one line: the first of several.
+
+    Args:
+        otherwise: stands for an error that says nothing; the name of its type by default.
+    """
+    said = str(error).strip() or otherwise or type(error).__name__
+    return said.splitlines()[0]

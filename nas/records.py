@@ -86,6 +86,16 @@ class Retiming:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptWeights:
+    """A file of trained weights: where it lies, and what proves that it is the one that was written."""
+
+    path: str
+    """File below the artifacts folder, with slashes: weights/STUDY-UID/trial-000003-HASH.safetensors."""
+    sha256: str
+    """SHA-256 of the file's bytes, 64 hex digits."""
+
+
+@dataclass(frozen=True, slots=True)
 class RungScore:
     """The score of one training at one rung."""
 
@@ -141,8 +151,8 @@ class TrialFacts:
     does not."""
     rungs: tuple[RungScore, ...] = ()
     """Empty for REJECTED, and for a FAIL before the first rung."""
-    weights_path: str | None = None
-    """Relative to the artifacts folder; None when the weights were not kept."""
+    weights: KeptWeights | None = None
+    """None when they were not kept."""
     device: str = ""
     worker: str = ""
     duration_s: float = 0.0
@@ -225,8 +235,8 @@ class FinalTraining:
     """Scores on the validation split."""
     test_top1: float | None = None
     """Of a COMPLETE final training, where the data have test images."""
-    weights_path: str | None = None
-    """Relative to the artifacts folder; of a COMPLETE final training."""
+    weights: KeptWeights | None = None
+    """Weights of a COMPLETE final training; a tuning keeps none."""
     device: str = ""
 
     def __post_init__(self) -> None:
@@ -311,6 +321,19 @@ class FullTraining:
     """The one with the highest validation top1: choosing by test would spoil the test."""
     scores: tuple[float, ...]
     """top1 of all its final trainings on that split, in the order of the seeds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A trial that was written to a model zoo."""
+
+    trial_number: int
+    name: str
+    """Name of the zoo's entry."""
+    path: str
+    """Folder of the entry, absolute on the host that wrote it."""
+    exported: datetime
+    """UTC."""
 
 
 Device = Literal["cpu", "cuda"]

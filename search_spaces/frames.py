@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from nas.records import Genotype
-from search_spaces.architecture.kinds.registry import HEADS, KINDS
-from search_spaces.architecture.spec import BlockSpec
+from search_spaces.architecture.block import BlockSpec
+from search_spaces.architecture.kinds.kind import HEADS
+from search_spaces.architecture.kinds.registry import KINDS
 
 
 @dataclass(frozen=True, slots=True)

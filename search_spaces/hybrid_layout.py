@@ -8,10 +8,12 @@ import numpy as np
 
 from nas import protocols
 from nas.records import Costs, Gene, Genotype, Value
+from search_spaces.architecture.block import StageSpec, StemSpec
 from search_spaces.architecture.costs import block_costs, costs, downsample_costs, head_costs, parts, stem_costs
 from search_spaces.architecture.drawing import draw
-from search_spaces.architecture.kinds.registry import ATTENTION, CONV, names
-from search_spaces.architecture.spec import Architecture, StageSpec, StemSpec
+from search_spaces.architecture.kinds.kind import ATTENTION, CONV
+from search_spaces.architecture.kinds.registry import names
+from search_spaces.architecture.spec import Architecture
 from search_spaces.architecture.tally import Tally, total
 from search_spaces.frames import FRAMES, attended_width, block_kinds, has_heads, parse_kernels, stage_blocks
 from search_spaces.genotypes import (
@@ -30,11 +32,16 @@ from search_spaces.scales import SMALL_IMAGE, Scale, check_setting, find_scale, 
 
 FULL_ATTENTION_LIMIT = 3136
 """Positions from which on full attention is not allowed: N^2 products dwarf the rest."""
+PATTERNS = ("conv", "attention", "alternate", "every_k", "tail_t", "head_t", "fused_serial", "fused_parallel")
+"""Arrangements of the blocks of a stage; frames.block_kinds says what each is."""
+GROUP_SIZES = ("1-3", "1-3-5", "1-3-7", "1-5-7", "3-5-7", "1-3-5-7", "1-3-5-7-9")
 STAGE_GENES = ("depth", "width", "pattern", "period", "attention", "group_sizes", "conv", "kernel", "ratio", "head_dim")
 STRUCTURE_GENES = ("depth", "width", "pattern", "period", "attention", "group_sizes", "kernel", "head_dim")
 """The genes of a stage that a rule reads."""
 SIZE_GENES = ("head_dim", "kernel", "width", "group_sizes")
 """Those of them that a published layout gives up, the first most readily."""
+SLOWEST: Mapping[str, Value] = {"pattern": "fused_serial", "attention": "group_mix", "conv": "mbconv"}
+"""Genes of a stage that takes longest, besides the largest sizes."""
 
 
 class HybridLayout:
@@ -61,10 +68,13 @@ class HybridLayout:
         stages = range(1, len(self._map_sizes) + 1)
         self.genes = _genes(find_scale(scale), stages)
         by_name = {gene.name: gene for gene in self.genes}
-        self._structure = [tuple(by_name[f"stage{stage}_{name}"] for name in STRUCTURE_GENES) for stage in stages]
-        self._stage_genes = [[f"stage{stage}_{name}" for name in STAGE_GENES] for stage in stages]
+        self._structure: list[tuple[Gene, ...]] = []
+        self._stage_genes: list[list[str]] = []
+        for stage in stages:
+            self._structure.append(tuple(by_name[f"stage{stage}_{name}"] for name in STRUCTURE_GENES))
+            self._stage_genes.append([f"stage{stage}_{name}" for name in STAGE_GENES])
         self._stage_values = [itemgetter(*names) for names in self._stage_genes]
-        self._structure_values = [itemgetter(*(gene.name for gene in genes)) for genes in self._structure]
+        self._structure_values = [itemgetter(*_names_of(genes)) for genes in self._structure]
         self._block_costs = lru_cache(maxsize=65536)(self._sum_blocks)
         self._joint_costs = lru_cache(maxsize=4096)(self._sum_joints)
 
@@ -136,26 +146,23 @@ class HybridLayout:
         return Costs(*total(*tallies))
 
     def _sum_blocks(self, index: int, stem: str, values: tuple[Value, ...]) -> tuple[Tally, int]:
-        """Of the blocks of one stage; and its width."""
+        """What the blocks of one stage cost; and its width."""
         genotype: Genotype = {"stem": stem, **dict(zip(self._stage_genes[index], values, strict=True))}
         stage = self._stage(index, genotype | self._repair_stage(index, genotype))
         positions = self._map_sizes[index] ** 2
         return total(*[block_costs(block, stage.width, positions) for block in stage.blocks]), stage.width
 
     def _sum_joints(self, index: int, stem: str, in_width: int, width: int) -> Tally:
-        """Of what stands before the blocks of one stage, and of the head after the last."""
+        """What stands before the blocks of one stage costs, and the head after the last."""
         frame = FRAMES[stem]
         size = self._map_sizes[index]
         if index == 0:
             before = stem_costs(self._stem(stem, width), self._in_chans, self._image_size)
         else:
             before = downsample_costs(frame.downsample, in_width, width, 2, size)
-        head = (
-            head_costs(frame.head_norm, width, size**2, self._num_classes)
-            if index == len(self._map_sizes) - 1
-            else (0, 0)
-        )
-        return total(before, head)
+        if index < len(self._map_sizes) - 1:
+            return before
+        return total(before, head_costs(frame.head_norm, width, size**2, self._num_classes))
 
     def parts(self, architecture: protocols.Architecture) -> Sequence[tuple[str, int]]:
         assert isinstance(architecture, Architecture)
@@ -186,11 +193,10 @@ class HybridLayout:
         """Every stage at full depth, a convolution and group-mix attention in each block, as wide as that attention
         allows."""
         genotype = {gene.name: gene.values[-1] for gene in self.genes}
-        for gene in self.genes:
-            choice = {"pattern": "fused_serial", "attention": "group_mix", "conv": "mbconv"}.get(
-                gene.name.partition("_")[2]
-            )
-            genotype |= {gene.name: choice} if choice else {}
+        for name in genotype:
+            kind = name.partition("_")[2]
+            if kind in SLOWEST:
+                genotype[name] = SLOWEST[kind]
         return self.architecture(self._fit_sizes(genotype))
 
     def draw(self, architecture: protocols.Architecture) -> str:
@@ -198,50 +204,42 @@ class HybridLayout:
         return draw(architecture)
 
 
+def _names_of(genes: Sequence[Gene]) -> list[str]:
+    return [gene.name for gene in genes]
+
+
 def _genes(scale: Scale, stages: range) -> tuple[Gene, ...]:
-    patterns = ("conv", "attention", "alternate", "every_k", "tail_t", "head_t", "fused_serial", "fused_parallel")
-    segments = ("1-3", "1-3-5", "1-3-7", "1-5-7", "3-5-7", "1-3-5-7", "1-3-5-7-9")
-    attentions = names(ATTENTION)
-    genes = [
-        Gene(
-            "stem",
-            ("conv", "patchify", "overlap"),
-            False,
-            "stem and the frame that goes with it: downsampling, norms, positions",
-        )
-    ]
+    meaning = "stem and the frame that goes with it: downsampling, norms, positions"
+    genes = [Gene("stem", ("conv", "patchify", "overlap"), False, meaning)]
     for number in stages:
-        stage = f"stage{number}_"
-        pattern = f"{stage}pattern"
-        attention = f"{stage}attention"
-        counts = (pattern, ("every_k", "tail_t", "head_t"))
-        convolves = (pattern, tuple(name for name in patterns if name != "attention"))
-        attends = (pattern, tuple(name for name in patterns if name != "conv"))
-        genes += [
-            Gene(f"{stage}depth", scale.depths[number - 1], True, "number of blocks"),
-            Gene(f"{stage}width", scale.widths[number - 1], True, "channels"),
-            Gene(pattern, patterns, False, "where attention stands among convolutions"),
-            Gene(f"{stage}period", (1, 2, 3, 4), True, "k of every_k; t of tail_t and head_t", (counts,)),
-            Gene(attention, attentions, False, "the attention", (attends,)),
-            Gene(
-                f"{stage}group_sizes",
-                segments,
-                True,
-                "aggregator kernel per attended segment of group_mix, by size",
-                (attends, (attention, ("group_mix",))),
-            ),
-            Gene(f"{stage}conv", names(CONV), False, "the convolution", (convolves,)),
-            Gene(f"{stage}kernel", (3, 5, 7), True, "kernel of the convolution", (convolves,)),
-            Gene(f"{stage}ratio", scale.ratios, True, "expansion of convolution block and feed-forward"),
-            Gene(
-                f"{stage}head_dim",
-                scale.head_dims,
-                True,
-                "channels per head",
-                (attends, (attention, tuple(name for name in attentions if has_heads(name)))),
-            ),
-        ]
+        genes += _genes_of_stage(scale, number)
     return tuple(genes)
+
+
+def _genes_of_stage(scale: Scale, number: int) -> list[Gene]:
+    """In the order of STAGE_GENES; `number` counts from 1."""
+    attentions = names(ATTENTION)
+    with_heads = tuple(name for name in attentions if has_heads(name))
+    stage = f"stage{number}_"
+    pattern = f"{stage}pattern"
+    attention = f"{stage}attention"
+    counts = (pattern, ("every_k", "tail_t", "head_t"))
+    convolves = (pattern, tuple(name for name in PATTERNS if name != "attention"))
+    attends = (pattern, tuple(name for name in PATTERNS if name != "conv"))
+    mixes_groups = (attends, (attention, ("group_mix",)))
+    segments = "aggregator kernel per attended segment of group_mix, by size"
+    return [
+        Gene(f"{stage}depth", scale.depths[number - 1], True, "number of blocks"),
+        Gene(f"{stage}width", scale.widths[number - 1], True, "channels"),
+        Gene(pattern, PATTERNS, False, "where attention stands among convolutions"),
+        Gene(f"{stage}period", (1, 2, 3, 4), True, "k of every_k; t of tail_t and head_t", (counts,)),
+        Gene(attention, attentions, False, "the attention", (attends,)),
+        Gene(f"{stage}group_sizes", GROUP_SIZES, True, segments, mixes_groups),
+        Gene(f"{stage}conv", names(CONV), False, "the convolution", (convolves,)),
+        Gene(f"{stage}kernel", (3, 5, 7), True, "kernel of the convolution", (convolves,)),
+        Gene(f"{stage}ratio", scale.ratios, True, "expansion of convolution block and feed-forward"),
+        Gene(f"{stage}head_dim", scale.head_dims, True, "channels per head", (attends, (attention, with_heads))),
+    ]
 
 
 @lru_cache(maxsize=65536)

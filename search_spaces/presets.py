@@ -10,10 +10,10 @@ from typing import Any
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import generate_default_cfgs, is_model, register_model
 
+from search_spaces.architecture.spec import total_stride
 from search_spaces.network.backbone import HybridBackbone
 from search_spaces.network.entrypoint import ADAPTED_LAYERS, build_hybrid_backbone
 from search_spaces.published.families import PRESETS, Preset
-from search_spaces.zoo.card import total_stride
 
 MODEL_NAMES = {name: f"hybrid_{name}" if is_model(name) else name for name in PRESETS}
 """Preset -> the name of its model in timm's registry."""

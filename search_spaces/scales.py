@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nas.errors import InvalidInputError
-from search_spaces.architecture.spec import STEM_STRIDE
+from search_spaces.architecture.block import STEM_STRIDE
 
 SMALLEST_MAP = 2
 """Positions on a side of the last stage's map that a stage is still worth."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from nas.finalists.plan import FinalJob, Finals, Variant
 from nas.finalists.run import run_finals
 from nas.records import FinalFront, FinalTraining, RungScore
-from nas.tabular.simulator import MemoryStore
+from tests.doubles import MemoryFinals
 from tests.samples import TRIALS, study_record
 
 FACTS = {trial.trial_number: trial for trial in TRIALS}
@@ -55,5 +55,5 @@ class Trainer:
             record(ended(job, score_of(job)))
 
 
-def run(store: MemoryStore, trainer: Trainer, wanted: Finals) -> FinalFront:
+def run(store: MemoryFinals, trainer: Trainer, wanted: Finals) -> FinalFront:
     return run_finals(wanted, store, trainer, lambda text: None, lambda: None)

@@ -30,9 +30,14 @@ class AuditLog:
     """The trainings of one study's audits. A line is written whole and at once; what a kill left of one is passed
     over."""
 
-    def __init__(self, artifacts: Path, study: str) -> None:
-        """Nothing is created before the first training is kept."""
-        self.path = artifacts / "audits" / f"{study}.jsonl"
+    def __init__(self, artifacts: Path, study_folder: str) -> None:
+        """Nothing is created before the first training is kept.
+
+        Args:
+            artifacts: may be shared by several studies and databases.
+            study_folder: name under which the study's files lie (nas.workspace.study_folder).
+        """
+        self.path = artifacts / "audits" / f"{study_folder}.jsonl"
 
     def read(self, data_fingerprint: str, recipe_hash: str, seed: int) -> dict[str, AuditTraining]:
         """arch_hash -> its training with these data, this recipe and this seed; others are not comparable.

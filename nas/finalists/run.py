@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from nas.errors import NasError
 from nas.finalists.front import final_front
 from nas.finalists.plan import MIN_SEEDS, TUNED, FinalJob, Finals
-from nas.protocols import Store
+from nas.protocols import FinalsStore
 from nas.records import FinalFront, FinalPurpose, FinalTraining
 from nas.text import memory_text
 
@@ -18,7 +18,9 @@ Tunings of one trial compete: the worse ones may be stopped at a rung."""
 Say = Callable[[str], None]
 
 
-def run_finals(finals: Finals, store: Store, train: Train, say: Say, check_owner: Callable[[], None]) -> FinalFront:
+def run_finals(
+    finals: Finals, store: FinalsStore, train: Train, say: Say, check_owner: Callable[[], None]
+) -> FinalFront:
     """Do what is not recorded yet, then record and return the final front.
 
     Args:
@@ -46,7 +48,7 @@ def _do(
     purpose: FinalPurpose,
     wanted: Sequence[FinalJob],
     study: str,
-    store: Store,
+    store: FinalsStore,
     train: Train,
     say: Say,
     check_owner: Callable[[], None],

@@ -127,7 +127,7 @@ def _member_rows(front: Front, facts: Iterable[TrialFacts], again: Sequence[Plac
             trial.trial_number == knee,
             trial.seed,
             trial.rungs[-1].steps,
-            trial.weights_path is not None,
+            trial.weights is not None,
             trial.layout,
             *_second_values(seconds.get(trial.trial_number)),
         )

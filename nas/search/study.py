@@ -201,8 +201,8 @@ class SearchStudy:
         return number
 
     def _number_of(self, trial_id: int) -> int:
-        """Of a new trial: the next one, unless somebody else added a trial. Optuna's cache confirms that; asked for the
-        number, it reads the whole trial back, five queries."""
+        """The number of a new trial: the next one, unless somebody else added a trial. Optuna's cache confirms that;
+        asked for the number, it reads the whole trial back, five queries."""
         expected = len(self.genotypes)
         if self._storage.get_trial_id_from_study_id_trial_number(self._study_id, expected) == trial_id:
             return expected
@@ -289,7 +289,10 @@ class SearchStudy:
         cost = facts.cost(self._objectives[1])
         if cost is None:
             return {}
-        return {COST: cost} | ({CURVE: [score.top1 for score in facts.rungs]} if facts.rungs else {})
+        learned: dict[str, Any] = {COST: cost}
+        if facts.rungs:
+            learned[CURVE] = [score.top1 for score in facts.rungs]
+        return learned
 
     def _as_finished(self, trial: FrozenTrial, facts: TrialFacts) -> FrozenTrial:
         constraints = {name: value for name, value in trial.constraints.items() if not name.isdigit()}

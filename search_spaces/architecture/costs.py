@@ -1,13 +1,14 @@
 """Parameters and multiply-adds of an architecture in closed form, without building it. Imports no torch.
 
-Conventions stand in tally.py, the mixers' formulas in kinds.py.
+Conventions stand in tally.py, the mixers' formulas in kinds/.
 """
 
 from functools import lru_cache
 
 from nas.records import Costs
+from search_spaces.architecture.block import STEM_STRIDE, BlockSpec, StemSpec
 from search_spaces.architecture.kinds.registry import KINDS
-from search_spaces.architecture.spec import STEM_STRIDE, Architecture, BlockSpec, StemSpec
+from search_spaces.architecture.spec import Architecture
 from search_spaces.architecture.tally import Tally, conv, depthwise, inverted_bottleneck, linear, norm, total
 
 

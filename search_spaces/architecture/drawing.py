@@ -2,8 +2,10 @@
 
 from html import escape
 
+from search_spaces.architecture.block import BlockSpec
 from search_spaces.architecture.kinds.registry import KINDS
-from search_spaces.architecture.spec import Architecture, BlockSpec
+from search_spaces.architecture.layout import block_symbol
+from search_spaces.architecture.spec import Architecture
 
 BOX_WIDTH = 58
 BOX_HEIGHT = 30
@@ -20,11 +22,7 @@ def draw(architecture: Architecture) -> str:
     deepest = max(len(stage.blocks) for stage in architecture.stages)
     row_height = BOX_HEIGHT + 26
     width = max(360, 2 * MARGIN + 96 + deepest * (BOX_WIDTH + GAP))
-    used = [
-        name
-        for name in KINDS
-        if any(name in (b.conv, b.attention) for stage in architecture.stages for b in stage.blocks)
-    ]
+    used = _used_mixers(architecture)
     height = HEADER + len(architecture.stages) * row_height + 20 * len(used) + 2 * MARGIN
     title = f"{architecture.stem.kind} stem, {architecture.image_size} px, {architecture.num_classes} classes"
     parts = [
@@ -46,6 +44,15 @@ def draw(architecture: Architecture) -> str:
     return "".join([*parts, "</svg>"])
 
 
+def _used_mixers(architecture: Architecture) -> list[str]:
+    """In the order of KINDS."""
+    used: set[str] = set()
+    for stage in architecture.stages:
+        for block in stage.blocks:
+            used |= {block.conv, block.attention}
+    return [name for name in KINDS if name in used]
+
+
 def _box(block: BlockSpec, x: int, y: int) -> str:
     names = [name for name in (block.conv, block.attention) if name]
     parallel = block.kind == "fused_parallel"
@@ -57,7 +64,7 @@ def _box(block: BlockSpec, x: int, y: int) -> str:
         fills += f'<rect x="{left}" y="{top}" width="{width}" height="{height}" fill="{KINDS[name].colour}"/>'
     frame = f'<rect x="{x}" y="{y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" fill="none" stroke="#444" rx="2"/>'
     middle = x + BOX_WIDTH // 2
-    label = f'<text x="{middle}" y="{y + 19}" text-anchor="middle" font-size="10">{escape(block.symbol())}</text>'
+    label = f'<text x="{middle}" y="{y + 19}" text-anchor="middle" font-size="10">{escape(block_symbol(block))}</text>'
     return f'<g class="block">{fills}{frame}{label}</g>'
 
 

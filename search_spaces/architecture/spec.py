@@ -1,4 +1,4 @@
-"""A network as value objects: everything that is built, and nothing about how a search found it. Imports no torch.
+"""A network as one value: everything that is built, and nothing about how a search found it. Imports no torch.
 
     Architecture ── StemSpec
                  └─ StageSpec ... ── BlockSpec ...
@@ -17,7 +17,10 @@ from typing import Any, get_args, get_origin
 from nas.errors import InvalidInputError
 from nas.records import JSON
 from nas.text import json_hash
-from search_spaces.architecture.kinds.registry import ATTENTION, CONV, HEADS, KINDS, names
+from search_spaces.architecture.block import STEM_STRIDE, BlockSpec, StageSpec, StemSpec
+from search_spaces.architecture.kinds.kind import ATTENTION, CONV, HEADS
+from search_spaces.architecture.kinds.registry import KINDS, names
+from search_spaces.architecture.layout import layout_text
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "StemSpec.kind": ("conv", "patchify", "overlap"),
@@ -35,68 +38,6 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 LATER_FIELDS = ("options",)
 """Fields that came after architectures were recorded: a spec names them only where they are not neutral, so that hashes
 stay."""
-JOINTS = {"fused_serial": ">", "fused_parallel": "+"}
-
-
-@dataclass(frozen=True, slots=True)
-class BlockSpec:
-    """One residual block."""
-
-    kind: str
-    """conv: a whole convolution block. attention: attention and feed-forward. fused_serial, fused_parallel: both."""
-    conv: str = ""
-    kernel: int = 0
-    conv_ratio: int = 0
-    """Channel expansion of the convolution; 0 for a convolution that mixes positions only."""
-    se_ratio: float = 0.0
-    """Squeeze-and-excitation width in the convolution, as a fraction of the block's width; 0.0 for none."""
-    layer_scale: float = 0.0
-    """Initial value of a learned factor per channel on the residual branch of a dwconv block; 0.0 for none."""
-    attention: str = ""
-    heads: int = 0
-    head_dim: int = 0
-    group_sizes: tuple[int, ...] = ()
-    """Aggregator kernel per attended segment of group_mix, 1 = the token itself."""
-    conv_branch: bool = False
-    """group_mix only: one more segment that is convolved and not attended."""
-    position: str = "none"
-    """cpe: a 3x3 depthwise convolution is added to the input. relative (full attention): a learned bias per head and
-    offset, for offsets on the stage's map at the architecture's image size."""
-    ffn: str = "none"
-    """Feed-forward after the mixers. mlp_dw: with a 3x3 depthwise convolution between the two linear layers."""
-    ffn_ratio: int = 0
-    options: tuple[tuple[str, str], ...] = ()
-    """Knobs of the mixer (KINDS) that are not at their first value, as (knob, value), sorted."""
-
-    def symbol(self) -> str:
-        """Short name for people: M3, D7, K, G1357, F, M3>K, D5+F."""
-        conv = f"{KINDS[self.conv].symbol}{self.kernel}" if self.conv else ""
-        attention = (KINDS[self.attention].symbol if self.attention else "") + "".join(map(str, self.group_sizes))
-        return f"{conv}{JOINTS.get(self.kind, '')}{attention}"
-
-
-@dataclass(frozen=True, slots=True)
-class StageSpec:
-    """Blocks at one resolution and width."""
-
-    width: int
-    downsample: str
-    """How the stage's input is made. none: the blocks take what the stem gives. mbconv: an MBConv block that changes
-    width and stride."""
-    stride: int
-    blocks: tuple[BlockSpec, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StemSpec:
-    """conv: two 3x3 convolutions of stride 2. patchify: 4x4, stride 4. overlap: 7x7, stride 4."""
-
-    kind: str
-    width: int
-    norm: str
-
-
-STEM_STRIDE = 4
 
 
 @dataclass(frozen=True)
@@ -135,8 +76,7 @@ class Architecture:
 
     def layout(self) -> str:
         """One line: stem, then width and block symbols of each stage."""
-        stages = (f"{stage.width}: {' '.join(block.symbol() for block in stage.blocks)}" for stage in self.stages)
-        return " | ".join((f"{self.stem.kind} stem", *stages))
+        return layout_text(self.stem, self.stages)
 
     def map_sizes(self) -> tuple[int, ...]:
         """Side of each stage's square map, in positions."""
@@ -148,10 +88,17 @@ class Architecture:
         return tuple(sizes)
 
 
-_FIELDS = {
-    cls: tuple((field.name, field.type) for field in fields(cls))
-    for cls in (BlockSpec, StageSpec, StemSpec, Architecture)
-}
+def total_stride(architecture: Architecture) -> int:
+    """Side of an input divided by that of the last feature map."""
+    return STEM_STRIDE * math.prod(stage.stride for stage in architecture.stages)
+
+
+def _fields_of(cls: type[Any]) -> tuple[tuple[str, Any], ...]:
+    """(name, type) of each field."""
+    return tuple((field.name, field.type) for field in fields(cls))
+
+
+_FIELDS = {cls: _fields_of(cls) for cls in (BlockSpec, StageSpec, StemSpec, Architecture)}
 
 
 def _to_json(value: Any) -> Any:
@@ -159,8 +106,12 @@ def _to_json(value: Any) -> Any:
         return [_to_json(item) for item in value]
     if type(value) not in _FIELDS:
         return value
-    items = ((name, getattr(value, name)) for name, _ in _FIELDS[type(value)])
-    return {name: _to_json(item) for name, item in items if item or name not in LATER_FIELDS}
+    written = {}
+    for name, _ in _FIELDS[type(value)]:
+        item = getattr(value, name)
+        if item or name not in LATER_FIELDS:
+            written[name] = _to_json(item)
+    return written
 
 
 def _from_json(cls: Any, data: Any, path: str) -> Any:
@@ -199,7 +150,7 @@ def _scalar(cls: Any, data: Any, path: str) -> Any:
 
 def _check(architecture: Architecture) -> None:
     """Refuse what has valid fields and cannot be built."""
-    stride = STEM_STRIDE * math.prod(stage.stride for stage in architecture.stages)
+    stride = total_stride(architecture)
     if not architecture.stages or stride < 1 or architecture.image_size % stride or architecture.image_size == 0:
         raise InvalidInputError(
             f"spec has image_size {architecture.image_size} and a total stride of {stride}; expected a multiple of it"
@@ -256,7 +207,9 @@ def _block_problem(block: BlockSpec, width: int) -> str:
 def _unused_field(block: BlockSpec) -> str:
     """A field with a value that changes nothing in the network, and would give it a second hash; or ""."""
     used = {"kind", "conv", "attention", "ffn", "ffn_ratio", *(("position",) if block.attention else ())}
-    used |= {field for mixer in (block.conv, block.attention) if mixer for field in KINDS[mixer].fields}
+    for mixer in (block.conv, block.attention):
+        if mixer:
+            used |= set(KINDS[mixer].fields)
     given = {field.name: getattr(block, field.name) for field in fields(block) if field.name not in used}
     idle = next((name for name, value in given.items() if value != _NEUTRAL[name]), "")
     return f"{idle} {given[idle]!r}, which it does not use; expected {_NEUTRAL[idle]!r}" if idle else ""
@@ -270,12 +223,11 @@ def _option_problem(block: BlockSpec) -> str:
     known = KINDS[block.attention].options or {}
     free = {knob: values[1:] for knob, values in known.items()}
     given = list(block.options)
-    if any(len(option) != 2 or option[1] not in free.get(option[0], ()) for option in given) or given != sorted(
-        dict(given).items()
-    ):
-        choices = "; ".join(f"{knob} as {' or '.join(values)}" for knob, values in free.items())
-        return f"options {[list(option) for option in given]}; expected sorted pairs of {choices}"
-    return ""
+    are_free = all(len(option) == 2 and option[1] in free.get(option[0], ()) for option in given)
+    if are_free and given == sorted(dict(given).items()):
+        return ""
+    choices = "; ".join(f"{knob} as {' or '.join(values)}" for knob, values in free.items())
+    return f"options {[list(option) for option in given]}; expected sorted pairs of {choices}"
 
 
 _NEUTRAL: Mapping[str, Any] = {field.name: field.default for field in fields(BlockSpec)}

@@ -144,7 +144,8 @@ class HybridBackbone(nn.Module):
             x = stage(x)
             if index == last_index and (norm or not intermediates_only):
                 normed = self.norm(x)
-                intermediates += [normed if norm else x] if index in take_indices else []
+                if index in take_indices:
+                    intermediates.append(normed if norm else x)
                 x = normed
             elif index in take_indices:
                 intermediates.append(x)

@@ -1,13 +1,15 @@
 """Published networks as architectures, at 224 pixels and 1000 classes. Imports no torch.
 
-`docs/space.md` says of each what is the same as in its source and what differs. `presets.py` registers them with timm.
+`docs/reference/space.md` says of each what is the same as in its source and what differs. `presets.py` registers them
+with timm.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nas.errors import InvalidInputError
-from search_spaces.architecture.spec import Architecture, BlockSpec, StageSpec, StemSpec
+from search_spaces.architecture.block import BlockSpec, StageSpec, StemSpec
+from search_spaces.architecture.spec import Architecture
 
 IMAGE_SIZE = 224
 IN_CHANS = 3
@@ -157,11 +159,10 @@ def ascan(stem_width: int, widths: Sequence[int], convs: Sequence[int], attentio
 
 def van(widths: Sequence[int], depths: Sequence[int]) -> Architecture:
     """Large kernel attention and a feed-forward in every block."""
-    stages = [
-        StageSpec(width, "none" if index == 0 else "overlap", 1 if index == 0 else 2, (block,) * depth)
-        for index, (width, depth, ratio) in enumerate(zip(widths, depths, (8, 8, 4, 4), strict=True))
-        for block in (BlockSpec("attention", attention="lka", ffn="mlp_dw", ffn_ratio=ratio),)
-    ]
+    stages = []
+    for index, (width, depth, ratio) in enumerate(zip(widths, depths, (8, 8, 4, 4), strict=True)):
+        block = BlockSpec("attention", attention="lka", ffn="mlp_dw", ffn_ratio=ratio)
+        stages.append(StageSpec(width, "none" if index == 0 else "overlap", 1 if index == 0 else 2, (block,) * depth))
     return _network(StemSpec("overlap", widths[0], "batch"), stages, "layer")
 
 

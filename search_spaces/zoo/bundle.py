@@ -88,7 +88,9 @@ def _part(module: str, tree: ast.Module) -> str:
     docstring = ast.get_docstring(tree)
     if docstring is not None:
         head.append(tree.body[0])
-    dropped = {number for node in head for number in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
+    dropped: set[int] = set()
+    for node in head:
+        dropped |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     body = "\n".join(line for number, line in enumerate(lines, start=1) if number not in dropped).strip("\n")
     comment = "\n".join(f"# {line}".rstrip() for line in (docstring or "").splitlines())
     return f"# {'-' * 10} {module.replace('.', '/')}.py\n{comment}\n\n\n{body}\n\n"

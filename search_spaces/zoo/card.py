@@ -1,7 +1,6 @@
 """The model card of a zoo entry: what the network is, how its numbers were measured, and how to get it again."""
 
 import json
-import math
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +8,7 @@ from pathlib import PurePath
 
 from nas.records import Costs, FullTraining, RungScore, StudyRecord, TrialFacts
 from nas.text import cost_text, duration_text, memory_text
-from search_spaces.architecture.spec import STEM_STRIDE, Architecture
+from search_spaces.architecture.spec import Architecture, total_stride
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,11 +262,6 @@ def _file_list(files: list[str]) -> str:
         "model.onnx": "the same network for ONNX runtimes, compared with torch when it was written",
     }
     return "\n".join(f"- `{file}`: {meaning[file]}" for file in files)
-
-
-def total_stride(architecture: Architecture) -> int:
-    """Side of an input divided by that of the last feature map."""
-    return STEM_STRIDE * math.prod(stage.stride for stage in architecture.stages)
 
 
 def _size(architecture: Architecture) -> str:

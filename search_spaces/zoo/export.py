@@ -25,11 +25,11 @@ from torch import nn
 from nas.errors import InvalidInputError, NasError
 from nas.records import JSON
 from search_spaces.architecture.drawing import draw
-from search_spaces.architecture.spec import Architecture
+from search_spaces.architecture.spec import Architecture, total_stride
 from search_spaces.network.backbone import HybridBackbone
 from search_spaces.network.entrypoint import ADAPTED_LAYERS
 from search_spaces.zoo.bundle import MODULE_NAME, bundle_source
-from search_spaces.zoo.card import CardFacts, FoundBySearch, card_text, total_stride
+from search_spaces.zoo.card import CardFacts, FoundBySearch, card_text
 from search_spaces.zoo.onnx import export_onnx, require_onnx
 
 INDEX = "index.json"

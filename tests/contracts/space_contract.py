@@ -1,4 +1,7 @@
-"""What every search space promises. A test class inherits it and gives the fixture `space`."""
+"""What every search space over our blocks promises.
+
+A test class inherits it and gives `given`, what --space takes; and `setting`, where one scale and size are not enough.
+"""
 
 import json
 import subprocess
@@ -13,6 +16,7 @@ from nas.protocols import SearchSpace
 from nas.records import Genotype
 from nas.surrogates.genes import GeneLevels
 from search_spaces.architecture.spec import Architecture
+from search_spaces.registry import make_space
 
 SAMPLES = 40
 
@@ -37,6 +41,16 @@ def changed_genes(before: Genotype, after: Genotype) -> set[str]:
 
 
 class SpaceContract:
+    @pytest.fixture
+    def setting(self) -> tuple[str, int]:
+        """Scale and image size."""
+        return "nano", 32
+
+    @pytest.fixture
+    def space(self, given: str, setting: tuple[str, int]) -> SearchSpace:
+        scale, image_size = setting
+        return make_space(given, scale, image_size, 3, 10)
+
     def test_genes_are_distinct_choices_of_text_or_whole_numbers(self, space: SearchSpace) -> None:
         assert len({gene.name for gene in space.genes}) == len(space.genes)
         for gene in space.genes:
@@ -133,10 +147,12 @@ class SpaceContract:
         macs = [space.costs(space.architecture(space.repair(genotype))).macs for genotype in raw_genotypes(space)]
         assert space.costs(space.largest()).macs >= max(macs)
 
-    def test_hashes_are_the_same_in_another_process_that_never_imports_torch(self, space: SearchSpace) -> None:
+    def test_hashes_are_the_same_in_another_process_that_never_imports_torch(
+        self, given: str, space: SearchSpace
+    ) -> None:
         genotypes = raw_genotypes(space, 5)
         image_size = space.largest().to_spec()["image_size"]
-        argument = json.dumps([space.name, space.scale, image_size, genotypes])
+        argument = json.dumps([given, space.scale, image_size, genotypes])
         done = subprocess.run(
             [sys.executable, "-c", HASHES, argument], capture_output=True, text=True, check=True, timeout=60
         )

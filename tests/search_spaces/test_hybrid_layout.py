@@ -7,7 +7,8 @@ import pytest
 
 from nas.errors import InvalidInputError
 from nas.records import Genotype
-from search_spaces.architecture.spec import Architecture, BlockSpec
+from search_spaces.architecture.block import BlockSpec
+from search_spaces.architecture.spec import Architecture
 from search_spaces.frames import block_kinds
 from search_spaces.hybrid_layout import HybridLayout
 

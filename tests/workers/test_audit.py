@@ -15,14 +15,16 @@ from nas.analysis.audit_log import AuditLog, AuditTraining
 from nas.errors import InvalidInputError, NasError
 from nas.protocols import Failed
 from nas.records import RungScore, StudyRecord, TrialFacts
-from search_spaces.registry import make_space
+from search_spaces.registry import find_own, make_space
+from tests.own_spaces import write_own_networks
 from tests.samples import study_record
 from tests.samples import trial as sample_trial
 from workers import audit as module
 from workers.audit import AuditConfig, audit_study, train_all
 from workers.data.registry import open_data
 from workers.evaluate import EvaluationConfig
-from workers.recipe import RECIPES, Recipe
+from workers.recipe import Recipe
+from workers.training.recipes import RECIPES
 
 RECIPE = Recipe(rungs=(1, 2), batch_size=16, learning_rate=5e-3, schedule="inverse_sqrt")
 CONFIG = AuditConfig(count=5, times=2, workers=1)
@@ -81,13 +83,13 @@ def made_up(monkeypatch: pytest.MonkeyPatch, failing: Collection[int] = ()) -> l
 
 
 def test_the_final_recipe_is_the_searchs_made_longer_or_the_given_one(tmp_path: Path) -> None:
-    longer = AuditConfig(times=3).final_recipe(RECIPE)
+    longer = AuditConfig(times=3).final_recipe(RECIPE, 32)
     assert longer == replace(RECIPE, rungs=(6,), schedule="one_cycle")
-    assert AuditConfig().final_recipe(RECIPE).steps == 16
-    assert AuditConfig(recipe="cifar").final_recipe(RECIPE) == RECIPES["cifar"]
+    assert AuditConfig().final_recipe(RECIPE, 32).steps == 16
+    assert AuditConfig(recipe="cifar").final_recipe(RECIPE, 32) == RECIPES["cifar"]
     file = tmp_path / "r.json"
     file.write_text(json.dumps(RECIPE.to_json()))
-    assert AuditConfig(recipe=str(file)).final_recipe(RECIPES["nano"]) == replace(RECIPE, rungs=(2,))
+    assert AuditConfig(recipe=str(file)).final_recipe(RECIPES["nano"], 32) == replace(RECIPE, rungs=(2,))
 
 
 def test_the_seed_is_never_the_searchs() -> None:
@@ -121,7 +123,7 @@ def test_a_process_gives_what_this_one_does_and_a_second_audit_trains_nothing(
     )
     assert [line.partition(":")[0] for line in lines[1:]] == [f"{done} of 5" for done in range(1, 6)]
     assert pool_processes() == []
-    recipe = CONFIG.final_recipe(RECIPE)
+    recipe = CONFIG.final_recipe(RECIPE, 32)
     final = AuditLog(tmp_path, "s").read(study.data_fingerprint, recipe.hash, 1007)
     here = module._train(EvaluationConfig(data="digits", recipe=recipe), facts[3], 1007)
     assert isinstance(here, AuditTraining)
@@ -132,11 +134,19 @@ def test_a_process_gives_what_this_one_does_and_a_second_audit_trains_nothing(
     assert lines == ["5 architectures, 4 steps of 16 images, seed 1007: 5 trained before, nothing to train"]
 
 
+def test_networks_of_a_users_own_have_no_training_free_scores(facts: list[TrialFacts], tmp_path: Path) -> None:
+    file = str(write_own_networks(tmp_path))
+    trial = replace(facts[0], spec=make_space(file, "nano", 32, 1, 10).largest().to_spec())
+    config = EvaluationConfig(data="digits", recipe=CONFIG.final_recipe(RECIPE), space_module=find_own(file))
+    training = module._train(config, trial, 1007)
+    assert isinstance(training, FinalTraining) and training.zero_cost == {}
+
+
 def test_only_what_is_missing_is_trained(
     study: StudyRecord, facts: list[TrialFacts], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = AuditLog(tmp_path, "s")
-    recipe_hash = CONFIG.final_recipe(RECIPE).hash
+    recipe_hash = CONFIG.final_recipe(RECIPE, 32).hash
     log.append(AuditTraining(facts[2].arch_hash, study.data_fingerprint, recipe_hash, 1007, 0.5, 1.0, "cpu", {}))
     calls = made_up(monkeypatch)
     audit_study(study, facts, CONFIG, log, print)

@@ -1,5 +1,6 @@
 """The evaluation generator, on small networks of the real space."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Generator
@@ -7,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import safetensors.torch
 import torch
@@ -17,7 +17,9 @@ from nas.errors import InvalidInputError
 from nas.protocols import Event, Failed, Finished, Job, LatencyMeasured, RungReached
 from nas.records import JSON
 from search_spaces.build import build_model
-from search_spaces.registry import make_space
+from search_spaces.registry import find_own, make_space
+from search_spaces.space_module import SpaceModule
+from tests.own_spaces import write_own_networks
 from workers import evaluate as module
 from workers.data.registry import load_data, open_data
 from workers.evaluate import (
@@ -26,9 +28,8 @@ from workers.evaluate import (
     _initial,
     calibrate,
     evaluate,
-    free_memory,
-    is_out_of_memory,
 )
+from workers.memory import FREE_SHARE
 from workers.recipe import Recipe
 
 RECIPE = Recipe(rungs=(2, 4), batch_size=32, learning_rate=5e-3)
@@ -99,6 +100,28 @@ def test_a_job_that_is_only_timed_trains_nothing(tmp_path: Path, spec: JSON, mon
         timed, finished = drive(evaluate(Job(0, spec, seed=0, timing=place), EvaluationContext(config)))
         assert isinstance(timed, LatencyMeasured) and timed.latency.target["batch"] == batch
         assert finished == Finished(0, "local", "cpu", weights=None)
+
+
+def test_networks_of_a_users_own_are_built_by_the_text_of_their_module(tmp_path: Path) -> None:
+    file = write_own_networks(tmp_path)
+    own = make_space(str(file), "nano", 32, 1, 10).largest().to_spec()
+    config = replace(make_config(tmp_path, target="cpu:threads=1,batch=1"), space_module=find_own(str(file)))
+    file.unlink()
+    travelled = EvaluationConfig.from_json(json.loads(json.dumps(config.to_json())))
+    assert travelled == config
+    context = EvaluationContext(travelled)
+    assert calibrate(own, own, context).evaluation_s > 0
+    *_, finished = drive(evaluate(Job(0, own, seed=0), context))
+    assert isinstance(finished, Finished) and finished.weights is not None
+    assert set(safetensors.torch.load(finished.weights)) == {"1.weight", "1.bias", "3.weight", "3.bias"}
+
+
+def test_a_worker_says_which_module_it_cannot_load(tmp_path: Path) -> None:
+    config = replace(make_config(tmp_path), space_module=SpaceModule("/elsewhere/mine.py", "import not_installed_here"))
+    with pytest.raises(
+        InvalidInputError, match=r"the space of /elsewhere/mine\.py raises ModuleNotFoundError in line 1"
+    ):
+        EvaluationContext(config)
 
 
 def test_without_a_target_nothing_is_timed(context: EvaluationContext, spec: JSON) -> None:
@@ -225,7 +248,7 @@ def test_out_of_memory_is_retried_only_where_others_use_the_device(
     context: EvaluationContext, spec: JSON, monkeypatch: pytest.MonkeyPatch, free: bool
 ) -> None:
     monkeypatch.setattr(module, "build_model", lambda *arguments, **options: Greedy())
-    monkeypatch.setattr(module, "is_otherwise_free", lambda device: free)
+    monkeypatch.setitem(FREE_SHARE, "cpu", 0.0 if free else 2.0)
     (failed,) = drive(evaluate(Job(0, spec, seed=0), context))
     assert isinstance(failed, Failed)
     assert failed.reason.startswith("out of memory: ")
@@ -254,7 +277,7 @@ class Hungry(nn.Module):
 def test_out_of_memory_is_tried_again_with_smaller_parts_of_each_batch(
     context: EvaluationContext, spec: JSON, monkeypatch: pytest.MonkeyPatch, good: int
 ) -> None:
-    monkeypatch.setattr(module, "is_otherwise_free", lambda device: True)
+    monkeypatch.setitem(FREE_SHARE, "cpu", 0.0)
     monkeypatch.setattr(
         module, "build_model", lambda *arguments, **options: Hungry(build_model(*arguments, **options), good)
     )
@@ -278,14 +301,6 @@ def test_other_errors_of_torch_are_not_swallowed(
     monkeypatch.setattr(module.Trainer, "advance", broken)
     with pytest.raises(RuntimeError, match="illegal memory access"):
         next(evaluate(Job(0, spec, seed=0), context))
-
-
-def test_what_out_of_memory_looks_like() -> None:
-    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
-    assert is_out_of_memory(MemoryError())
-    assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"))
-    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
-    assert not is_out_of_memory(ValueError("out of memory"))
 
 
 def test_a_spec_that_cannot_be_built_is_a_callers_error(context: EvaluationContext) -> None:
@@ -340,18 +355,3 @@ def test_it_needs_neither_ray_nor_optuna_nor_ffcv() -> None:
     )
     result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
     assert (result.stdout.strip(), result.stderr) == ("[]", "")
-
-
-def test_memory_between_what_stays_goes_back_to_the_system() -> None:
-    """Else a worker grows with every architecture of other sizes than those before."""
-    process = psutil.Process()
-    kept = []
-    freed = []
-    for _ in range(3_000):
-        freed.append(torch.ones(16_000))  # 64 kB: from the heap, not from pages of its own
-        kept.append(torch.ones(16))
-    full = process.memory_info().rss
-    freed.clear()
-    free_memory(torch.device("cpu"))
-    assert full - process.memory_info().rss > 150e6
-    assert len(kept) == 3_000

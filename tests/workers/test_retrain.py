@@ -1,6 +1,7 @@
 """Training a recorded trial again."""
 
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from nas.errors import InvalidInputError, NasError
 from nas.protocols import Failed
 from nas.records import StudyRecord, TrialFacts
 from search_spaces.registry import make_space
+from tests.own_spaces import write_own_networks
 from tests.samples import study_record
 from tests.samples import trial as sample_trial
 from workers.data.registry import open_data
@@ -44,6 +46,16 @@ def test_every_rung_is_trained_and_the_scores_are_those_of_the_weights(study: St
     assert {name: asdict(facts)[name] for name in same} == {name: asdict(trial)[name] for name in same}
     assert safetensors.torch.load(weights)
     assert retrain(study, trial, "digits")[1] == weights
+
+
+def test_networks_of_a_users_own_are_built_by_their_module(
+    study: StudyRecord, trial: TrialFacts, tmp_path: Path
+) -> None:
+    file = str(write_own_networks(tmp_path))
+    space = make_space(file, "nano", 32, 1, 10)
+    own = replace(study, space=space.name, space_module=file, space_hash=space.space_hash)
+    _, weights = retrain(own, replace(trial, spec=space.largest().to_spec()), "digits")
+    assert set(safetensors.torch.load(weights)) == {"1.weight", "1.bias", "3.weight", "3.bias"}
 
 
 def test_a_failure_is_reported(study: StudyRecord, trial: TrialFacts, monkeypatch: pytest.MonkeyPatch) -> None:

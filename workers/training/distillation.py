@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
-from nas.errors import InvalidInputError
+from nas.errors import InvalidInputError, first_line
 from nas.records import JSON
 from search_spaces.network import entrypoint  # noqa: F401 (registers what our zoo entries name as their architecture)
 from workers.data.source import DataSource
@@ -70,7 +70,7 @@ def load_teacher(text: str, source: DataSource, image_size: int) -> Teacher:
     try:
         network: Any = timm.create_model(found, pretrained=True)
     except (RuntimeError, OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         expected = "a folder as `launch.py export` writes it, or the name of a pretrained model of timm"
         raise InvalidInputError(f"teacher {text!r} cannot be loaded ({reason}); expected {expected}") from error
     config: JSON = network.pretrained_cfg
@@ -91,7 +91,7 @@ def load_teacher(text: str, source: DataSource, image_size: int) -> Teacher:
         with torch.inference_mode():
             teacher(torch.zeros(1, source.in_chans, image_size, image_size))
     except (RuntimeError, ValueError, AssertionError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise InvalidInputError(
             f"teacher {text!r} cannot look at images of {image_size} pixels ({reason}); give another"
         ) from error

@@ -112,7 +112,8 @@ class GroupMixAttention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        weights, biases = self.qkv.weight.split(3 * self.segment), self.qkv.bias.split(3 * self.segment)  # type: ignore[no-untyped-call]
+        weights = self.qkv.weight.split(3 * self.segment)  # type: ignore[no-untyped-call]
+        biases = self.qkv.bias.split(3 * self.segment)  # type: ignore[no-untyped-call]
         if self.branch is None:
             ensemble = self.attend(self.aggregate(x, weights, biases))
         else:
@@ -130,9 +131,8 @@ class GroupMixAttention(nn.Module):
         segments = []
         for index, aggregator in enumerate(self.aggregators):
             segments.append(aggregator(F.linear(x, weights[index], biases[index])).view(B, H * W, 3, self.segment))
-        mixed = torch.cat(segments, dim=3).permute(
-            0, 3, 1, 2
-        )  # Q, K and V along a position axis: their batch statistics are joint
+        # Q, K and V along a position axis: their batch statistics are joint.
+        mixed = torch.cat(segments, dim=3).permute(0, 3, 1, 2)
         mixed = F.hardswish(self.norm(mixed), inplace=not self.training)
         return mixed.permute(0, 2, 3, 1).view(B, H, W, 3, self.heads * self.head_dim)
 

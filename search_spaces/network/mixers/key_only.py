@@ -18,7 +18,7 @@ class KeyOnlyAttention(nn.Module):
     tensor exists.
 
     Knobs of the block's spec (`options`; the first value holds where none is named, which is how architectures were
-    recorded before there were knobs; searches use the values that measured best, `searched` in kinds.py):
+    recorded before there were knobs; searches use the values that measured best, `searched` in kinds/):
 
     - gate: `head`, one weight per position and head, e = K_head . g / sqrt(head_dim); `channel`, one per channel, e = K
       * g.

@@ -14,12 +14,12 @@ from nas.finalists.run import run_finals
 from nas.pareto.picks import pick_trial
 from nas.records import FinalTraining
 from nas.reports.final_fronts import final_front_text
-from nas.tabular.simulator import MemoryStore
+from tests.doubles import MemoryFinals
 from tests.finals import FACTS, STUDY, Trainer, ended, finals, run
 
 
 def test_the_interval_is_students_and_the_front_is_by_means() -> None:
-    store = MemoryStore()
+    store = MemoryFinals()
     front = run(store, Trainer(), finals(num_seeds=3))
     top1 = [
         training.test_top1 for training in store.trainings if training.trial_number == 2 and training.purpose == "final"
@@ -38,7 +38,7 @@ def test_the_interval_is_students_and_the_front_is_by_means() -> None:
 
 
 def test_a_finalist_that_loses_stays_with_its_probability() -> None:
-    store = MemoryStore()
+    store = MemoryFinals()
     run(store, Trainer(), finals())
     store.trainings = [
         replace(training, test_top1=0.1) if training.trial_number == 3 and training.test_top1 else training
@@ -55,7 +55,7 @@ def test_a_finalist_that_loses_stays_with_its_probability() -> None:
 
 
 def test_finalists_without_two_scores_are_left_out_and_none_at_all_is_an_error() -> None:
-    store = MemoryStore()
+    store = MemoryFinals()
     run(store, Trainer(), finals())
     failed = [
         replace(t, state="FAIL", reason="diverged") if (t.trial_number, t.seed) == (2, 9) else t
@@ -73,7 +73,7 @@ def test_finalists_without_two_scores_are_left_out_and_none_at_all_is_an_error()
 
     lines: list[str] = []
     with pytest.raises(NasError, match="no finalist has 2 final trainings that ended"):
-        run_finals(finals(), MemoryStore(), diverge, lines.append, lambda: None)
+        run_finals(finals(), MemoryFinals(), diverge, lines.append, lambda: None)
     assert (
         "tuning 1/6: trial 0, learning rate 0.001, weight decay 0.05, drop path rate 0.1, seed 7: failed, "
         "non-finite loss" in lines
@@ -81,7 +81,7 @@ def test_finalists_without_two_scores_are_left_out_and_none_at_all_is_an_error()
 
 
 def test_without_test_images_validation_counts() -> None:
-    store = MemoryStore()
+    store = MemoryFinals()
     run(store, Trainer(), finals())
     front = final_front(replace(finals(), split="validation"), store.trainings, None)
     assert front is not None
@@ -90,7 +90,7 @@ def test_without_test_images_validation_counts() -> None:
 
 
 def test_a_finalist_is_represented_by_the_training_that_was_best_on_validation() -> None:
-    store = MemoryStore()
+    store = MemoryFinals()
     front = run(store, Trainer(), finals(num_seeds=3))
     store.trainings = [
         replace(t, test_top1=0.99) if (t.trial_number, t.seed) == (2, 9) and t.test_top1 else t for t in store.trainings
@@ -110,7 +110,7 @@ def test_a_finalist_is_represented_by_the_training_that_was_best_on_validation()
 
 
 def test_a_final_front_that_differs_from_its_trainings_is_found() -> None:
-    store = MemoryStore()
+    store = MemoryFinals()
     front = run(store, Trainer(), finals())
     assert final_front_faults(front, store.trainings) == []
     tampered = [

@@ -5,12 +5,12 @@ import pytest
 from nas.errors import NasError
 from nas.finalists.plan import Variant
 from nas.finalists.run import run_finals
-from nas.tabular.simulator import MemoryStore
+from tests.doubles import MemoryFinals
 from tests.finals import STUDY, VARIANTS, Trainer, finals, run
 
 
 def test_every_finalist_is_tuned_with_the_seed_of_the_study_and_then_trained_with_others_at_its_best() -> None:
-    store = MemoryStore()
+    store = MemoryFinals()
     trainer = Trainer()
     run(store, trainer, finals())
     tunings = [training for training in store.trainings if training.purpose == "tuning"]
@@ -22,9 +22,9 @@ def test_every_finalist_is_tuned_with_the_seed_of_the_study_and_then_trained_wit
 
 @pytest.mark.parametrize("killed_after", [0, 4, 8, 11])
 def test_an_interrupted_run_goes_on_and_repeats_nothing(killed_after: int) -> None:
-    whole = MemoryStore()
+    whole = MemoryFinals()
     expected = run(whole, Trainer(), finals())
-    store = MemoryStore()
+    store = MemoryFinals()
     first = Trainer(killed_after)
     second = Trainer()
     third = Trainer()
@@ -39,7 +39,7 @@ def test_an_interrupted_run_goes_on_and_repeats_nothing(killed_after: int) -> No
 
 
 def test_more_seeds_and_settings_add_to_what_is_there() -> None:
-    store = MemoryStore()
+    store = MemoryFinals()
     assert run(store, Trainer(), finals()).version == 1
     more = Trainer()
     front = run(store, more, finals(num_seeds=3))
@@ -56,7 +56,7 @@ def test_a_study_that_was_taken_over_records_nothing() -> None:
     def lost() -> None:
         raise NasError("another process owns it")
 
-    store = MemoryStore()
+    store = MemoryFinals()
     with pytest.raises(NasError, match="another process"):
         run_finals(finals(), store, Trainer(), lambda text: None, lost)
     assert store.trainings == []

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from search_spaces.architecture.block import BlockSpec, StageSpec, StemSpec
 from search_spaces.architecture.costs import costs
-from search_spaces.architecture.kinds.registry import ATTENTION, KINDS
-from search_spaces.architecture.spec import Architecture, BlockSpec, StageSpec, StemSpec
+from search_spaces.architecture.kinds.kind import ATTENTION
+from search_spaces.architecture.kinds.registry import KINDS
+from search_spaces.architecture.spec import Architecture
 from search_spaces.build import build_model
 from search_spaces.published.families import PRESETS
 from search_spaces.registry import make_space

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from nas.errors import InvalidInputError
-from search_spaces.architecture.spec import Architecture, BlockSpec, StageSpec, StemSpec
+from search_spaces.architecture.block import BlockSpec, StageSpec, StemSpec
+from search_spaces.architecture.spec import Architecture, total_stride
 
 CONV = BlockSpec("conv", conv="dwconv", kernel=7, conv_ratio=4)
 MIX = BlockSpec(
@@ -31,8 +32,10 @@ ARCHITECTURE = Architecture(
 )
 
 
-def test_layout_is_one_readable_line() -> None:
+def test_sizes_follow_from_the_strides() -> None:
     assert ARCHITECTURE.layout() == "conv stem | 80: D7 G1357 | 160: M3>F"
+    assert total_stride(ARCHITECTURE) == 8
+    assert ARCHITECTURE.map_sizes() == (8, 4)
 
 
 def test_hash_is_of_everything_that_is_built() -> None:

@@ -9,7 +9,8 @@ import torch
 from timm.models import build_model_with_cfg
 from torch import nn
 
-from search_spaces.architecture.spec import Architecture, BlockSpec, StageSpec, StemSpec
+from search_spaces.architecture.block import BlockSpec, StageSpec, StemSpec
+from search_spaces.architecture.spec import Architecture
 from search_spaces.build import build_model
 from search_spaces.hybrid_layout import HybridLayout
 from search_spaces.network.backbone import HybridBackbone

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from search_spaces.architecture.kinds.registry import ATTENTION, CONV, names
+from search_spaces.architecture.kinds.kind import ATTENTION, CONV
+from search_spaces.architecture.kinds.registry import names
 from search_spaces.architecture.spec import Architecture
 from search_spaces.build import build_model
 from search_spaces.network.backbone import HybridBackbone

@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from timm.models.davit import ChannelAttentionV2
 
+from search_spaces.architecture import kinds
+from search_spaces.architecture.block import BlockSpec
 from search_spaces.architecture.kinds.registry import KINDS
-from search_spaces.architecture.spec import BlockSpec
 from search_spaces.network.mixers import registry
 from search_spaces.network.mixers.full import FullAttention
 from search_spaces.network.mixers.key_only import KeyOnlyAttention
@@ -21,8 +22,9 @@ def tokens(width: int, height: int = 6, side: int = 5) -> torch.Tensor:
 
 
 def test_every_mixer_is_one_file_and_one_entry() -> None:
-    files = {path.stem for path in Path(registry.__file__).parent.glob("*.py")} - {"__init__", "registry"}
-    assert files == set(KINDS)
+    modules = {path.stem for path in Path(registry.__file__).parent.glob("*.py")} - {"__init__", "registry"}
+    entries = {path.stem for path in Path(kinds.__path__[0]).glob("*.py")} - {"__init__", "kind", "registry"}
+    assert modules == entries == set(KINDS)
     assert all(find_mixer(name).__module__ == f"search_spaces.network.mixers.{name}" for name in KINDS)
 
 
