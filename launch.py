@@ -32,6 +32,7 @@ from nas.errors import InvalidInputError, NasError, SearchAbortedError
 from nas.files import check_file, give
 from nas.finalists.plan import MIN_SEEDS
 from nas.pareto.picks import EXPECTED
+from nas.records import facts_by_number
 from nas.reports.final_fronts import final_front_text, full_training_text
 from nas.reports.spaces import space_text
 from nas.reports.status import studies_text
@@ -314,7 +315,7 @@ def finalize(study: str | None, storage: str, artifacts: str | None, **options: 
     """Train the best of a study fully with several seeds, and score them on test images."""
     found = opened(study, storage, artifacts)
     front = found.finalize(**options)
-    click.echo(final_front_text(front, {trial.trial_number: trial for trial in found.trials}, found.record))
+    click.echo(final_front_text(front, facts_by_number(found.trials), found.record))
     click.echo(f"next: launch.py export {found.workspace.study_words(found.name)} --pick knee --zoo zoo")
 
 

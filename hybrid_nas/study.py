@@ -17,7 +17,7 @@ from nas.pareto.picks import pick_study
 from nas.pareto.places import latest, places
 from nas.pareto.targets import on_target
 from nas.protocols import SearchSpace
-from nas.records import FinalFront, Front, StudyRecord, TrialFacts
+from nas.records import FinalFront, Front, StudyRecord, TrialFacts, facts_by_number
 from nas.reports.exports import exports_text
 from nas.reports.final_fronts import final_front_text
 from nas.reports.retimings import retimings_text
@@ -167,7 +167,7 @@ class Study:
                 timed = on_target(study, facts, store.timings(self.name), _target_settings(latency_target))
                 study = timed.study
                 facts = timed.history
-        history = history_of(facts, study.objectives[1], study.reference_point)
+        history = history_of(facts, study.cost_objective, study.reference_point)
         return Shown(history, history_view(history, study))
 
     def status(self) -> Status:
@@ -184,7 +184,7 @@ class Study:
         lines = [status_text(summary), *(f"again         {line}" for line in again)]
         lines += [f"exported      {line}" for line in exported]
         if final is not None:
-            lines += [final_front_text(final, {trial.trial_number: trial for trial in facts}, study), ""]
+            lines += [final_front_text(final, facts_by_number(facts), study), ""]
         lines += problems or ["front check   the recorded front equals the facts"]
         return Status(summary, tuple(lines), tuple(problems))
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 
 from nas.finalists.plan import FinalJob, Finals, Variant
 from nas.finalists.run import run_finals
-from nas.records import FinalFront, FinalTraining, RungScore
+from nas.records import FinalFront, FinalTraining, RungScore, facts_by_number
 from tests.doubles import MemoryFinals
 from tests.samples import TRIALS, study_record
 
-FACTS = {trial.trial_number: trial for trial in TRIALS}
+FACTS = facts_by_number(TRIALS)
 
 
 VARIANTS = tuple(

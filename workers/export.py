@@ -10,7 +10,7 @@ from nas.errors import InvalidInputError
 from nas.finalists.front import full_training
 from nas.pareto.picks import pick_trial
 from nas.protocols import StudyReader
-from nas.records import FullTraining, StudyRecord, TrialFacts
+from nas.records import FullTraining, StudyRecord, TrialFacts, facts_by_number
 from nas.search.weights import read_weights
 from nas.workspace import Workspace
 from search_spaces.registry import require_ours
@@ -80,9 +80,9 @@ def export(study: StudyRecord, store: ExportStore, config: ExportConfig, workspa
             read, or the data cannot be used.
         NasError: if the database fails, or a training that was asked for.
     """
-    facts = {trial.trial_number: trial for trial in store.facts(study.name)}
+    facts = facts_by_number(store.facts(study.name))
     final = None if config.retrain else store.final_front(study.name)
-    trial = pick_trial(config.pick, final or store.front(study.name), facts, study.objectives[1])
+    trial = pick_trial(config.pick, final or store.front(study.name), facts, study.cost_objective)
     full = full_training(final, store.final_trainings(study.name), trial.trial_number)
     name = config.name or re.sub(r"[^A-Za-z0-9_-]", "-", f"{study.name}-t{trial.trial_number}")
     command = _command(study, trial, full, workspace)

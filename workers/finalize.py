@@ -10,7 +10,7 @@ from nas.errors import InvalidInputError
 from nas.finalists.plan import MIN_SEEDS, Finals, choose_finalists
 from nas.finalists.run import run_finals
 from nas.protocols import Store
-from nas.records import JSON, FinalFront, StudyRecord
+from nas.records import JSON, FinalFront, StudyRecord, facts_by_number
 from nas.search.ownership import owned
 from nas.workspace import study_folder
 from search_spaces.registry import building_module
@@ -78,7 +78,7 @@ def finalize(
     """
     workers = config.workers or default_num_workers()
     gpus = default_gpus_per_worker(workers) if config.gpus_per_worker is None else config.gpus_per_worker
-    facts = {trial.trial_number: trial for trial in store.facts(study.name)}
+    facts = facts_by_number(store.facts(study.name))
     finalists = choose_finalists(study, store.front(study.name), facts, config.top)
     source = open_same_data(study.data_location, study.data_fingerprint)
     evaluation = _evaluation(study, source, config, gpus, finalists[0].spec)

@@ -8,7 +8,7 @@ from nas.errors import NasError, first_line
 from nas.pareto.picks import pick_trials
 from nas.pareto.targets import target_text, untimed
 from nas.protocols import StudyReader
-from nas.records import JSON, Latency, StudyRecord, TrialFacts
+from nas.records import JSON, Latency, StudyRecord, TrialFacts, facts_by_number
 from nas.text import cost_text
 from search_spaces.build import Build, build_model, builder
 from search_spaces.registry import building_module
@@ -55,7 +55,7 @@ def profile_study(
         NasError: if the database fails.
     """
     target = LatencyTarget.parse(latency_target or default_target())
-    facts = {trial.trial_number: trial for trial in store.facts(study.name)}
+    facts = facts_by_number(store.facts(study.name))
     picked = pick_trials(trials, store.front(study.name), facts)
     fingerprint = target.fingerprint(input_shape(picked[0].spec))
     todo = untimed(picked, store.timings(study.name), fingerprint)

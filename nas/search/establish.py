@@ -19,7 +19,7 @@ from nas.errors import InvalidInputError, StudyMismatchError
 from nas.pareto.front import FrontKeeper
 from nas.pareto.history import history_of
 from nas.protocols import Evaluator, SearchSpace, Store, TrialStore
-from nas.records import JSON, Genotype, Latency, StudyRecord, TrialFacts, cost_of
+from nas.records import JSON, Genotype, Latency, StudyRecord, TrialFacts, cost_of, facts_by_number
 from nas.samplers.knowledge import Knowledge
 from nas.search.loop import Outcome, Search, out_of_patience
 from nas.search.proposals import Proposer, excesses
@@ -143,7 +143,7 @@ def already_done(
         )
     if outcome is None:
         return None
-    _open_study(config, storage, knowledge_of(space, config)).reconcile({trial.trial_number: trial for trial in facts})
+    _open_study(config, storage, knowledge_of(space, config)).reconcile(facts_by_number(facts))
     return outcome
 
 
@@ -240,7 +240,7 @@ def assemble(
     """
     known = {trial.arch_hash: trial for trial in facts}
     study = _open_study(config, storage, knowledge)
-    waiting = study.reconcile({trial.trial_number: trial for trial in facts})
+    waiting = study.reconcile(facts_by_number(facts))
     new_starters = [genotype for genotype in starters if space.architecture(genotype).arch_hash not in known]
     screen = None
     if screened:
