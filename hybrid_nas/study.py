@@ -167,7 +167,7 @@ class Study:
                 timed = on_target(study, facts, store.timings(self.name), _target_settings(latency_target))
                 study = timed.study
                 facts = timed.history
-        history = history_of(facts, study.objectives[1], study.reference_point)
+        history = history_of(facts, study.cost_objective, study.reference_point)
         return Shown(history, history_view(history, study))
 
     def status(self) -> Status:

@@ -82,7 +82,7 @@ def export(study: StudyRecord, store: ExportStore, config: ExportConfig, workspa
     """
     facts = {trial.trial_number: trial for trial in store.facts(study.name)}
     final = None if config.retrain else store.final_front(study.name)
-    trial = pick_trial(config.pick, final or store.front(study.name), facts, study.objectives[1])
+    trial = pick_trial(config.pick, final or store.front(study.name), facts, study.cost_objective)
     full = full_training(final, store.final_trainings(study.name), trial.trial_number)
     name = config.name or re.sub(r"[^A-Za-z0-9_-]", "-", f"{study.name}-t{trial.trial_number}")
     command = _command(study, trial, full, workspace)
