@@ -136,7 +136,7 @@ class Job:
     trial_number: int
     spec: JSON
     seed: int
-    """Seed of initialisation and data order; the same for every candidate of a study unless the recipe says otherwise."""
+    """Seed of initialisation and data order; one for all candidates of a study unless the recipe says otherwise."""
     attempt: int = 0
     """0, then 1 and 2 for retries."""
     timing: int | None = None
