@@ -496,7 +496,7 @@ def test_a_small_space_is_still_exhausted_when_most_of_it_is_passed_over(
 
 def test_without_a_latency_limit_nothing_is_predicted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nas.search.screening.LatencyModel", None)
-    monkeypatch.setattr("nas.search.screening.held_out", None)
+    monkeypatch.setattr("nas.search.screening.latency_quality", None)
     assert bench.run(60, space=TinySpace(levels=9), sampler="random", max_macs=5000).complete
 
 
@@ -625,7 +625,7 @@ def test_a_drawing_that_cannot_be_kept_stops_with_a_reason(bench: Bench, monkeyp
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(NasError, match=r"a drawing cannot be kept under .*: No space left on device; make room"):
         bench.run(5)
 
