@@ -96,7 +96,8 @@ class Law:
         learned = scores[:, -1] > LEFT_CHANCE
         inputs = np.column_stack([np.ones(learned.sum()), scores[learned, -1], log_macs[learned]])
         self._slopes = np.linalg.lstsq(inputs, scores[learned, :-1], rcond=None)[0]
-        self._spread = np.linalg.cholesky(np.cov((scores[learned, :-1] - inputs @ self._slopes).T))
+        left = scores[learned, :-1] - inputs @ self._slopes
+        self._spread = np.linalg.cholesky(np.atleast_2d(np.cov(left.T)))
 
     def rows(self, genotypes: Sequence[Genotype]) -> np.ndarray:
         return self.levels.canonical(self.levels.rows(genotypes))

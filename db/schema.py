@@ -17,7 +17,7 @@ SCHEMA_VERSION = "0.1.0"
 """The newest file in db/migrations/versions, so that an up-to-date database opens without reading them."""
 
 FORGOTTEN_VERSIONS = ("0001", "0002", "0003")
-"""Of revisions before 0.1.0, whose databases nothing reads any more."""
+"""Versions of revisions before 0.1.0, whose databases nothing reads any more."""
 
 # Any number will do; it only must be the same in every process that migrates one PostgreSQL database.
 _ADVISORY_LOCK = 0x6E617364

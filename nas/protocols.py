@@ -89,11 +89,11 @@ class SearchSpace(Protocol):
         ...
 
     def costs(self, architecture: Architecture) -> Costs:
-        """Without building the network."""
+        """Costs of the network, without building it."""
         ...
 
     def genotype_costs(self, genotype: Genotype) -> Costs:
-        """Of the architecture of the nearest valid genotype, in microseconds: a sampler compares thousands of
+        """Costs of the architecture of the nearest valid genotype, in microseconds: a sampler compares thousands of
         candidates in one ask.
 
         The genotype has a value of each gene; this is not checked.
@@ -136,7 +136,7 @@ class Job:
     trial_number: int
     spec: JSON
     seed: int
-    """Of initialisation and data order; the same for every candidate of a study unless the recipe says otherwise."""
+    """Seed of initialisation and data order; one for all candidates of a study unless the recipe says otherwise."""
     attempt: int = 0
     """0, then 1 and 2 for retries."""
     timing: int | None = None
@@ -206,7 +206,7 @@ class Calibration:
     """What is measured before a search spends anything."""
 
     reference_latency: Latency | None
-    """Of the slowest architecture; None when the study asks for no latency."""
+    """Latency of the slowest architecture; None when the study asks for no latency."""
     evaluation_s: float
     """Estimated duration of one evaluation (timing and training) on one worker."""
 

@@ -234,7 +234,7 @@ class FinalTraining:
     rungs: tuple[RungScore, ...] = ()
     """Scores on the validation split."""
     test_top1: float | None = None
-    """Of a COMPLETE final training, where the data have test images."""
+    """Test top1 of a COMPLETE final training, where the data have test images."""
     weights: KeptWeights | None = None
     """Weights of a COMPLETE final training; a tuning keeps none."""
     device: str = ""
@@ -268,9 +268,9 @@ class Finalist:
     trial_number: int
     arch_hash: str
     recipe_hash: str
-    """Of the recipe that the tuning chose."""
+    """Hash of the recipe that the tuning chose."""
     seeds: tuple[int, ...]
-    """Of the final trainings, at least two."""
+    """Seeds of the final trainings, at least two."""
     top1: float
     """Mean over the seeds on the split of the final front."""
     top1_std: float

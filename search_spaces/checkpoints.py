@@ -48,7 +48,7 @@ CONVNEXT_NAMES: Sequence[tuple[str, str]] = (
 )
 """Beginning of a name in timm's ConvNeXt -> of ours."""
 SEGMENTS = 5
-"""Of the published group-mix attention: four attended, one convolved."""
+"""Parts of the channels in the published group-mix attention: four attended, one convolved."""
 
 
 def convert_groupmixformer(state_dict: Mapping[str, Any]) -> Weights:

@@ -12,6 +12,8 @@ from nas.records import JSON, Gene, Genotype, Value
 from nas.text import json_hash
 
 Rule = Callable[[Genotype], bool]
+Change = tuple[str, Value, int]
+"""(name of a gene, another value, how far that is from the old one)."""
 
 
 def check_genotype(genes: Sequence[Gene], genotype: Genotype) -> None:
@@ -52,7 +54,8 @@ def mutants(genes: Sequence[Gene], genotype: Genotype, rng: np.random.Generator)
         for index in rng.choice(len(free), size=min(len(free), 1 + count // 20), replace=False):
             gene = free[index]
             old = gene.values.index(genotype[gene.name])
-            others = [i for i in range(len(gene.values)) if (abs(i - old) == 1 if gene.ordered else i != old)]
+            reach = 1 if gene.ordered else len(gene.values)
+            others = [i for i in range(len(gene.values)) if 0 < abs(i - old) <= reach]
             mutant[gene.name] = gene.values[others[rng.integers(len(others))]]
         yield mutant
         count += 1
@@ -74,17 +77,18 @@ def nearest_valid(genes: Sequence[Gene], genotype: Genotype, is_valid: Rule) -> 
     options = [_other_values(gene, genotype[gene.name]) for gene in genes]
     for count in range(1, len(genes) + 1):
         changes = chain.from_iterable(product(*chosen) for chosen in combinations(options, count))
-        for changed in sorted(
-            changes, key=lambda change: sum(distance for _, _, distance in change)
-        ):  # stable: then in gene order
+        for changed in sorted(changes, key=_distance):  # stable: then in gene order
             candidate = {**genotype, **{name: value for name, value, _ in changed}}
             if is_valid(candidate):
                 return candidate
     raise AssertionError("no choice of the genes is valid")
 
 
-def _other_values(gene: Gene, old: Value) -> list[tuple[str, Value, int]]:
-    """Every other value of the gene, as (name of the gene, value, distance)."""
+def _distance(changes: Sequence[Change]) -> int:
+    return sum(distance for _, _, distance in changes)
+
+
+def _other_values(gene: Gene, old: Value) -> list[Change]:
     at = gene.values.index(old)
     return [
         (gene.name, value, abs(i - at) if gene.ordered else len(gene.values))

@@ -13,7 +13,8 @@ from search_spaces.architecture.costs import costs
 from search_spaces.architecture.kinds.registry import KINDS
 from search_spaces.published.families import PRESETS
 from tests.markdown import anchors, links, num_words, pages, sentences
-from workers.recipe import RECIPES, Recipe
+from workers.recipe import Recipe
+from workers.training.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
 SPACE = (ROOT / "docs/reference/space.md").read_text(encoding="utf-8")

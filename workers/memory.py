@@ -45,7 +45,8 @@ def free_memory(device: torch.device) -> None:
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
-    # Without this a worker grows by 18 % over 200 nano trials, each with holes of other sizes (docs/performance.md).
+    # Without this a worker grows by 18 % over 200 nano trials, each with holes of other sizes
+    # (docs/measurements/performance.md).
     if _malloc_trim is not None:
         _malloc_trim(0)
 

@@ -134,7 +134,7 @@ class Recipe:
     def with_rungs(self, num_rungs: int) -> Self:
         """The same training, scored `num_rungs` times: at its end, half-way, after a quarter, and so on.
 
-        With more than one rung it takes the schedule whose early scores told most (docs/search.md).
+        With more than one rung it takes the schedule whose early scores told most (docs/measurements/search.md).
 
         Raises:
             InvalidInputError: if the training has too few steps for that.

@@ -41,7 +41,7 @@ def parts(architecture: Architecture) -> list[tuple[str, Tally]]:
 
 @lru_cache(maxsize=65536)
 def block_costs(block: BlockSpec, width: int, positions: int) -> Tally:
-    """Of one block on a map of so many positions."""
+    """What one block costs on a map of so many positions."""
     return total(*(tally for _, tally in _block_parts(block, width, positions)))
 
 

@@ -33,7 +33,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "BlockSpec.ffn": ("none", "mlp", "mlp_dw"),
     "Architecture.head_norm": ("batch", "layer"),
 }
-"""Field -> the names it takes; what each of them is stands in docs/space.md."""
+"""Field -> the names it takes; what each of them is stands in docs/reference/space.md."""
 
 LATER_FIELDS = ("options",)
 """Fields that came after architectures were recorded: a spec names them only where they are not neutral, so that hashes

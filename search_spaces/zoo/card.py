@@ -36,7 +36,7 @@ class ImportedWeights:
     file: str
     """Name of the checkpoint, without its folder."""
     sha256: str
-    """Of the checkpoint, 64 hex digits."""
+    """Hash of the checkpoint, 64 hex digits."""
     code_version: str
 
 

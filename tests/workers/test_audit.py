@@ -137,7 +137,7 @@ def test_a_process_gives_what_this_one_does_and_a_second_audit_trains_nothing(
 def test_networks_of_a_users_own_have_no_training_free_scores(facts: list[TrialFacts], tmp_path: Path) -> None:
     file = str(write_own_networks(tmp_path))
     trial = replace(facts[0], spec=make_space(file, "nano", 32, 1, 10).largest().to_spec())
-    config = EvaluationConfig(data="digits", recipe=CONFIG.final_recipe(RECIPE), space_module=find_own(file))
+    config = EvaluationConfig(data="digits", recipe=CONFIG.final_recipe(RECIPE, 32), space_module=find_own(file))
     training = module._train(config, trial, 1007)
     assert isinstance(training, AuditTraining) and training.zero_cost == {}
 

@@ -117,10 +117,8 @@ def test_networks_of_a_users_own_are_built_by_the_text_of_their_module(tmp_path:
 
 
 def test_a_worker_says_which_module_it_cannot_load(tmp_path: Path) -> None:
-    config = replace(make_config(tmp_path), space_module=SpaceModule("/elsewhere/mine.py", "import not_installed_here"))
-    with pytest.raises(
-        InvalidInputError, match=r"the space of /elsewhere/mine\.py raises ModuleNotFoundError in line 1"
-    ):
+    config = replace(make_config(tmp_path), space_module=SpaceModule("/there/mine.py", "import not_installed_here"))
+    with pytest.raises(InvalidInputError, match=r"the space of /there/mine\.py raises ModuleNotFoundError in line 1"):
         EvaluationContext(config)
 
 

@@ -45,8 +45,9 @@ RECIPES: Mapping[str, Recipe] = {
         ema_decay=0.9999,
     ),
 }
-"""Named recipes. `nano` was chosen by measurement (docs/proxy.md), and so was `nano-rungs`, for trainings on the same
-data that are stopped at rungs (docs/search.md); `cifar` is ten epochs of the 45,000 images left after the hold-out.
+"""Named recipes. `nano` was chosen by measurement (docs/measurements/proxy.md), and so was `nano-rungs`, for trainings
+on the same data that are stopped at rungs (docs/measurements/search.md); `cifar` is ten epochs of the 45,000 images
+left after the hold-out.
 
 `imagenet-full` is 300 epochs with the optimizer, schedule, label smoothing, mixup and cutmix that GroupMixFormer
 publishes; they come from Touvron et al., "Training data-efficient image transformers & distillation through attention".

@@ -190,7 +190,7 @@ def test_a_search_takes_the_recipe_it_is_given_and_says_itself_how_often_to_scor
     file = tmp_path / "mine.json"
     assert search_recipe(None, DIGITS, 1) == RECIPES["nano"]
     assert search_recipe(None, DIGITS, 2) == RECIPES["nano"].with_rungs(2)
-    # A quarter of nano's steps tells nothing (docs/audit.md).
+    # A quarter of nano's steps tells nothing (docs/measurements/audit.md).
     assert search_recipe(None, DIGITS, 3) == RECIPES["nano-rungs"].with_rungs(3)
     assert search_recipe("nano", DIGITS, 3) == RECIPES["nano"].with_rungs(3)
     assert search_recipe("nano-rungs", DIGITS, 4) == replace(RECIPES["nano-rungs"], rungs=(64, 128, 256, 512))
