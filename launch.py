@@ -52,7 +52,7 @@ from nas.search.loop import INTERRUPTED, Outcome, Search
 from nas.search.ownership import Ownership, owned
 from nas.search.progress import Progress
 from nas.search.retiming import latest, places, retimings_text, time_again, unsettled
-from nas.search.study import open_optuna_storage, recorded_genotypes
+from nas.search.study import open_optuna_storage, recorded_genotypes, recorded_values
 from nas.search.weights import read_weights
 from nas.signals import StopSignals
 from nas.tabular.problems import PROBLEMS, open_problem
@@ -598,17 +598,20 @@ def explain(study: str | None, storage: str, trial: int | None, json_file: str |
     """Say which genes drive a study's top1 and cost, and how its front came about."""
     from nas.analysis.explain import explain as explain_study
     from nas.reports import explanations as explain_report
+    from search_spaces.recorded import as_recorded
 
     with _reading(storage) as store, _optuna_storage(storage) as optuna_storage:
         search = pick_study(study, store.studies())
         front = store.front(search.name)
         facts = list(store.facts(search.name))
         genotypes = recorded_genotypes(optuna_storage, search.name)
+        values = recorded_values(optuna_storage, search.name)
     if not facts:
         raise NasError(
             f"study {search.name!r} has no trials yet; look at `launch.py status {_study_words(search.name, storage)}`"
         )
-    explanation = explain_study(_space_of(search, facts[0]), search, facts, front, genotypes, trial)
+    space = as_recorded(_space_of(search, facts[0]), search, values, facts, genotypes)
+    explanation = explain_study(space, search, facts, front, genotypes, trial)
     if json_file is not None:
         _give(json_file, explain_report.explanation_json(explanation), ".json")
     if html_file is not None:
