@@ -6,7 +6,7 @@ needs them: a search with a function of the caller's needs neither.
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from nas.caller import Caller
 from nas.config import SearchConfig
 from nas.errors import InvalidInputError
 from nas.protocols import SearchSpace
-from nas.records import JSON, Genotype, StudyRecord, TrialFacts
+from nas.records import JSON, Genotype, StudyRecord, TrialFacts, Value
 from nas.reports.dashboard import serve
 from nas.reports.status import closing_lines
 from nas.samplers.registry import check_sampler
@@ -354,17 +354,24 @@ def spaces(name: str | None, scale: str, data: str) -> list[SearchSpace]:
     return [make_space(each, scale, source) for each in names]
 
 
-def recorded_space(study: StudyRecord, trial: TrialFacts, genotypes: Iterable[Genotype]) -> SearchSpace:
-    """The space that a study searched, as it is today; the data need not be here.
+def recorded_space(
+    study: StudyRecord,
+    values: Mapping[str, Sequence[Value]],
+    facts: Sequence[TrialFacts],
+    genotypes: Mapping[int, Genotype],
+) -> SearchSpace:
+    """The space that a study searched, with the genes and values that it had then; the data need not be here.
 
     Args:
         study: the study.
-        trial: any of its trials.
-        genotypes: recorded ones that the caller reads by the genes of the space.
+        values: gene -> its values when the study was created.
+        facts: its trials, at least one.
+        genotypes: recorded genotype of every one of them, by number.
 
     Raises:
-        InvalidInputError: if the space cannot be made again, or these genotypes are none of it any more.
+        InvalidInputError: if the space cannot be made again, or gives other architectures now.
     """
+    from search_spaces.recorded import as_recorded
     from search_spaces.registry import open_space, space_names
 
     if is_own(study) and study.space not in space_names():
@@ -372,7 +379,7 @@ def recorded_space(study: StudyRecord, trial: TrialFacts, genotypes: Iterable[Ge
             f"study {study.name!r} searched {study.space!r}, a space of the program that asked; give the space "
             "itself, to hybrid_nas.api.open_study"
         )
-    return open_space(study, trial.spec, genotypes)
+    return as_recorded(open_space(study, facts[0].spec), study, values, facts, genotypes)
 
 
 def is_own(study: StudyRecord) -> bool:

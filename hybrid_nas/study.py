@@ -24,7 +24,7 @@ from nas.reports.retimings import retimings_text
 from nas.reports.status import StudySummary, status_text, summarize
 from nas.reports.views import final_view, front_view, history_view
 from nas.search.loop import Outcome
-from nas.search.study import recorded_genotypes
+from nas.search.study import recorded_genotypes, recorded_values
 from nas.workspace import Workspace, study_folder
 
 if TYPE_CHECKING:
@@ -204,9 +204,10 @@ class Study:
             front = store.front(self.name)
             facts = list(store.facts(self.name))
             genotypes = recorded_genotypes(storage, self.name)
+            values = recorded_values(storage, self.name)
         if not facts:
             raise NasError(f"study {study.name!r} has no trials yet; look at `launch.py status {self._words}`")
-        space = self.space or parts.recorded_space(study, facts[0], genotypes.values())
+        space = self.space or parts.recorded_space(study, values, facts, genotypes)
         return Explained(explain(space, study, facts, front, genotypes, trial))
 
     def audit(

@@ -20,7 +20,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from nas.errors import InvalidInputError, NasError
-from nas.records import Gene, Genotype, Objectives, TrialFacts
+from nas.records import Gene, Genotype, Objectives, TrialFacts, Value
 from nas.samplers.knowledge import COST, CURVE, Knowledge
 from nas.samplers.registry import make_sampler
 from nas.search.attributes import constraint_attributes
@@ -324,6 +324,26 @@ def recorded_genotypes(storage: BaseStorage, name: str) -> dict[int, Genotype]:
             )
         trials = storage.get_all_trials(storage.get_study_id_from_name(name), deepcopy=False)
     return {trial.number: dict(trial.params) for trial in trials}
+
+
+def recorded_values(storage: BaseStorage, name: str) -> dict[str, tuple[Value, ...]]:
+    """Gene -> the values that it had when the study was created, from its first trial; empty without trials.
+
+    Raises:
+        NasError: if the database fails.
+    """
+    with _storage_errors():
+        trials = storage.get_all_trials(storage.get_study_id_from_name(name), deepcopy=False)
+    distributions = trials[0].distributions if trials else {}
+    return {gene: _values(distribution) for gene, distribution in distributions.items()}
+
+
+def _values(distribution: BaseDistribution) -> tuple[Value, ...]:
+    """Inverse of _distribution."""
+    if isinstance(distribution, IntDistribution):
+        return tuple(range(distribution.low, distribution.high + 1, distribution.step))
+    assert isinstance(distribution, CategoricalDistribution), "a gene is one of the two"
+    return tuple(value for value in distribution.choices if isinstance(value, (str, int)))
 
 
 def has_study(storage: BaseStorage, name: str) -> bool:

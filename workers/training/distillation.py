@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from nas.errors import InvalidInputError, first_line
 from nas.records import JSON
 from search_spaces.network import entrypoint  # noqa: F401 (registers what our zoo entries name as their architecture)
+from search_spaces.zoo.proof import check_entry
 from workers.data.source import DataSource
 from workers.recipe import Recipe
 
@@ -64,9 +65,12 @@ def load_teacher(text: str, source: DataSource, image_size: int) -> Teacher:
         image_size: side of the training images, pixels.
 
     Raises:
-        InvalidInputError: if there is no such model, or it has other classes, channels or image sizes than the data.
+        InvalidInputError: if there is no such model, it is not what its zoo says that was exported, or it has other
+            classes, channels or image sizes than the data.
     """
     found = locate(text)
+    if found.startswith(LOCAL):
+        check_entry(Path(found.removeprefix(LOCAL)))
     try:
         network: Any = timm.create_model(found, pretrained=True)
     except (RuntimeError, OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
