@@ -16,7 +16,7 @@ import optuna
 from nas.config import SearchConfig
 from nas.records import Genotype
 from nas.samplers.ehvi import EhviSearcher, Observations
-from nas.samplers.registry import EhviSampler
+from nas.samplers.ehvi_sampler import EhviSampler
 from nas.search.establish import knowledge_of
 from nas.surrogates.genes import Row
 from nas.surrogates.threads import one_thread
@@ -90,7 +90,7 @@ def report(genes: int, trials: int, cost: str, times_ms: np.ndarray) -> None:
 
 def main() -> None:
     """Print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--genes", type=int, action="append", help="12, 28 and 40 by default")
     parser.add_argument("--trials", type=int, action="append", help="200 and 2000 by default")
     parser.add_argument(

@@ -15,7 +15,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -167,8 +167,13 @@ def make_turns(folder: Path, size: int, batch: int) -> dict[str, Turn]:
     }
 
 
+def median_ratio(values: Sequence[float], others: Sequence[float]) -> float:
+    """Median of the ratios of repetitions that followed each other."""
+    return statistics.median(value / other for value, other in zip(values, others, strict=True))
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--size", type=int, default=128, help="side of the images that a model sees")
     parser.add_argument("--batch", type=int, default=64)
@@ -190,10 +195,7 @@ def main() -> None:
                 speeds[reader].append(images_per_s(turn, options.batch, options.images))
     print(f"{'':22} images/s    lowest   highest   / torchvision whole   / torchvision 256")
     for reader, values in speeds.items():
-        against = (
-            statistics.median(a / b for a, b in zip(values, speeds[base], strict=True))
-            for base in ("torchvision, whole", "torchvision, 256")
-        )
+        against = [median_ratio(values, speeds[base]) for base in ("torchvision, whole", "torchvision, 256")]
         ratios = "".join(f"{ratio:20.2f}" for ratio in against)
         print(f"{reader:22} {statistics.median(values):8.0f}  {min(values):8.0f}  {max(values):8.0f}{ratios}")
 

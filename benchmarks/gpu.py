@@ -38,12 +38,12 @@ from workers.data.source import DataSource
 from workers.latency.device_lock import DeviceLock, device_identity
 from workers.latency.measure import measure
 from workers.latency.target import LatencyTarget
-from workers.recipe import RECIPES
+from workers.training.recipes import RECIPES
 from workers.training.trainer import Trainer
 
 SHAPE = 3, 224, 224
 WARM_UP_S = 2.0
-"""Of training before the steps that count."""
+"""How long is trained before the steps that count."""
 
 
 def random_specs(count: int, scale: str, size: int, classes: int) -> list[JSON]:
@@ -181,7 +181,7 @@ def proxy_trial(device: torch.device, steps: int) -> str:
 
 def main() -> None:
     """Run all parts and print what they give."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--device", default="cuda:0" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--quick", action="store_true", help="few architectures, batches of 2, a second for each part")
     parser.add_argument("--without-compile", action="store_true", help="no compiled training")

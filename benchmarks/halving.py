@@ -28,7 +28,8 @@ from nas.tabular.simulator import InMemorySearch
 from search_spaces.registry import make_space
 from workers.data.registry import open_data
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
-from workers.recipe import Recipe, recipe_of
+from workers.recipe import Recipe
+from workers.training.recipes import recipe_of
 
 EVERY = 0.999
 """Share to keep that stops none of as few as are ranked."""
@@ -126,29 +127,31 @@ def search(
     run = InMemorySearch(config, space, evaluator, reference, sampler_reference=reference)
     done = 0
 
-    def line(trial: TrialFacts) -> str:
-        rungs = [{"steps": score.steps, "top1": score.top1, "duration_s": score.duration_s} for score in trial.rungs]
-        reached = {"device_s": evaluator.device_s, "hypervolume": run.keeper.hypervolume}
-        what = {
-            "trial": trial.trial_number,
-            "state": trial.state,
-            "macs": trial.costs.macs,
-            "genotype": run.genotypes[trial.trial_number],
-        }
-        return json.dumps({**what, "rungs": rungs, **reached}) + "\n"
-
     def is_over() -> bool:
         nonlocal done
         if setting.curves is not None:
-            with (setting.curves / f"seed{seed}_rungs{rungs}.jsonl").open(
-                "a" if done else "w", encoding="utf-8"
-            ) as lines:
-                lines.writelines(map(line, run.store.recorded[done:]))
+            file = setting.curves / f"seed{seed}_rungs{rungs}.jsonl"
+            with file.open("a" if done else "w", encoding="utf-8") as lines:
+                lines.writelines(curve_line(trial, run, evaluator.device_s) for trial in run.store.recorded[done:])
             done = len(run.store.recorded)
         return run.keeper.hypervolume >= until[0] or evaluator.device_s >= until[1]
 
     run.run(is_over)
     return Result(run.keeper.hypervolume, evaluator.device_s, tuple(run.store.recorded))
+
+
+def curve_line(trial: TrialFacts, run: InMemorySearch, device_s: float) -> str:
+    """The JSON line of one architecture, with what the search had reached when it ended."""
+    values = {
+        "trial": trial.trial_number,
+        "state": trial.state,
+        "macs": trial.costs.macs,
+        "genotype": run.genotypes[trial.trial_number],
+        "rungs": [{"steps": score.steps, "top1": score.top1, "duration_s": score.duration_s} for score in trial.rungs],
+        "device_s": device_s,
+        "hypervolume": run.keeper.hypervolume,
+    }
+    return json.dumps(values) + "\n"
 
 
 def compare(setting: Setting, seed: int, budget: int, rungs: int, limit: float) -> tuple[Result, Result]:
@@ -159,9 +162,8 @@ def compare(setting: Setting, seed: int, budget: int, rungs: int, limit: float) 
     return full, search(setting, seed, 10 * budget, rungs, until)
 
 
-def main() -> None:
-    """Print one line per seed and the median ratio."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--seed", type=int, action="append", required=True)
     parser.add_argument("--sampler", default="ehvi")
     parser.add_argument("--budget", type=int, default=200, help="full trainings of the search without rungs")
@@ -184,15 +186,19 @@ def main() -> None:
     )
     parser.add_argument("--data", default="digits")
     parser.add_argument("--processes", type=int, default=2)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Print one line per seed and the median ratio."""
+    options = _options()
     setting = Setting(options.data, options.recipe, options.sampler, options.keep, options.curves)
     ratios = []
     with ProcessPoolExecutor(options.processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         if options.watch:
             nobody = replace(setting, keep=EVERY)
-            for seed, watched in [
-                (seed, pool.submit(search, nobody, seed, options.budget, options.rungs)) for seed in options.seed
-            ]:
+            searches = [pool.submit(search, nobody, seed, options.budget, options.rungs) for seed in options.seed]
+            for seed, watched in zip(options.seed, searches, strict=True):
                 print(f"seed {seed}: scored at {options.rungs} rungs, {watched.result().counts()}", flush=True)
             return
         rule = f"{options.rungs} rungs that keep {options.keep:g}"

@@ -1,4 +1,4 @@
-"""Which form of key-only attention learns best? The study behind the defaults in docs/space.md.
+"""Which form of key-only attention learns best? The study behind docs/measurements/mixers.md.
 
     PYTHONPATH=. python benchmarks/key_only.py --seeds 3 --times 2 --output key_only.json
 
@@ -26,18 +26,19 @@ from search_spaces.architecture.spec import Architecture
 from search_spaces.hybrid_layout import HybridLayout
 from workers.data.registry import open_data
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
-from workers.recipe import default_recipe
+from workers.training.recipes import default_recipe
 
 LAYOUTS = ("pvt", "linglo_alternate", "linglo_fused")
-"""Presets of the space, each behind the conv stem, whose short trainings are the most telling (docs/proxy.md)."""
+"""Presets of the space, each behind the conv stem, whose short trainings are the most telling
+(docs/measurements/proxy.md)."""
 
 
 def variants() -> dict[str, Mapping[str, str]]:
     """The base, every knob turned alone, and pairs of those that helped or belong together."""
     knobs = KINDS["key_only"].options or {}
-    single: dict[str, Mapping[str, str]] = {
-        f"{knob}={value}": {knob: value} for knob, values in knobs.items() for value in values[1:]
-    }
+    single: dict[str, Mapping[str, str]] = {}
+    for knob, values in knobs.items():
+        single |= {f"{knob}={value}": {knob: value} for value in values[1:]}
     return {
         "base": {},
         **single,
@@ -97,10 +98,9 @@ def main(argv: list[str]) -> None:
         if arguments.only and name not in ("base", *arguments.only):
             continue
         architectures = {layout: with_options(base, options) for layout, base in bases.items()}
-        scores[name] = {
-            layout: [top1(architecture, seed, context) for seed in range(arguments.seeds)]
-            for layout, architecture in architectures.items()
-        }
+        scores[name] = {}
+        for layout, architecture in architectures.items():
+            scores[name][layout] = [top1(architecture, seed, context) for seed in range(arguments.seeds)]
         values = np.array(list(scores[name].values()))
         paired = values - np.array(list(scores["base"].values()))
         error = paired.std(ddof=1) / np.sqrt(paired.size) if paired.size > 1 and name != "base" else 0.0

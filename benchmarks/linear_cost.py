@@ -22,7 +22,7 @@ from search_spaces.architecture.kinds.registry import names
 from search_spaces.network.mixers.registry import find_mixer
 
 SIDES = (14, 28, 56, 112, 224)
-"""Of the map; 224 x 224 are 50,176 positions."""
+"""Sides of the map; 224 x 224 are 50,176 positions."""
 MOST_POSITIONS = {"full": 12_544}
 
 

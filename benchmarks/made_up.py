@@ -14,9 +14,9 @@ from functools import cache
 import numpy as np
 import optuna
 
-from nas.pareto.front import hypervolume
+from nas.pareto.front import front_rows, hypervolume
 from nas.records import Gene
-from nas.samplers.acquisition import front_rows, offspring, random_rows
+from nas.samplers.acquisition import offspring, random_rows
 from nas.surrogates.threads import one_thread
 from nas.tabular.bench import Conditions, bench, bench_text
 from nas.tabular.recorded import Levels, RecordedProblem
@@ -24,7 +24,7 @@ from nas.tabular.recorded import Levels, RecordedProblem
 NUM_RANDOM = 2_000
 GENERATIONS = 150
 NUM_CHILDREN = 400
-"""Of the evolution whose front stands for the true one."""
+"""Size of the evolution whose front stands for the true one: generations, and children in each."""
 
 Law = Callable[[Levels], float]
 
@@ -55,7 +55,7 @@ def elastic_depth(rng: np.random.Generator) -> tuple[Sequence[int], bool, Law, L
     size = np.repeat([4, 3, 2, 1.5, 1], 4) * rng.uniform(0.8, 1.2, 20)
 
     def layers(levels: Levels) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        present = np.array([4 * unit + layer for unit in range(5) for layer in range(2 + levels[unit])])
+        present = np.concatenate([4 * unit + np.arange(2 + levels[unit]) for unit in range(5)])
         return present, np.array(levels[5:25])[present], np.array(levels[25:])[present]
 
     def accuracy(levels: Levels) -> float:
@@ -151,7 +151,7 @@ def _evolved(num_levels: Sequence[int], accuracy: Law, cost: Law) -> tuple[tuple
 
 def main() -> None:
     """Print a table for each problem."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--sampler", action="append", required=True)
     parser.add_argument("--shape", action="append", choices=SHAPES, help="all by default")
     parser.add_argument("--constants", type=int, default=0)

@@ -15,7 +15,7 @@ from nas.protocols import Failed, Job
 from search_spaces.registry import make_space
 from workers.data.registry import open_data
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
-from workers.recipe import default_recipe
+from workers.training.recipes import default_recipe
 
 SETTLED = 20
 """Trials until allocator and libraries hold what they keep."""
@@ -23,7 +23,7 @@ SETTLED = 20
 
 def main() -> None:
     """Print memory now and then, and its growth since the first SETTLED trials."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--data", default="digits")
     parser.add_argument("--scale", default="nano")

@@ -35,7 +35,6 @@ from nas.pareto.front import FrontKeeper
 from nas.protocols import Calibration, Event, Finished, Job, LatencyMeasured, RungReached, SearchSpace
 from nas.records import JSON, Genotype, Latency, RungScore, StudyRecord, TrialFacts
 from nas.search.establish import Identity, check_study, establish
-from nas.search.loop import Search
 from nas.search.progress import Progress
 from nas.search.study import distributions_of, open_optuna_storage
 from search_spaces.registry import make_space
@@ -108,12 +107,12 @@ def run_ours(folder: Path, budget: int) -> tuple[float, float]:
     config = config_for(folder, budget)
     space = make_nano()
     evaluator = InstantEvaluator()
-    identity = Identity("none", "none", 10, RECIPE, TARGET, "benchmark", {})
+    identity = Identity("none", "none", 0.1, RECIPE, TARGET, "benchmark", {})
     started = time.perf_counter()
     with contextlib.closing(open_store(config.storage)) as store:
         storage = open_optuna_storage(config.storage, engine_kwargs(config.storage))
         recorded = check_study(store, storage, config, space, identity)
-        parts = establish(
+        search = establish(
             config=config,
             space=space,
             identity=identity,
@@ -124,22 +123,9 @@ def run_ours(folder: Path, budget: int) -> tuple[float, float]:
             sampling=contextlib.nullcontext,
         )
         ready = time.perf_counter()
-        with Progress(
-            "overhead", budget, parts.evaluated, quiet=False, console=Console(file=io.StringIO())
-        ) as progress:
-            Search(
-                config=config,
-                space=space,
-                evaluator=evaluator,
-                store=store,
-                study=parts.study,
-                proposer=parts.proposer,
-                keeper=parts.keeper,
-                target=parts.record.target,
-                progress=progress,
-                check_owner=lambda: None,
-                stop_requested=lambda: False,
-            ).run()
+        console = Console(file=io.StringIO())
+        with Progress("overhead", budget, search.evaluated, quiet=False, console=console) as progress:
+            search.run(progress)
         ended = time.perf_counter()
         storage.engine.dispose()
     return ready - started, ended - ready
@@ -222,7 +208,28 @@ def seed_study(folder: Path, trials: int) -> None:
     storage = optuna.storages.RDBStorage(config.storage, engine_kwargs=engine_kwargs(config.storage))
     study = optuna.create_study(study_name=config.study, storage=storage, directions=["maximize", "minimize"])
     study.set_metric_names(list(config.objectives))
-    record = StudyRecord(
+    record = _record(config, space)
+    keeper = FrontKeeper("latency_ms", record.reference_point)
+    distributions = distributions_of(space.genes)
+    rng = np.random.default_rng(0)
+    seen = set[str]()
+    with contextlib.closing(open_store(config.storage)) as store:
+        store.create_study(record)
+        while len(seen) < trials:
+            genotype = space.sample(rng)
+            architecture = space.architecture(genotype)
+            if architecture.arch_hash in seen:
+                continue
+            facts = _facts(len(seen), genotype, space)
+            seen.add(architecture.arch_hash)
+            values = [facts.top1, facts.cost("latency_ms")]
+            study.add_trial(optuna.trial.create_trial(params=genotype, distributions=distributions, values=values))
+            store.record(config.study, facts, keeper.add(facts))
+    storage.engine.dispose()
+
+
+def _record(config: SearchConfig, space: SearchSpace) -> StudyRecord:
+    return StudyRecord(
         name=config.study,
         uid=uuid.uuid4().hex,
         space=space.name,
@@ -244,23 +251,6 @@ def seed_study(folder: Path, trials: int) -> None:
         code_version="benchmark",
         created=datetime.now(UTC),
     )
-    keeper = FrontKeeper("latency_ms", record.reference_point)
-    distributions = distributions_of(space.genes)
-    rng = np.random.default_rng(0)
-    seen = set[str]()
-    with contextlib.closing(open_store(config.storage)) as store:
-        store.create_study(record)
-        while len(seen) < trials:
-            genotype = space.sample(rng)
-            architecture = space.architecture(genotype)
-            if architecture.arch_hash in seen:
-                continue
-            facts = _facts(len(seen), genotype, space)
-            seen.add(architecture.arch_hash)
-            values = [facts.top1, facts.cost("latency_ms")]
-            study.add_trial(optuna.trial.create_trial(params=genotype, distributions=distributions, values=values))
-            store.record(config.study, facts, keeper.add(facts))
-    storage.engine.dispose()
 
 
 def _facts(number: int, genotype: Genotype, space: SearchSpace) -> TrialFacts:
@@ -280,7 +270,7 @@ def _facts(number: int, genotype: Genotype, space: SearchSpace) -> TrialFacts:
 
 def main() -> None:
     """Run all parts and print one table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument(
         "--tune-trials", type=int, default=30, help="fewer, because each takes seconds; 0 leaves Ray Tune out"

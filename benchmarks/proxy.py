@@ -1,4 +1,4 @@
-"""Does the default proxy carry signal? The study behind docs/proxy.md.
+"""Does the default proxy carry signal? The study behind docs/measurements/proxy.md.
 
     python benchmarks/proxy.py --architectures 24 --seeds 3 --long 8 --output proxy.json
 
@@ -27,7 +27,7 @@ from nas.surrogates.quality import agreement
 from search_spaces.registry import make_space
 from workers.data.registry import open_data
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
-from workers.recipe import default_recipe
+from workers.training.recipes import default_recipe
 
 LONG_SEED = 1000
 """Unlike every seed of a short training, so that the two share no luck."""
@@ -60,13 +60,18 @@ class Study:
     def short_top1(self) -> np.ndarray:
         """(num_architectures, num_seeds)."""
         by_architecture: list[list[float]] = [[] for _ in self.layouts]
-        for score in sorted((s for s in self.scores if not s.long), key=lambda s: (s.architecture, s.seed)):
+        for score in self._sorted(long=False):
             by_architecture[score.architecture].append(score.top1)
         return np.array(by_architecture)
 
     def long_top1(self) -> np.ndarray:
         """(num_architectures,)."""
-        return np.array([s.top1 for s in sorted((s for s in self.scores if s.long), key=lambda s: s.architecture)])
+        return np.array([score.top1 for score in self._sorted(long=True)])
+
+    def _sorted(self, *, long: bool) -> list[Score]:
+        """Those of one length, by architecture and seed."""
+        found = [score for score in self.scores if score.long is long]
+        return sorted(found, key=lambda score: (score.architecture, score.seed))
 
 
 @lru_cache(maxsize=2)
@@ -103,10 +108,10 @@ def run_study(arguments: argparse.Namespace) -> Study:
         architectures[architecture.arch_hash] = architecture
     drawn = list(architectures.values())
     # The long ones first, so that the processes end together.
-    tasks = [(drawn[i].to_spec(), arguments.data, arguments.long, i, LONG_SEED) for i in range(len(drawn))]
-    tasks += [
-        (drawn[i].to_spec(), arguments.data, 1, i, seed) for i in range(len(drawn)) for seed in range(arguments.seeds)
-    ]
+    specs = [architecture.to_spec() for architecture in drawn]
+    tasks = [(spec, arguments.data, arguments.long, i, LONG_SEED) for i, spec in enumerate(specs)]
+    for i, spec in enumerate(specs):
+        tasks += [(spec, arguments.data, 1, i, seed) for seed in range(arguments.seeds)]
     costs = [space.costs(architecture) for architecture in drawn]
     return Study(
         setting={
@@ -139,12 +144,13 @@ def run_tasks(tasks: list[tuple[JSON, str, int, int, int]], processes: int) -> l
 
 
 def report(study: Study) -> str:
-    """The tables of docs/proxy.md, in Markdown."""
+    """The tables of docs/measurements/proxy.md, in Markdown."""
     short = study.short_top1()
     long = study.long_top1()
     noise = float(np.sqrt(short.var(axis=1, ddof=1).mean()))
     spread = float(short.mean(axis=1).std(ddof=1))
-    cpu_s = {kind: float(np.mean([s.cpu_s for s in study.scores if s.long is kind])) for kind in (False, True)}
+    short_cpu_s = np.mean([score.cpu_s for score in study.scores if not score.long])
+    long_cpu_s = np.mean([score.cpu_s for score in study.scores if score.long])
     lines = [
         f"| {len(long)} architectures, {short.shape[1]} seeds | |",
         "|---|---|",
@@ -154,8 +160,8 @@ def report(study: Study) -> str:
         f"| noise: standard deviation between seeds (pooled) | {noise:.4f} |",
         f"| spread / noise | {spread / noise:.1f} |",
         f"| spread after the long training | {long.std(ddof=1):.4f} |",
-        f"| processor time of a short training, mean | {cpu_s[False]:.1f} s |",
-        f"| processor time of a long training, mean | {cpu_s[True]:.1f} s |",
+        f"| processor time of a short training, mean | {short_cpu_s:.1f} s |",
+        f"| processor time of a long training, mean | {long_cpu_s:.1f} s |",
         "",
         f"| predictor of top1 after a training {study.setting['long']} times longer | Kendall tau | 95 % interval |",
         "|---|---|---|",

@@ -32,11 +32,12 @@ from nas.records import JSON, Latency
 from search_spaces.build import build_model
 from search_spaces.registry import make_space
 from workers.data.registry import open_data
+from workers.devices import default_gpus_per_worker, device_of_worker
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
 from workers.latency.device_lock import DeviceLock, device_identity
 from workers.latency.measure import measure
 from workers.latency.target import LatencyTarget, default_target
-from workers.recipe import default_recipe
+from workers.training.recipes import default_recipe
 
 
 def draw_specs(space: str, scale: str, data: str, count: int, seed: int) -> list[JSON]:
@@ -76,7 +77,7 @@ def training_neighbour(spec: JSON, data: str) -> Iterator[None]:
 
 
 def _train_for_ever(spec: JSON, data: str, trains: Event) -> None:
-    device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    device = device_of_worker(default_gpus_per_worker(1))
     context = EvaluationContext(EvaluationConfig(data=data, recipe=default_recipe(open_data(data)), device=device))
     while True:
         events = evaluate(Job(0, spec, seed=0), context)
@@ -94,8 +95,10 @@ def compare(first: Sequence[JSON], second: Sequence[JSON]) -> JSON:
         within the first's interval; Kendall's tau; median and largest relative difference; the median relative
         half-width of the first's intervals.
     """
-    before, after = (np.array([latency["median_ms"] for latency in latencies]) for latencies in (first, second))
-    low, high = (np.array([latency[name] for latency in first]) for name in ("ci_low_ms", "ci_high_ms"))
+    before = np.array([latency["median_ms"] for latency in first])
+    after = np.array([latency["median_ms"] for latency in second])
+    low = np.array([latency["ci_low_ms"] for latency in first])
+    high = np.array([latency["ci_high_ms"] for latency in first])
     disjoint = [(a, b) for a, b in itertools.permutations(range(len(before)), 2) if high[a] < low[b]]
     difference = np.abs(after / before - 1)
     return {
@@ -110,9 +113,8 @@ def compare(first: Sequence[JSON], second: Sequence[JSON]) -> JSON:
     }
 
 
-def main() -> None:
-    """Time, write, and compare if there is something to compare with."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("output", type=Path, help="JSON file to write")
     parser.add_argument("--first", type=Path, help="JSON file of an earlier call, whose architectures are timed again")
     parser.add_argument("--architectures", type=int, default=20)
@@ -123,7 +125,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the draw of architectures")
     parser.add_argument("--neighbour", action="store_true", help="trainings run beside")
     parser.add_argument("--without-lock", action="store_true", help="the timing does not exclude the neighbour")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Time, write, and compare if there is something to compare with."""
+    options = _options()
     first = json.loads(options.first.read_text()) if options.first else None
     target = LatencyTarget.parse(first["target"] if first else options.target)
     data = first["data"] if first else options.data

@@ -16,10 +16,10 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 from scipy.stats import kendalltau
 
-from benchmarks.halving import Setting, study
+from benchmarks.halving import Setting, search
 from benchmarks.rungs import curve
 from nas.records import JSON
-from workers.recipe import recipe_of
+from workers.training.recipes import recipe_of
 
 NUM_FIRST = 18
 """Trainings of the search that are left out: the random ones, and those that still learn what is bad."""
@@ -40,16 +40,15 @@ def without(size: np.ndarray, score: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     """Search, train and print one line per recipe."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--recipe", action="append", required=True, help="a name or a JSON file; repeat it")
     parser.add_argument("--architectures", type=int, default=16)
     parser.add_argument("--rungs", type=int, default=4)
     parser.add_argument("--data", default="digits")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
-    facts = study(Setting(options.data, "nano"), SEARCH_SEED, NUM_FIRST + options.architectures, rungs=1).facts[
-        NUM_FIRST:
-    ]
+    found = search(Setting(options.data, "nano"), SEARCH_SEED, NUM_FIRST + options.architectures, rungs=1)
+    facts = found.facts[NUM_FIRST:]
     size = np.log([trial.costs.macs for trial in facts])
     print(
         f"{len(facts)} architectures of {size.min():.1f} to {size.max():.1f} ln macs, {options.data}, "

@@ -12,6 +12,7 @@ use of stopped trainings is possible.
 
 import argparse
 import contextlib
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -44,8 +45,20 @@ LEFT_CHANCE = 0.6
 
 def read(files: Sequence[Path]) -> list[list[dict[str, Any]]]:
     """Finished trainings of each file."""
-    lines = [[json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] for file in files]
-    return [[line for line in found if line["state"] == "COMPLETE"] for found in lines]
+    found = []
+    for file in files:
+        lines = map(json.loads, file.read_text(encoding="utf-8").splitlines())
+        found.append([line for line in lines if line["state"] == "COMPLETE"])
+    return found
+
+
+def scores_at_rungs(trainings: Sequence[dict[str, Any]]) -> np.ndarray:
+    """(num_trainings, num_rungs) top1."""
+
+    def scores(training: dict[str, Any]) -> list[float]:
+        return [score["top1"] for score in training["rungs"]]
+
+    return np.array([scores(training) for training in trainings])
 
 
 def replay(trainings: Sequence[dict[str, Any]], rule: Rule, reference: tuple[float, float]) -> tuple[float, float, int]:
@@ -73,7 +86,7 @@ class Law:
         self.levels = GeneLevels(space.genes)
         rows = self.rows([training["genotype"] for training in trainings])
         log_macs = np.log([training["macs"] for training in trainings])
-        scores = np.array([[score["top1"] for score in training["rungs"]] for training in trainings])
+        scores = scores_at_rungs(trainings)
         durations = np.log([training["rungs"][-1]["duration_s"] for training in trainings])
         encoder = GeneEncoder.of([len(gene.values) for gene in space.genes], [gene.ordered for gene in space.genes])
         self._end = GaussianProcess(encoder)
@@ -83,7 +96,8 @@ class Law:
         learned = scores[:, -1] > LEFT_CHANCE
         inputs = np.column_stack([np.ones(learned.sum()), scores[learned, -1], log_macs[learned]])
         self._slopes = np.linalg.lstsq(inputs, scores[learned, :-1], rcond=None)[0]
-        self._spread = np.linalg.cholesky(np.cov((scores[learned, :-1] - inputs @ self._slopes).T))
+        left = scores[learned, :-1] - inputs @ self._slopes
+        self._spread = np.linalg.cholesky(np.atleast_2d(np.cov(left.T)))
 
     def rows(self, genotypes: Sequence[Genotype]) -> np.ndarray:
         return self.levels.canonical(self.levels.rows(genotypes))
@@ -189,9 +203,8 @@ def simulate(
     return np.array(course)
 
 
-def main() -> None:
-    """Print replays, then simulated searches."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("files", type=Path, nargs="+", help="written by benchmarks.halving --watch")
     parser.add_argument("--rule", action="append", required=True, help="RUNGS:KEEP, as 4:0.5; repeat it")
     parser.add_argument("--sampler", default="ehvi")
@@ -201,19 +214,39 @@ def main() -> None:
     parser.add_argument(
         "--oracle", action="store_true", help="tell the sampler where stopped trainings would have ended"
     )
-    options = parser.parse_args()
-    rules = [(int(rungs), float(keep)) for rungs, keep in (rule.split(":") for rule in options.rule)]
-    source = open_data(options.data)
-    space = make_space("hybrid_layout", "nano", source.image_size, source.in_chans, source.num_classes)
-    reference = 1 / source.num_classes, float(space.costs(space.largest()).macs)
-    recorded = read(options.files)
-    for file, trainings in zip(options.files, recorded, strict=True):
+    return parser.parse_args()
+
+
+def parse_rule(rule: str) -> Rule:
+    rungs, keep = rule.split(":")
+    return int(rungs), float(keep)
+
+
+def print_replays(
+    files: Sequence[Path],
+    recorded: Sequence[Sequence[dict[str, Any]]],
+    rules: Sequence[Rule],
+    reference: tuple[float, float],
+) -> None:
+    """One line for each file and rule."""
+    for file, trainings in zip(files, recorded, strict=True):
         whole_s, target, _ = replay(trainings, (1, 0.5), reference)
         for rule in rules:
             spent, reached, ended = replay(trainings, rule, reference)
             shares = f"{spent / whole_s:.2f} of the device-seconds, {ended} of {len(trainings)} to the end"
             print(f"{file.name}, {text(rule)}: hypervolume {reached:.4f} of {target:.4f}, {shares}", flush=True)
-    law = Law(space, [training for trainings in recorded for training in trainings])
+
+
+def main() -> None:
+    """Print replays, then simulated searches."""
+    options = _options()
+    rules = [parse_rule(rule) for rule in options.rule]
+    source = open_data(options.data)
+    space = make_space("hybrid_layout", "nano", source.image_size, source.in_chans, source.num_classes)
+    reference = 1 / source.num_classes, float(space.costs(space.largest()).macs)
+    recorded = read(options.files)
+    print_replays(options.files, recorded, rules, reference)
+    law = Law(space, list(itertools.chain.from_iterable(recorded)))
     found: dict[Rule, list[tuple[float, float]]] = {rule: [] for rule in rules}
     for seed in range(options.seeds):
         full = simulate(law, space, reference, options.sampler, seed, (1, 0.5), options.budget)

@@ -1,4 +1,5 @@
-"""Which training schedule makes the score of an early rung meaningful? The study behind the rungs in docs/search.md.
+"""Which training schedule makes the score of an early rung meaningful? The study behind
+docs/measurements/search.md.
 
     python -m benchmarks.rungs --architectures 24
 
@@ -21,10 +22,11 @@ from nas.records import JSON
 from search_spaces.registry import make_space
 from workers.data.registry import open_data
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
-from workers.recipe import SCHEDULES, Recipe, default_recipe
+from workers.recipe import SCHEDULES, Recipe
+from workers.training.recipes import default_recipe
 
 JUDGE_SEED = 1000
-"""Of the training that the rungs are compared with; it shares no luck with them."""
+"""Seed of the training that the rungs are compared with; it shares no luck with them."""
 
 
 @lru_cache(maxsize=8)
@@ -50,7 +52,7 @@ def curve(spec: JSON, data: str, recipe: Recipe, seed: int) -> list[float]:
 
 def main() -> None:
     """Train and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--architectures", type=int, default=24)
     parser.add_argument("--rungs", type=int, nargs="+", default=[24, 48, 96], help="optimizer steps")
     parser.add_argument("--data", default="digits")
@@ -68,10 +70,10 @@ def main() -> None:
     judging = replace(recipe, rungs=rungs[-1:], schedule="one_cycle")
     with ProcessPoolExecutor(options.processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         judged = [pool.submit(curve, spec, options.data, judging, JUDGE_SEED) for spec in specs]
-        running = {
-            name: [pool.submit(curve, spec, options.data, replace(recipe, schedule=name), 0) for spec in specs]
-            for name in SCHEDULES
-        }
+        running = {}
+        for name in SCHEDULES:
+            scheduled = replace(recipe, schedule=name)
+            running[name] = [pool.submit(curve, spec, options.data, scheduled, 0) for spec in specs]
         judge = np.array([future.result()[-1] for future in judged])
         print(
             f"{len(specs)} architectures, {options.data}, mean top1 of the full training that judges {judge.mean():.3f}"

@@ -51,7 +51,8 @@ def run_problem(
         accuracy(levels)
         return cost_before(levels)
 
-    is_known = all(cost(levels) is not None for levels in _probes([count for _, count, _ in genes]))
+    num_levels = [count for _, count, _ in genes]
+    is_known = all(cost(levels) is not None for levels in _probes(num_levels))
     problem = RecordedProblem(
         "given",
         tuple(Gene(name, tuple(range(levels)), kind == "int", name) for name, levels, kind in genes),

@@ -33,7 +33,11 @@ def raw_genotypes(space: HybridLayout, count: int, seed: int = 0) -> list[Genoty
     """Every gene uniform, valid or not."""
     rng = np.random.default_rng(seed)
     indices = rng.integers([len(gene.values) for gene in space.genes], size=(count, len(space.genes)))
-    return [{gene.name: gene.values[i] for gene, i in zip(space.genes, row, strict=True)} for row in indices]
+
+    def genotype(row: np.ndarray) -> Genotype:
+        return {gene.name: gene.values[i] for gene, i in zip(space.genes, row, strict=True)}
+
+    return [genotype(row) for row in indices]
 
 
 def digest(scale: str, count: int) -> str:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -99,14 +100,36 @@ def time_front_updates(store: SqlStore, keeper: FrontKeeper, rng: np.random.Gene
         slower = Latency(
             TARGET, {}, best.cost * 1.001, best.cost, best.cost * 1.01, best.cost * 1.1, better.latency.samples
         )
-        trial = TrialFacts(
-            number, better.arch_hash, better.spec, better.layout, better.costs, 0, "COMPLETE", None, slower, (score,)
-        )
-        recorded_ms, front = timed_record(store, keeper, trial)
+        recorded_ms, front = timed_record(store, keeper, replace(better, latency=slower, rungs=(score,)))
         start = time.perf_counter()
         assert store.front(STUDY) == front
         times_ms.append(recorded_ms + 1e3 * (time.perf_counter() - start))
     return times_ms
+
+
+def study_record() -> StudyRecord:
+    return StudyRecord(
+        name=STUDY,
+        uid=uuid.uuid4().hex,
+        space="space",
+        space_module="",
+        scale="nano",
+        space_hash="0",
+        objectives=("top1", "latency_ms"),
+        reference_point=REFERENCE,
+        data="digits",
+        data_location="digits",
+        data_fingerprint="0",
+        recipe={},
+        target=TARGET,
+        limits={},
+        seed=0,
+        device="cpu",
+        artifacts="",
+        config={},
+        code_version="benchmark",
+        created=datetime.now(UTC),
+    )
 
 
 def run(url: str) -> None:
@@ -114,31 +137,7 @@ def run(url: str) -> None:
     rng = np.random.default_rng(0)
     keeper = FrontKeeper("latency_ms", REFERENCE)
     store = open_store(url)
-    objectives = ("top1", "latency_ms")
-    store.create_study(
-        StudyRecord(
-            name=STUDY,
-            uid=uuid.uuid4().hex,
-            space="space",
-            space_module="",
-            scale="nano",
-            space_hash="0",
-            objectives=objectives,
-            reference_point=REFERENCE,
-            data="digits",
-            data_location="digits",
-            data_fingerprint="0",
-            recipe={},
-            target=TARGET,
-            limits={},
-            seed=0,
-            device="cpu",
-            artifacts="",
-            config={},
-            code_version="benchmark",
-            created=datetime.now(UTC),
-        )
-    )
+    store.create_study(study_record())
     print(f"database                      {redact_url(url)}")
     seeding_ms = [timed_record(store, keeper, make_trial(number, rng))[0] for number in range(NUM_TRIALS)]
     print(f"record, first {NUM_TRIALS}          {summary(seeding_ms)}")

@@ -26,7 +26,8 @@ from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, WhiteKe
 from db.store import open_store
 from nas.pareto.picks import pick_study
 from nas.samplers.ehvi import Surrogate
-from nas.samplers.registry import SAMPLERS, EhviSampler
+from nas.samplers.ehvi_sampler import EhviSampler
+from nas.samplers.registry import SAMPLERS
 from nas.search.study import recorded_genotypes
 from nas.surrogates.gaussian_process import GaussianProcess, GeneEncoder
 from nas.surrogates.genes import GeneLevels
@@ -38,7 +39,7 @@ TESTED = 500
 FOLDS = 4
 REPEATS = 4
 MIN_SD = 1e-3
-"""Of the standardised target: trees that agree are not certain."""
+"""Smallest standard deviation of a prediction of the standardised target: trees that agree are not certain."""
 
 Split = tuple[np.ndarray, np.ndarray]
 
@@ -158,10 +159,8 @@ def on_problem(name: str, folder: Path) -> None:
         rows = rows[rng.permutation(len(rows))[: 2 * (size + TESTED)]]
         top1 = np.array([problem.accuracy_percent(tuple(row)) for row in rows.tolist()])
         cost = np.log([problem.known_cost(tuple(row)) for row in rows.tolist()])
-        splits = [
-            (order[:size], order[size : size + TESTED])
-            for order in (rng.permutation(len(rows)) for _ in range(REPEATS))
-        ]
+        orders = [rng.permutation(len(rows)) for _ in range(REPEATS)]
+        splits = [(order[:size], order[size : size + TESTED]) for order in orders]
         compare(encoder, rows, cost, top1, splits, f"{name}, {size} architectures")
 
 
@@ -209,7 +208,7 @@ def in_search(name: str, folder: Path, seeds: int, budget: int) -> None:
 
 def main() -> None:
     """Run what the options name."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--problem", choices=PROBLEMS, action="append", default=[])
     parser.add_argument("--data", type=Path, default=Path("tabular"), help="folder of the recorded results")
     parser.add_argument("--search", action="store_true", help="also search with each model")

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from db.rows import storable
+from db.rows import storable, weights_record, weights_values
 from db.tables import architectures, final_front_members, final_fronts, final_trainings, studies, trainings
 from db.trials import training_keys
 from nas.records import FinalFront, Finalist, FinalTraining, RungScore
@@ -23,6 +23,7 @@ _LATEST = (
     .join(studies)
     .where(studies.c.name == sa.bindparam("study"))
     .order_by(final_fronts.c.version.desc())
+    .limit(1)
 )
 _MEMBERS = (
     sa.select(final_front_members, trainings.c.trial_number, architectures.c.arch_hash)
@@ -48,7 +49,7 @@ def insert_final_training(connection: Connection, study_id: int, training: Final
         "curve": [asdict(score) for score in training.rungs],
         "duration_s": training.duration_s,
         "device": training.device,
-        "weights_path": training.weights_path,
+        **weights_values(training.weights),
         "recorded": datetime.now(UTC),
     }
     connection.execute(sa.insert(final_trainings), values)
@@ -56,22 +57,23 @@ def insert_final_training(connection: Connection, study_id: int, training: Final
 
 def select_final_trainings(connection: Connection, study: str) -> list[FinalTraining]:
     """In the order in which they ended."""
-    return [
-        FinalTraining(
-            trial_number=row.trial_number,
-            recipe=row.recipe,
-            recipe_hash=row.recipe_hash,
-            seed=row.seed,
-            purpose=row.purpose,
-            state=row.state,
-            reason=row.reason,
-            rungs=tuple(RungScore(**score) for score in row.curve),
-            test_top1=row.test_top1,
-            weights_path=row.weights_path,
-            device=row.device,
-        )
-        for row in connection.execute(_TRAININGS, {"study": study})
-    ]
+    return [_final_training(row) for row in connection.execute(_TRAININGS, {"study": study})]
+
+
+def _final_training(row: Row[Any]) -> FinalTraining:
+    return FinalTraining(
+        trial_number=row.trial_number,
+        recipe=row.recipe,
+        recipe_hash=row.recipe_hash,
+        seed=row.seed,
+        purpose=row.purpose,
+        state=row.state,
+        reason=row.reason,
+        rungs=tuple(RungScore(**score) for score in row.curve),
+        test_top1=row.test_top1,
+        weights=weights_record(row),
+        device=row.device,
+    )
 
 
 def insert_final_front(connection: Connection, study_id: int, front: FinalFront) -> None:
@@ -91,7 +93,7 @@ def insert_final_front(connection: Connection, study_id: int, front: FinalFront)
 
 def select_final_front(connection: Connection, study: str) -> FinalFront | None:
     """The latest one."""
-    row = connection.execute(_LATEST.limit(1), {"study": study}).one_or_none()
+    row = connection.execute(_LATEST, {"study": study}).one_or_none()
     if row is None:
         return None
     members = connection.execute(_MEMBERS, {"final_front_id": row.id})

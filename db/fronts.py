@@ -1,6 +1,5 @@
 """Snapshots of fronts: appended, read, and proved against the facts. Works inside the caller's transaction."""
 
-import json
 import math
 from collections.abc import Sequence
 
@@ -12,9 +11,14 @@ from db.tables import architectures, front_members, fronts, latencies, studies, 
 from db.trials import training_keys
 from nas.pareto.front import front_of, hypervolume
 from nas.records import Front, FrontMember, StudyRecord, TrialFacts
+from nas.text import json_hash
 
-_FRONTS = (
-    sa.select(fronts).join(studies).where(studies.c.name == sa.bindparam("study")).order_by(fronts.c.version.desc())
+_LATEST = (
+    sa.select(fronts)
+    .join(studies)
+    .where(studies.c.name == sa.bindparam("study"))
+    .order_by(fronts.c.version.desc())
+    .limit(1)
 )
 _MEMBERS = (
     sa.select(trainings.c.trial_number, architectures.c.arch_hash, front_members.c.top1, front_members.c.cost)
@@ -42,20 +46,13 @@ def insert_front(connection: Connection, study_id: int, front: Front) -> None:
     connection.execute(sa.insert(front_members), rows)
 
 
-def select_front(connection: Connection, study: str, version: int | None) -> Front | None:
-    """That version, or the latest."""
-    wanted = _FRONTS.limit(1) if version is None else _FRONTS.where(fronts.c.version == version)
-    row = connection.execute(wanted, {"study": study}).one_or_none()
+def select_front(connection: Connection, study: str) -> Front | None:
+    """The latest one."""
+    row = connection.execute(_LATEST, {"study": study}).one_or_none()
     if row is None:
         return None
     members = connection.execute(_MEMBERS, {"front_id": row.id})
     return front_record(row, tuple(FrontMember(*member) for member in members))
-
-
-def select_fronts(connection: Connection, study: str) -> list[Front]:
-    """Oldest first, without members."""
-    rows = connection.execute(_FRONTS, {"study": study}).all()
-    return [front_record(row, ()) for row in reversed(rows)]
 
 
 def latest_front_faults(study: StudyRecord, facts: Sequence[TrialFacts], latest: Front | None) -> list[str]:
@@ -64,7 +61,7 @@ def latest_front_faults(study: StudyRecord, facts: Sequence[TrialFacts], latest:
     Returns:
         One line per difference; empty when snapshot and facts agree.
     """
-    cost_objective = study.objectives[1]
+    cost_objective = study.cost_objective
     expected = front_of(facts, cost_objective, study.reference_point)
     if latest is None:
         return [f"no front is recorded, but {len(expected)} trials are not dominated"] if expected else []
@@ -83,7 +80,7 @@ def latest_front_faults(study: StudyRecord, facts: Sequence[TrialFacts], latest:
     volume = hypervolume(((m.top1, m.cost) for m in expected), study.reference_point)
     if not math.isclose(volume, latest.hypervolume, rel_tol=1e-9, abs_tol=1e-12):
         faults.append(f"front {latest.version} has hypervolume {latest.hypervolume}, its members {volume}")
-    targets = {json.dumps(trial.latency.target, sort_keys=True) for trial in facts if trial.latency is not None}
+    targets = {json_hash(trial.latency.target) for trial in facts if trial.latency is not None}
     if cost_objective == "latency_ms" and len(targets) > 1:
         faults.append(f"latencies of {len(targets)} different targets stand in one study")
     return faults
@@ -91,7 +88,7 @@ def latest_front_faults(study: StudyRecord, facts: Sequence[TrialFacts], latest:
 
 def snapshot_faults(connection: Connection, study: StudyRecord) -> list[str]:
     """Where a member of any snapshot differs from the rows it rests on; one line each."""
-    cost_objective = study.objectives[1]
+    cost_objective = study.cost_objective
     cost = latencies.c.median_ms if cost_objective == "latency_ms" else architectures.c[cost_objective]
     broken = (
         sa.select(fronts.c.version, trainings.c.trial_number)

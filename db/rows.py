@@ -1,7 +1,6 @@
 """Records to rows and back. What is written is read back equal; JSON columns hold JSON values, so a tuple inside one
 returns as a list."""
 
-import hashlib
 import json
 import math
 from collections.abc import Iterable
@@ -11,7 +10,18 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from nas.records import JSON, Costs, Front, FrontMember, Latency, Lease, ProcessId, RungScore, StudyRecord, TrialFacts
+from nas.records import (
+    Costs,
+    Front,
+    FrontMember,
+    KeptWeights,
+    Latency,
+    Lease,
+    ProcessId,
+    RungScore,
+    StudyRecord,
+    TrialFacts,
+)
 
 Values = dict[str, Any]
 """Column name -> value."""
@@ -26,11 +36,6 @@ def require_finite(what: str, values: Iterable[float]) -> None:
     for value in values:
         if not math.isfinite(value):
             raise ValueError(f"{what} is {value}; only finite numbers are recorded")
-
-
-def json_hash(value: JSON) -> str:
-    """SHA-256 (64 hex digits) of the JSON with sorted keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def study_values(study: StudyRecord) -> Values:
@@ -134,9 +139,21 @@ def training_values(facts: TrialFacts) -> Values:
         "duration_s": facts.duration_s,
         "device": facts.device,
         "worker": facts.worker,
-        "weights_path": facts.weights_path,
+        **weights_values(facts.weights),
         "recorded": datetime.now(UTC),
     }
+
+
+def weights_values(weights: KeptWeights | None) -> Values:
+    """The columns that name kept weights, in `trainings` as in `final_trainings`; NULL without any."""
+    if weights is None:
+        return {"weights_path": None, "weights_sha256": None}
+    return {"weights_path": weights.path, "weights_sha256": weights.sha256}
+
+
+def weights_record(row: Row[Any]) -> KeptWeights | None:
+    """The inverse of weights_values."""
+    return None if row.weights_path is None else KeptWeights(row.weights_path, row.weights_sha256)
 
 
 def storable(text: str) -> str:
@@ -158,7 +175,7 @@ def trial_facts(row: Row[Any]) -> TrialFacts:
         reason=row.reason,
         latency=None if row.latency_id is None else latency_record(row),
         rungs=tuple(RungScore(**score) for score in row.curve),
-        weights_path=row.weights_path,
+        weights=weights_record(row),
         device=row.device,
         worker=row.worker,
         duration_s=row.duration_s,

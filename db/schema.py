@@ -17,7 +17,7 @@ SCHEMA_VERSION = "0.1.0"
 """The newest file in db/migrations/versions, so that an up-to-date database opens without reading them."""
 
 FORGOTTEN_VERSIONS = ("0001", "0002", "0003")
-"""Of revisions before 0.1.0, whose databases nothing reads any more."""
+"""Versions of revisions before 0.1.0, whose databases nothing reads any more."""
 
 # Any number will do; it only must be the same in every process that migrates one PostgreSQL database.
 _ADVISORY_LOCK = 0x6E617364
@@ -35,23 +35,39 @@ def ensure_schema(engine: Engine, *, create: bool) -> None:
             study and create is False.
         NasError: if the upgrade fails; it is then as it was before.
     """
-    with translated_errors(engine.url, opening=True):
-        with reading(engine).begin() as connection:
-            version = schema_version(connection)
-        if version == SCHEMA_VERSION:
-            return
-        place = engine.url.render_as_string(hide_password=True)
+    version = check_version(engine)
+    if version == SCHEMA_VERSION:
+        return
+    if version is None and not create:
+        raise InvalidInputError(
+            f"the database {_place(engine)} holds no study: name the one that a search has written (--storage)"
+        )
+    with translated_errors(engine.url, opening=True), writing(engine).begin() as connection:
+        _upgrade(connection)
+
+
+def check_version(engine: Engine) -> str | None:
+    """The version of our tables in this database, by one query; None without any.
+
+    Raises:
+        InvalidInputError: if the database does not answer, is newer than this code or older than 0.1.0.
+    """
+    with translated_errors(engine.url, opening=True), reading(engine).begin() as connection:
+        version = schema_version(connection)
+        if version in (None, SCHEMA_VERSION):
+            return version
         if version in FORGOTTEN_VERSIONS:
             raise InvalidInputError(
-                f"the database {place} was written before version 0.1.0 and cannot be read: finish its studies with "
-                "the revision that wrote it, or name another database (--storage)"
+                f"the database {_place(engine)} was written before version 0.1.0 and cannot be read: finish its "
+                "studies with the revision that wrote it, or name another database (--storage)"
             )
-        if version is None and not create:
+        scripts = ScriptDirectory.from_config(alembic_config(connection))
+        if version not in {script.revision for script in scripts.walk_revisions()}:
             raise InvalidInputError(
-                f"the database {place} holds no study: name the one that a search has written (--storage)"
+                f"the database {_place(engine)} has tables of version {version}, this code knows {SCHEMA_VERSION}: "
+                "update it, or name another database"
             )
-        with writing(engine).begin() as connection:
-            _upgrade(connection, place)
+        return version
 
 
 def schema_version(connection: Connection) -> str | None:
@@ -70,17 +86,13 @@ def alembic_config(connection: Connection) -> Config:
     return config
 
 
-def _upgrade(connection: Connection, place: str) -> None:
+def _upgrade(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         # Two processes that open one new database: the second waits here, then finds the work done. SQLite's write lock
         # does the same.
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-    config = alembic_config(connection)
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    version = schema_version(connection)
-    if version is not None and version not in known:
-        raise InvalidInputError(
-            f"the database {place} has tables of version {version}, this code knows {SCHEMA_VERSION}: update it, "
-            "or name another database"
-        )
-    command.upgrade(config, "head")
+    command.upgrade(alembic_config(connection), "head")
+
+
+def _place(engine: Engine) -> str:
+    return engine.url.render_as_string(hide_password=True)

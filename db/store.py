@@ -3,20 +3,21 @@
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
-from db.engine import make_engine, reading, writing
+from db.engine import make_engine, parse_url, reading, writing
 from db.errors import translated_errors
+from db.exports import insert_export, select_exports
 from db.finals import insert_final_front, insert_final_training, select_final_front, select_final_trainings
-from db.fronts import insert_front, latest_front_faults, select_front, select_fronts, snapshot_faults
+from db.fronts import insert_front, latest_front_faults, select_front, snapshot_faults
 from db.lease import IsAlive, release_lease, renew_lease, select_lease, take_lease
-from db.rows import study_record, study_values
-from db.schema import ensure_schema
-from db.tables import exports, studies, trainings
+from db.rows import study_record, study_values, weights_values
+from db.schema import check_version, ensure_schema
+from db.tables import studies, trainings
 from db.trials import (
     insert_latency,
     insert_retiming,
@@ -29,7 +30,7 @@ from db.trials import (
 )
 from nas.errors import InvalidInputError, NasError
 from nas.processes import is_alive
-from nas.records import FinalFront, FinalTraining, Front, Latency, Lease, Retiming, StudyRecord, TrialFacts
+from nas.records import Export, FinalFront, FinalTraining, Front, Latency, Lease, Retiming, StudyRecord, TrialFacts
 
 
 def open_store(url: str, *, create: bool = True) -> "SqlStore":
@@ -42,8 +43,10 @@ def open_store(url: str, *, create: bool = True) -> "SqlStore":
 
     Raises:
         InvalidInputError: if the URL cannot be used, the server does not answer, or the database is newer than this
-            code; the message has no password.
+            code or older than 0.1.0, and then it is untouched; the message has no password.
     """
+    if create:
+        _look_at_file(url)
     engine = make_engine(url, create=create)
     try:
         ensure_schema(engine, create=create)
@@ -53,8 +56,20 @@ def open_store(url: str, *, create: bool = True) -> "SqlStore":
     return SqlStore(engine)
 
 
+def _look_at_file(url: str) -> None:
+    """Refuse a SQLite file of another version before a writing connection changes its journal mode."""
+    parsed = parse_url(url)
+    if parsed.get_backend_name() != "sqlite" or not Path(str(parsed.database)).is_file():
+        return
+    engine = make_engine(url, create=False)
+    try:
+        check_version(engine)
+    finally:
+        engine.dispose()
+
+
 class SqlStore:
-    """Facts in, fronts out (nas.protocols.Store).
+    """Facts in, fronts out (nas.protocols.Store, which says what each method does).
 
     Every method is one transaction and leaves none open. May be used by several threads; a study has one writing
     process, which holds its lease. Facts that are recorded are never changed, except that the weights of a trial may be
@@ -100,7 +115,6 @@ class SqlStore:
                 continue  # another process was quicker; the next look finds its lease
 
     def lease(self, study: str) -> Lease | None:
-        """Who owns the study now; None when nobody does, or the owner is known to be dead."""
         with self._reading() as connection:
             owner = select_lease(connection, study)
         dead = owner is not None and owner.host == socket.gethostname() and not self._is_alive(owner.process)
@@ -128,11 +142,6 @@ class SqlStore:
             ) from error
 
     def record_latency(self, study: str, trial_number: int, latency: Latency) -> None:
-        """Add a later timing of a trial's architecture; its own facts and the study's front stay as they are.
-
-        Raises:
-            InvalidInputError: if there is no such trial.
-        """
         with self._writing() as connection:
             insert_latency(connection, study_row(connection, study).id, trial_number, latency)
 
@@ -152,35 +161,22 @@ class SqlStore:
         with self._writing() as connection:
             keys = training_keys(connection, study_row(connection, study).id, trial_numbers).values()
             forgotten = trainings.c.id.in_([key.training_id for key in keys])
-            connection.execute(sa.update(trainings).where(forgotten).values(weights_path=None))
+            connection.execute(sa.update(trainings).where(forgotten), weights_values(None))
 
     def facts(self, study: str) -> Iterator[TrialFacts]:
         with self._reading() as connection:
             recorded = select_trials(connection, study)
         return iter(recorded)
 
-    def front(self, study: str, version: int | None = None) -> Front | None:
+    def front(self, study: str) -> Front | None:
         with self._reading() as connection:
-            return select_front(connection, study, version)
-
-    def fronts(self, study: str) -> Sequence[Front]:
-        with self._reading() as connection:
-            return select_fronts(connection, study)
+            return select_front(connection, study)
 
     def check_fronts(self, study: str) -> list[str]:
-        """Prove that the recorded fronts equal the facts: the latest one is computed anew, of all others every member
-        is compared.
-
-        Returns:
-            One line per difference; empty when there is none.
-
-        Raises:
-            InvalidInputError: if there is no such study.
-        """
         with self._reading() as connection:
             search = study_record(study_row(connection, study))
             facts = select_trials(connection, study)
-            latest = select_front(connection, study, None)
+            latest = select_front(connection, study)
             return latest_front_faults(search, facts, latest) + snapshot_faults(connection, search)
 
     def record_final_training(self, study: str, training: FinalTraining) -> None:
@@ -212,14 +208,11 @@ class SqlStore:
 
     def record_export(self, study: str, trial_number: int, name: str, path: str) -> None:
         with self._writing() as connection:
-            keys = training_keys(connection, study_row(connection, study).id, [trial_number])
-            values = {
-                "training_id": keys[trial_number].training_id,
-                "name": name,
-                "path": path,
-                "exported": datetime.now(UTC),
-            }
-            connection.execute(sa.insert(exports), values)
+            insert_export(connection, study_row(connection, study).id, trial_number, name, path)
+
+    def exports(self, study: str) -> Sequence[Export]:
+        with self._reading() as connection:
+            return select_exports(connection, study)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from db.rows import architecture_values, json_hash, latency_record, latency_values, training_values, trial_facts
+from db.rows import architecture_values, latency_record, latency_values, training_values, trial_facts
 from db.tables import architectures, latencies, retimings, studies, trainings
 from nas.errors import InvalidInputError
 from nas.records import Latency, Retiming, TrialFacts
+from nas.text import json_hash
 
 _FACTS = (
     sa.select(

@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/space.md: one per pattern and one per published network.
+"""Draws the pictures of docs/reference/space.md: one per pattern and one per published network.
 
 PYTHONPATH=. python docs/draw_layouts.py docs/images/layouts
 """

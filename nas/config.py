@@ -10,6 +10,17 @@ WARM_STARTS = ("presets", "none")
 EARLIER_STUDY = "study:"
 """Before the name of a study to begin with."""
 
+_TYPES = (
+    (("budget", "seed", "patience", "workers", "rungs", "max_params", "max_macs"), int, "a whole number"),
+    (("keep", "gpus_per_worker", "trial_timeout_s", "max_latency_ms", "max_hours"), int | float, "a number"),
+    (("space", "study", "storage", "data", "scale", "recipe", "sampler", "warm_start", "ray_address"), str, "a text"),
+)
+
+
+def _option(name: str) -> str:
+    """How the command line spells it."""
+    return f"--{name.replace('_', '-')}"
+
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class SearchConfig:
@@ -48,7 +59,7 @@ class SearchConfig:
     sampler: str = "ehvi"
     """Who proposes genotypes."""
     seed: int = 0
-    """Of the sampler and of every training."""
+    """Seed of the sampler and of every training."""
     max_latency_ms: float | None = None
     """Hard limit: a slower candidate is rejected before training."""
     max_params: int | None = None
@@ -72,6 +83,20 @@ class SearchConfig:
     """Address of a running Ray cluster; None starts a local one."""
 
     def __post_init__(self) -> None:
+        self._check_types()
+        self._check_numbers()
+        self._check_words()
+
+    def _check_types(self) -> None:
+        """The command line gives the right ones; a program may not."""
+        for names, kind, expected in _TYPES:
+            for name in names:
+                value = getattr(self, name)
+                is_wrong = isinstance(value, bool) or not isinstance(value, kind)
+                if value is not None and is_wrong:
+                    raise InvalidInputError(f"{_option(name)} is {value!r}; expected {expected}")
+
+    def _check_numbers(self) -> None:
         if self.budget < 1:
             raise InvalidInputError(
                 f"--budget is {self.budget}; expected the number of architectures to evaluate, at least 1"
@@ -88,14 +113,16 @@ class SearchConfig:
             raise InvalidInputError(
                 f"--keep is {self.keep:g}; expected the share that goes on from each rung, between 0 and 1"
             )
-        if self.latency_target is not None and not self.needs_latency:
-            raise InvalidInputError(
-                f"--latency-target is {self.latency_target!r}, and a search for {self.cost_objective} times "
-                "nothing; expected the "
-                "objective latency_ms, or a --max-latency-ms, with it"
-            )
         if self.workers < 1:
             raise InvalidInputError(f"--workers is {self.workers}; expected at least 1")
+        for option in ("max_latency_ms", "max_params", "max_macs", "max_hours", "trial_timeout_s"):
+            value = getattr(self, option)
+            if value is not None and not 0 < value < float("inf"):
+                raise InvalidInputError(f"{_option(option)} is {value}; expected a positive number")
+        if not 0 <= self.gpus_per_worker < float("inf"):
+            raise InvalidInputError(f"--gpus-per-worker is {self.gpus_per_worker}; expected 0 or more")
+
+    def _check_words(self) -> None:
         if len(self.objectives) != 2 or self.objectives[0] != "top1" or self.objectives[1] not in COST_OBJECTIVES:
             raise InvalidInputError(
                 f"--objectives is {','.join(self.objectives)!r}; expected top1 and one cost: "
@@ -109,12 +136,11 @@ class SearchConfig:
             raise InvalidInputError(
                 f"--warm-start names the study {self.study!r} itself, which continues anyway; expected an earlier one"
             )
-        for option in ("max_latency_ms", "max_params", "max_macs", "max_hours", "trial_timeout_s"):
-            value = getattr(self, option)
-            if value is not None and not 0 < value < float("inf"):
-                raise InvalidInputError(f"--{option.replace('_', '-')} is {value}; expected a positive number")
-        if not 0 <= self.gpus_per_worker < float("inf"):
-            raise InvalidInputError(f"--gpus-per-worker is {self.gpus_per_worker}; expected 0 or more")
+        if self.latency_target is not None and not self.needs_latency:
+            raise InvalidInputError(
+                f"--latency-target is {self.latency_target!r}, and a search for {self.cost_objective} times "
+                "nothing; expected the objective latency_ms, or a --max-latency-ms, with it"
+            )
         # The name becomes that of a log file and of a folder of weights.
         if (
             not self.study.strip(" .")

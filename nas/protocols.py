@@ -1,4 +1,7 @@
-"""The three interfaces of the loop. Everything that the loop needs from the other packages stands here."""
+"""The three interfaces between the packages: SearchSpace, Evaluator and Store, whole or the part that a user needs.
+
+Everything that the loop needs from the other packages stands here.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +12,7 @@ import numpy as np
 from nas.records import (
     JSON,
     Costs,
+    Export,
     FinalFront,
     FinalTraining,
     Front,
@@ -85,11 +89,11 @@ class SearchSpace(Protocol):
         ...
 
     def costs(self, architecture: Architecture) -> Costs:
-        """Without building the network."""
+        """Costs of the network, without building it."""
         ...
 
     def genotype_costs(self, genotype: Genotype) -> Costs:
-        """Of the architecture of the nearest valid genotype, in microseconds: a sampler compares thousands of
+        """Costs of the architecture of the nearest valid genotype, in microseconds: a sampler compares thousands of
         candidates in one ask.
 
         The genotype has a value of each gene; this is not checked.
@@ -132,7 +136,7 @@ class Job:
     trial_number: int
     spec: JSON
     seed: int
-    """Of initialisation and data order; the same for every candidate of a study unless the recipe says otherwise."""
+    """Seed of initialisation and data order; one for all candidates of a study unless the recipe says otherwise."""
     attempt: int = 0
     """0, then 1 and 2 for retries."""
     timing: int | None = None
@@ -202,7 +206,7 @@ class Calibration:
     """What is measured before a search spends anything."""
 
     reference_latency: Latency | None
-    """Of the slowest architecture; None when the study asks for no latency."""
+    """Latency of the slowest architecture; None when the study asks for no latency."""
     evaluation_s: float
     """Estimated duration of one evaluation (timing and training) on one worker."""
 
@@ -246,29 +250,54 @@ class Evaluator(Protocol):
         ...
 
 
-class Store(Protocol):
-    """Facts in, fronts out. One coordinator writes a study; every method is one transaction and leaves none open.
+class TrialStore(Protocol):
+    """What the loop needs of a store: where facts and fronts go. Every method is one transaction and leaves none open.
 
     Raises (every method):
         NasError: with a message that has no password, if the database fails.
     """
 
-    def create_study(self, study: StudyRecord) -> None:
-        """Add a study.
+    def front(self, study: str) -> Front | None:
+        """The latest snapshot; None when there is none yet."""
+        ...
 
-        Raises:
-            InvalidInputError: if one of that name exists.
+    def record(self, study: str, facts: TrialFacts, front: Front | None) -> None:
+        """Write the facts of a trial and, when it changed the front, the new snapshot, in one transaction.
+
+        A second call for the same trial number replaces nothing and is an error: facts are stored once.
         """
         ...
 
-    def study(self, name: str) -> StudyRecord | None: ...
-
-    def studies(self) -> Sequence[StudyRecord]:
-        """All studies, by creation."""
+    def forget_weights(self, study: str, trial_numbers: Sequence[int]) -> None:
+        """Note that the weights of these trials are no longer kept."""
         ...
 
+
+class FinalsStore(Protocol):
+    """What a finalization needs of a store. Transactions and errors as in TrialStore."""
+
+    def record_final_training(self, study: str, training: FinalTraining) -> None:
+        """Write a full training of a recorded trial. A second one of the same trial, recipe and seed is an error."""
+        ...
+
+    def final_trainings(self, study: str) -> Sequence[FinalTraining]:
+        """In the order in which they ended."""
+        ...
+
+    def record_final_front(self, study: str, front: FinalFront) -> None:
+        """Append a snapshot; the final trainings that it names are recorded already."""
+        ...
+
+    def final_front(self, study: str) -> FinalFront | None:
+        """The latest one; None when there is none yet."""
+        ...
+
+
+class Leases(Protocol):
+    """Who coordinates which study. Transactions and errors as in TrialStore."""
+
     def acquire_lease(self, study: str, lease: Lease, stale_after_s: float) -> Lease | None:
-        """Make `lease` the owner of the study, atomically.
+        """Make `lease` the owner of the study, atomically. The study need not exist yet.
 
         Returns:
             The lease that was taken over: the former owner's, whose process is dead on this host or whose heartbeat, on
@@ -291,16 +320,77 @@ class Store(Protocol):
         """Give the study up; nothing happens if another process owns it."""
         ...
 
-    def record(self, study: str, facts: TrialFacts, front: Front | None) -> None:
-        """Write the facts of a trial and, when it changed the front, the new snapshot, in one transaction.
 
-        A second call for the same trial number replaces nothing and is an error: facts are stored once.
+class StudyReader(Protocol):
+    """What reports, explanations, exports and finalizations read of a database; a lease is not needed for it.
+
+    A study that is unknown has no facts, fronts or trainings. Transactions and errors as in TrialStore.
+    """
+
+    def study(self, name: str) -> StudyRecord | None: ...
+
+    def studies(self) -> Sequence[StudyRecord]:
+        """All studies, by creation."""
+        ...
+
+    def lease(self, study: str) -> Lease | None:
+        """Who owns the study now; None when nobody does, or the owner is known to be dead."""
+        ...
+
+    def facts(self, study: str) -> Iterator[TrialFacts]:
+        """All recorded trials of a study, in the order in which they ended (were recorded)."""
+        ...
+
+    def front(self, study: str) -> Front | None:
+        """The latest snapshot; None when there is none yet."""
+        ...
+
+    def check_fronts(self, study: str) -> list[str]:
+        """Prove that the recorded fronts equal the facts: the latest one is computed anew, of all others every member
+        is compared.
+
+        Returns:
+            One line per difference; empty when there is none.
+
+        Raises:
+            InvalidInputError: if there is no such study.
         """
         ...
 
     def timings(self, study: str) -> Mapping[int, Sequence[Latency]]:
         """Trial number -> every timing of its architecture, on whatever target, its own included, oldest first; no
         retiming."""
+        ...
+
+    def retimings(self, study: str) -> Sequence[Retiming]:
+        """Oldest first."""
+        ...
+
+    def final_trainings(self, study: str) -> Sequence[FinalTraining]:
+        """In the order in which they ended."""
+        ...
+
+    def final_front(self, study: str) -> FinalFront | None:
+        """The latest one; None when there is none yet."""
+        ...
+
+    def exports(self, study: str) -> Sequence[Export]:
+        """Oldest first; a trial that was exported anew stands in it again."""
+        ...
+
+
+class Store(TrialStore, FinalsStore, Leases, StudyReader, Protocol):
+    """A whole database: facts in, fronts out. Transactions and errors as in TrialStore.
+
+    One coordinator, which holds the lease, writes a study; the timings of `profile` and the exports need none.
+    """
+
+    def create_study(self, study: StudyRecord) -> None:
+        """Add a study.
+
+        Raises:
+            InvalidInputError: if one of that name exists.
+        """
         ...
 
     def record_retiming(self, study: str, retiming: Retiming) -> None:
@@ -311,42 +401,24 @@ class Store(Protocol):
         """
         ...
 
-    def retimings(self, study: str) -> Sequence[Retiming]:
-        """Oldest first."""
-        ...
+    def record_latency(self, study: str, trial_number: int, latency: Latency) -> None:
+        """Add a later timing of a trial's architecture; its own facts and the study's front stay as they are.
 
-    def forget_weights(self, study: str, trial_numbers: Sequence[int]) -> None:
-        """Note that the weights of these trials are no longer kept."""
-        ...
-
-    def facts(self, study: str) -> Iterator[TrialFacts]:
-        """All recorded trials of a study, in the order in which they ended (were recorded)."""
-        ...
-
-    def front(self, study: str, version: int | None = None) -> Front | None:
-        """A snapshot, by default the latest; None when there is none yet."""
-        ...
-
-    def fronts(self, study: str) -> Sequence[Front]:
-        """All snapshots, oldest first, without members (for histories)."""
-        ...
-
-    def record_final_training(self, study: str, training: FinalTraining) -> None:
-        """Write a full training of a recorded trial. A second one of the same trial, recipe and seed is an error."""
-        ...
-
-    def final_trainings(self, study: str) -> Sequence[FinalTraining]:
-        """In the order in which they ended."""
-        ...
-
-    def record_final_front(self, study: str, front: FinalFront) -> None:
-        """Append a snapshot; the final trainings that it names are recorded already."""
-        ...
-
-    def final_front(self, study: str) -> FinalFront | None:
-        """The latest one; None when there is none yet."""
+        Raises:
+            InvalidInputError: if there is no such trial.
+        """
         ...
 
     def record_export(self, study: str, trial_number: int, name: str, path: str) -> None:
-        """Note that a trial was exported to a zoo."""
+        """Note that a trial was written to a model zoo.
+
+        Args:
+            study: its name.
+            trial_number: a recorded trial.
+            name: of the zoo's entry.
+            path: absolute folder of the entry.
+
+        Raises:
+            InvalidInputError: if there is no such study or trial.
+        """
         ...

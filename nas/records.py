@@ -5,7 +5,7 @@ construction, because they are outcomes with a reason and not values (DESIGN 2.1
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
@@ -86,6 +86,16 @@ class Retiming:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptWeights:
+    """A file of trained weights: where it lies, and what proves that it is the one that was written."""
+
+    path: str
+    """File below the artifacts folder, with slashes: weights/STUDY-UID/trial-000003-HASH.safetensors."""
+    sha256: str
+    """SHA-256 of the file's bytes, 64 hex digits."""
+
+
+@dataclass(frozen=True, slots=True)
 class RungScore:
     """The score of one training at one rung."""
 
@@ -116,8 +126,9 @@ def cost_of(objective: str, costs: Costs, latency: Latency | None) -> float | No
 
 TrialState = Literal["COMPLETE", "PRUNED", "REJECTED", "FAIL"]
 """COMPLETE: finished the last rung. PRUNED: stopped at a rung. REJECTED: over a hard limit, not trained (Optuna shows
-it as PRUNED with a constraint above zero). FAIL: no score, with a reason. COMPLETE and PRUNED count towards the
-budget."""
+it as PRUNED with a constraint above zero). FAIL: no score, with a reason."""
+COUNTED_STATES: tuple[TrialState, ...] = ("COMPLETE", "PRUNED")
+"""States that count towards the budget: the architecture was trained, to the end or up to a rung that stopped it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +151,17 @@ class TrialFacts:
     does not."""
     rungs: tuple[RungScore, ...] = ()
     """Empty for REJECTED, and for a FAIL before the first rung."""
-    weights_path: str | None = None
-    """Relative to the artifacts folder; None when the weights were not kept."""
+    weights: KeptWeights | None = None
+    """None when they were not kept."""
     device: str = ""
     worker: str = ""
     duration_s: float = 0.0
     """From submission to the end, monotonic clock; what it waited for a worker to come up is left out."""
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the trial counts towards the budget."""
+        return self.state in COUNTED_STATES
 
     @property
     def top1(self) -> float | None:
@@ -155,6 +171,11 @@ class TrialFacts:
     def cost(self, objective: str) -> float | None:
         """The value of a cost objective (latency_ms, macs or param_count); None when it was not measured."""
         return cost_of(objective, self.costs, self.latency)
+
+
+def facts_by_number(facts: Iterable[TrialFacts]) -> dict[int, TrialFacts]:
+    """Trial number -> trial, in the order given."""
+    return {trial.trial_number: trial for trial in facts}
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,9 +234,9 @@ class FinalTraining:
     rungs: tuple[RungScore, ...] = ()
     """Scores on the validation split."""
     test_top1: float | None = None
-    """Of a COMPLETE final training, where the data have test images."""
-    weights_path: str | None = None
-    """Relative to the artifacts folder; of a COMPLETE final training."""
+    """Test top1 of a COMPLETE final training, where the data have test images."""
+    weights: KeptWeights | None = None
+    """Weights of a COMPLETE final training; a tuning keeps none."""
     device: str = ""
 
     def __post_init__(self) -> None:
@@ -247,9 +268,9 @@ class Finalist:
     trial_number: int
     arch_hash: str
     recipe_hash: str
-    """Of the recipe that the tuning chose."""
+    """Hash of the recipe that the tuning chose."""
     seeds: tuple[int, ...]
-    """Of the final trainings, at least two."""
+    """Seeds of the final trainings, at least two."""
     top1: float
     """Mean over the seeds on the split of the final front."""
     top1_std: float
@@ -302,6 +323,19 @@ class FullTraining:
     """top1 of all its final trainings on that split, in the order of the seeds."""
 
 
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A trial that was written to a model zoo."""
+
+    trial_number: int
+    name: str
+    """Name of the zoo's entry."""
+    path: str
+    """Folder of the entry, absolute on the host that wrote it."""
+    exported: datetime
+    """UTC."""
+
+
 Device = Literal["cpu", "cuda"]
 
 
@@ -342,6 +376,11 @@ class StudyRecord:
     code_version: str
     created: datetime
     """UTC."""
+
+    @property
+    def cost_objective(self) -> str:
+        """The objective that is minimised: latency_ms, macs or param_count."""
+        return self.objectives[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,14 @@
-"""Numbers as people read them: costs, durations, counts."""
+"""Numbers, moments and tables as people read them; and the hash of a value as JSON."""
 
+import csv
+import hashlib
+import io
+import json
 import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
-from nas.records import Latency
+from nas.records import JSON, Latency
 
 _COSTS = {"latency_ms": ("latency", "ms", 1.0), "macs": ("macs", "M", 1e6), "param_count": ("params", "M", 1e6)}
 """Cost objective -> name for people, unit, value of the unit."""
@@ -55,3 +61,40 @@ def memory_text(micro_batches: int) -> str:
 def count_text(count: int) -> str:
     """A count that may be huge: "65,536" or "3.1e+24"."""
     return f"{count:,}" if count < 10**9 else f"{count:.1e}"
+
+
+def utc_text(moment: datetime) -> str:
+    """A moment in UTC to the minute: "2026-05-04 03:02 UTC"."""
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def text_table(header: Sequence[str], rows: Iterable[Sequence[str]], right: int) -> str:
+    """Columns two spaces apart, without trailing blanks; the first `right` of them right-aligned."""
+    lines = [tuple(header), *map(tuple, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    texts = []
+    for line in lines:
+        cells = [
+            cell.rjust(width) if column < right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        texts.append("  ".join(cells).rstrip())
+    return "\n".join(texts)
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    """CSV with a header line; None is an empty cell."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def json_hash(value: JSON) -> str:
+    """SHA-256 (64 hex digits) of the canonical JSON: sorted keys, no blanks. Equal values have equal hashes.
+
+    Architectures, spaces, recipes and what the database compares are identified by it, so it never changes.
+    """
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

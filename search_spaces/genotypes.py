@@ -1,7 +1,5 @@
 """What every space does with its genes: checking, sampling, changing, repairing, hashing."""
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, combinations, islice, product
@@ -11,6 +9,7 @@ import numpy as np
 from nas.errors import InvalidInputError
 from nas.protocols import Architecture, SearchSpace
 from nas.records import JSON, Gene, Genotype, Value
+from nas.text import json_hash
 
 Rule = Callable[[Genotype], bool]
 Change = tuple[str, Value, int]
@@ -106,8 +105,7 @@ def count_genotypes(genes: Sequence[Gene]) -> int:
 def hash_space(genes: Sequence[Gene], setting: JSON) -> str:
     """SHA-256 (64 hex digits) over the genes and everything else that decides what a genotype means."""
     described = [[gene.name, list(gene.values), gene.ordered] for gene in genes]
-    canonical = json.dumps({"genes": described, **setting}, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return json_hash({"genes": described, **setting})
 
 
 def first_different(space: SearchSpace, genotype: Genotype, candidates: Iterator[Genotype]) -> Genotype:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nas.protocols import Calibration, Event, Failed, Finished, Job, LatencyMeasured, RungReached
-from nas.records import JSON, Costs, Gene, Genotype, Latency, RungScore
+from nas.records import JSON, Costs, FinalFront, FinalTraining, Gene, Genotype, Latency, RungScore
 
 TARGET: JSON = {"kind": "virtual"}
 
@@ -192,3 +192,23 @@ class ScriptedEvaluator:
 
     def close(self) -> None:
         self.closed = True
+
+
+@dataclass
+class MemoryFinals:
+    """A FinalsStore whose trainings end with the process."""
+
+    trainings: list[FinalTraining] = field(default_factory=list)
+    latest: FinalFront | None = None
+
+    def record_final_training(self, study: str, training: FinalTraining) -> None:
+        self.trainings.append(training)
+
+    def final_trainings(self, study: str) -> Sequence[FinalTraining]:
+        return self.trainings
+
+    def record_final_front(self, study: str, front: FinalFront) -> None:
+        self.latest = front
+
+    def final_front(self, study: str) -> FinalFront | None:
+        return self.latest

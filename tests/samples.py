@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from nas.pareto.front import FrontKeeper
-from nas.records import JSON, Costs, Front, Latency, RungScore, StudyRecord, TrialFacts, TrialState
+from nas.records import JSON, Costs, Front, KeptWeights, Latency, RungScore, StudyRecord, TrialFacts, TrialState
 
 TARGET: JSON = {"kind": "cpu", "device_name": "Reference CPU", "threads": 1, "batch": 1}
 REFERENCE_POINT = (0.1, 20.0)
@@ -31,7 +31,7 @@ def trial(
         reason=reason,
         latency=Latency(TARGET, {}, latency_ms, latency_ms * 0.95, latency_ms * 1.1, latency_ms * 1.3, 50),
         rungs=(RungScore(0, 128, top1, 0.5, 3.0),) if scored else (),
-        weights_path=f"weights/{number}.safetensors" if scored else None,
+        weights=KeptWeights(f"weights/{number}.safetensors", f"{number:064x}") if scored else None,
         device="cpu",
         worker="worker 0",
         duration_s=duration_s,

@@ -14,12 +14,23 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.markdown import code, pages
+
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("nas", "search_spaces", "workers", "db")
+PACKAGES = ("hybrid_nas", "nas", "search_spaces", "workers", "db")
+FOLDERS = (*PACKAGES, "benchmarks", "docs", "tests")
+PAGES = pages(ROOT)
 OWNERS = {
-    "click": {"launch.py"},
+    "click": {"launch.py", "hybrid_nas/commands.py"},
     "matplotlib": {"nas/reports/plots.py"},
-    "optuna": {"nas/search/study.py", "nas/samplers/registry.py", "nas/reports/dashboard.py", "launch.py"},
+    "optuna": {
+        "nas/search/study.py",
+        "nas/samplers/registry.py",
+        "nas/samplers/ehvi_sampler.py",
+        "nas/reports/dashboard.py",
+        "hybrid_nas/parts.py",
+    },
+    "pandas": {"hybrid_nas/frames.py", "hybrid_nas/study.py"},
     "optuna_dashboard": {"nas/reports/dashboard.py"},
     "ray": {
         "workers/cluster/pool.py",
@@ -79,6 +90,23 @@ def test_nothing_imports_the_command_line() -> None:
     assert [name_of(path) for path in sources() if "launch" in imports(path)] == []
 
 
+def test_the_console_script_is_the_command_line() -> None:
+    import launch
+
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    assert scripts == {"hybrid-nas": "launch:main"}
+    assert callable(launch.main)
+
+
+def test_the_parts_of_the_loop_meet_in_one_place() -> None:
+    found = []
+    for path in (*sources(), *(ROOT / "benchmarks").glob("*.py"), *(ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Search":
+                found.append(name_of(path))
+    assert found == ["nas/search/establish.py"]
+
+
 def test_init_files_hold_a_docstring_and_nothing_else() -> None:
     for path in (path for package in PACKAGES for path in (ROOT / package).rglob("__init__.py")):
         body = tree(path).body
@@ -114,37 +142,56 @@ def commands() -> dict[str, set[str]]:
     """Command ("" for the search itself) -> its long options."""
     import launch
 
-    found = {"": launch.cli, **launch.cli.commands}
-    return {
-        name: {
-            option
-            for parameter in command.params
-            if isinstance(parameter, click.Option)
-            for option in parameter.opts
-            if option[:2] == "--"
-        }
-        for name, command in found.items()
-    }
+    context = click.Context(launch.cli, info_name="launch.py")
+    found = {"": launch.cli.params}
+    for name in launch.cli.list_commands(context):
+        command = launch.cli.get_command(context, name)
+        assert command is not None, f"{name} is listed and not there"
+        found[name] = command.params
+    return {name: _long_options(parameters) for name, parameters in found.items()}
 
 
-def test_every_command_and_option_stands_in_the_readme() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for command, options in commands().items():
-        assert not command or f"`{command}`" in readme, f"README.md does not explain the command {command}"
-        for option in options:
-            assert re.search(rf"{option}(?![\w-])", readme), (
-                f"README.md does not explain {option} of launch.py {command}"
-            )
+def _long_options(parameters: list[click.Parameter]) -> set[str]:
+    options = [parameter for parameter in parameters if isinstance(parameter, click.Option)]
+    names = {"--help"}
+    for option in options:
+        names |= {name for name in option.opts if name.startswith("--")}
+    return names
 
 
-def test_every_command_line_in_the_docs_can_be_typed() -> None:
-    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")):
-        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
-        for line in re.findall(r"launch\.py[^\n`|]*", text):
-            words = line.split()[1:]
-            command = words[0] if words and words[0] in commands() else ""
-            unknown = {word.split("=")[0] for word in words if word.startswith("--")} - commands()[command] - {"--help"}
-            assert not unknown, f"{name_of(page)}: {line}"
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_command_line_in_the_docs_can_be_typed(page: Path) -> None:
+    for line in code(page.read_text(encoding="utf-8")):
+        for typed in re.findall(r"(?:launch\.py|hybrid-nas) (?! )([^|&;#>]*)", line):
+            words = typed.split()
+            given = words[0] if words and re.fullmatch(r"[a-z][a-z-]+", words[0]) else ""
+            assert given in commands(), f"there is no command {given!r}: {line}"
+            options = {word.split("=")[0] for word in words if word.startswith("--")}
+            assert options <= commands()[given], f"{options - commands()[given]}: {line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_benchmark_in_the_docs_is_there(page: Path) -> None:
+    for line in code(page.read_text(encoding="utf-8")):
+        for module in re.findall(r"python -m (benchmarks\.\w+)", line):
+            assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_file_in_the_docs_is_there(page: Path) -> None:
+    for word in code(page.read_text(encoding="utf-8")):
+        if re.fullmatch(rf"(?:{'|'.join(FOLDERS)})/[a-z_0-9/.-]+", word):
+            assert list(ROOT.glob(word.rstrip("/"))), f"{name_of(page)} names {word}"
+
+
+def test_the_map_in_the_design_is_what_the_packages_say() -> None:
+    design = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+    mapped = dict(re.findall(r"^\| `([a-z_/]+)/` \| (.+?) \|", design, flags=re.MULTILINE))
+    said = {}
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("__init__.py"):
+            said[name_of(path.parent)] = " ".join((ast.get_docstring(tree(path)) or "").split())
+    assert mapped == said
 
 
 @cache

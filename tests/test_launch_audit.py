@@ -86,7 +86,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_continues(run_comman
     assert err.splitlines()[-1] == "interrupted; the state is saved, the same command continues"
     assert "Traceback" not in err
     assert not psutil.wait_procs(children, timeout=20)[1]
-    kept = len((tmp_path / "audits/s.jsonl").read_text().splitlines())
+    kept = len((tmp_path / "audits/s-73.jsonl").read_text().splitlines())
     assert 1 <= kept < 6
     code, out, err = run_command(*words, "--json")
     assert code == 0 and len(json.loads(out)["trials"]) == 6
@@ -114,7 +114,7 @@ def test_bad_input_is_one_line(run_command, url: str, arguments: list[str], code
 
 def test_a_finished_audit_is_shown_again_without_training(run_command, url: str, tmp_path: Path) -> None:
     words = ("audit", "--storage", url, "--study", "s", "--artifacts", str(tmp_path), "--count", "6")
-    log = tmp_path / "audits/s.jsonl"
+    log = tmp_path / "audits/s-73.jsonl"
     log.parent.mkdir()
     with contextlib.closing(open_store(url)) as store:
         trials = list(store.facts("s"))

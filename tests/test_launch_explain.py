@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from db.engine import engine_kwargs
 from db.store import open_store
-from db.tables import studies
+from db.tables import architectures, studies
 from nas.config import SearchConfig
 from nas.pareto.front import FrontKeeper
 from nas.records import Latency, RungScore, StudyRecord, TrialFacts
@@ -140,6 +140,7 @@ def test_studies_that_cannot_be_explained_say_why(run_command, tmp_path: Path) -
     assert code == 1 and "has 5 finished trials; an explanation needs 10: search on" in err
     with contextlib.closing(open_store(url)) as store, store._writing() as connection:
         connection.execute(sa.update(studies).values(space_hash="f" * 64))
+        connection.execute(sa.update(architectures).values(macs=1))
     code, _, err = run_command("explain", "--storage", url)
     assert code == 2 and "its genes mean something else; explain it with version 0.1.0" in err
 

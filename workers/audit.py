@@ -1,7 +1,6 @@
 """The final trainings of an audit, in processes of their own: no Ray, no database, no timing."""
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -15,22 +14,24 @@ from multiprocessing.sharedctypes import Synchronized
 import torch
 
 from nas.analysis.audit import MIN_COUNT, Audit, audit, stratified_sample
-from nas.analysis.audit_log import AuditLog, FinalTraining
-from nas.errors import InvalidInputError, NasError
+from nas.analysis.audit_log import AuditLog, AuditTraining
+from nas.errors import InvalidInputError, NasError, first_line
 from nas.protocols import Failed, Job, RungReached
 from nas.records import StudyRecord, TrialFacts
 from nas.text import duration_text
 from search_spaces.network.backbone import HybridBackbone
 from search_spaces.registry import building_module
-from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate, is_out_of_memory
-from workers.processes import follow_parent
-from workers.recipe import SCHEDULES, Recipe, recipe_of
+from workers.devices import device_as_recorded, device_of_process, num_processes
+from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
+from workers.memory import is_out_of_memory
+from workers.processes import environment, follow_parent
+from workers.profile import input_shape
+from workers.recipe import Recipe
+from workers.training.recipes import audit_recipe
 from workers.training.zero_cost import NUM_BATCHES, zero_cost_scores
 
-TIMES = 8
-"""How many times longer than the search's a final training is, if no recipe is given."""
 SEED_DISTANCE = 1000
-"""Between the seed of the search and that of the final trainings, which shall share no luck with it."""
+"""Distance between the seed of the search and that of the final trainings, which shall share no luck with it."""
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)
@@ -44,11 +45,12 @@ class AuditConfig:
     count: int = 12
     """Architectures in the sample."""
     times: int | None = None
-    """Length of the final training in those of the search; TIMES if neither it nor a recipe is given."""
+    """Length of the final training in those of the search; TIMES of workers/training/recipes.py if neither it nor a
+    recipe is given."""
     recipe: str | None = None
     """Name or JSON file of the final recipe, instead of `times`."""
     seed: int | None = None
-    """Of the final trainings; the search's plus SEED_DISTANCE by default."""
+    """Seed of the final trainings; the search's plus SEED_DISTANCE by default."""
     workers: int | None = None
     """Trainings at a time; one per GPU of a search on GPUs, else one per core, by default."""
 
@@ -68,13 +70,9 @@ class AuditConfig:
         if self.workers is not None and self.workers < 1:
             raise InvalidInputError(f"--workers is {self.workers}; expected at least 1")
 
-    def final_recipe(self, searched: Recipe) -> Recipe:
-        """Scored once, at its end. The search's own is made longer with the schedule of a training that nothing
-        stops."""
-        if self.recipe is not None:
-            given = recipe_of(self.recipe).taught_by(None)
-            return replace(given, rungs=(given.steps,))
-        return replace(searched, rungs=(searched.steps * (self.times or TIMES),), schedule=SCHEDULES[0])
+    def final_recipe(self, searched: Recipe, image_size: int) -> Recipe:
+        """See workers.training.recipes.audit_recipe."""
+        return audit_recipe(self.recipe, self.times, searched, image_size)
 
     def final_seed(self, searched: int) -> int:
         """Raises InvalidInputError for the search's own."""
@@ -91,9 +89,9 @@ def audit_study(
     """Train what the log lacks of a sample, keep each training as it ends, and compare.
 
     Args:
-        search: the study.
+        study: whose ranking is in question.
         facts: all its trials.
-        log: of the study.
+        log: where its final trainings are kept.
         say: takes lines about the progress.
 
     Raises:
@@ -101,38 +99,29 @@ def audit_study(
         NasError: if the study has too few trials, too few trainings succeed, or a process is ended.
     """
     searched = Recipe.from_json(study.recipe)
-    recipe = config.final_recipe(searched)
+    recipe = config.final_recipe(searched, _image_size(study, facts))
     seed = config.final_seed(study.seed)
     final = log.read(study.data_fingerprint, recipe.hash, seed)
     sample = stratified_sample(facts, config.count, seed, final.keys())
     if len(sample) < MIN_COUNT:
-        raise NasError(
-            f"study {study.name!r} has {len(sample)} trials that can be audited; an audit needs {MIN_COUNT}: search on"
-        )
-    on_gpu = study.device == "cuda" and torch.cuda.is_available()
+        raise _too_few(study, len(sample))
+    device = device_as_recorded(study.device)
     missing = [trial for trial in sample if trial.arch_hash not in final]
-    workers = config.workers or (torch.cuda.device_count() if on_gpu else len(os.sched_getaffinity(0)))
-    workers = max(1, min(workers, len(missing)))
+    workers = max(1, min(config.workers or num_processes(device), len(missing)))
     say(_plan(sample, missing, searched, recipe, seed, workers))
     evaluation = EvaluationConfig(
         data=study.data_location,
         recipe=recipe,
         data_fingerprint=study.data_fingerprint,
-        device="cuda" if on_gpu else "cpu",
+        device=device,
         space_module=building_module(study, sample[0].spec),
     )
     with closing(train_all(evaluation, missing, seed, workers)) as trainings:
         for done, (trial, training) in enumerate(trainings, start=1):
-            if isinstance(training, FinalTraining):
+            if isinstance(training, AuditTraining):
                 log.append(training)
                 final[trial.arch_hash] = training
-                result = (
-                    f"top1 {training.top1:.4f}, in the search {trial.top1:.4f}, after "
-                    f"{duration_text(training.duration_s)}"
-                )
-            else:
-                result = f"left out, its training failed: {training}"
-            say(f"{done} of {len(missing)}: trial {trial.trial_number} {result}")
+            say(f"{done} of {len(missing)}: trial {trial.trial_number} {_result_text(trial, training)}")
     trained = [trial for trial in sample if trial.arch_hash in final]
     if len(trained) < MIN_COUNT:
         raise NasError(
@@ -140,6 +129,26 @@ def audit_study(
             "reasons above"
         )
     return audit(study, recipe.to_json(), seed, trained, final)
+
+
+def _image_size(study: StudyRecord, facts: Sequence[TrialFacts]) -> int:
+    """Side of the data's images, pixels; taken from a trial, so that an audit that lacks nothing needs no data."""
+    if not facts:
+        raise _too_few(study, 0)
+    return input_shape(facts[0].spec)[1]
+
+
+def _too_few(study: StudyRecord, count: int) -> NasError:
+    return NasError(
+        f"study {study.name!r} has {count} trials that can be audited; an audit needs {MIN_COUNT}: search on"
+    )
+
+
+def _result_text(trial: TrialFacts, training: AuditTraining | str) -> str:
+    if isinstance(training, str):
+        return f"left out, its training failed: {training}"
+    took = duration_text(training.duration_s)
+    return f"top1 {training.top1:.4f}, in the search {trial.top1:.4f}, after {took}"
 
 
 def _plan(
@@ -167,11 +176,11 @@ def _plan(
 
 def train_all(
     config: EvaluationConfig, trials: Sequence[TrialFacts], seed: int, workers: int
-) -> Generator[tuple[TrialFacts, FinalTraining | str], None, None]:
+) -> Generator[tuple[TrialFacts, AuditTraining | str], None, None]:
     """Each trial with its training, or with the reason why it failed, as they end. Closing the iterator ends what runs.
 
     Args:
-        config: without a latency target; the device cuda stands for one of the GPUs for each process.
+        config: without a latency target; the processes share the GPUs if its device is one.
         seed: of the trainings; the training-free proxies see the trial's own network, as the search built it.
 
     Raises:
@@ -182,7 +191,7 @@ def train_all(
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(context.Value("i", 0),))
     try:
-        with _signals_wait():
+        with _signals_wait(), environment():
             orders = {pool.submit(_train, config, trial, seed): trial for trial in trials}
         for order in as_completed(orders):
             yield orders[order], _outcome(order)
@@ -203,17 +212,16 @@ def _signals_wait() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _outcome(order: "Future[FinalTraining | Failed]") -> FinalTraining | str:
+def _outcome(order: "Future[AuditTraining | Failed]") -> AuditTraining | str:
     try:
         result = order.result()
     except BrokenProcessPool as error:
         raise NasError(
             "a process that trained was ended, perhaps for lack of memory; what is finished is kept, the same "
-            "command with fewer "
-            "--workers continues"
+            "command with fewer --workers continues"
         ) from error
     except RuntimeError as error:  # of CUDA, for example
-        return str(error).splitlines()[0]
+        return first_line(error)
     return result.reason if isinstance(result, Failed) else result
 
 
@@ -231,11 +239,10 @@ def _begin(places: "Synchronized[int]") -> None:
 
 @lru_cache(maxsize=1)
 def _context(config: EvaluationConfig) -> EvaluationContext:
-    device = f"cuda:{_place % torch.cuda.device_count()}" if config.device == "cuda" else config.device
-    return EvaluationContext(replace(config, device=device))
+    return EvaluationContext(replace(config, device=device_of_process(config.device, _place)))
 
 
-def _train(config: EvaluationConfig, trial: TrialFacts, seed: int) -> FinalTraining | Failed:
+def _train(config: EvaluationConfig, trial: TrialFacts, seed: int) -> AuditTraining | Failed:
     context = _context(config)
     scores = _zero_cost(context, trial)
     events = evaluate(Job(trial.trial_number, trial.spec, seed), context)
@@ -244,7 +251,7 @@ def _train(config: EvaluationConfig, trial: TrialFacts, seed: int) -> FinalTrain
     if isinstance(event, Failed):
         return event
     assert isinstance(event, RungReached) and event.last, "a training with one rung and without timing has one score"
-    return FinalTraining(
+    return AuditTraining(
         arch_hash=trial.arch_hash,
         data_fingerprint=context.source.fingerprint,
         recipe_hash=config.recipe.hash,

@@ -8,43 +8,34 @@ event = next(events)                    # LatencyMeasured
 event = events.send(True)               # RungReached; send(False) would stop it
 """
 
-import ctypes
-import gc
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
-import psutil
 import safetensors.torch
 import torch
 from torch import nn
 
-from nas.errors import InvalidInputError
+from nas.errors import InvalidInputError, first_line
 from nas.protocols import Calibration, Event, Failed, Finished, Job, LatencyMeasured, RungReached
 from nas.records import JSON, Latency
 from search_spaces.build import builder
 from search_spaces.space_module import SpaceModule
 from workers.data.registry import load_data, open_same_data
+from workers.devices import CPU, open_device
 from workers.latency.device_lock import DeviceLock, device_identity
 from workers.latency.measure import measure
 from workers.latency.target import LatencyTarget
+from workers.memory import free_memory, is_otherwise_free, is_out_of_memory, within_memory
 from workers.recipe import Recipe
 from workers.training.distillation import Teacher, load_teacher
 from workers.training.trainer import NonFiniteLossError, Trainer
 
-FREE_SHARE = {"cuda": 0.9, "cpu": 0.5}
-"""A device on which this much of the memory is free after our own clean-up counts as otherwise free."""
-MICRO_BATCHES = 2
-"""Parts of each batch in the second attempt of a training that ran out of memory."""
 E = TypeVar("E")
-R = TypeVar("R")
-_malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-"""Of glibc: gives the free pages of the heap back to the system. None with other C libraries."""
-
 CALIBRATION_STEPS = 2, 12
 """Steps trained before and within the timed part of a calibration."""
 
@@ -64,7 +55,7 @@ class EvaluationConfig:
     """What to time on; None skips the timing."""
     other_targets: tuple[str, ...] = ()
     """What to time on besides, when the candidate goes on after the first."""
-    device: str = "cpu"
+    device: str = CPU
     """Where to train: cpu, or cuda:0 as this process numbers its devices."""
     threads: int = 1
     """Threads of torch in this process; scores on the CPU are reproducible for an equal number only."""
@@ -105,7 +96,7 @@ class EvaluationContext:
         self.worker = worker
         self.build = builder(config.space_module)
         """What builds the network of a job."""
-        self.device = _open_device(config.device)
+        self.device = open_device(config.device)
         self.target = LatencyTarget.parse(config.latency_target) if config.latency_target else None
         self.other_targets = [LatencyTarget.parse(text) for text in config.other_targets]
         self.source = open_same_data(config.data, config.data_fingerprint)
@@ -113,10 +104,8 @@ class EvaluationContext:
         self._teacher = self._open_teacher()
         folder = Path(config.lock_folder) if config.lock_folder else None
         devices = {self.device, *(target.device for target in self.targets)}
-        self._locks = {
-            identity: DeviceLock(identity, folder)
-            for identity in sorted({device_identity(device) for device in devices})
-        }
+        identities = sorted({device_identity(device) for device in devices})
+        self._locks = {identity: DeviceLock(identity, folder) for identity in identities}
 
     def _open_teacher(self) -> Teacher | None:
         teacher = self.config.teacher
@@ -200,39 +189,13 @@ def with_outcomes(
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        failed = Failed(number, worker, f"out of memory: {(str(error) or 'Python').splitlines()[0]}", retryable=False)
+        failed = Failed(number, worker, f"out of memory: {first_line(error, 'Python')}", retryable=False)
     finally:
         free_memory(context.device)
     # Only here the traceback, and with it the model, is gone, and what is still missing belongs to others.
     if failed.reason.startswith("out of memory") and not is_otherwise_free(context.device):
         failed = replace(failed, reason=f"{failed.reason} (others use the device)", retryable=True)
     yield failed
-
-
-def within_memory(train: Callable[[int], Generator[E, bool, R]], device: torch.device) -> Generator[E, bool, R]:
-    """Train with whole batches; where that runs out of memory on an otherwise free device, begin anew with batches in
-    MICRO_BATCHES parts.
-
-    Args:
-        train: number of parts -> events of the training.
-
-    Raises:
-        OutOfMemoryError: if that does not help, or others use the device.
-    """
-    reason = ""
-    for micro_batches in (1, MICRO_BATCHES):
-        try:
-            return (yield from train(micro_batches))
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            reason = (str(error) or "Python").splitlines()[0]
-        free_memory(device)  # only here the traceback, and with it the model, is gone
-        if not is_otherwise_free(device):
-            break
-    else:
-        reason += f"; with each batch in {MICRO_BATCHES} parts too"
-    raise torch.OutOfMemoryError(reason)
 
 
 def _evaluate(job: Job, context: EvaluationContext) -> Generator[Event, bool, None]:
@@ -309,49 +272,3 @@ def calibrate(slowest: JSON, typical: JSON, context: EvaluationContext) -> Calib
     del trainer
     free_memory(context.device)
     return Calibration(reference_latency, timing_s + recipe.steps * step_s + len(recipe.rungs) * validation_s)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """True for the ways in which torch, CUDA's libraries and Python say that memory is used up."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(
-        text in str(error) for text in ("DefaultCPUAllocator", "STATUS_ALLOC_FAILED", "out of memory")
-    )
-
-
-def is_otherwise_free(device: torch.device) -> bool:
-    """Whether hardly anything but the memory of this process's idle state is in use."""
-    if device.type == "cuda":
-        free, total = torch.cuda.mem_get_info(device)
-    else:
-        memory = psutil.virtual_memory()
-        free = memory.available
-        total = memory.total
-    return bool(free >= FREE_SHARE[device.type] * total)
-
-
-def free_memory(device: torch.device) -> None:
-    """Give back what the job held: models are reference cycles, and the next one needs the memory."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    if (
-        _malloc_trim is not None
-    ):  # else a worker grows by 18 % over 200 nano trials, each with holes of other sizes (docs/performance.md)
-        _malloc_trim(0)
-
-
-def _open_device(text: str) -> torch.device:
-    expected = "expected cpu, or cuda:N for a GPU that torch sees"
-    try:
-        device = torch.device(text)
-    except RuntimeError as error:
-        raise InvalidInputError(f"device {text!r} is unknown; {expected}") from error
-    if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
-        raise InvalidInputError(
-            f"device {text!r} is not there: torch sees {torch.cuda.device_count()} GPUs; {expected}"
-        )
-    if device.type not in ("cpu", "cuda"):
-        raise InvalidInputError(f"device {text!r} cannot be used for training; {expected}")
-    return device

@@ -1,151 +1,19 @@
-"""Know processes for certain, and end those that a dead coordinator's Ray session left behind.
+"""What this process leaves to those that it starts: environment, signals, an end with their coordinator."""
 
-Ray's processes are found by three marks, because none is on all of them: the list that the coordinator wrote into its
-lease; the variable SESSION_VARIABLE in their environment (the agents overwrite theirs with a title); the session's
-folder in the command line or among the open files of a program of Ray's. Nothing else is ended: somebody who reads a
-log of the session keeps the reader.
-"""
-
-import json
 import multiprocessing
 import os
-import shutil
 import signal
-import socket
-import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
 
-import psutil
+from nas.workspace import STORAGE_VARIABLE
 
-from nas.processes import current_process, find_process, is_alive, process_id
-from nas.records import ProcessId
-
-SESSION_VARIABLE = "NAS_RAY_SESSION"
-"""Environment variable that every process of a local Ray session inherits; its value is the session's folder."""
-SESSION_PREFIX = "nas-ray-"
-GRACE_S = 2.0
-"""Between SIGTERM and SIGKILL."""
-_OWNER_FILE = "coordinator.json"
-_ROUNDS = 5
-"""A process may start another one while it is being ended; one that outlives this many rounds hangs in the kernel."""
-_LONGEST_BASE = 20
-"""Ray puts sockets some 85 characters below this, and the path of a socket has at most 107."""
-
-
-def make_session_folder() -> str:
-    """A new folder of this user's for one local Ray session of this process."""
-    folder = tempfile.mkdtemp(prefix=SESSION_PREFIX, dir=_sessions_base())
-    (Path(folder) / _OWNER_FILE).write_text(json.dumps({"where": _where(), **asdict(current_process())}))
-    return folder
-
-
-def end_abandoned_sessions() -> None:
-    """Clean up after coordinators of this user that died before their lease named their session."""
-    for folder in Path(_sessions_base()).glob(f"{SESSION_PREFIX}*"):
-        with suppress(OSError, ValueError):  # somebody else's, or being made or removed by another coordinator
-            owner = json.loads((folder / _OWNER_FILE).read_text())
-            if owner.pop("where") == _where() and not is_alive(ProcessId(**owner)):
-                end_processes((), str(folder))
-
-
-def _where() -> str:
-    """Where a process number means something: containers may share temporary files and not processes."""
-    return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
-
-
-def _sessions_base() -> str:
-    base = tempfile.gettempdir()
-    return base if len(base) <= _LONGEST_BASE else "/tmp"
-
-
-def session_processes(ray_session: str) -> tuple[ProcessId, ...]:
-    """The processes of a local Ray session that this process started, with all that those started."""
-    found = []
-    for child in psutil.Process().children():
-        if _belongs(child, ray_session):
-            with suppress(psutil.NoSuchProcess):
-                found += [child, *child.children(recursive=True)]
-    identified = []
-    for process in found:
-        with suppress(psutil.NoSuchProcess):
-            identified.append(process_id(process))
-    return tuple(identified)
-
-
-def end_processes(processes: Sequence[ProcessId], ray_session: str) -> list[int]:
-    """End what is left of a local Ray session whose coordinator is dead or closing, wait until it is gone, remove its
-    folder.
-
-    Args:
-        processes: those noted in the lease; one whose number now belongs to another process is left alone.
-        ray_session: the session's folder, from `make_session_folder`; empty if there was no local Ray.
-
-    Returns:
-        The numbers of the processes that were ended, ascending.
-    """
-    ended: set[int] = set()
-    for _ in range(_ROUNDS):
-        if not (survivors := _survivors(processes, ray_session)):
-            break
-        _end(survivors)
-        ended.update(process.pid for process in survivors)
-    if ray_session:
-        _remove(Path(ray_session))
-    return sorted(ended)
-
-
-def _survivors(processes: Iterable[ProcessId], ray_session: str) -> list[psutil.Process]:
-    known = [found for process in processes if (found := find_process(process)) is not None]
-    marked = [process for process in psutil.process_iter() if _belongs(process, ray_session)] if ray_session else []
-    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    return [process for process in {*known, *marked} if process.pid not in own]
-
-
-def _belongs(process: psutil.Process, ray_session: str) -> bool:
-    try:
-        if process.uids().real != os.getuid() or process.status() == psutil.STATUS_ZOMBIE:
-            return False
-        if process.environ().get(SESSION_VARIABLE) == ray_session:
-            return True
-        arguments = process.cmdline()
-        if not any(argument.startswith("ray::") or "/ray/" in argument for argument in arguments):
-            return False
-        inside = f"{ray_session}/"
-        return any(inside in argument for argument in arguments) or any(
-            file.path.startswith(inside) for file in process.open_files()
-        )
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return False
-
-
-def _end(processes: list[psutil.Process]) -> None:
-    for process in processes:
-        _signal(process.terminate)
-    _, stubborn = psutil.wait_procs(processes, timeout=GRACE_S)
-    for process in stubborn:
-        _signal(process.kill)
-    psutil.wait_procs(stubborn, timeout=GRACE_S)
-
-
-def _signal(send: Callable[[], None]) -> None:
-    with suppress(psutil.NoSuchProcess):
-        send()
-
-
-def _remove(folder: Path) -> None:
-    """Remove a session folder. The path comes from a database, so anything that was not made by `make_session_folder`
-    is left alone."""
-    if (
-        folder.name.startswith(SESSION_PREFIX)
-        and folder.is_dir()
-        and not folder.is_symlink()
-        and folder.stat().st_uid == os.getuid()
-    ):
-        shutil.rmtree(folder, ignore_errors=True)
+SECRETS = (STORAGE_VARIABLE,)
+"""Variables that no process which this one starts inherits: the storage URL may hold a password, and the environment of
+a process is shown to whoever may look at it."""
+_NONE: Mapping[str, str | None] = MappingProxyType({})
 
 
 def follow_parent() -> None:
@@ -168,11 +36,18 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def environment(variables: Mapping[str, str | None]) -> Iterator[None]:
-    """Set variables (None: unset) for the processes that are started meanwhile; later children must not look like
-    Ray's."""
-    before = {name: os.environ.get(name) for name in variables}
-    _set_environment(variables)
+def environment(variables: Mapping[str, str | None] = _NONE) -> Iterator[None]:
+    """The environment of processes that are started meanwhile: this one's without SECRETS, and with `variables`.
+
+    It is put back, because later children must not look like Ray's. Whatever in workers starts a process does so
+    within this.
+
+    Args:
+        variables: name -> value; None unsets.
+    """
+    changes = {**dict.fromkeys(SECRETS), **variables}
+    before = {name: os.environ.get(name) for name in changes}
+    _set_environment(changes)
     try:
         yield
     finally:
@@ -190,7 +65,10 @@ def _set_environment(variables: Mapping[str, str | None]) -> None:
 @contextmanager
 def signals_kept() -> Iterator[None]:
     """Ray's core takes SIGTERM when it starts, and leaves it without a handler when it ends; ours, which saves the
-    study, comes back. Main thread only."""
+    study, comes back. Outside the main thread nobody may touch handlers, Ray neither."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

@@ -1,14 +1,74 @@
 """Time recorded trials on a target of this machine, without training."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
-from nas.errors import NasError
-from nas.records import JSON, Latency, TrialFacts
-from search_spaces.build import Build
-from workers.evaluate import is_out_of_memory
+from nas.errors import NasError, first_line
+from nas.pareto.picks import pick_trials
+from nas.pareto.targets import target_text, untimed
+from nas.protocols import StudyReader
+from nas.records import JSON, Latency, StudyRecord, TrialFacts, facts_by_number
+from nas.text import cost_text
+from search_spaces.build import Build, builder
+from search_spaces.registry import building_module
 from workers.latency.device_lock import DeviceLock, device_identity
 from workers.latency.measure import measure
-from workers.latency.target import LatencyTarget
+from workers.latency.target import LatencyTarget, default_target
+from workers.memory import is_out_of_memory
+
+
+class TimingStore(StudyReader, Protocol):
+    """What timing recorded trials needs of a store."""
+
+    def record_latency(self, study: str, trial_number: int, latency: Latency) -> None:
+        """Add a later timing of a trial's architecture."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Profiled:
+    """What was timed."""
+
+    target: str
+    """Text of the latency target."""
+    timed: int
+    """Trials that were timed now."""
+    failed: int
+    """Trials that could not be timed."""
+
+
+def profile_study(
+    study: StudyRecord, store: TimingStore, latency_target: str | None, trials: str, say: Callable[[str], None]
+) -> Profiled:
+    """Time what is not timed yet; each timing is recorded before the next begins.
+
+    Args:
+        study: the study.
+        store: open.
+        latency_target: on what; None for the GPU, else one CPU thread.
+        trials: front, all (finished ones), or numbers separated by commas.
+        say: takes lines about the progress.
+
+    Raises:
+        InvalidInputError: if the target cannot be used here, or there is no such trial that finished.
+        NasError: if the database fails.
+    """
+    target = LatencyTarget.parse(latency_target or default_target())
+    facts = facts_by_number(store.facts(study.name))
+    picked = pick_trials(trials, store.front(study.name), facts)
+    fingerprint = target.fingerprint(input_shape(picked[0].spec))
+    todo = untimed(picked, store.timings(study.name), fingerprint)
+    done = len(picked) - len(todo)
+    say(f"{study.name}: {done} of {len(picked)} trials are timed on {target_text(fingerprint)}")
+
+    def record(trial: TrialFacts, latency: Latency) -> None:
+        store.record_latency(study.name, trial.trial_number, latency)
+        say(f"trial {trial.trial_number}: {cost_text('latency_ms', latency.median_ms)}")
+
+    build = builder(building_module(study, picked[0].spec))
+    failed = profile(todo, target, record, say, build)
+    return Profiled(str(target), len(todo) - failed, failed)
 
 
 def input_shape(spec: JSON) -> tuple[int, int, int]:
@@ -44,7 +104,7 @@ def profile(
             if not isinstance(error, NasError) and not is_out_of_memory(error):
                 raise
             failed += 1
-            note(f"trial {trial.trial_number} cannot be timed: {(str(error) or 'out of memory').splitlines()[0]}")
+            note(f"trial {trial.trial_number} cannot be timed: {first_line(error, 'out of memory')}")
         else:
             record(trial, latency)
     return failed

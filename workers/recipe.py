@@ -1,21 +1,17 @@
 """How an architecture is trained for its score: one frozen value, hashed into every training record."""
 
-import hashlib
-import json
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
-from typing import Self, get_args
+from typing import Self
 
 from nas.errors import InvalidInputError
 from nas.records import JSON
-from workers.data.source import DataSource
+from nas.text import json_hash
 
 SCHEDULES = "one_cycle", "inverse_sqrt"
 AMP_TYPES = "bf16", "fp16", "none"
 RUNG_SCHEDULE = "inverse_sqrt"
-"""Of trainings with more than one rung; `benchmarks/rungs.py` chose it."""
+"""Schedule of trainings with more than one rung; `benchmarks/rungs.py` chose it."""
 COOLDOWN = 0.3
 """Share of the steps at the end over which inverse_sqrt goes to zero."""
 DISTILLATIONS = "soft", "hard"
@@ -48,7 +44,7 @@ class Recipe:
     weight_decay: float = 0.05
     """Decoupled; on matrices and kernels only, not on norms and biases."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """Of AdamW."""
+    """Decay of AdamW's means of the gradients and of their squares."""
     label_smoothing: float = 0.1
     """Probability mass spread over all classes."""
     clip_grad_norm: float = 1.0
@@ -73,9 +69,9 @@ class Recipe:
     probability. Source: Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable
     Features"."""
     ema_decay: float = 0.0
-    """Of an exponential moving average of the weights, which is then what is scored and kept; 0 for none. The average
-    over the first k steps has 1 - k^(-2/3) instead where that is smaller, or short trainings would keep their initial
-    weights."""
+    """Decay of an exponential moving average of the weights, which is then what is scored and kept; 0 for none. The
+    average over the first k steps has 1 - k^(-2/3) instead where that is smaller, or short trainings would keep their
+    initial weights."""
     amp: str = "bf16"
     """Number format of the matrix products and convolutions on a GPU: bf16, fp16 (with a scaled loss) or none, which
     leaves all in float32. On a CPU everything is computed in float32 whatever stands here."""
@@ -91,9 +87,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         rules = {
-            "rungs": bool(self.rungs)
-            and self.rungs[0] > 0
-            and all(a < b for a, b in zip(self.rungs, self.rungs[1:], strict=False)),
+            "rungs": _is_ascending(self.rungs),
             "batch_size": self.batch_size >= 1,
             "learning_rate": 0 < self.learning_rate < 100,
             "warmup": 0 <= self.warmup < 1,
@@ -101,7 +95,7 @@ class Recipe:
             "weight_decay": 0 <= self.weight_decay < 100,
             "betas": len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas),
             "label_smoothing": 0 <= self.label_smoothing < 1,
-            "clip_grad_norm": self.clip_grad_norm > 0,
+            "clip_grad_norm": 0 < self.clip_grad_norm < math.inf,
             "drop_path_rate": 0 <= self.drop_path_rate < 1,
             "max_shift": self.max_shift >= 0,
             "min_crop_area": 0 < self.min_crop_area <= 1,
@@ -129,7 +123,7 @@ class Recipe:
     @property
     def hash(self) -> str:
         """SHA-256 (64 hex digits) of the canonical JSON; equal recipes train alike."""
-        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+        return json_hash(self.to_json())
 
     def to_json(self) -> JSON:
         """Plain values; see _ADDED for what is left out."""
@@ -140,7 +134,7 @@ class Recipe:
     def with_rungs(self, num_rungs: int) -> Self:
         """The same training, scored `num_rungs` times: at its end, half-way, after a quarter, and so on.
 
-        With more than one rung it takes the schedule whose early scores told most (docs/search.md).
+        With more than one rung it takes the schedule whose early scores told most (docs/measurements/search.md).
 
         Raises:
             InvalidInputError: if the training has too few steps for that.
@@ -200,139 +194,6 @@ class Recipe:
         return cls(**arguments)
 
 
-RECIPES: Mapping[str, Recipe] = {
-    "nano": Recipe(rungs=(96,), batch_size=64, learning_rate=6e-3),
-    "nano-rungs": Recipe(
-        rungs=(512,), batch_size=16, learning_rate=3e-3, warmup=0.1, schedule=RUNG_SCHEDULE, ema_decay=0.95
-    ),
-    "cifar": Recipe(rungs=(3_510,), batch_size=128, learning_rate=2e-3, max_shift=4, horizontal_flip=True),
-    "imagenet-proxy": Recipe(
-        rungs=(20_000,), batch_size=512, learning_rate=2e-3, warmup=0.1, horizontal_flip=True, min_crop_area=0.35
-    ),
-    "imagenet-full": Recipe(
-        rungs=(750_600,),
-        batch_size=512,
-        learning_rate=5e-4,
-        warmup=20 / 300,
-        clip_grad_norm=5.0,
-        drop_path_rate=0.1,
-        horizontal_flip=True,
-        min_crop_area=0.08,
-        mixup=0.8,
-        cutmix=1.0,
-        ema_decay=0.9999,
-    ),
-}
-"""Named recipes. `nano` was chosen by measurement (docs/proxy.md), and so was `nano-rungs`, for trainings on the same
-data that are stopped at rungs (docs/search.md); `cifar` is ten epochs of the 45,000 images left after the hold-out.
-
-`imagenet-full` is 300 epochs with the optimizer, schedule, label smoothing, mixup and cutmix that GroupMixFormer
-publishes; they come from Touvron et al., "Training data-efficient image transformers & distillation through attention".
-It differs in three things: a moving average is kept, the schedule falls to zero, and RandAugment, colour jitter and
-random erasing are left out."""
-
-
-def named_recipe(name: str) -> Recipe:
-    """Raises InvalidInputError for an unknown name, listing the known ones."""
-    if name not in RECIPES:
-        raise InvalidInputError(
-            f"recipe {name!r} is unknown; expected one of {', '.join(RECIPES)}, or a file that ends in .json"
-        )
-    return RECIPES[name]
-
-
-def recipe_of(text: str) -> Recipe:
-    """The recipe that a person names: one of RECIPES, or a JSON file with the fields of Recipe.
-
-    Raises:
-        InvalidInputError: for an unknown name, and for a file that cannot be read or is no recipe.
-    """
-    if not text.endswith(".json"):
-        return named_recipe(text)
-    try:
-        values = json.loads(Path(text).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidInputError(
-            f"recipe {text!r} cannot be read ({error.strerror}); give a JSON file, or one of {', '.join(RECIPES)}"
-        ) from error
-    except ValueError as error:
-        raise InvalidInputError(
-            f"recipe {text!r} is no JSON ({error}); expected the fields of Recipe in workers/recipe.py"
-        ) from error
-    if not isinstance(values, dict):
-        raise InvalidInputError(
-            f"recipe {text!r} holds a {type(values).__name__}; expected an object with the fields of Recipe"
-        )
-    for field in fields(Recipe):
-        if field.name in values and not _fits(values[field.name], field.type):
-            given = json.dumps(values[field.name])
-            expected = _KINDS.get(field.type, "a list of numbers")
-            raise InvalidInputError(
-                f"recipe {text!r}: {field.name} is {given}, expected {expected}; see workers/recipe.py"
-            )
-    return Recipe.from_json(values)
-
-
-_KINDS: Mapping[object, str] = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-
-
-def _fits(value: object, kind: object) -> bool:
-    """Whether a JSON value can stand in a field of this type; Python takes true for 1."""
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if isinstance(kind, type) and kind in _KINDS:
-        return type(value) is kind
-    return isinstance(value, list) and all(_fits(element, get_args(kind)[0]) for element in value)
-
-
-DEFAULT_RECIPES: Mapping[str, str] = {
-    "digits": "nano",
-    "cifar10": "cifar",
-    "cifar100": "cifar",
-    "folder": "imagenet-proxy",
-    "beton": "imagenet-proxy",
-}
-"""Kind of data -> name of its recipe."""
-RUNG_RECIPES: Mapping[str, str] = {"digits": "nano-rungs"}
-"""The same for searches with MANY_RUNGS or more, where the first score of the default recipe would be chance."""
-MANY_RUNGS = 3
-
-
-NOMINAL_IMAGES: Mapping[str, int] = {"cifar": 45_000, "imagenet-proxy": 1_281_167}
-"""Training images of the set that a recipe is made for."""
-
-
-def default_recipe(data: DataSource, num_rungs: int = 1) -> Recipe:
-    """The recipe of a search that names none; smaller sets than the one it is made for get fewer steps."""
-    recipes = {**DEFAULT_RECIPES, **RUNG_RECIPES} if num_rungs >= MANY_RUNGS else DEFAULT_RECIPES
-    name = recipes[data.kind]
-    return _sized(RECIPES[name], data.num_train, NOMINAL_IMAGES[name]) if name in NOMINAL_IMAGES else RECIPES[name]
-
-
-def search_recipe(text: str | None, data: DataSource, num_rungs: int) -> Recipe:
-    """How a search trains: by the recipe that a person names, or by the default one, scored `num_rungs` times.
-
-    Raises:
-        InvalidInputError: if the recipe cannot be read or used without a teacher, gives rungs of its own, or is too
-            short for `num_rungs`.
-    """
-    recipe = default_recipe(data, num_rungs) if text is None else recipe_of(text).taught_by(None)
-    if len(recipe.rungs) > 1:
-        raise InvalidInputError(
-            f"recipe {text!r} gives {len(recipe.rungs)} rungs; expected one, the steps of the whole training, as "
-            "--rungs says how often a "
-            "search scores it"
-        )
-    return recipe.with_rungs(num_rungs)
-
-
-def _sized(recipe: Recipe, num_train: int, nominal: int) -> Recipe:
-    """The same number of epochs on a smaller set, but at least the steps of the nano recipe.
-
-    Small sets get smaller batches (a power of two from 16 up), so that an epoch has 32 steps where it can.
-    """
-    if num_train >= nominal:
-        return recipe
-    batch_size = min(recipe.batch_size, max(16, 2 ** int(math.log2(max(1.0, num_train / 32)))))
-    images = recipe.steps * recipe.batch_size * num_train / nominal
-    return replace(recipe, rungs=(max(RECIPES["nano"].steps, round(images / batch_size)),), batch_size=batch_size)
+def _is_ascending(rungs: tuple[int, ...]) -> bool:
+    """Whether there is a rung, and each lies after the one before it, the first after no step at all."""
+    return bool(rungs) and all(before < after for before, after in zip((0, *rungs), rungs, strict=False))

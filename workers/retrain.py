@@ -2,12 +2,11 @@
 
 from dataclasses import replace
 
-import torch
-
 from nas.errors import NasError
 from nas.protocols import Failed, Finished, Job, RungReached
 from nas.records import StudyRecord, TrialFacts
 from search_spaces.registry import building_module
+from workers.devices import device_as_recorded
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
 from workers.recipe import Recipe
 
@@ -16,8 +15,7 @@ def retrain(study: StudyRecord, trial: TrialFacts, data: str) -> tuple[TrialFact
     """Train with the study's data and recipe and the trial's seed, on a GPU if the study did and there is one.
 
     Args:
-        search: the study.
-        trial: one of its trials.
+        trial: one of the study's.
         data: what opens the study's data on this machine.
 
     Returns:
@@ -28,12 +26,11 @@ def retrain(study: StudyRecord, trial: TrialFacts, data: str) -> tuple[TrialFact
         InvalidInputError: if the data cannot be used, or are not those of the study.
         NasError: if the training fails.
     """
-    device = "cuda:0" if study.device == "cuda" and torch.cuda.is_available() else "cpu"
     config = EvaluationConfig(
         data=data,
         recipe=Recipe.from_json(study.recipe),
         data_fingerprint=study.data_fingerprint,
-        device=device,
+        device=device_as_recorded(study.device),
         space_module=building_module(study, trial.spec),
     )
     events = evaluate(Job(trial.trial_number, trial.spec, trial.seed), EvaluationContext(config))

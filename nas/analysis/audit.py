@@ -2,20 +2,20 @@
 sample of all ranks."""
 
 import hashlib
+import itertools
 import json
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 from scipy.stats import rankdata
 
-from nas.analysis.audit_log import FinalTraining
-from nas.records import JSON, StudyRecord, TrialFacts
+from nas.analysis.audit_log import AuditTraining
+from nas.records import COUNTED_STATES, JSON, StudyRecord, TrialFacts
 from nas.surrogates.quality import Agreement, agreement
-from nas.tables import text_table
-from nas.text import cost_text
+from nas.text import cost_text, text_table
 
 BELIEVABLE_TAU = 0.4
 """Below it an order is nearer to chance than to the truth."""
@@ -60,9 +60,9 @@ class Audit:
 
     study: str
     recipe: JSON
-    """Of the final trainings."""
+    """How the final trainings were done."""
     seed: int
-    """Of the final trainings."""
+    """Seed of every final training."""
     trials: tuple[AuditedTrial, ...]
     """By falling final top1."""
     predictors: tuple[Predictor, ...]
@@ -89,18 +89,19 @@ def stratified_sample(
     Returns:
         By trial number.
     """
+
+    def preference(trial: TrialFacts) -> tuple[bool, str]:
+        return trial.arch_hash not in trained, _lot(seed, trial.arch_hash)
+
     complete = sorted((trial for trial in facts if trial.state == "COMPLETE"), key=_progress)
     pruned = sorted((trial for trial in facts if trial.state == "PRUNED"), key=_progress)
     share = round(count * len(complete) / max(1, len(complete) + len(pruned)))
     num_complete = min(len(complete), max((count + 1) // 2, share, count - len(pruned)))
     num_pruned = min(len(pruned), count - num_complete, num_complete)
-    chosen = []
+    chosen: list[TrialFacts] = []
     for trials, num in ((complete, num_complete), (pruned, num_pruned)):
         bounds = [place * len(trials) // max(1, num) for place in range(num + 1)]
-        for low, high in pairwise(bounds):
-            chosen.append(
-                min(trials[low:high], key=lambda trial: (trial.arch_hash not in trained, _lot(seed, trial.arch_hash)))
-            )
+        chosen += [min(trials[low:high], key=preference) for low, high in itertools.pairwise(bounds)]
     return sorted(chosen, key=lambda trial: trial.trial_number)
 
 
@@ -113,33 +114,34 @@ def _lot(seed: int, arch_hash: str) -> str:
 
 
 def audit(
-    study: StudyRecord, recipe: JSON, seed: int, sample: Sequence[TrialFacts], final: Mapping[str, FinalTraining]
+    study: StudyRecord, recipe: JSON, seed: int, sample: Sequence[TrialFacts], final: Mapping[str, AuditTraining]
 ) -> Audit:
     """Compare every predictor with the final top1.
 
     Args:
-        search: the study.
+        study: its record.
         recipe: of the final trainings.
         seed: of the final trainings.
         sample: trials of the study that went on to a final training.
         final: arch_hash -> that training, for each of them.
     """
-    trials = [
-        AuditedTrial(
-            trial_number=trial.trial_number,
-            state=trial.state,
-            layout=trial.layout,
-            rungs=tuple(score.top1 for score in trial.rungs),
-            param_count=trial.costs.param_count,
-            macs=trial.costs.macs,
-            final_top1=final[trial.arch_hash].top1,
-            zero_cost=final[trial.arch_hash].zero_cost,
-        )
-        for trial in sample
-    ]
+    trials = [_audited(trial, final[trial.arch_hash]) for trial in sample]
     trials.sort(key=lambda trial: (-trial.final_top1, trial.trial_number))
     predictors = tuple(_predictors(trials, study.recipe["rungs"]))
     return Audit(study.name, recipe, seed, tuple(trials), predictors, tuple(_warnings(predictors)))
+
+
+def _audited(trial: TrialFacts, final: AuditTraining) -> AuditedTrial:
+    return AuditedTrial(
+        trial_number=trial.trial_number,
+        state=trial.state,
+        layout=trial.layout,
+        rungs=tuple(score.top1 for score in trial.rungs),
+        param_count=trial.costs.param_count,
+        macs=trial.costs.macs,
+        final_top1=final.top1,
+        zero_cost=final.zero_cost,
+    )
 
 
 def _predictors(trials: Sequence[AuditedTrial], rungs: Sequence[int]) -> Iterator[Predictor]:
@@ -155,7 +157,7 @@ def _predictors(trials: Sequence[AuditedTrial], rungs: Sequence[int]) -> Iterato
         yield _predictor(name, "search" if rung == last else "rung", trials, scores)
     yield _predictor("param_count", "cost", trials, {trial.trial_number: trial.param_count for trial in trials})
     yield _predictor("macs", "cost", trials, {trial.trial_number: trial.macs for trial in trials})
-    for name in dict.fromkeys(name for trial in trials for name in trial.zero_cost):
+    for name in dict.fromkeys(itertools.chain.from_iterable(trial.zero_cost for trial in trials)):
         scores = {trial.trial_number: trial.zero_cost[name] for trial in trials if name in trial.zero_cost}
         yield _predictor(name, "zero_cost", trials, scores)
     yield _predictor("az_nas", "zero_cost", trials, _az_nas_scores(trials))
@@ -177,9 +179,14 @@ def _az_nas_scores(trials: Sequence[AuditedTrial]) -> dict[int, float]:
     rated = [trial for trial in trials if set(AZ_NAS) <= trial.zero_cost.keys()]
     if not rated:
         return {}
-    columns = [[trial.zero_cost[name] for trial in rated] for name in AZ_NAS] + [[float(trial.macs) for trial in rated]]
+    columns = [_zero_cost_scores(rated, name) for name in AZ_NAS]
+    columns.append([float(trial.macs) for trial in rated])
     sums = np.log(rankdata(columns, axis=1) / len(rated)).sum(axis=0)
     return {trial.trial_number: float(score) for trial, score in zip(rated, sums, strict=True)}
+
+
+def _zero_cost_scores(trials: Sequence[AuditedTrial], name: str) -> list[float]:
+    return [trial.zero_cost[name] for trial in trials]
 
 
 def _warnings(predictors: Sequence[Predictor]) -> Iterator[str]:
@@ -203,9 +210,8 @@ def _warnings(predictors: Sequence[Predictor]) -> Iterator[str]:
 def audit_text(audit: Audit) -> str:
     """Two tables, the predictors and the architectures, and what to be warned of."""
     steps = audit.recipe["rungs"][-1]
-    states = ", ".join(
-        f"{sum(trial.state == state for trial in audit.trials)} {state}" for state in ("COMPLETE", "PRUNED")
-    )
+    counts = Counter(trial.state for trial in audit.trials)
+    states = ", ".join(f"{counts[state]} {state}" for state in COUNTED_STATES)
     head = (
         f"{audit.study}: {len(audit.trials)} architectures ({states}), each trained for {steps} steps with seed "
         f"{audit.seed}"

@@ -10,8 +10,8 @@ from nas.errors import NasError
 
 
 @dataclass(frozen=True, slots=True)
-class FinalTraining:
-    """One architecture, trained by the final recipe, and what its untrained network said."""
+class AuditTraining:
+    """One architecture, trained by the final recipe of an audit, and what its untrained network said."""
 
     arch_hash: str
     data_fingerprint: str
@@ -30,11 +30,16 @@ class AuditLog:
     """The trainings of one study's audits. A line is written whole and at once; what a kill left of one is passed
     over."""
 
-    def __init__(self, artifacts: Path, study: str) -> None:
-        """Nothing is created before the first training is kept."""
-        self.path = artifacts / "audits" / f"{study}.jsonl"
+    def __init__(self, artifacts: Path, study_folder: str) -> None:
+        """Nothing is created before the first training is kept.
 
-    def read(self, data_fingerprint: str, recipe_hash: str, seed: int) -> dict[str, FinalTraining]:
+        Args:
+            artifacts: may be shared by several studies and databases.
+            study_folder: name under which the study's files lie (nas.workspace.study_folder).
+        """
+        self.path = artifacts / "audits" / f"{study_folder}.jsonl"
+
+    def read(self, data_fingerprint: str, recipe_hash: str, seed: int) -> dict[str, AuditTraining]:
         """arch_hash -> its training with these data, this recipe and this seed; others are not comparable.
 
         Raises:
@@ -52,7 +57,7 @@ class AuditLog:
         wanted = data_fingerprint, recipe_hash, seed
         return {one.arch_hash: one for one in trainings if (one.data_fingerprint, one.recipe_hash, one.seed) == wanted}
 
-    def append(self, training: FinalTraining) -> None:
+    def append(self, training: AuditTraining) -> None:
         """Keep a training.
 
         Raises:
@@ -73,8 +78,8 @@ class AuditLog:
             ) from error
 
 
-def _parse(line: str) -> FinalTraining | None:
+def _parse(line: str) -> AuditTraining | None:
     try:
-        return FinalTraining(**json.loads(line))
+        return AuditTraining(**json.loads(line))
     except (ValueError, TypeError):
         return None

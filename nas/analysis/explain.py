@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from nas.analysis.influence import GeneReport, gene_reports
 from nas.analysis.lineage import Ancestor, lineages
 from nas.errors import InvalidInputError, NasError
 from nas.protocols import SearchSpace
-from nas.records import Front, Genotype, StudyRecord, TrialFacts, Value
+from nas.records import Front, Genotype, StudyRecord, TrialFacts, Value, facts_by_number
 from nas.surrogates.gene_model import GeneModel
 from nas.surrogates.genes import GeneLevels
 from nas.surrogates.latency_model import LatencyReport, latency_report
+from nas.surrogates.quality import Quality, held_out, quality_of
 from nas.surrogates.threads import one_thread
 
 MIN_TRIALS = 10
@@ -26,22 +26,9 @@ FEW_TRIALS = 20
 POOR_R2 = 0.3
 MAX_TRIALS = 300
 """The surrogates learn from no more trials than this, a random choice: their time grows with the cube."""
-FOLDS = 5
 
 LogCost = Callable[[np.ndarray], np.ndarray]
 """Rows of levels of valid genotypes, (num_rows, num_genes) -> ln cost, (num_rows,)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Quality:
-    """How well a surrogate predicts trials that it has not seen, over all folds together."""
-
-    target: str
-    trials: int
-    r2: float | None
-    """1 - squared error / variance; None for a constant target."""
-    rank_correlation: float | None
-    """Spearman's; None when target or predictions are constant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +63,15 @@ class Explanation:
     learned_from: int
     """What the surrogates were fitted to; fewer than `trials` in a large study."""
     quality: tuple[Quality, ...]
-    """Of top1, and of latency_ms; macs and param_count are counted, not predicted."""
+    """How well top1 is predicted, and latency_ms; macs and param_count are counted, not predicted."""
     warnings: tuple[str, ...]
     genes: tuple[GeneReport, ...]
     """By falling influence on top1."""
     lineages: tuple[tuple[Ancestor, ...], ...]
-    """Of each member of the front, itself first, the root last."""
+    """The chain of each member of the front, itself first, the root last."""
     trial_number: int | None
     changes: tuple[Change, ...]
-    """Of that trial, the highest expected top1 first; those without effect last."""
+    """Single-gene changes of that trial, the highest expected top1 first; those without effect last."""
     latency: LatencyReport | None
     """What the parts of a network take on the study's target; None with too few timings."""
 
@@ -101,7 +88,7 @@ def explain(
 
     Args:
         space: made for the study.
-        search: the study.
+        study: its record.
         facts: all its trials, in the order in which they ended.
         front: its latest snapshot.
         genotypes: valid genotype of every trial, by number.
@@ -112,19 +99,19 @@ def explain(
         NasError: if fewer than MIN_TRIALS finished.
     """
     complete = _complete(space, study, facts, trial_number)
-    objective = study.objectives[1]
+    objective = study.cost_objective
     rows = GeneLevels(space.genes).rows([genotypes[trial.trial_number] for trial in complete])
     top1 = np.array([trial.top1 for trial in complete], dtype=float)
     origin = next((place for place, trial in enumerate(complete) if trial.trial_number == trial_number), None)
     chosen = _chosen(len(complete), origin)
     with one_thread():
         model = GeneModel(space.genes).fit(rows[chosen], top1[chosen])
-        quality = [held_out(space, rows[chosen], top1[chosen], "top1")]
+        quality = [gene_quality(space, rows[chosen], top1[chosen], "top1")]
         log_cost: LogCost
         if objective == "latency_ms":
             measured = np.log([float(trial.cost(objective) or math.nan) for trial in complete])[chosen]
             log_cost = GeneModel(space.genes).fit(rows[chosen], measured).mean
-            quality.append(held_out(space, rows[chosen], measured, objective))
+            quality.append(gene_quality(space, rows[chosen], measured, objective))
         else:
             log_cost = _counted(space, objective)
         changes = () if origin is None else changes_of(space, genotypes[complete[origin].trial_number], model, log_cost)
@@ -152,11 +139,10 @@ def _complete(
     """The finished trials, once everything that was given is known to be right."""
     if space.space_hash != study.space_hash:
         raise InvalidInputError(
-            f"study {study.name!r} searched {study.space} {study.space_hash[:12]}, and this version of the "
-            "code has "
+            f"study {study.name!r} searched {study.space} {study.space_hash[:12]}, and this version of the code has "
             f"{space.space_hash[:12]}: its genes mean something else; explain it with version {study.code_version}"
         )
-    by_number = {trial.trial_number: trial for trial in facts}
+    by_number = facts_by_number(facts)
     if trial_number is not None and trial_number not in by_number:
         known = f"its trials are {min(by_number)} to {max(by_number)}" if by_number else "it has no trials yet"
         raise InvalidInputError(f"--trial is {trial_number}, and study {study.name!r} has no such trial; {known}")
@@ -196,23 +182,19 @@ def _warnings(quality: Sequence[Quality]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def held_out(space: SearchSpace, rows: np.ndarray, target: np.ndarray, name: str) -> Quality:
-    """Predict each trial from those of the other folds; the folds are random.
+def gene_quality(space: SearchSpace, rows: np.ndarray, target: np.ndarray, name: str) -> Quality:
+    """How well a GeneModel predicts each trial from those of the other folds.
 
     Args:
         rows: (num_trials, num_genes) int.
         target: (num_trials,) top1, or ln latency, of which R2 and rank correlation are then.
         name: of the target.
     """
-    predicted = np.empty(len(rows))
-    for fold in np.array_split(np.random.default_rng(0).permutation(len(rows)), FOLDS):
-        rest = np.setdiff1d(np.arange(len(rows)), fold)
-        predicted[fold] = GeneModel(space.genes).fit(rows[rest], target[rest]).mean(rows[fold])
-    if np.ptp(target) == 0:
-        return Quality(name, len(rows), None, None)
-    r2 = 1 - ((predicted - target) ** 2).sum() / ((target - target.mean()) ** 2).sum()
-    rank = None if np.ptp(predicted) == 0 else float(stats.spearmanr(predicted, target).statistic)
-    return Quality(name, len(rows), float(r2), rank)
+
+    def predict(rest: np.ndarray, fold: np.ndarray) -> np.ndarray:
+        return GeneModel(space.genes).fit(rows[rest], target[rest]).mean(rows[fold])
+
+    return quality_of(name, held_out(len(rows), predict), target)
 
 
 def changes_of(space: SearchSpace, genotype: Genotype, top1: GeneModel, log_cost: LogCost) -> tuple[Change, ...]:
@@ -237,11 +219,8 @@ def changes_of(space: SearchSpace, genotype: Genotype, top1: GeneModel, log_cost
     ratios = np.exp(log_cost(rows[1:]) - log_cost(rows[:1]))
     changes = []
     for (name, value, valid), expected, spread, ratio in zip(effective, mean, sd, ratios, strict=True):
-        also = tuple(
-            f"{other} {valid[other]}"
-            for other in genotype
-            if valid[other] != (value if other == name else genotype[other])
-        )
+        wanted = {**genotype, name: value}
+        also = tuple(f"{other} {valid[other]}" for other in genotype if valid[other] != wanted[other])
         changes.append(
             Change(name, genotype[name], value, None, also, float(expected), float(spread), float(100 * (ratio - 1)))
         )

@@ -27,7 +27,7 @@ Function = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Influence:
-    """Of one gene on one target."""
+    """How much one gene moves one target, and where to."""
 
     alone: float
     """First-order index: the share of the variance that this gene explains by itself."""

@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nas.records import TrialFacts
-from nas.tables import text_table
-from nas.text import count_text, duration_text
+from nas.text import count_text, duration_text, text_table
 
 
 @dataclass(slots=True)

@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from nas.analysis.explain import Change, Explanation, Quality
+from nas.analysis.explain import Change, Explanation
 from nas.analysis.influence import GeneReport
 from nas.analysis.lineage import Ancestor
 from nas.records import JSON
 from nas.reports.pages import write_page
 from nas.surrogates.latency_model import PartTime, held_out_text
-from nas.tables import text_table
-from nas.text import cost_axis, cost_text
+from nas.surrogates.quality import Quality
+from nas.text import cost_axis, cost_text, text_table
 
 SMALL_SHARE = 0.01
 """Genes with less influence than this on both targets are counted and not listed."""
@@ -60,7 +60,7 @@ def html_explanation(path: Path, explanation: Explanation) -> None:
         InvalidInputError: if the file cannot be written as asked.
     """
     sections = [
-        {"title": title, "head": list(head), "rows": [list(row) for row in rows], "note": note}
+        {"title": title, "head": list(head), "rows": list(map(list, rows)), "note": note}
         for title, note, head, rows in _sections(explanation)
     ]
     bars = [
@@ -84,11 +84,11 @@ def _sections(explanation: Explanation) -> Iterator[tuple[str, str, Sequence[str
         _gene_header(explanation),
         [_gene_row(gene) for gene in explanation.genes],
     )
-    steps = [
-        (f"trial {chain[0].trial_number}" if place == 0 else "", *_step_cells(step, explanation.cost_objective))
-        for chain in explanation.lineages
-        for place, step in enumerate(chain)
-    ]
+    steps: list[Sequence[str]] = []
+    for chain in explanation.lineages:
+        cells = [_step_cells(step, explanation.cost_objective) for step in chain]
+        steps.append((f"trial {chain[0].trial_number}", *cells[0]))
+        steps += [("", *later) for later in cells[1:]]
     yield "How the front came about", _LINEAGE_NOTE, ("member", *_STEP_HEADER), steps
     if explanation.latency is not None:
         note = f"{held_out_text(explanation.latency.quality).capitalize()}. {_PARTS_NOTE}"
@@ -122,24 +122,16 @@ _CHANGE_HEADER = ("gene", "from", "to", "top1", "cost", "note")
 
 
 def _head(explanation: Explanation) -> str:
-    learned = (
-        ""
-        if explanation.learned_from == explanation.trials
-        else f", a random {explanation.learned_from} of them are learned from"
-    )
-    left_out = ", ".join(f"{count} {state}" for state, count in sorted(explanation.left_out.items()))
-    lines = [
-        explanation.study,
-        f"rests on {explanation.trials} finished trials{learned}" + (f"; left out: {left_out}" if left_out else ""),
-        *(_quality_text(quality) for quality in explanation.quality),
-        *(
-            []
-            if explanation.cost_objective == "latency_ms"
-            else [f"{explanation.cost_objective} of every network is counted, so exact"]
-        ),
-        *(f"warning: {warning}" for warning in explanation.warnings),
-    ]
-    return "\n".join(lines)
+    rests_on = f"rests on {explanation.trials} finished trials"
+    if explanation.learned_from != explanation.trials:
+        rests_on += f", a random {explanation.learned_from} of them are learned from"
+    if explanation.left_out:
+        left_out = ", ".join(f"{count} {state}" for state, count in sorted(explanation.left_out.items()))
+        rests_on += f"; left out: {left_out}"
+    lines = [explanation.study, rests_on, *map(_quality_text, explanation.quality)]
+    if explanation.cost_objective != "latency_ms":
+        lines.append(f"{explanation.cost_objective} of every network is counted, so exact")
+    return "\n".join([*lines, *(f"warning: {warning}" for warning in explanation.warnings)])
 
 
 def _quality_text(quality: Quality) -> str:
@@ -152,10 +144,12 @@ def _genes_text(explanation: Explanation) -> str:
     left = len(explanation.genes) - len(shown)
     lines = [
         "genes: share of the variance (alone, with interactions) and effect of each value (top1 in points, cost "
-        "in percent)"
+        "in percent)",
+        text_table(_gene_header(explanation), map(_gene_row, shown), right=0),
     ]
-    lines.append(text_table(_gene_header(explanation), [_gene_row(gene) for gene in shown], right=0))
-    return "\n".join([*lines, f"{left} genes with less than {SMALL_SHARE:.0%} of both left out"] if left else lines)
+    if left:
+        lines.append(f"{left} genes with less than {SMALL_SHARE:.0%} of both left out")
+    return "\n".join(lines)
 
 
 def _gene_header(explanation: Explanation) -> Sequence[str]:
@@ -203,11 +197,9 @@ def _lineages_text(explanation: Explanation) -> str:
                 break
             told.add(step.trial_number)
             trial, top1, cost, parent, top1_change, cost_change, changed = _step_cells(step, explanation.cost_objective)
-            origin = (
-                f" from {parent}: {changed}; top1 {top1_change}, cost {cost_change}"
-                if parent
-                else " the first finished trial"
-            )
+            origin = " the first finished trial"
+            if parent:
+                origin = f" from {parent}: {changed}; top1 {top1_change}, cost {cost_change}"
             lines.append(f"  {trial} (top1 {top1}, {cost}){origin}")
     return "\n".join(lines)
 

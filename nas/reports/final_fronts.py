@@ -1,23 +1,19 @@
 """Final fronts as tables, JSON and CSV. Pure functions over records."""
 
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import asdict
 
 from nas.records import JSON, FinalFront, Finalist, FullTraining, StudyRecord, TrialFacts
-from nas.reports.fronts import snapshot_json, utc_text
-from nas.tables import text_table
-from nas.text import cost_text
+from nas.reports.fronts import snapshot_json
+from nas.text import cost_text, csv_text, text_table, utc_text
 
 
 def final_front_text(front: FinalFront, facts: Mapping[int, TrialFacts], study: StudyRecord) -> str:
     """All finalists as an aligned table under one line about it, those on the front marked."""
-    objective = study.objectives[1]
+    objective = study.cost_objective
     head = (
         f"{study.name}: {len(front.members)} of {len(front.finalists)} finalists on the final front, version "
-        f"{front.version} of "
-        f"{utc_text(front.created)}, top1 on {front.split}"
+        f"{front.version} of {utc_text(front.created)}, top1 on {front.split}"
     )
     columns = (
         "trial",
@@ -46,7 +42,7 @@ def final_front_text(front: FinalFront, facts: Mapping[int, TrialFacts], study: 
 
 
 def full_training_text(full: FullTraining) -> str:
-    """Of which training the weights are, and what all of them reach."""
+    """Which training the weights are of, and what all trainings of the finalist reach."""
     finalist = full.finalist
     mean = (
         f"{full.split} top1 {interval_text(finalist.top1, finalist.top1_low, finalist.top1_high)} over "
@@ -78,12 +74,8 @@ def final_front_json(front: FinalFront, facts: Mapping[int, TrialFacts], study: 
 
 def final_front_csv(front: FinalFront, facts: Mapping[int, TrialFacts]) -> str:
     """All finalists as CSV with a header line, numbers in base units, the seeds separated by blanks."""
-    text = io.StringIO()
-    rows = [{**row, "seeds": " ".join(str(seed) for seed in row["seeds"])} for row in _rows(front, facts)]
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    rows = [{**row, "seeds": " ".join(map(str, row["seeds"]))} for row in _rows(front, facts)]
+    return csv_text(list(rows[0]), rows)
 
 
 def _rows(front: FinalFront, facts: Mapping[int, TrialFacts]) -> list[JSON]:

@@ -6,8 +6,8 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
+from nas.files import write_file
 from nas.records import JSON
-from nas.reports.fronts import write_file
 
 
 def write_page(path: Path, template: str, title: str, page: JSON) -> None:

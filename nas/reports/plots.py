@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullFormatter
 
-from nas.pareto.front import knee
+from nas.files import write_file
+from nas.pareto.front import knee_number
 from nas.pareto.history import History
 from nas.records import JSON, FinalFront, Front, StudyRecord, TrialFacts
-from nas.reports.fronts import write_file
 from nas.reports.pages import write_page
 from nas.text import cost_axis, cost_in_unit, cost_text, duration_text
 
@@ -52,7 +52,7 @@ def plot_front(path: Path, front: Front, facts: Iterable[TrialFacts], study: Stu
         path: where to; .png, .svg or .pdf, an existing file is replaced.
         front: the snapshot to draw.
         facts: all trials of the study, in any order.
-        search: the study.
+        study: its record.
 
     Raises:
         InvalidInputError: if the file cannot be written as asked.
@@ -130,7 +130,7 @@ def _write_front(
     page: JSON = {
         "title": study.name,
         "subtitle": subtitle,
-        "cost": cost_axis(study.objectives[1]),
+        "cost": cost_axis(study.cost_objective),
         "costAxis": _cost_label(study),
         "top1Axis": top1_axis,
         "legend": legend,
@@ -145,7 +145,7 @@ def plot_history(path: Path, history: History, study: StudyRecord) -> None:
     Args:
         path: where to; .png, .svg or .pdf, an existing file is replaced.
         history: what to draw.
-        search: the study.
+        study: its record.
 
     Raises:
         InvalidInputError: if the file cannot be written as asked.
@@ -201,13 +201,13 @@ def _history_subtitle(history: History, study: StudyRecord) -> str:
 
 def _points(front: Front, facts: Iterable[TrialFacts], study: StudyRecord) -> list[_Point]:
     """The scored trials, by ascending cost."""
-    objective = study.objectives[1]
+    objective = study.cost_objective
     members = {member.trial_number for member in front.members}
-    knee_number = knee(front.members).trial_number if front.members else None
+    knee = knee_number(front.members)
     points = []
     for trial in facts:
         cost = trial.cost(objective)
-        if trial.top1 is None or cost is None or trial.state not in ("COMPLETE", "PRUNED"):
+        if trial.top1 is None or cost is None or not trial.is_counted:
             continue
         low, high = (
             (trial.latency.ci_low_ms, trial.latency.ci_high_ms)
@@ -220,23 +220,23 @@ def _points(front: Front, facts: Iterable[TrialFacts], study: StudyRecord) -> li
         if trial.state == "PRUNED":
             group = "stopped"
         top1 = trial.top1
-        points.append(_Point(number, top1, cost, low, high, top1, top1, group, number == knee_number, _describe(trial)))
+        points.append(_Point(number, top1, cost, low, high, top1, top1, group, number == knee, _describe(trial)))
     return sorted(points, key=lambda point: (point.cost, point.top1))
 
 
 def _final_points(front: FinalFront, facts: Mapping[int, TrialFacts], study: StudyRecord) -> list[_Point]:
     """One for each finalist, in their order, which is that of the costs."""
-    knee_number = knee(front.members).trial_number
+    knee = knee_number(front.members)
     points = []
     for f in front.finalists:
-        cost, low, high = (cost_in_unit(study.objectives[1], value) for value in (f.cost, f.cost_low, f.cost_high))
+        cost, low, high = (cost_in_unit(study.cost_objective, value) for value in (f.cost, f.cost_low, f.cost_high))
         seeds = (
             f"{len(f.seeds)} seeds, standard deviation {f.top1_std:.4f}, on the front with probability "
             f"{f.front_probability:.2f}"
         )
         label = f"{seeds}\n{_describe(facts[f.trial_number])}"
         group: Literal["front", "finished"] = "front" if f.on_front else "finished"
-        is_knee = f.trial_number == knee_number
+        is_knee = f.trial_number == knee
         points.append(_Point(f.trial_number, f.top1, cost, low, high, f.top1_low, f.top1_high, group, is_knee, label))
     return points
 
@@ -320,8 +320,8 @@ def _subtitle(front: Front, study: StudyRecord) -> str:
 
 def _cost_label(study: StudyRecord) -> str:
     """Name and unit of the cost, for latency also what it was measured on."""
-    axis = cost_axis(study.objectives[1])
-    if study.objectives[1] != "latency_ms" or study.target is None:
+    axis = cost_axis(study.cost_objective)
+    if study.cost_objective != "latency_ms" or study.target is None:
         return axis
     settings = [
         f"{name} {study.target[name]}" for name in ("batch", "threads", "dtype") if study.target.get(name) is not None

@@ -5,16 +5,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.pareto.history import History, history_csv, history_json, history_text
-from nas.records import FinalFront, Front, StudyRecord, TrialFacts
+from nas.pareto.history import History
+from nas.pareto.places import Place
+from nas.records import FinalFront, Front, StudyRecord, TrialFacts, facts_by_number
 from nas.reports.final_fronts import final_front_csv, final_front_json, final_front_text
 from nas.reports.fronts import front_csv, front_json, front_text
-from nas.search.retiming import Place, places_text
+from nas.reports.histories import history_csv, history_json, history_text
+from nas.reports.retimings import places_text
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Texts are made, and files written, when they are asked for; errors are those of nas.reports.fronts.write_file."""
+    """Texts are made, and files written, when they are asked for; errors are those of nas.files.write_file."""
 
     text: Callable[[], str]
     json: Callable[[], str]
@@ -46,7 +48,7 @@ def front_view(front: Front, facts: Sequence[TrialFacts], study: StudyRecord, ag
 
 
 def final_view(front: FinalFront, facts: Sequence[TrialFacts], study: StudyRecord) -> View:
-    trials = {trial.trial_number: trial for trial in facts}
+    trials = facts_by_number(facts)
 
     def plot(path: Path) -> None:
         from nas.reports.plots import plot_final_front

@@ -4,15 +4,6 @@ import numpy as np
 from scipy.special import ndtr
 
 
-def front_rows(top1_N: np.ndarray, log_cost_N: np.ndarray) -> np.ndarray:
-    """Indices of the non-dominated rows (top1 maximised, cost minimised), by ascending cost; of equal rows the
-    first."""
-    order = np.lexsort((-top1_N, log_cost_N))
-    best = np.maximum.accumulate(top1_N[order])
-    rows: np.ndarray = order[np.concatenate([[True], best[1:] > best[:-1]])]
-    return rows
-
-
 def expected_improvement(
     mean_N: np.ndarray,
     sd_N: np.ndarray,

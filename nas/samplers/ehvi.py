@@ -13,14 +13,15 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 
-from nas.samplers.acquisition import expected_improvement, front_rows, neighbours, offspring, random_rows
+from nas.pareto.front import front_rows
+from nas.samplers.acquisition import expected_improvement, neighbours, offspring, random_rows
 from nas.surrogates.gaussian_process import GaussianProcess, GeneEncoder, Refits, Surrogate
 from nas.surrogates.genes import Row
 
 RANDOM_TRAININGS = 10
 """Trainings that are begun before the surrogate decides."""
 MIN_FINISHED = 3
-"""Of them that are finished by then; parallel workers would otherwise add more random ones while the first are under
+"""Trainings that are finished by then; parallel workers would otherwise add more random ones while the first are under
 way."""
 POPULATION = 500
 """Random architectures whose predicted median top1 and 0.99 quantile of cost are the reference point."""
@@ -40,7 +41,7 @@ MAX_FAILED = 100
 MAX_CACHED = 50_000
 """Rows of which costs, repairs and identities are kept between asks; each ask looks at about 1,300."""
 MIN_ERROR = 1e-6
-"""Of what was not trained to its end, so that it is never taken for it."""
+"""Least error of what was not trained to its end, so that it is never taken for finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Observations:
     top1_N: np.ndarray
     log_cost_N: np.ndarray
     sd_N: np.ndarray
-    """Of top1's own error: 0 for a finished training, above it for the extrapolation of a stopped one."""
+    """Error of top1 itself: 0 for a finished training, above it for the extrapolation of a stopped one."""
 
     def __getitem__(self, chosen: np.ndarray) -> "Observations":
         return Observations(self.rows_ND[chosen], self.top1_N[chosen], self.log_cost_N[chosen], self.sd_N[chosen])

@@ -1,4 +1,4 @@
-"""Before the loop: make the study or recognise it, and say what the search will cost.
+"""Before the loop: make the study or recognise it, put the search together, and say what it will cost.
 
 What a study is, is fixed at its creation (DESIGN 2.14); everything here happens under the study's lease.
 """
@@ -6,10 +6,11 @@ What a study is, is fixed at its creation (DESIGN 2.14); everything here happens
 import json
 import math
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 
@@ -17,14 +18,16 @@ from nas.config import SearchConfig
 from nas.errors import InvalidInputError, StudyMismatchError
 from nas.pareto.front import FrontKeeper
 from nas.pareto.history import history_of
-from nas.protocols import Evaluator, SearchSpace, Store
-from nas.records import JSON, Genotype, StudyRecord, TrialFacts, cost_of
-from nas.samplers.registry import Knowledge
-from nas.search.loop import Outcome, out_of_patience
+from nas.protocols import Evaluator, SearchSpace, Store, TrialStore
+from nas.records import JSON, Genotype, Latency, StudyRecord, TrialFacts, cost_of, facts_by_number
+from nas.samplers.knowledge import Knowledge
+from nas.search.loop import Outcome, Search, out_of_patience
 from nas.search.proposals import Proposer, excesses
 from nas.search.screening import Screen
 from nas.search.study import SearchStudy, Storage, has_study
 from nas.search.warm_start import earlier_study
+from nas.search.weights import WeightsFolder
+from nas.workspace import study_folder
 
 # What stays as it was when the study was created, causes before what follows from them; the reference point is taken
 # from the record.
@@ -42,6 +45,9 @@ _FIXED = (
 )
 _TYPICAL_SAMPLE = 25
 
+Sampling = Callable[[], AbstractContextManager[object]]
+"""Entered while the sampler computes, so that nothing is timed meanwhile."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -50,7 +56,8 @@ class Identity:
     data: str
     """Short name of the data."""
     data_fingerprint: str
-    num_classes: int
+    guessing_top1: float
+    """The top1 of guessing, which is that of the reference point: 1 / number of classes; 0 where there are none."""
     recipe: JSON
     target: JSON | None
     """Latency target settings; None when no latency is asked for."""
@@ -59,20 +66,6 @@ class Identity:
     """The configuration as given, password redacted."""
     space_module: str = ""
     """Where a space of the user's own comes from; empty for ours."""
-
-
-@dataclass(frozen=True, slots=True)
-class Established:
-    """An established study: its record and the parts that the loop works with."""
-
-    record: StudyRecord
-    study: SearchStudy
-    proposer: Proposer
-    keeper: FrontKeeper
-    evaluated: int
-    """Architectures that count towards the budget so far."""
-    plan: tuple[str, ...]
-    """What the search will do and cost, for people."""
 
 
 def knowledge_of(
@@ -139,11 +132,10 @@ def already_done(
     Raises:
         NasError: if the database fails.
     """
-    facts = {trial.trial_number: trial for trial in store.facts(config.study)}
-    evaluated = _count_evaluated(facts)
-    outcome = out_of_patience(
-        config.patience, history_of(facts.values(), config.cost_objective, recorded.reference_point).stalled
-    )
+    facts = list(store.facts(config.study))
+    evaluated = sum(trial.state in ("COMPLETE", "PRUNED") for trial in facts)
+    stalled = history_of(facts, config.cost_objective, recorded.reference_point).stalled
+    outcome = out_of_patience(config.patience, stalled)
     if evaluated >= config.budget:
         outcome = Outcome(
             f"budget reached already: {evaluated} architectures are evaluated, --budget is {config.budget}",
@@ -151,9 +143,7 @@ def already_done(
         )
     if outcome is None:
         return None
-    SearchStudy(
-        storage, config.study, config.objectives, knowledge_of(space, config), config.sampler, config.seed
-    ).reconcile(facts)
+    _open_study(config, storage, knowledge_of(space, config)).reconcile(facts_by_number(facts))
     return outcome
 
 
@@ -166,50 +156,126 @@ def establish(
     evaluator: Evaluator,
     store: Store,
     storage: Storage,
-    sampling: Callable[[], AbstractContextManager[object]],
-) -> Established:
-    """Create the study or continue it.
+    sampling: Sampling,
+) -> Search:
+    """Create the study or continue it; the search is ready to run.
 
     Args:
+        config: the validated options.
+        space: what is searched.
+        identity: what the study is, beside what the options say.
         recorded: what check_study returned.
+        evaluator: started, idle.
+        store: open; the coordinator holds the study's lease.
+        storage: Optuna's, in the same database.
         sampling: entered while the sampler computes.
 
     Raises:
         EvaluatorError: if the calibration fails.
         NasError: if the database fails.
     """
-    facts = {trial.trial_number: trial for trial in store.facts(config.study)} if recorded is not None else {}
-    if recorded is None:
+    record = recorded
+    facts = list(store.facts(config.study)) if recorded is not None else []
+    evaluation_s = _mean_duration(facts)
+    if record is None or evaluation_s is None:
         calibration = evaluator.calibrate(space.slowest().to_spec(), _typical_spec(space))
-        latency = calibration.reference_latency
-        cost = config.limits.get(config.cost_objective)
-        if cost is None:
-            cost = cost_of(config.cost_objective, space.costs(space.largest()), latency)
-            assert cost is not None, "a study with the objective latency_ms has a latency target"
-        record = _record(
-            config, space, identity, (1 / identity.num_classes, cost), None if latency is None else latency.target
-        )
-        store.create_study(record)
         evaluation_s = calibration.evaluation_s
-    else:
-        record = recorded
-        evaluation_s = (
-            _mean_duration(facts) or evaluator.calibrate(space.slowest().to_spec(), _typical_spec(space)).evaluation_s
-        )
+        if record is None:
+            record = _new_record(config, space, identity, calibration.reference_latency)
+            store.create_study(record)
     earlier = earlier_study(config, space, store, storage)
-    knowledge = knowledge_of(space, config, record.reference_point, earlier.scores)
-    study = SearchStudy(storage, config.study, config.objectives, knowledge, config.sampler, config.seed)
-    waiting = study.reconcile(facts)
-    known = {trial.arch_hash: trial for trial in facts.values()}
-    first = space.presets().values() if config.warm_start == "presets" else earlier.front
-    starters = [genotype for genotype in first if space.architecture(genotype).arch_hash not in known]
-    screen = None if config.max_latency_ms is None else Screen(space, config.max_latency_ms, known, study.genotypes)
-    proposer = Proposer(space, study, config.limits, known, config.seed, sampling, waiting, starters, screen)
-    stalled = history_of(facts.values(), config.cost_objective, record.reference_point).stalled
-    keeper = FrontKeeper(config.cost_objective, record.reference_point, store.front(config.study), stalled)
-    evaluated = _count_evaluated(facts)
-    plan = _plan(config, space, evaluator, record, evaluated, len(waiting), evaluation_s)
-    return Established(record, study, proposer, keeper, evaluated, plan)
+    search = assemble(
+        config=config,
+        space=space,
+        knowledge=knowledge_of(space, config, record.reference_point, earlier.scores),
+        reference_point=record.reference_point,
+        target=record.target,
+        facts=facts,
+        evaluator=evaluator,
+        store=store,
+        storage=storage,
+        sampling=sampling,
+        weights=WeightsFolder(Path(config.artifacts), study_folder(record)),
+        starters=list(space.presets().values()) if config.warm_start == "presets" else list(earlier.front),
+        screened=config.max_latency_ms is not None,
+    )
+    search.plan = _plan(config, space, evaluator.num_workers, record, search, evaluation_s)
+    return search
+
+
+def assemble(
+    *,
+    config: SearchConfig,
+    space: SearchSpace,
+    knowledge: Knowledge,
+    reference_point: tuple[float, float],
+    target: JSON | None,
+    facts: Sequence[TrialFacts],
+    evaluator: Evaluator,
+    store: TrialStore,
+    storage: Storage,
+    sampling: Sampling,
+    weights: WeightsFolder,
+    starters: Sequence[Genotype] = (),
+    screened: bool = False,
+) -> Search:
+    """The only place where the parts of the loop meet; the recorded trials of the study are brought in order.
+
+    Args:
+        config: the validated options.
+        space: what is searched.
+        knowledge: what the sampler may know.
+        reference_point: (top1, cost) of the study's hypervolume.
+        target: fingerprint that every latency of the study must have; None when it asks for none.
+        facts: every recorded trial of the study, in the order in which they ended.
+        evaluator: started, idle.
+        store: where new facts go, and the latest front stands.
+        storage: Optuna's.
+        sampling: entered while the sampler computes.
+        starters: valid genotypes to propose before the sampler's own.
+        screened: pass over candidates that are predicted to be over the latency limit.
+
+    Raises:
+        NasError: if the database fails.
+    """
+    known = {trial.arch_hash: trial for trial in facts}
+    study = _open_study(config, storage, knowledge)
+    waiting = study.reconcile(facts_by_number(facts))
+    new_starters = [genotype for genotype in starters if space.architecture(genotype).arch_hash not in known]
+    screen = None
+    if screened:
+        assert config.max_latency_ms is not None, "only a limit screens"
+        screen = Screen(space, config.max_latency_ms, known, study.genotypes)
+    proposer = Proposer(space, study, config.limits, known, config.seed, sampling, waiting, new_starters, screen)
+    stalled = history_of(facts, config.cost_objective, reference_point).stalled
+    keeper = FrontKeeper(config.cost_objective, reference_point, store.front(config.study), stalled)
+    return Search(
+        config=config,
+        space=space,
+        evaluator=evaluator,
+        store=store,
+        study=study,
+        proposer=proposer,
+        keeper=keeper,
+        weights=weights,
+        target=target,
+    )
+
+
+def _open_study(config: SearchConfig, storage: Storage, knowledge: Knowledge) -> SearchStudy:
+    return SearchStudy(storage, config.study, config.objectives, knowledge, config.sampler, config.seed)
+
+
+def _new_record(
+    config: SearchConfig, space: SearchSpace, identity: Identity, reference_latency: Latency | None
+) -> StudyRecord:
+    """The reference cost is the limit where there is one, else that of the slowest or largest architecture."""
+    cost = config.limits.get(config.cost_objective)
+    if cost is None:
+        cost = cost_of(config.cost_objective, space.costs(space.largest()), reference_latency)
+        assert cost is not None, "a study with the objective latency_ms has a latency target"
+    target = None if reference_latency is None else reference_latency.target
+    return _record(config, space, identity, (identity.guessing_top1, cost), target)
 
 
 def _record(
@@ -275,35 +341,25 @@ def _typical_spec(space: SearchSpace) -> JSON:
     ].to_spec()
 
 
-def _count_evaluated(facts: Mapping[int, TrialFacts]) -> int:
-    return sum(trial.state in ("COMPLETE", "PRUNED") for trial in facts.values())
-
-
-def _mean_duration(facts: Mapping[int, TrialFacts]) -> float | None:
-    durations = [trial.duration_s for trial in facts.values() if trial.state == "COMPLETE"]
+def _mean_duration(facts: Iterable[TrialFacts]) -> float | None:
+    durations = [trial.duration_s for trial in facts if trial.state == "COMPLETE"]
     return sum(durations) / len(durations) if durations else None
 
 
 def _plan(
-    config: SearchConfig,
-    space: SearchSpace,
-    evaluator: Evaluator,
-    record: StudyRecord,
-    evaluated: int,
-    num_waiting: int,
-    evaluation_s: float,
+    config: SearchConfig, space: SearchSpace, workers: int, record: StudyRecord, search: Search, evaluation_s: float
 ) -> tuple[str, ...]:
-    todo = max(config.budget - evaluated, 0)
-    estimate_min = todo * evaluation_s / evaluator.num_workers / 60
-    (top1, cost) = record.reference_point
-    cost_objective = record.objectives[1]
-    lines = (
+    todo = max(config.budget - search.evaluated, 0)
+    top1, cost = record.reference_point
+    lines = [
         f"space {space.name} at scale {space.scale}: {len(space.genes)} genes, {space.num_genotypes:.3g} genotypes",
-        (
-            f"data {record.data}; objectives {', '.join(record.objectives)}; reference point top1 {top1:.4g}, "
-            f"{cost_objective} {cost:.4g}"
-        ),
-        f"budget {config.budget}: {evaluated} evaluated so far, {todo} to go on {evaluator.num_workers} workers",
-        f"one evaluation takes about {evaluation_s:.1f} s, so the rest takes about {estimate_min:.1f} min",
-    )
-    return (*lines, f"{num_waiting} trials that an earlier run began are taken up first") if num_waiting else lines
+        f"data {record.data}; objectives {', '.join(record.objectives)}; reference point top1 {top1:.4g}, "
+        f"{config.cost_objective} {cost:.4g}",
+        f"budget {config.budget}: {search.evaluated} evaluated so far, {todo} to go on {workers} workers",
+    ]
+    if evaluation_s:
+        estimate_min = todo * evaluation_s / workers / 60
+        lines.append(f"one evaluation takes about {evaluation_s:.1f} s, so the rest takes about {estimate_min:.1f} min")
+    if search.num_waiting:
+        lines.append(f"{search.num_waiting} trials that an earlier run began are taken up first")
+    return tuple(lines)

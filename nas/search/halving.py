@@ -9,12 +9,12 @@ crowding distance, Deb et al., "A Fast and Elitist Multiobjective Genetic Algori
 together, Schmucker et al., "Multi-objective Asynchronous Successive Halving", 2021.
 """
 
-import bisect
 import math
 from collections.abc import Iterable
 
 import numpy as np
 
+from nas.pareto.front import dominates
 from nas.records import TrialFacts
 from nas.surrogates.curves import MIN_PAIRS
 
@@ -94,23 +94,20 @@ def non_dominated_ranks(points_N2: np.ndarray) -> np.ndarray:
     Returns:
         (num_points,) int.
 
-    Source: for two objectives in O(N log N), Jensen, "Reducing the Run-Time Complexity of Multiobjective EAs", IEEE TEC
-    2003.
+    All pairs are compared: O(N^2) time and memory.
+
+    Source: Deb et al., IEEE TEC 2002, section III.
     """
-    ranks = np.zeros(len(points_N2), dtype=int)
-    lasts: list[tuple[float, float]] = []
-    """The latest point of each front as (-top1, cost); by ascending cost it is the most accurate one, and worse from
-    front to front."""
-    for index in np.lexsort((-points_N2[:, 0], points_N2[:, 1])):
-        point = float(-points_N2[index, 0]), float(points_N2[index, 1])
-        # An equal point dominates nothing, so the two stand in one front.
-        rank = (
-            bisect.bisect_left(lasts, point)
-            if point in lasts
-            else bisect.bisect_right(lasts, point[0], key=lambda last: last[0])
-        )
-        ranks[index] = rank
-        lasts[rank : rank + 1] = [point]
+    losses = np.column_stack([-points_N2[:, 0], points_N2[:, 1]])
+    beats = dominates(losses[:, None], losses)
+    ranks = np.zeros(len(losses), dtype=int)
+    is_left = np.ones(len(losses), dtype=bool)
+    rank = 0
+    while is_left.any():
+        is_front = is_left & ~beats[is_left].any(axis=0)
+        ranks[is_front] = rank
+        is_left &= ~is_front
+        rank += 1
     return ranks
 
 

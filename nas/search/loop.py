@@ -26,10 +26,11 @@ from nas.protocols import (
     RungReached,
     SearchSpace,
     Started,
-    Store,
+    TrialStore,
 )
-from nas.records import JSON, Latency, RungScore, TrialFacts, TrialState, cost_of
-from nas.reports.dashboard import drawing_attributes, latency_attribute, make_drawings_folder, trial_attributes
+from nas.records import COUNTED_STATES, JSON, KeptWeights, Latency, RungScore, TrialFacts, TrialState, cost_of
+from nas.search.attributes import drawing_attributes, latency_attribute, make_drawings_folder, trial_attributes
+from nas.search.events import FrontGrew, Note, OnEvent, TrialFinished, ignore
 from nas.search.halving import ParetoHalving
 from nas.search.progress import Progress
 from nas.search.proposals import ESCAPES, Candidate, Proposer
@@ -58,10 +59,16 @@ class Outcome:
     complete: bool
     """True when nothing is left to do: the budget is reached, nothing new can be found or patience is out."""
     exit_code: int = 0
-    """Of the command: 1 when the limits let nothing through, 130 when the user stopped it."""
+    """What the command ends with: 1 when the limits let nothing through, 130 when the user stopped it."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the user stopped it."""
+        return self.exit_code == EXIT_INTERRUPTED
 
 
-INTERRUPTED = Outcome("interrupted; the state is saved", complete=False, exit_code=130)
+EXIT_INTERRUPTED = 130
+INTERRUPTED = Outcome("interrupted; the state is saved", complete=False, exit_code=EXIT_INTERRUPTED)
 
 
 def out_of_patience(patience: int | None, stalled: int) -> Outcome | None:
@@ -83,7 +90,7 @@ class _Flight:
     started: float
     """Monotonic clock; later than the submission by what it waited for a worker to come up."""
     submitted: float
-    """Of the latest attempt."""
+    """Monotonic clock, when the latest attempt was submitted."""
     attempt: int = 0
     latency: Latency | None = None
     rungs: list[RungScore] = field(default_factory=list)
@@ -101,16 +108,14 @@ class Search:
         config: SearchConfig,
         space: SearchSpace,
         evaluator: Evaluator,
-        store: Store,
+        store: TrialStore,
         study: SearchStudy,
         proposer: Proposer,
         keeper: FrontKeeper,
+        weights: WeightsFolder,
         target: JSON | None,
-        progress: Progress,
-        check_owner: Callable[[], None],
-        stop_requested: Callable[[], bool],
     ) -> None:
-        """Take over the parts.
+        """Take over the parts; nas/search/establish.py puts them together.
 
         Args:
             config: the validated options.
@@ -120,28 +125,24 @@ class Search:
             study: reconciled.
             proposer: knows every recorded outcome.
             keeper: stands at the study's latest front.
+            weights: the study's own folder.
             target: fingerprint that every latency of the study must have; None when it asks for none.
-            progress: what people see.
-            check_owner: raises when the study belongs to another process.
-            stop_requested: True once the user wants the search to stop.
         """
+        self.study = study
+        self.keeper = keeper
+        self.plan: tuple[str, ...] = ()
+        """Lines about what the search will do and cost; `establish` writes them."""
         self._config = config
         self._space = space
         self._evaluator = evaluator
         self._store = store
-        self._study = study
         self._proposer = proposer
-        self._keeper = keeper
         self._target = target
-        self._progress = progress
-        self._check_owner = check_owner
-        self._stop_requested = stop_requested
-        self._weights = WeightsFolder(Path(config.artifacts), config.study)
-        self._weights_paths = {
-            facts.trial_number: facts.weights_path for facts in proposer.known.values() if facts.weights_path
+        self._weights = weights
+        self._kept: dict[int, KeptWeights] = {
+            facts.trial_number: facts.weights for facts in proposer.known.values() if facts.weights
         }
         self._halving = ParetoHalving(config.keep, config.cost_objective, proposer.known.values())
-        self._drawings = make_drawings_folder(Path(config.artifacts))
         self._flights: dict[int, _Flight] = {}
         self._counts: Counter[str] = Counter(facts.state for facts in proposer.known.values())
         self._recent: deque[bool] = deque(maxlen=RECENT)
@@ -151,23 +152,43 @@ class Search:
     @property
     def evaluated(self) -> int:
         """Distinct architectures that count towards the budget."""
-        return self._counts["COMPLETE"] + self._counts["PRUNED"]
+        return sum(self._counts[state] for state in COUNTED_STATES)
 
-    def run(self) -> Outcome:
+    @property
+    def num_waiting(self) -> int:
+        """Trials that an earlier run began and that are still to be taken up."""
+        return len(self._proposer.waiting)
+
+    def run(
+        self,
+        progress: Progress,
+        check_owner: Callable[[], None] = lambda: None,
+        stop_requested: Callable[[], bool] = lambda: False,
+        on_event: OnEvent = ignore,
+    ) -> Outcome:
         """Search until the budget is reached, the space is exhausted, patience or time is over, or the user stops it.
 
         On the way out, whatever the reason, no trial is left RUNNING.
+
+        Args:
+            progress: what people see.
+            check_owner: raises when the study belongs to another process.
+            stop_requested: True once the user wants the search to stop.
+            on_event: hears what happens; what it raises ends the search.
 
         Raises:
             SearchAbortedError: if evaluations keep failing.
             NasError: if database, disk or evaluator fail.
         """
+        self._progress = progress
+        self._on_event = on_event
+        self._drawings = make_drawings_folder(Path(self._config.artifacts))
         started = time.monotonic()
         try:
             # A kill may have come between a new front and this.
-            self._forget_weights(set(self._weights_paths) - {member.trial_number for member in self._keeper.members})
+            self._forget_weights(set(self._kept) - {member.trial_number for member in self.keeper.members})
             while True:
-                if (end := self._early_end(started)) is not None:
+                if (end := self._early_end(started, stop_requested)) is not None:
                     return end
                 exhausted = not self._fill()
                 if not self._flights:
@@ -175,15 +196,15 @@ class Search:
                 for event in self._evaluator.events(POLL_S):
                     self._handle(event)
                 self._show()
-                self._check_owner()
+                check_owner()
         finally:
             # With a failed database the next run puts them back.
             with contextlib.suppress(NasError):
                 for number in self._flights:
-                    self._study.release(number)
+                    self.study.release(number)
 
-    def _early_end(self, started: float) -> Outcome | None:
-        if self._stop_requested():
+    def _early_end(self, started: float, stop_requested: Callable[[], bool]) -> Outcome | None:
+        if stop_requested():
             return INTERRUPTED
         hours = self._config.max_hours
         if hours is not None and time.monotonic() - started > hours * 3600:
@@ -193,7 +214,7 @@ class Search:
     def _end(self, exhausted: bool) -> Outcome:
         if (
             self.evaluated < self._config.budget
-            and (end := out_of_patience(self._config.patience, self._keeper.stalled)) is not None
+            and (end := out_of_patience(self._config.patience, self.keeper.stalled)) is not None
         ):
             return end
         if not exhausted:
@@ -233,11 +254,11 @@ class Search:
         while (
             len(self._flights) < self._evaluator.num_workers
             and self.evaluated + len(self._flights) < self._config.budget
-            and out_of_patience(self._config.patience, self._keeper.stalled) is None
+            and out_of_patience(self._config.patience, self.keeper.stalled) is None
         ):
             if self._fruitless_timings >= FRUITLESS_TIMINGS:
                 return False
-            parents = [self._study.genotypes[member.trial_number] for member in self._keeper.members]
+            parents = [self.study.genotypes[member.trial_number] for member in self.keeper.members]
             candidate = self._proposer.next(parents)
             self._tell_news()
             if candidate is None:
@@ -256,9 +277,9 @@ class Search:
                 reason=None if candidate.feasible else _excess_text(candidate.constraints, self._config.limits),
             )
             drawing = drawing_attributes(self._space.draw(architecture), self._drawings)
-            number = self._study.start(candidate.asked, candidate.genotype, candidate.constraints, attributes, drawing)
+            number = self.study.start(candidate.asked, candidate.genotype, candidate.constraints, attributes, drawing)
         else:
-            self._study.restart(candidate.asked, number, candidate.constraints)
+            self.study.restart(candidate.asked, number, candidate.constraints)
         flight = _Flight(candidate, number, now := time.monotonic(), now)
         if candidate.feasible:
             self._flights[number] = flight
@@ -294,7 +315,7 @@ class Search:
         if limit is not None:
             excess = event.latency.median_ms / limit - 1
             constraints = {**flight.candidate.constraints, "latency_ms": excess}
-            self._study.constrain(flight.number, constraints)
+            self.study.constrain(flight.number, constraints)
             if excess > 0:
                 flight.over_limit = f"latency_ms is {event.latency.median_ms:.4g}, over the limit of {limit:g}"
         self._evaluator.answer(flight.number, proceed=flight.over_limit is None)
@@ -364,15 +385,15 @@ class Search:
 
     def _finish(self, flight: _Flight, facts: TrialFacts, weights: bytes | None) -> None:
         """Facts and front first, in one transaction; then the trial is told."""
-        before = self._keeper.members
-        front = self._keeper.add(facts)
+        before = self.keeper.members
+        front = self.keeper.add(facts)
         if front is not None and weights is not None:
-            path = self._weights.keep(facts, weights)
-            facts = replace(facts, weights_path=path)
-            self._weights_paths[facts.trial_number] = path
+            kept = self._weights.keep(facts, weights)
+            facts = replace(facts, weights=kept)
+            self._kept[facts.trial_number] = kept
         self._store.record(self._config.study, facts, front)
         self._annotate(facts)
-        self._study.tell(facts.trial_number, facts)
+        self.study.tell(facts.trial_number, facts)
         self._flights.pop(facts.trial_number, None)
         self._proposer.finish(facts)
         self._counts[facts.state] += 1
@@ -380,38 +401,45 @@ class Search:
         logger.info(_log_line(facts, self._config.cost_objective))
         if front is not None:
             self._forget_weights({m.trial_number for m in before} - {m.trial_number for m in front.members})
+        self._on_event(TrialFinished(facts, self.evaluated, self._config.budget))
+        if front is not None:
+            self._on_event(FrontGrew(front))
 
     def _annotate(self, facts: TrialFacts) -> None:
         attributes: dict[str, object] = {} if facts.latency is None else dict([latency_attribute(facts.latency)])
         if facts.reason is not None:
             attributes["reason"] = facts.reason
-        self._study.annotate(facts.trial_number, attributes)
+        self.study.annotate(facts.trial_number, attributes)
 
     def _forget_weights(self, left: set[int]) -> None:
-        dropped = {number: path for number in left if (path := self._weights_paths.pop(number, None)) is not None}
+        dropped = {number: kept for number in left if (kept := self._kept.pop(number, None)) is not None}
         if dropped:
             self._store.forget_weights(self._config.study, sorted(dropped))
-            for path in dropped.values():
-                self._weights.drop(path)
+            for kept in dropped.values():
+                self._weights.drop(kept)
 
     def _tell_news(self) -> None:
         screen = self._proposer.screen
         while screen is not None and screen.news:
             line = screen.news.pop(0)
             logger.info(line)
-            self._progress.note(line)
+            self._tell(line)
 
     def _note(self, message: str) -> None:
         logger.warning(message)
-        self._progress.note(message)
+        self._tell(message)
+
+    def _tell(self, line: str) -> None:
+        self._progress.note(line)
+        self._on_event(Note(line))
 
     def _show(self) -> None:
-        members = self._keeper.members
+        members = self.keeper.members
         self._progress.update(
             evaluated=self.evaluated,
             counts=self._counts,
             best_top1=members[-1].top1 if members else None,
-            hypervolume=self._keeper.hypervolume if members else None,
+            hypervolume=self.keeper.hypervolume if members else None,
             front=members,
             layouts=self._layouts,
             activities=self._evaluator.activities(),

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from nas.errors import NasError
 from nas.processes import current_process
-from nas.protocols import Store
+from nas.protocols import Leases
 from nas.records import Lease, ProcessId
 
 HEARTBEAT_S = 5.0
@@ -26,7 +26,7 @@ class Ownership:
     """The lease of a study, renewed by a thread of its own: a calibration may take longer than an owner may be
     silent."""
 
-    def __init__(self, store: Store, study: str, lease: Lease) -> None:
+    def __init__(self, store: Leases, study: str, lease: Lease) -> None:
         """The lease is held already."""
         self._store = store
         self._study = study
@@ -81,7 +81,7 @@ class Ownership:
 
 
 @contextmanager
-def owned(store: Store, study: str, end_session: EndSession, say: Callable[[str], None]) -> Iterator[Ownership]:
+def owned(store: Leases, study: str, end_session: EndSession, say: Callable[[str], None]) -> Iterator[Ownership]:
     """Own the study inside the block; first end what a dead owner left behind on this host.
 
     Args:

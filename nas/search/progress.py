@@ -42,6 +42,7 @@ class Progress:
         quiet: bool,
         console: Console | None = None,
         *,
+        silent: bool = False,
         cost_objective: str = "latency_ms",
     ) -> None:
         """Display a run.
@@ -52,6 +53,7 @@ class Progress:
             already: how many of them earlier runs evaluated.
             quiet: print the final lines only.
             console: where to print; standard output by default.
+            silent: print nothing at all.
             cost_objective: latency_ms, macs or param_count.
         """
         # rich takes FORCE_COLOR for a terminal; control characters are for real ones only.
@@ -59,7 +61,8 @@ class Progress:
         self._study = study
         self._budget = budget
         self._already = already
-        self._quiet = quiet
+        self._quiet = quiet or silent
+        self._silent = silent
         self._cost_objective = cost_objective
         self._evaluated = already
         self._summary = ""
@@ -69,7 +72,7 @@ class Progress:
         self._started = self._shown_at = time.monotonic()
         self._shown_evaluated = already
         self._gone = False
-        drawn = not quiet and _can_draw(self._console)
+        drawn = not self._quiet and _can_draw(self._console)
         self._live = Live(console=self._console, auto_refresh=False, get_renderable=self._draw) if drawn else None
 
     def __enter__(self) -> Self:
@@ -133,10 +136,11 @@ class Progress:
             self._print(message)
 
     def finish(self, lines: Sequence[str]) -> None:
-        """Freeze the display and print the last lines, also when quiet."""
+        """Freeze the display and print the last lines, also when quiet, but not when silent."""
         self._activities = {}
         self._stop_live()
-        self._print(*lines)
+        if not self._silent:
+            self._print(*lines)
 
     def _is_due(self, now: float) -> bool:
         elapsed = now - self._shown_at

@@ -32,7 +32,7 @@ class Candidate:
     constraints: Mapping[str, float]
     """Limit name -> value / limit - 1, for the limits that are known before the evaluation; feasible when all <= 0."""
     trial_number: int | None = None
-    """Of a trial that an earlier run began; None for a new one."""
+    """Number of a trial that an earlier run began; None for a new one."""
 
     @property
     def feasible(self) -> bool:

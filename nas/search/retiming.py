@@ -1,4 +1,4 @@
-"""The members of a front, timed once more together when a search ends, and what that says of their places.
+"""The members of a front, timed once more together when a search ends.
 
 A search times each candidate when its turn comes, minutes or days apart, and of many timings a front keeps those that
 came out low: some of them by luck. Here the members are timed again, one right after the other on one worker and with
@@ -7,41 +7,16 @@ are.
 """
 
 import logging
-import statistics
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from nas.errors import InvalidInputError
-from nas.pareto.targets import TargetView, Timings, on_target, target_text
+from nas.pareto.places import latest
+from nas.pareto.targets import TargetView, target_text, view_on
 from nas.protocols import Evaluator, Failed, Finished, Job, LatencyMeasured, Store
-from nas.records import JSON, Front, Latency, Retiming, StudyRecord, TrialFacts
+from nas.records import JSON, Latency, Retiming, StudyRecord
 from nas.search.loop import MAX_RETRIES, POLL_S
-from nas.text import cost_text, latency_text
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A member of a front and its two timings."""
-
-    trial_number: int
-    top1: float
-    first: Latency
-    second: Latency
-    rival: "Place | None" = None
-    """By the second timings this member is as good in both, and better in one; None when no member is."""
-
-    @property
-    def change(self) -> float:
-        """Of the median, relative to the first."""
-        return self.second.median_ms / self.first.median_ms - 1
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether the rival is faster beyond both intervals. They speak of other sittings, and these two are of one:
-        that is cautious."""
-        return self.rival is not None and self.rival.second.ci_high_ms < self.second.ci_low_ms
 
 
 def unsettled(study: StudyRecord, targets: Sequence[JSON], store: Store) -> list[tuple[int, TargetView]]:
@@ -49,25 +24,27 @@ def unsettled(study: StudyRecord, targets: Sequence[JSON], store: Store) -> list
     seen on it).
 
     Args:
-        search: the study.
+        study: its record.
         targets: fingerprints, the objective's first.
         store: has its facts.
 
     Returns:
         Nothing for a study whose cost is counted.
     """
-    if study.objectives[1] != "latency_ms":
+    if study.cost_objective != "latency_ms":
         return []
     facts = list(store.facts(study.name))
     timings = store.timings(study.name)
     retimings = store.retimings(study.name)
     found = []
     for place, target in enumerate(targets):
-        view = _view(study, facts, timings, target)
+        view = view_on(study, facts, timings, target)
+        if view is None:
+            continue
         again = latest(retimings, target)
-        if view is not None and not {member.trial_number for member in view.front.members} <= set(
-            again.latencies if again else ()
-        ):
+        members = {member.trial_number for member in view.front.members}
+        timed_again = set(again.latencies) if again else set()
+        if not members <= timed_again:
             found.append((place, view))
     return found
 
@@ -150,94 +127,3 @@ def _time(
                 case Failed():
                     return event
     return None
-
-
-def latest(retimings: Sequence[Retiming], target: JSON | None) -> Retiming | None:
-    """The last sitting on a target (a whole fingerprint)."""
-    return next((retiming for retiming in reversed(retimings) if retiming.target == target), None)
-
-
-def places(front: Front, facts: Iterable[TrialFacts], retiming: Retiming | None) -> tuple[Place, ...]:
-    """The members of a front that have a second timing, by ascending cost.
-
-    Trials beside the front were not timed again, so none of them can take a place.
-
-    Args:
-        front: of latencies on the target of the retiming.
-        facts: its members, and others or not.
-        retiming: None where nothing was timed again.
-    """
-    seconds = retiming.latencies if retiming else {}
-    firsts = {trial.trial_number: trial.latency for trial in facts}
-    timed = [
-        Place(member.trial_number, member.top1, first, seconds[member.trial_number])
-        for member in front.members
-        if member.trial_number in seconds and (first := firsts[member.trial_number]) is not None
-    ]
-    return tuple(replace(place, rival=_rival(place, timed)) for place in timed)
-
-
-def _rival(place: Place, others: Sequence[Place]) -> Place | None:
-    """Of those that dominate it by top1 and second median, the one whose interval ends first."""
-    ms = place.second.median_ms
-    rivals = [
-        other
-        for other in others
-        if other.top1 >= place.top1
-        and other.second.median_ms <= ms
-        and (other.top1, other.second.median_ms) != (place.top1, ms)
-    ]
-    return min(rivals, key=lambda rival: rival.second.ci_high_ms, default=None)
-
-
-def places_text(front: Front, again: Sequence[Place]) -> list[str]:
-    """One line about all members, and one for each that is dominated now; nothing where nothing was timed again."""
-    if not again:
-        return []
-    members = len(front.members)
-    largest = max(again, key=lambda place: abs(place.change))
-    number = str(members) if len(again) == members else f"{len(again)} of {members}"
-    within = sum(place.first.ci_low_ms <= place.second.median_ms <= place.first.ci_high_ms for place in again)
-    middle = statistics.median(place.change for place in again)
-    first, second = (cost_text("latency_ms", timing.median_ms) for timing in (largest.first, largest.second))
-    head = (
-        f"{number} members of the front timed again: {middle:+.1%} in the middle, {within} within their first "
-        "interval, "
-        f"largest change trial {largest.trial_number}, {first} -> {second} ({largest.change:+.1%})"
-    )
-    return [head, *(_lost_text(place, place.rival) for place in again if place.rival is not None)]
-
-
-def _lost_text(place: Place, rival: Place) -> str:
-    verdict = "lost its place" if place.is_lost else "may have lost its place, the intervals overlap"
-    first = latency_text(place.first)
-    second = latency_text(place.second)
-    return (
-        f"trial {place.trial_number} {verdict}: top1 {place.top1:.4f}, {first} at first, {second} now; "
-        f"trial {rival.trial_number} has top1 {rival.top1:.4f} and {latency_text(rival.second)} now"
-    )
-
-
-def retimings_text(
-    study: StudyRecord, facts: Sequence[TrialFacts], timings: Timings, retimings: Sequence[Retiming]
-) -> list[str]:
-    """The lines of `places_text` for every target on which members of the study's fronts were timed again, its own
-    first."""
-    if study.objectives[1] != "latency_ms":
-        return []
-    others = {str(retiming.target): retiming.target for retiming in retimings if retiming.target != study.target}
-    lines = []
-    for target in (study.target, *others.values()):
-        view = None if target is None else _view(study, facts, timings, target)
-        if view is not None:
-            told = places_text(view.front, places(view.front, view.facts, latest(retimings, target)))
-            lines += told if target == study.target else [f"on {target_text(target or {})}: {line}" for line in told]
-    return lines
-
-
-def _view(study: StudyRecord, facts: Sequence[TrialFacts], timings: Timings, target: JSON) -> TargetView | None:
-    """The study on a target; None where no finished trial was timed on it."""
-    try:
-        return on_target(study, facts, timings, target)
-    except InvalidInputError:
-        return None

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from nas.protocols import SearchSpace
 from nas.records import Genotype, TrialFacts
-from nas.surrogates.latency_model import LatencyModel, held_out, held_out_text, timed_genotypes
+from nas.surrogates.latency_model import LatencyModel, held_out_text, latency_quality, timed_genotypes
 from nas.surrogates.threads import one_thread
 from nas.text import cost_text
 
@@ -64,7 +64,7 @@ class Screen:
             return
         self._learned_from = timings
         genotypes, latency_ms = timed_genotypes(list(self._known.values()), self._genotypes)
-        quality = held_out(self._space, genotypes, latency_ms)
+        quality = latency_quality(self._space, genotypes, latency_ms)
         before = self._model
         self._model = LatencyModel(self._space).fit(genotypes, latency_ms) if quality.near >= MIN_NEAR else None
         self._threshold_ms = self._limit_ms * quality.overestimate

@@ -20,9 +20,10 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from nas.errors import InvalidInputError, NasError
-from nas.records import Gene, Genotype, Objectives, TrialFacts
-from nas.reports.dashboard import constraint_attributes
-from nas.samplers.registry import COST, CURVE, Knowledge, make_sampler
+from nas.records import Gene, Genotype, Objectives, TrialFacts, Value
+from nas.samplers.knowledge import COST, CURVE, Knowledge
+from nas.samplers.registry import make_sampler
+from nas.search.attributes import constraint_attributes
 
 Storage = BaseStorage
 """What keeps the recorded study."""
@@ -200,8 +201,8 @@ class SearchStudy:
         return number
 
     def _number_of(self, trial_id: int) -> int:
-        """Of a new trial: the next one, unless somebody else added a trial. Optuna's cache confirms that; asked for the
-        number, it reads the whole trial back, five queries."""
+        """The number of a new trial: the next one, unless somebody else added a trial. Optuna's cache confirms that;
+        asked for the number, it reads the whole trial back, five queries."""
         expected = len(self.genotypes)
         if self._storage.get_trial_id_from_study_id_trial_number(self._study_id, expected) == trial_id:
             return expected
@@ -288,7 +289,10 @@ class SearchStudy:
         cost = facts.cost(self._objectives[1])
         if cost is None:
             return {}
-        return {COST: cost} | ({CURVE: [score.top1 for score in facts.rungs]} if facts.rungs else {})
+        learned: dict[str, Any] = {COST: cost}
+        if facts.rungs:
+            learned[CURVE] = [score.top1 for score in facts.rungs]
+        return learned
 
     def _as_finished(self, trial: FrozenTrial, facts: TrialFacts) -> FrozenTrial:
         constraints = {name: value for name, value in trial.constraints.items() if not name.isdigit()}
@@ -320,6 +324,26 @@ def recorded_genotypes(storage: BaseStorage, name: str) -> dict[int, Genotype]:
             )
         trials = storage.get_all_trials(storage.get_study_id_from_name(name), deepcopy=False)
     return {trial.number: dict(trial.params) for trial in trials}
+
+
+def recorded_values(storage: BaseStorage, name: str) -> dict[str, tuple[Value, ...]]:
+    """Gene -> the values that it had when the study was created, from its first trial; empty without trials.
+
+    Raises:
+        NasError: if the database fails.
+    """
+    with _storage_errors():
+        trials = storage.get_all_trials(storage.get_study_id_from_name(name), deepcopy=False)
+    distributions = trials[0].distributions if trials else {}
+    return {gene: _values(distribution) for gene, distribution in distributions.items()}
+
+
+def _values(distribution: BaseDistribution) -> tuple[Value, ...]:
+    """Inverse of _distribution."""
+    if isinstance(distribution, IntDistribution):
+        return tuple(range(distribution.low, distribution.high + 1, distribution.step))
+    assert isinstance(distribution, CategoricalDistribution), "a gene is one of the two"
+    return tuple(value for value in distribution.choices if isinstance(value, (str, int)))
 
 
 def has_study(storage: BaseStorage, name: str) -> bool:

@@ -14,7 +14,7 @@ class EarlierStudy:
     """Results of a study on the same space, whatever its data, recipe and objectives were."""
 
     front: tuple[Genotype, ...] = ()
-    """Of its front's members: what the new study begins with."""
+    """Genotypes of the members of its front: what the new study begins with."""
     scores: tuple[tuple[Genotype, float], ...] = ()
     """(genotype, top1) of its finished trainings."""
 
@@ -38,11 +38,9 @@ def earlier_study(config: SearchConfig, space: SearchSpace, store: Store, storag
         )
     if recorded.space_hash != space.space_hash:
         raise InvalidInputError(
-            f"--warm-start names the study {name!r}, which searched {recorded.space} at scale "
-            f"{recorded.scale} on "
+            f"--warm-start names the study {name!r}, which searched {recorded.space} at scale {recorded.scale} on "
             f"{recorded.data}; expected one of the same space, scale, image size, channels and classes as this "
-            f"search ({space.name}, "
-            f"{space.scale})"
+            f"search ({space.name}, {space.scale})"
         )
     if front is None:
         raise InvalidInputError(

@@ -28,7 +28,7 @@ class Curve(NamedTuple):
     row: Row
     """The architecture."""
     log_cost: float
-    """Its."""
+    """ln of the architecture's cost."""
     scores: Sequence[float]
     """At each rung that was reached, at least one."""
 

@@ -103,7 +103,7 @@ class _Hyper:
     product: float
     feature: float
     length: float
-    """Of the feature, in its standard deviations."""
+    """Length scale of the feature, in its standard deviations."""
     noise: float
 
     @classmethod
@@ -114,7 +114,7 @@ class _Hyper:
 
     @property
     def variance(self) -> float:
-        """Of the prior at any point, noise left out; the 1 is the constant's."""
+        """Variance of the prior at any point, noise left out; the 1 is the constant's."""
         return 1 + float(self.main.sum()) + float(self.pairs.sum()) ** 2 + self.product + self.feature
 
 
@@ -230,8 +230,8 @@ class GaussianProcess:
         return others
 
     def covariance(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> np.ndarray:
-        """Of the noise-free target at the rows, (num_rows, num_rows), in its unit squared; its diagonal is the variance
-        of `predict`."""
+        """Covariance of the noise-free target at the rows, (num_rows, num_rows), in its unit squared; the diagonal is
+        the variance of `predict`."""
         rows = self._encoder.encode(levels_ND)
         feature = self._scaled(feature_N)
         cross = self._kernel(rows, feature, np.empty((4, len(rows), len(self._rows))))

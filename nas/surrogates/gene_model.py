@@ -10,7 +10,7 @@ from nas.surrogates.gaussian_process import GaussianProcess, GeneEncoder
 from nas.surrogates.genes import GeneLevels
 
 ITERATIONS = 60
-"""Of the fit of the hyperparameters."""
+"""Largest number of steps of the fit of the hyperparameters."""
 
 
 class GeneModel:

@@ -1,6 +1,5 @@
 """Genotypes as rows of levels: the position of each value among the values of its gene."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 from operator import getitem
 
@@ -17,18 +16,26 @@ class GeneLevels:
     def __init__(self, genes: Sequence[Gene]) -> None:
         self._names = tuple(gene.name for gene in genes)
         self._values = tuple(gene.values for gene in genes)
-        self._levels = [{value: level for level, value in enumerate(gene.values)} for gene in genes]
+        self._levels = [_level_of_value(gene) for gene in genes]
         column = {name: position for position, name in enumerate(self._names)}
-        conditions = [(gene, column[name], values) for gene, of in enumerate(genes) for name, values in of.only_if]
-        switches_on = [[value in values for value in self._values[other]] for _, other, values in conditions]
-        self._conditional, self._starts = np.unique(
-            np.array([gene for gene, _, _ in conditions], dtype=int), return_index=True
-        )
+        conditional: list[int] = []
+        others: list[int] = []
+        offsets: list[int] = []
+        switches_on: list[bool] = []
+        for position, gene in enumerate(genes):
+            for name, values in gene.only_if:
+                conditional.append(position)
+                others.append(column[name])
+                offsets.append(len(switches_on))
+                switches_on += [value in values for value in self._values[column[name]]]
+        self._conditional, self._starts = np.unique(np.array(conditional, dtype=int), return_index=True)
         """Genes with conditions, and the first condition of each."""
-        self._others = np.array([other for _, other, _ in conditions], dtype=int)
-        self._switches_on = np.array(list(itertools.chain(*switches_on)), dtype=bool)
+        self._others = np.array(others, dtype=int)
+        """The other gene of each condition."""
+        self._switches_on = np.array(switches_on, dtype=bool)
         """Whether a level of the other gene switches the gene on: all conditions one after the other."""
-        self._offsets = np.cumsum([0, *map(len, switches_on)], dtype=int)[:-1]
+        self._offsets = np.array(offsets, dtype=int)
+        """Where each condition begins among them."""
 
     def row(self, genotype: Mapping[str, Value]) -> Row:
         return tuple(map(getitem, self._levels, map(genotype.__getitem__, self._names)))
@@ -51,3 +58,7 @@ class GeneLevels:
             is_on = self._switches_on[rows_ND[:, self._others] + self._offsets]
             canonical[:, self._conditional] *= np.logical_and.reduceat(is_on, self._starts, axis=1)
         return canonical
+
+
+def _level_of_value(gene: Gene) -> Mapping[Value, int]:
+    return {value: level for level, value in enumerate(gene.values)}

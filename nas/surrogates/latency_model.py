@@ -18,9 +18,8 @@ from nas.protocols import SearchSpace
 from nas.records import Genotype, TrialFacts
 from nas.surrogates.gene_model import GeneModel
 from nas.surrogates.genes import GeneLevels
-from nas.surrogates.quality import Agreement, agreement
+from nas.surrogates.quality import Agreement, agreement, held_out
 
-FOLDS = 5
 NEAR = 0.1
 """Relative error up to which a prediction counts as near."""
 TAIL = 0.05
@@ -42,7 +41,7 @@ class PartTime:
     each_ms: float
     per_million_macs_ms: float
     share: float
-    """Of the time of all networks that were timed, as the table adds it up."""
+    """What it takes of the time of all networks that were timed, as the table adds it up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ class LatencyModel:
         networks for one row per size.
         """
         tallies = [self._tally(genotype) for genotype in genotypes]
-        self._kinds = sorted({kind for num, _ in tallies for kind in num})
+        self._kinds = sorted(set().union(*(num for num, _ in tallies)))
         features = self._features(tallies)
         self._totals = features.sum(axis=0)
         # Divided by the latencies, so that errors are relative: networks of every size count alike.
@@ -97,7 +96,7 @@ class LatencyModel:
 
     @property
     def table(self) -> tuple[PartTime, ...]:
-        """Of every kind that was timed, by falling share."""
+        """A row for every kind that was timed, by falling share."""
         each, per_million = np.split(self._weights, 2)
         share = sum(np.split(self._totals * self._weights, 2)) / (self._totals @ self._weights)
         rows = [
@@ -117,12 +116,11 @@ class LatencyModel:
 
     def _features(self, tallies: Sequence[tuple[Counter[str], Counter[str]]]) -> np.ndarray:
         """(num_genotypes, 2 num_kinds): how many parts of each kind, then their multiply-adds in millions."""
-        return np.array(
-            [
-                [*(num[kind] for kind in self._kinds), *(macs[kind] / 1e6 for kind in self._kinds)]
-                for num, macs in tallies
-            ]
-        )
+        rows = []
+        for num, macs in tallies:
+            counts = [float(num[kind]) for kind in self._kinds]
+            rows.append(counts + [macs[kind] / 1e6 for kind in self._kinds])
+        return np.array(rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +134,11 @@ class LatencyReport:
 def latency_report(
     space: SearchSpace, facts: Sequence[TrialFacts], genotypes: Mapping[int, Genotype]
 ) -> LatencyReport | None:
-    """Of a study; None where fewer than MIN_REPORTED of its trials were timed."""
+    """What a study's timings tell; None where fewer than MIN_REPORTED of its trials were timed."""
     timed, latency_ms = timed_genotypes(facts, genotypes)
     if len(timed) < MIN_REPORTED:
         return None
-    return LatencyReport(held_out(space, timed, latency_ms), LatencyModel(space).fit(timed, latency_ms).table)
+    return LatencyReport(latency_quality(space, timed, latency_ms), LatencyModel(space).fit(timed, latency_ms).table)
 
 
 def timed_genotypes(
@@ -156,19 +154,20 @@ def timed_genotypes(
     return [genotype for genotype, _ in timed], np.array([ms for _, ms in timed])
 
 
-def held_out(space: SearchSpace, genotypes: Sequence[Genotype], latency_ms: np.ndarray) -> HeldOut:
-    """Predict each architecture from those of the other folds; the folds are random.
+def latency_quality(space: SearchSpace, genotypes: Sequence[Genotype], latency_ms: np.ndarray) -> HeldOut:
+    """How well a LatencyModel predicts each architecture from those of the other folds.
 
     Args:
         space: of the genotypes.
         genotypes: valid, at least 2 FOLDS of them.
         latency_ms: (num_timings,) measured on one target.
     """
-    predicted = np.empty(len(genotypes))
-    for fold in np.array_split(np.random.default_rng(0).permutation(len(genotypes)), FOLDS):
-        rest = np.setdiff1d(np.arange(len(genotypes)), fold)
+
+    def predict(rest: np.ndarray, fold: np.ndarray) -> np.ndarray:
         model = LatencyModel(space).fit([genotypes[place] for place in rest], latency_ms[rest])
-        predicted[fold] = model.predict([genotypes[place] for place in fold])
+        return model.predict([genotypes[place] for place in fold])
+
+    predicted = held_out(len(genotypes), predict)
     ratios = np.sort(predicted / latency_ms)
     # As in conformal prediction (Vovk, Gammerman & Shafer, "Algorithmic Learning in a Random World", 2005): of n + 1
     # exchangeable ratios, a given one is above this with a probability of at most TAIL.

@@ -1,9 +1,12 @@
-"""How well one number ranks things by another: Kendall's tau with its uncertainty."""
+"""How well a surrogate predicts what it has not seen, and how well one number ranks things by another."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
+FOLDS = 5
 RESAMPLES = 10_000
 LEVEL_PERCENT = 95.0
 
@@ -18,6 +21,51 @@ class Agreement:
     high: float
     num: int
     """Things that were ranked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How well a surrogate predicts trials that it has not seen, over all folds together."""
+
+    target: str
+    trials: int
+    r2: float | None
+    """1 - squared error / variance; None for a constant target."""
+    rank_correlation: float | None
+    """Spearman's; None when target or predictions are constant."""
+
+
+def held_out(num: int, predict: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+    """Predict each of `num` things from those of the other folds; the folds are random, the same for equal numbers.
+
+    Args:
+        num: at least FOLDS.
+        predict: (indices to learn from, indices to predict) -> a prediction for each of the latter.
+
+    Returns:
+        (num,) float64.
+    """
+    predicted = np.empty(num)
+    for fold in np.array_split(np.random.default_rng(0).permutation(num), FOLDS):
+        rest = np.setdiff1d(np.arange(num), fold)
+        predicted[fold] = predict(rest, fold)
+    return predicted
+
+
+def quality_of(name: str, predicted_N: np.ndarray, target_N: np.ndarray) -> Quality:
+    """R2 and rank correlation of held-out predictions.
+
+    Args:
+        name: of the target.
+        predicted_N: (num_trials,) what `held_out` gave.
+        target_N: (num_trials,) finite.
+    """
+    num = len(target_N)
+    if np.ptp(target_N) == 0:
+        return Quality(name, num, None, None)
+    r2 = 1 - ((predicted_N - target_N) ** 2).sum() / ((target_N - target_N.mean()) ** 2).sum()
+    rank = None if np.ptp(predicted_N) == 0 else float(stats.spearmanr(predicted_N, target_N).statistic)
+    return Quality(name, num, float(r2), rank)
 
 
 def agreement(predictors_NP: np.ndarray, target_N: np.ndarray) -> Agreement | None:

@@ -37,9 +37,8 @@ class Transferred:
     ) -> None:
         """As the surrogate's."""
         expected = self._earlier(levels_ND)
-        exact = (
-            np.broadcast_to(sd_N, target_N.shape) == 0
-        )  # a failure that counts as the worst result says nothing of the earlier study
+        # A failure that counts as the worst result says nothing of the earlier study.
+        exact = np.broadcast_to(sd_N, target_N.shape) == 0
         theirs = expected[exact]
         ours = target_N[exact]
         centred = theirs - theirs.mean()

@@ -8,9 +8,9 @@ import numpy as np
 
 from nas.errors import InvalidInputError
 from nas.pareto.front import hypervolume
-from nas.tables import text_table
 from nas.tabular.recorded import RecordedProblem
 from nas.tabular.simulator import Simulation, simulate
+from nas.text import text_table
 
 CHECKPOINTS = 25, 50, 100, 200
 QUARTILES = 0.25, 0.5, 0.75
@@ -53,7 +53,7 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class SamplerResult:
-    """Of one sampler; quartiles over the seeds."""
+    """What one sampler reached; quartiles over the seeds."""
 
     sampler: str
     hypervolume: tuple[tuple[float, float, float], ...]
@@ -90,24 +90,26 @@ def bench(problem: RecordedProblem, sampler: str, conditions: Conditions) -> Sam
     curves = [_curve(problem, run, conditions.checkpoints) for run in runs]
     low, median, high = np.quantile(curves, QUARTILES, axis=0).tolist()
     half, most = 1e3 * np.quantile(np.concatenate([run.ask_s for run in runs]), [0.5, 0.95])
-    trainings = min(sum(trial.state in ("COMPLETE", "PRUNED") for trial in run.facts) for run in runs)
-    distinct = float(np.median([run.distinct for run in runs]))
-    work = float(np.median([run.busy_s for run in runs]))
     return SamplerResult(
-        sampler, tuple(zip(low, median, high, strict=True)), trainings, distinct, work, (float(half), float(most))
+        sampler=sampler,
+        hypervolume=tuple(zip(low, median, high, strict=True)),
+        trainings=min(run.counted for run in runs),
+        distinct=float(np.median([run.distinct for run in runs])),
+        work=float(np.median([run.busy_s for run in runs])),
+        ask_ms=(float(half), float(most)),
     )
 
 
 def _curve(problem: RecordedProblem, run: Simulation, checkpoints: Sequence[int]) -> list[float]:
-    """Stopped trainings count, as they do in a budget; they add nothing."""
+    """Share of the true front's hypervolume after each number of trainings. Stopped ones count, as they do in a budget;
+    they add nothing."""
     points = iter(run.points)
-    course = [
-        next(points) if trial.state == "COMPLETE" else None
-        for trial in run.facts
-        if trial.state in ("COMPLETE", "PRUNED")
-    ]
-    reached = [[point for point in course[:count] if point is not None] for count in checkpoints]
-    return [hypervolume(found, problem.reference_point) / problem.front_hypervolume for found in reached]
+    course = [next(points) if trial.state == "COMPLETE" else None for trial in run.facts if trial.is_counted]
+    shares = []
+    for count in checkpoints:
+        reached = [point for point in course[:count] if point is not None]
+        shares.append(hypervolume(reached, problem.reference_point) / problem.front_hypervolume)
+    return shares
 
 
 def bench_text(problem: RecordedProblem, results: Sequence[SamplerResult], conditions: Conditions) -> str:
@@ -117,23 +119,25 @@ def bench_text(problem: RecordedProblem, results: Sequence[SamplerResult], condi
         "front"
     )
     header = ["sampler", *(f"after {count}" for count in conditions.checkpoints), "distinct", "work", "ask, ms"]
-    rows = [
-        [
-            result.sampler,
-            *(f"{median:.3f} ({low:.3f} to {high:.3f})" for low, median, high in result.hypervolume),
-            f"{result.distinct:.0f}",
-            f"{result.work:.0f}",
-            f"{result.ask_ms[0]:.0f}, 95 % within {result.ask_ms[1]:.0f}",
-        ]
-        for result in results
-    ]
+    table = text_table(header, map(_result_cells, results), right=0)
     notes = [
         f"{result.sampler} found nothing new after {result.trainings} of {conditions.budget} trainings; later "
         "columns repeat the end"
         for result in results
         if result.trainings < conditions.budget
     ]
-    return "\n".join([head, text_table(header, rows, right=0), *notes])
+    return "\n".join([head, table, *notes])
+
+
+def _result_cells(result: SamplerResult) -> Sequence[str]:
+    half, most = result.ask_ms
+    return (
+        result.sampler,
+        *(f"{median:.3f} ({low:.3f} to {high:.3f})" for low, median, high in result.hypervolume),
+        f"{result.distinct:.0f}",
+        f"{result.work:.0f}",
+        f"{half:.0f}, 95 % within {most:.0f}",
+    )
 
 
 def bench_json(problem: RecordedProblem, results: Sequence[SamplerResult], conditions: Conditions) -> str:

@@ -37,14 +37,8 @@ def open_problem(name: str, folder: Path, known: bool) -> RecordedProblem:
         if name == "synthetic":
             return _synthetic(known)
         return _macro(folder, known) if name == "macro" else _accel(name, folder, known)
-    except (
-        OSError,
-        EOFError,
-        KeyError,
-        ValueError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:  # absent, or not what the name says
+    # Absent, or not what the name says.
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else error
         raise InvalidInputError(
             f"the data of problem {name!r} cannot be read in {folder}: {reason}; give their folder as --data"
@@ -81,9 +75,10 @@ def _macro(folder: Path, known: bool) -> RecordedProblem:
     flops."""
     with gzip.open(folder / "macro.csv.gz", "rt", encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
-    results = {
-        tuple(int(row[f"b{i}"]) for i in range(8)): (float(row["acc_mean"]), float(row["flops"])) for row in rows
-    }
+    results: dict[Levels, tuple[float, float]] = {}
+    for row in rows:
+        levels = tuple(int(row[f"b{i}"]) for i in range(8))
+        results[levels] = float(row["acc_mean"]), float(row["flops"])
 
     def cost(levels: Levels) -> float:
         return results[levels][1]

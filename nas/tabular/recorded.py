@@ -47,7 +47,7 @@ class RecordedProblem:
     reference_point: tuple[float, float] = (0.0, 1e9)
     """(accuracy in percent, cost)."""
     front_hypervolume: float = 1.0
-    """Of the true front over (accuracy in percent, ln cost)."""
+    """Hypervolume of the true front over (accuracy in percent, ln cost)."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ class RecordedEvaluator:
         heapq.heappush(self._running, (self.clock_s + duration_s, job.trial_number, job, rung))
 
     def _share(self, rung: int) -> float:
-        """Of the whole training that is over at this rung."""
+        """Share of the whole training that is over at this rung."""
         return 0.5 ** (self.num_rungs - 1 - rung)
 
     def _rng(self, job: Job, purpose: int) -> np.random.Generator:

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -15,24 +16,12 @@ import numpy as np
 from nas.config import SearchConfig
 from nas.pareto.front import FrontKeeper
 from nas.protocols import Evaluator, SearchSpace
-from nas.records import (
-    JSON,
-    FinalFront,
-    FinalTraining,
-    Front,
-    FrontMember,
-    Genotype,
-    Latency,
-    Lease,
-    Retiming,
-    StudyRecord,
-    TrialFacts,
-)
-from nas.search.establish import knowledge_of
-from nas.search.loop import Outcome, Search
+from nas.records import JSON, Front, FrontMember, Genotype, TrialFacts
+from nas.search.establish import assemble, knowledge_of
+from nas.search.loop import Outcome
 from nas.search.progress import Progress
-from nas.search.proposals import Proposer
-from nas.search.study import SearchStudy, memory_storage
+from nas.search.study import memory_storage
+from nas.search.weights import WeightsFolder
 from nas.tabular.recorded import TARGET, Levels, RecordedEvaluator, RecordedProblem, RecordedSpace
 
 # Without a handler Python prints warnings, and thousands of simulated failures are no news.
@@ -41,68 +30,20 @@ logging.getLogger("nas").addHandler(logging.NullHandler())
 
 @dataclass
 class MemoryStore:
-    """The part of a Store that the loop and the finals use; facts end with the process."""
+    """A TrialStore whose facts end with the process."""
 
     recorded: list[TrialFacts] = field(default_factory=list)
     latest: Front | None = None
-    trainings: list[FinalTraining] = field(default_factory=list)
-    latest_final: FinalFront | None = None
-    timed_again: list[Retiming] = field(default_factory=list)
 
     def record(self, study: str, facts: TrialFacts, front: Front | None) -> None:
         self.recorded.append(facts)
         self.latest = front or self.latest
 
-    def facts(self, study: str) -> Iterator[TrialFacts]:
-        return iter(self.recorded)
-
-    def front(self, study: str, version: int | None = None) -> Front | None:
+    def front(self, study: str) -> Front | None:
         return self.latest
 
-    def fronts(self, study: str) -> Sequence[Front]:
-        return [] if self.latest is None else [self.latest]
-
-    def timings(self, study: str) -> Mapping[int, Sequence[Latency]]:
-        return {
-            trial.trial_number: [trial.latency, *trial.other_latencies]
-            for trial in self.recorded
-            if trial.latency is not None
-        }
-
-    def record_retiming(self, study: str, retiming: Retiming) -> None:
-        self.timed_again.append(retiming)
-
-    def retimings(self, study: str) -> Sequence[Retiming]:
-        return self.timed_again
-
-    def forget_weights(self, study: str, trial_numbers: Sequence[int]) -> None: ...
-
-    def create_study(self, study: StudyRecord) -> None: ...
-
-    def study(self, name: str) -> StudyRecord | None: ...
-
-    def studies(self) -> Sequence[StudyRecord]:
-        return []
-
-    def acquire_lease(self, study: str, lease: Lease, stale_after_s: float) -> Lease | None: ...
-
-    def renew_lease(self, study: str, lease: Lease) -> None: ...
-
-    def release_lease(self, study: str, lease: Lease) -> None: ...
-
-    def record_final_training(self, study: str, training: FinalTraining) -> None:
-        self.trainings.append(training)
-
-    def final_trainings(self, study: str) -> Sequence[FinalTraining]:
-        return self.trainings
-
-    def record_final_front(self, study: str, front: FinalFront) -> None:
-        self.latest_final = front
-
-    def final_front(self, study: str) -> FinalFront | None:
-        return self.latest_final
-
-    def record_export(self, study: str, trial_number: int, name: str, path: str) -> None: ...
+    def forget_weights(self, study: str, trial_numbers: Sequence[int]) -> None:
+        """Nothing to note: nobody reads weights of a simulated training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +65,14 @@ class Simulation:
     """Virtual, of all workers."""
 
     @property
+    def counted(self) -> int:
+        """Trainings that counted towards the budget."""
+        return sum(trial.is_counted for trial in self.facts)
+
+    @property
     def distinct(self) -> int:
         """Architectures that were trained, to the end or up to a rung that stopped them."""
-        return len({tuple(trial.spec["levels"]) for trial in self.facts if trial.state in ("COMPLETE", "PRUNED")})
+        return len({tuple(trial.spec["levels"]) for trial in self.facts if trial.is_counted})
 
     @property
     def replays(self) -> int:
@@ -214,53 +160,52 @@ class InMemorySearch:
             sampler_reference: the reference point that the sampler is told, as a search does; None lets it choose.
         """
         self.store = MemoryStore()
-        self.keeper = FrontKeeper(config.cost_objective, reference_point)
         self.ask_s: list[float] = []
         """Time of each call of the sampler, real clock."""
         self.space = space
         self._config = config
         self._evaluator = evaluator
+        self._reference_point = reference_point
         self._target = target
         self._duplicates = duplicates
+        self._sampler_reference = sampler_reference
         self._rng = np.random.default_rng((config.seed, 1))
-        self._study = SearchStudy(
-            memory_storage(),
-            config.study,
-            config.objectives,
-            knowledge_of(space, config, sampler_reference),
-            config.sampler,
-            config.seed,
-        )
 
     @property
     def genotypes(self) -> Mapping[int, Genotype]:
-        """Of each trial."""
-        return self._study.genotypes
+        """Genotype of each trial, by number, once the search runs."""
+        return self._search.study.genotypes
+
+    @property
+    def keeper(self) -> FrontKeeper:
+        """The front, once the search runs."""
+        return self._search.keeper
 
     def run(self, stop_requested: Callable[[], bool] = lambda: False) -> Outcome:
         """Search until the budget is reached, nothing is left, or a stop is requested."""
         config = self._config
         with TemporaryDirectory() as folder:
-            return Search(
+            self._search = assemble(
                 config=replace(config, artifacts=folder),
                 space=self.space,
+                knowledge=knowledge_of(self.space, config, self._sampler_reference),
+                reference_point=self._reference_point,
+                target=self._target,
+                facts=(),
                 evaluator=self._evaluator,
                 store=self.store,
-                study=self._study,
-                proposer=Proposer(self.space, self._study, config.limits, {}, config.seed, self._asking),
-                keeper=self.keeper,
-                target=self._target,
-                progress=Progress(config.study, config.budget, 0, quiet=True),
-                check_owner=lambda: None,
-                stop_requested=stop_requested,
-            ).run()
+                storage=memory_storage(),
+                sampling=self._asking,
+                weights=WeightsFolder(Path(folder), config.study),
+            )
+            return self._search.run(Progress(config.study, config.budget, 0, quiet=True), stop_requested=stop_requested)
 
     @contextlib.contextmanager
     def _asking(self) -> Iterator[None]:
         """Time an ask, having made some of them repeats."""
-        genotypes = self._study.genotypes
+        genotypes = self._search.study.genotypes
         if genotypes and self._rng.random() < self._duplicates:
-            self._study.enqueue(genotypes[int(self._rng.choice(list(genotypes)))])
+            self._search.study.enqueue(genotypes[int(self._rng.choice(list(genotypes)))])
         started = time.perf_counter()
         yield
         self.ask_s.append(time.perf_counter() - started)

@@ -7,8 +7,6 @@ Two architectures are equal when the networks are: a field that a block does not
 "none" or ()).
 """
 
-import hashlib
-import json
 import math
 import sys
 from collections.abc import Mapping
@@ -18,6 +16,7 @@ from typing import Any, get_args, get_origin
 
 from nas.errors import InvalidInputError
 from nas.records import JSON
+from nas.text import json_hash
 from search_spaces.architecture.block import STEM_STRIDE, BlockSpec, StageSpec, StemSpec
 from search_spaces.architecture.kinds.kind import ATTENTION, CONV, HEADS
 from search_spaces.architecture.kinds.registry import KINDS, names
@@ -34,7 +33,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "BlockSpec.ffn": ("none", "mlp", "mlp_dw"),
     "Architecture.head_norm": ("batch", "layer"),
 }
-"""Field -> the names it takes; what each of them is stands in docs/space.md."""
+"""Field -> the names it takes; what each of them is stands in docs/reference/space.md."""
 
 LATER_FIELDS = ("options",)
 """Fields that came after architectures were recorded: a spec names them only where they are not neutral, so that hashes
@@ -56,8 +55,7 @@ class Architecture:
     @cached_property
     def arch_hash(self) -> str:
         """SHA-256 of the canonical JSON of the spec, 64 hex digits."""
-        canonical = json.dumps(self.to_spec(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return json_hash(self.to_spec())
 
     def to_spec(self) -> JSON:
         """JSON with one key per field."""

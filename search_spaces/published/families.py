@@ -1,6 +1,7 @@
 """Published networks as architectures, at 224 pixels and 1000 classes. Imports no torch.
 
-`docs/space.md` says of each what is the same as in its source and what differs. `presets.py` registers them with timm.
+`docs/reference/space.md` says of each what is the same as in its source and what differs. `presets.py` registers them
+with timm.
 """
 
 from collections.abc import Mapping, Sequence

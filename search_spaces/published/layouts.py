@@ -2,7 +2,7 @@
 
 What a table keeps is the arrangement: stem, relative depths, where attention stands, which attention, kernel,
 expansion. Widths, and depths in absolute numbers, are the scale's. Sources, and what differs from them, stand in
-docs/space.md.
+docs/reference/space.md.
 """
 
 from collections.abc import Mapping, Sequence

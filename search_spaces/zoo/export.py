@@ -218,7 +218,7 @@ def _index_entry(folder: Path, architecture: Architecture, card: CardFacts) -> J
     entry: JSON = {"name": folder.name, "arch_hash": architecture.arch_hash, "layout": architecture.layout()}
     if isinstance(origin, FoundBySearch):
         trial = origin.trial
-        objective = origin.study.objectives[1]
+        objective = origin.study.cost_objective
         costs = origin.trial.costs
         entry |= {
             "top1": trial.top1,

@@ -21,6 +21,7 @@ from nas.records import (
     FinalTraining,
     Front,
     FrontMember,
+    KeptWeights,
     Latency,
     Lease,
     ProcessId,
@@ -60,6 +61,10 @@ def study_record(study: str = "study", created: datetime = NOW) -> StudyRecord:
     )
 
 
+def kept_weights(number: int) -> KeptWeights:
+    return KeptWeights(f"weights/study/{number}.safetensors", f"{number:064x}")
+
+
 def complete_trial(number: int, top1: float = 0.5, median_ms: float = 10.0) -> TrialFacts:
     return TrialFacts(
         trial_number=number,
@@ -73,7 +78,7 @@ def complete_trial(number: int, top1: float = 0.5, median_ms: float = 10.0) -> T
             TARGET, {"host": "a", "load": 0.25}, median_ms, median_ms * 0.9, median_ms * 1.1, median_ms * 1.3, 30
         ),
         rungs=(RungScore(0, 128, top1 / 2, 2.1, 1.5), RungScore(1, 256, top1, 1.7, 3.1)),
-        weights_path=f"weights/{number}.safetensors",
+        weights=kept_weights(number),
         device="cpu",
         worker="worker-1",
         duration_s=93_784.25,  # over a day
@@ -85,14 +90,14 @@ def trials_of_every_kind() -> list[TrialFacts]:
     assert complete.latency is not None
     return [
         complete,
-        replace(complete_trial(1), latency=None, weights_path=None),
-        replace(complete_trial(2), state="PRUNED", rungs=complete.rungs[:1], weights_path=None),
+        replace(complete_trial(1), latency=None, weights=None),
+        replace(complete_trial(2), state="PRUNED", rungs=complete.rungs[:1], weights=None),
         replace(
             complete_trial(3),
             state="REJECTED",
             reason="latency_ms 14.2 is over the limit 12.5",
             rungs=(),
-            weights_path=None,
+            weights=None,
         ),
         replace(
             complete_trial(4),
@@ -100,7 +105,7 @@ def trials_of_every_kind() -> list[TrialFacts]:
             reason="macs",
             latency=None,
             rungs=(),
-            weights_path=None,
+            weights=None,
             device="",
             worker="",
         ),
@@ -109,9 +114,9 @@ def trials_of_every_kind() -> list[TrialFacts]:
             state="FAIL",
             reason="loss is nan at step 12 → stopped\nline two",
             rungs=(),
-            weights_path=None,
+            weights=None,
         ),
-        replace(complete_trial(6), state="FAIL", reason="", latency=None, rungs=(), weights_path=None, duration_s=0.0),
+        replace(complete_trial(6), state="FAIL", reason="", latency=None, rungs=(), weights=None, duration_s=0.0),
         replace(
             complete_trial(7),
             latency=replace(complete.latency, median_ms=0.1 + 0.2, p95_ms=1.7976931348623157e308, ci_low_ms=5e-324),
@@ -143,7 +148,7 @@ def final_training(number: int) -> FinalTraining:
         state="COMPLETE",
         rungs=(RungScore(0, 8, 0.5, 2.1, 1.5), RungScore(1, 16, 0.75, 1.7, 93_784.25)),
         test_top1=0.1 + 0.2,
-        weights_path="finalists/study/3.safetensors",
+        weights=KeptWeights("finalists/study/3.safetensors", "3" * 64),
         device="cpu",
     )
 
@@ -221,9 +226,16 @@ class StoreContract:
 
     def test_an_unknown_study_has_nothing(self, store: Store) -> None:
         assert store.study("nobody") is None
+        assert store.lease("nobody") is None
         assert store.front("nobody") is None
         assert list(store.facts("nobody")) == []
-        assert list(store.fronts("nobody")) == []
+        assert dict(store.timings("nobody")) == {}
+        assert list(store.retimings("nobody")) == []
+        assert list(store.final_trainings("nobody")) == []
+        assert store.final_front("nobody") is None
+        assert list(store.exports("nobody")) == []
+        with pytest.raises(InvalidInputError, match=r"no study 'nobody'.*status"):
+            store.check_fronts("nobody")
 
     def test_facts_are_exactly_what_was_recorded(self, store: Store) -> None:
         store.create_study(study_record())
@@ -278,7 +290,7 @@ class StoreContract:
         with pytest.raises(NasError, match=r"trial 0.*'study' is recorded already"):
             store.record("study", again, front_with(again, version=2))
         assert list(store.facts("study")) == [complete_trial(0)]
-        assert [front.version for front in store.fronts("study")] == [1]
+        assert store.front("study") == front_with(complete_trial(0))
 
     def test_facts_of_an_unknown_study_are_refused(self, store: Store) -> None:
         with pytest.raises(InvalidInputError, match="no study 'nobody'"):
@@ -303,11 +315,9 @@ class StoreContract:
             front = keeper.add(facts)
             store.record("study", facts, front)
             recorded += [front] if front else []
-        assert [len(front.members) for front in recorded] == [1, 2, 2, 3]
-        assert store.front("study") == recorded[-1]
-        assert [store.front("study", version) for version in (1, 2, 3, 4)] == recorded
-        assert store.front("study", 5) is None
-        assert list(store.fronts("study")) == [replace(front, members=()) for front in recorded]
+            assert store.front("study") == recorded[-1]
+        assert [(front.version, len(front.members)) for front in recorded] == [(1, 1), (2, 2), (3, 2), (4, 3)]
+        assert store.check_fronts("study") == []
 
     def test_a_front_of_unrecorded_trials_is_refused_with_its_facts(self, store: Store) -> None:
         store.create_study(study_record())
@@ -346,18 +356,46 @@ class StoreContract:
             store.record("study", complete_trial(number), None)
         store.forget_weights("study", [0, 2])
         store.forget_weights("study", [])
-        assert [facts.weights_path for facts in store.facts("study")] == [None, "weights/1.safetensors", None]
+        assert [facts.weights for facts in store.facts("study")] == [None, kept_weights(1), None]
         with pytest.raises(InvalidInputError, match="trial 8 has no recorded facts"):
             store.forget_weights("study", [1, 8])
-        assert list(store.facts("study"))[1].weights_path is not None
+        assert list(store.facts("study"))[1].weights == kept_weights(1)
 
     def test_only_recorded_trials_are_exported(self, store: Store) -> None:
         store.create_study(study_record())
         store.record("study", complete_trial(0), None)
-        store.record_export("study", 0, "winner", "zoo/winner")
-        store.record_export("study", 0, "winner", "zoo/winner")  # exported anew
         with pytest.raises(InvalidInputError, match="trial 9999 has no recorded facts"):
-            store.record_export("study", 9999, "winner", "zoo/winner")
+            store.record_export("study", 9999, "winner", "/zoo/winner")
+        with pytest.raises(InvalidInputError, match="no study 'nobody'"):
+            store.record_export("nobody", 0, "winner", "/zoo/winner")
+        assert list(store.exports("study")) == []
+
+    def test_exports_are_read_back_in_their_order(self, store: Store) -> None:
+        before = datetime.now(UTC)
+        for study in ("study", "other"):
+            store.create_study(study_record(study))
+            store.record(study, complete_trial(3), None)
+        store.record_export("study", 3, "winner", "/zoo/winner")
+        store.record_export("other", 3, "second", "/zoo/second")
+        store.record_export("study", 3, "winner", "/zoo/winner")  # exported anew
+        exports = store.exports("study")
+        assert [(e.trial_number, e.name, e.path) for e in exports] == [(3, "winner", "/zoo/winner")] * 2
+        assert before <= exports[0].exported <= exports[1].exported <= datetime.now(UTC)
+
+    def test_a_later_timing_of_a_trial_leaves_its_facts_and_front(self, store: Store) -> None:
+        store.create_study(study_record())
+        trial = complete_trial(3)
+        assert trial.latency is not None
+        store.record("study", trial, front_with(trial))
+        later = replace(trial.latency, target={"kind": "cuda"}, median_ms=0.1 + 0.2)
+        store.record_latency("study", 3, later)
+        assert {number: list(timed) for number, timed in store.timings("study").items()} == {3: [trial.latency, later]}
+        assert list(store.facts("study")) == [trial]
+        assert store.front("study") == front_with(trial)
+        with pytest.raises(InvalidInputError, match="trial 4 has no recorded facts"):
+            store.record_latency("study", 4, later)
+        with pytest.raises(InvalidInputError, match="no study 'nobody'"):
+            store.record_latency("nobody", 3, later)
 
     def test_retimings_stand_beside_the_facts(self, store: Store) -> None:
         store.create_study(study_record())
@@ -401,8 +439,8 @@ class StoreContract:
         complete = final_training(3)
         trainings = [
             complete,
-            replace(complete, seed=8, purpose="tuning", test_top1=None, weights_path=None),
-            replace(complete, seed=9, state="PRUNED", rungs=complete.rungs[:1], test_top1=None, weights_path=None),
+            replace(complete, seed=8, purpose="tuning", test_top1=None, weights=None),
+            replace(complete, seed=9, state="PRUNED", rungs=complete.rungs[:1], test_top1=None, weights=None),
             replace(
                 complete,
                 seed=10,
@@ -410,7 +448,7 @@ class StoreContract:
                 reason="non-finite loss \0",
                 rungs=(),
                 test_top1=None,
-                weights_path=None,
+                weights=None,
             ),
             replace(complete, recipe={"steps": 9}, recipe_hash="e" * 64),
         ]

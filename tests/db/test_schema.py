@@ -11,7 +11,7 @@ from optuna.storages._rdb import models as optuna_tables
 
 import db.schema
 from db.engine import make_engine, writing
-from db.schema import SCHEMA_VERSION, VERSION_TABLE, alembic_config, ensure_schema
+from db.schema import FORGOTTEN_VERSIONS, SCHEMA_VERSION, VERSION_TABLE, alembic_config, ensure_schema
 from db.store import open_store
 from db.tables import metadata
 from nas.errors import InvalidInputError, NasError
@@ -107,6 +107,59 @@ def test_a_newer_database_is_refused_and_untouched(sqlite_url: str) -> None:
     with engine.begin() as connection:
         assert db.schema.schema_version(connection) == "9999"
     engine.dispose()
+
+
+def make_older(engine: sa.Engine, version: str) -> None:
+    """What the database of an earlier revision is known by, and a study in it."""
+    with engine.begin() as connection:
+        for statement in (
+            f"CREATE TABLE {VERSION_TABLE} (version_num VARCHAR(32) NOT NULL)",
+            f"INSERT INTO {VERSION_TABLE} VALUES ('{version}')",
+            "CREATE TABLE searches (id INTEGER PRIMARY KEY, study VARCHAR(512))",
+            "INSERT INTO searches VALUES (1, 'study')",
+        ):
+            connection.exec_driver_sql(statement)
+
+
+@pytest.mark.parametrize("journal", ["wal", "delete"])
+@pytest.mark.parametrize("version", FORGOTTEN_VERSIONS)
+def test_a_database_of_before_0_1_0_is_refused_and_untouched(tmp_path: Path, version: str, journal: str) -> None:
+    file = tmp_path / "old.db"
+    engine = sa.create_engine(f"sqlite:///{file}")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"PRAGMA journal_mode={journal}")
+    make_older(engine, version)
+    engine.dispose()
+    before = file.read_bytes()
+    for create in (True, False):
+        with pytest.raises(InvalidInputError, match=r"old\.db was written before version 0\.1\.0.*--storage"):
+            open_store(f"sqlite:///{file}", create=create)
+    assert file.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.postgres
+def test_a_postgres_database_of_before_0_1_0_is_refused_and_untouched(empty_postgres_url: str) -> None:
+    engine = make_engine(empty_postgres_url)
+    make_older(engine, FORGOTTEN_VERSIONS[-1])
+    for create in (True, False):
+        with pytest.raises(InvalidInputError, match=r"was written before version 0\.1\.0.*--storage"):
+            open_store(empty_postgres_url, create=create)
+    assert sorted(sa.inspect(engine).get_table_names()) == [VERSION_TABLE, "searches"]
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT study FROM searches").all() == [("study",)]
+    engine.dispose()
+
+
+def test_a_newer_file_keeps_its_journal_mode(tmp_path: Path) -> None:
+    file = tmp_path / "new.db"
+    engine = sa.create_engine(f"sqlite:///{file}")
+    make_older(engine, "9999")
+    engine.dispose()
+    before = file.read_bytes()
+    with pytest.raises(InvalidInputError, match="version 9999"):
+        open_store(f"sqlite:///{file}")
+    assert file.read_bytes() == before
 
 
 def add_migration(folder: Path, monkeypatch: pytest.MonkeyPatch, last: str) -> None:

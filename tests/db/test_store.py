@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from db.lease import take_lease
 from db.store import SqlStore, open_store
 from db.tables import front_members, fronts, metadata, trainings
-from nas.errors import InvalidInputError, StudyLockedError
+from nas.errors import StudyLockedError
 from nas.pareto.front import FrontKeeper
 from nas.processes import is_alive
 from tests.contracts.store_contract import (
@@ -75,11 +75,6 @@ def test_fronts_that_equal_the_facts_have_no_faults(searched: SqlStore) -> None:
 def test_a_study_without_trials_has_no_faults(sqlite_store: SqlStore) -> None:
     sqlite_store.create_study(study_record())
     assert sqlite_store.check_fronts("study") == []
-
-
-def test_check_of_an_unknown_study_is_refused(sqlite_store: SqlStore) -> None:
-    with pytest.raises(InvalidInputError, match=r"no study 'nobody'.*status"):
-        sqlite_store.check_fronts("nobody")
 
 
 def test_check_finds_changed_facts(searched: SqlStore) -> None:

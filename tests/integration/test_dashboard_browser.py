@@ -23,7 +23,7 @@ from optuna.trial import TrialState, create_trial
 from PIL import Image
 
 from nas.records import Costs, Latency
-from nas.reports.dashboard import constraint_attributes, drawing_attributes, latency_attribute, trial_attributes
+from nas.search.attributes import constraint_attributes, drawing_attributes, latency_attribute, trial_attributes
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `test`)")
 

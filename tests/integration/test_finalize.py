@@ -77,7 +77,7 @@ def record_study(folder: Path) -> SqlStore:
             spec=architecture.to_spec(),
             layout=architecture.layout(),
             costs=costs,
-            weights_path=None,
+            weights=None,
         )
         store.record("s", facts, keeper.add(facts))
     (folder / "own.json").write_text(json.dumps(RECIPE.to_json()))
@@ -108,7 +108,8 @@ def test_a_killed_finalization_goes_on_and_repeats_nothing(tmp_path: Path) -> No
     kept = sorted(
         path.relative_to(tmp_path / "runs/artifacts").as_posix() for path in (tmp_path / "runs/artifacts").rglob("*.*")
     )
-    assert kept == sorted(str(training.weights_path) for training in final)
+    assert kept == sorted(training.weights.path for training in final)
+    assert {Path(path).parent for path in kept} == {Path("finalists") / "s-00000000"}
     assert all(training.test_top1 is not None for training in final)
     front = store.final_front("s")
     assert front is not None
@@ -120,6 +121,6 @@ def test_a_killed_finalization_goes_on_and_repeats_nothing(tmp_path: Path) -> No
     winner = front.members[-1]
     best = max((t for t in final if t.trial_number == winner.trial_number), key=lambda training: training.top1 or 0.0)
     assert (tmp_path / "zoo/winner/model.safetensors").read_bytes() == (
-        tmp_path / "runs/artifacts" / str(best.weights_path)
+        tmp_path / "runs/artifacts" / best.weights.path
     ).read_bytes()
     assert f"| top1 on test | {winner.top1:.4f} (" in (tmp_path / "zoo/winner/README.md").read_text()

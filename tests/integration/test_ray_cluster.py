@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_finalize import record_study
-from workers.processes import SESSION_VARIABLE, end_processes, make_session_folder
+from workers.cluster.session_processes import SESSION_VARIABLE, end_processes, make_session_folder
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
@@ -118,5 +118,5 @@ def test_finalists_are_trained_on_a_cluster_that_goes_on(cluster: dict[str, str]
     assert front is not None and len(front.finalists[0].seeds) == 2
     folder = tmp_path / "runs/artifacts"
     assert sorted(path for path in folder.rglob("*") if path.is_file()) == sorted(
-        folder / str(training.weights_path) for training in trainings if training.weights_path
+        folder / training.weights.path for training in trainings if training.weights
     ), "neither checkpoints nor files of Tune's stay"

@@ -16,7 +16,7 @@ from nas.errors import EvaluatorError, InvalidInputError
 from nas.processes import is_alive
 from nas.records import ProcessId
 from tests.integration.quick_work import quick_pool
-from workers.processes import SESSION_VARIABLE, end_processes
+from workers.cluster.session_processes import SESSION_VARIABLE, end_processes
 
 pytestmark = pytest.mark.ray
 ROOT = Path(__file__).parents[2]

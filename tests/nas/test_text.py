@@ -1,8 +1,20 @@
-"""Numbers as people read them."""
+"""Numbers, moments and tables as people read them."""
+
+from datetime import UTC, datetime
 
 import pytest
 
-from nas.text import cost_axis, cost_in_unit, cost_text, count_text, duration_text
+from nas.text import (
+    cost_axis,
+    cost_in_unit,
+    cost_text,
+    count_text,
+    csv_text,
+    duration_text,
+    json_hash,
+    text_table,
+    utc_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,3 +57,27 @@ def test_axis_and_values_share_the_unit() -> None:
 def test_huge_counts_are_rounded() -> None:
     assert count_text(65_536) == "65,536"
     assert count_text(31 * 10**23) == "3.1e+24"
+
+
+def test_a_moment_is_said_to_the_minute() -> None:
+    assert utc_text(datetime(2026, 5, 4, 3, 2, 59, tzinfo=UTC)) == "2026-05-04 03:02 UTC"
+
+
+def test_columns_are_as_wide_as_their_widest_cell_and_end_without_blanks() -> None:
+    table = text_table(("trial", "layout", ""), [("7", "conv x2", ""), ("12", "attention", "knee")], right=1)
+    assert table.splitlines() == ["trial  layout", "    7  conv x2", "   12  attention  knee"]
+
+
+def test_csv_leaves_what_is_not_known_empty() -> None:
+    assert (
+        csv_text(("trial", "top1"), [{"trial": 0, "top1": 0.5}, {"trial": 1, "top1": None}])
+        == "trial,top1\n0,0.5\n1,\n"
+    )
+
+
+def test_equal_values_have_one_hash_which_never_changes() -> None:
+    expected = "4100d84bc3f7444eff7eb87d6a8862a54770e855528e065194226b3a96b40b66"
+    assert json_hash({"b": [1, 2.5], "a": {"y": None, "x": "ü"}}) == json_hash(
+        {"a": {"x": "ü", "y": None}, "b": [1, 2.5]}
+    )
+    assert json_hash({"b": [1, 2.5], "a": "ü"}) == expected

@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
-from nas.analysis.audit_log import AuditLog, FinalTraining
+from nas.analysis.audit_log import AuditLog, AuditTraining
 from nas.errors import InvalidInputError, NasError
 from nas.protocols import Failed
 from nas.records import RungScore, StudyRecord, TrialFacts
@@ -23,7 +23,8 @@ from workers import audit as module
 from workers.audit import AuditConfig, audit_study, train_all
 from workers.data.registry import open_data
 from workers.evaluate import EvaluationConfig
-from workers.recipe import RECIPES, Recipe
+from workers.recipe import Recipe
+from workers.training.recipes import RECIPES
 
 RECIPE = Recipe(rungs=(1, 2), batch_size=16, learning_rate=5e-3, schedule="inverse_sqrt")
 CONFIG = AuditConfig(count=5, times=2, workers=1)
@@ -65,7 +66,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch, failing: Collection[int] = ()) -> l
     def train(config: EvaluationConfig, trials: list[TrialFacts], seed: int, workers: int) -> Iterator[Any]:
         calls.append([trial.trial_number for trial in trials])
         for trial in trials:
-            training = FinalTraining(
+            training = AuditTraining(
                 trial.arch_hash,
                 str(config.data_fingerprint),
                 config.recipe.hash,
@@ -82,13 +83,13 @@ def made_up(monkeypatch: pytest.MonkeyPatch, failing: Collection[int] = ()) -> l
 
 
 def test_the_final_recipe_is_the_searchs_made_longer_or_the_given_one(tmp_path: Path) -> None:
-    longer = AuditConfig(times=3).final_recipe(RECIPE)
+    longer = AuditConfig(times=3).final_recipe(RECIPE, 32)
     assert longer == replace(RECIPE, rungs=(6,), schedule="one_cycle")
-    assert AuditConfig().final_recipe(RECIPE).steps == 16
-    assert AuditConfig(recipe="cifar").final_recipe(RECIPE) == RECIPES["cifar"]
+    assert AuditConfig().final_recipe(RECIPE, 32).steps == 16
+    assert AuditConfig(recipe="cifar").final_recipe(RECIPE, 32) == RECIPES["cifar"]
     file = tmp_path / "r.json"
     file.write_text(json.dumps(RECIPE.to_json()))
-    assert AuditConfig(recipe=str(file)).final_recipe(RECIPES["nano"]) == replace(RECIPE, rungs=(2,))
+    assert AuditConfig(recipe=str(file)).final_recipe(RECIPES["nano"], 32) == replace(RECIPE, rungs=(2,))
 
 
 def test_the_seed_is_never_the_searchs() -> None:
@@ -122,10 +123,10 @@ def test_a_process_gives_what_this_one_does_and_a_second_audit_trains_nothing(
     )
     assert [line.partition(":")[0] for line in lines[1:]] == [f"{done} of 5" for done in range(1, 6)]
     assert pool_processes() == []
-    recipe = CONFIG.final_recipe(RECIPE)
+    recipe = CONFIG.final_recipe(RECIPE, 32)
     final = AuditLog(tmp_path, "s").read(study.data_fingerprint, recipe.hash, 1007)
     here = module._train(EvaluationConfig(data="digits", recipe=recipe), facts[3], 1007)
-    assert isinstance(here, FinalTraining)
+    assert isinstance(here, AuditTraining)
     assert replace(final[facts[3].arch_hash], duration_s=here.duration_s) == here
     assert here.zero_cost.keys() == {"synflow", "zico", "expressivity", "progressivity", "trainability"}
     lines.clear()
@@ -136,17 +137,17 @@ def test_a_process_gives_what_this_one_does_and_a_second_audit_trains_nothing(
 def test_networks_of_a_users_own_have_no_training_free_scores(facts: list[TrialFacts], tmp_path: Path) -> None:
     file = str(write_own_networks(tmp_path))
     trial = replace(facts[0], spec=make_space(file, "nano", 32, 1, 10).largest().to_spec())
-    config = EvaluationConfig(data="digits", recipe=CONFIG.final_recipe(RECIPE), space_module=find_own(file))
+    config = EvaluationConfig(data="digits", recipe=CONFIG.final_recipe(RECIPE, 32), space_module=find_own(file))
     training = module._train(config, trial, 1007)
-    assert isinstance(training, FinalTraining) and training.zero_cost == {}
+    assert isinstance(training, AuditTraining) and training.zero_cost == {}
 
 
 def test_only_what_is_missing_is_trained(
     study: StudyRecord, facts: list[TrialFacts], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = AuditLog(tmp_path, "s")
-    recipe_hash = CONFIG.final_recipe(RECIPE).hash
-    log.append(FinalTraining(facts[2].arch_hash, study.data_fingerprint, recipe_hash, 1007, 0.5, 1.0, "cpu", {}))
+    recipe_hash = CONFIG.final_recipe(RECIPE, 32).hash
+    log.append(AuditTraining(facts[2].arch_hash, study.data_fingerprint, recipe_hash, 1007, 0.5, 1.0, "cpu", {}))
     calls = made_up(monkeypatch)
     audit_study(study, facts, CONFIG, log, print)
     audit_study(study, facts, replace(CONFIG, times=3), log, print)
@@ -180,7 +181,7 @@ def test_no_memory_for_the_proxies_leaves_the_training(
 
     monkeypatch.setattr(module, "zero_cost_scores", greedy)
     training = module._train(EvaluationConfig(data="digits", recipe=replace(RECIPE, rungs=(2,))), facts[3], 1007)
-    assert isinstance(training, FinalTraining) and training.zero_cost == {}
+    assert isinstance(training, AuditTraining) and training.zero_cost == {}
 
 
 def test_a_study_that_is_too_small_says_so(study: StudyRecord, facts: list[TrialFacts], tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import safetensors.torch
 import torch
@@ -29,9 +28,8 @@ from workers.evaluate import (
     _initial,
     calibrate,
     evaluate,
-    free_memory,
-    is_out_of_memory,
 )
+from workers.memory import FREE_SHARE
 from workers.recipe import Recipe
 
 RECIPE = Recipe(rungs=(2, 4), batch_size=32, learning_rate=5e-3)
@@ -248,7 +246,7 @@ def test_out_of_memory_is_retried_only_where_others_use_the_device(
     context: EvaluationContext, spec: JSON, monkeypatch: pytest.MonkeyPatch, free: bool
 ) -> None:
     monkeypatch.setattr(context, "build", lambda *given: Greedy())
-    monkeypatch.setattr(module, "is_otherwise_free", lambda device: free)
+    monkeypatch.setitem(FREE_SHARE, "cpu", 0.0 if free else 2.0)
     (failed,) = drive(evaluate(Job(0, spec, seed=0), context))
     assert isinstance(failed, Failed)
     assert failed.reason.startswith("out of memory: ")
@@ -277,7 +275,7 @@ class Hungry(nn.Module):
 def test_out_of_memory_is_tried_again_with_smaller_parts_of_each_batch(
     context: EvaluationContext, spec: JSON, monkeypatch: pytest.MonkeyPatch, good: int
 ) -> None:
-    monkeypatch.setattr(module, "is_otherwise_free", lambda device: True)
+    monkeypatch.setitem(FREE_SHARE, "cpu", 0.0)
     monkeypatch.setattr(context, "build", lambda *given: Hungry(build_model(*given), good))
     seen = drive(evaluate(Job(0, spec, seed=0), context))
     rungs = [event.score for event in seen if isinstance(event, RungReached)]
@@ -299,14 +297,6 @@ def test_other_errors_of_torch_are_not_swallowed(
     monkeypatch.setattr(module.Trainer, "advance", broken)
     with pytest.raises(RuntimeError, match="illegal memory access"):
         next(evaluate(Job(0, spec, seed=0), context))
-
-
-def test_what_out_of_memory_looks_like() -> None:
-    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
-    assert is_out_of_memory(MemoryError())
-    assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"))
-    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
-    assert not is_out_of_memory(ValueError("out of memory"))
 
 
 def test_a_spec_that_cannot_be_built_is_a_callers_error(context: EvaluationContext) -> None:
@@ -361,18 +351,3 @@ def test_it_needs_neither_ray_nor_optuna_nor_ffcv() -> None:
     )
     result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
     assert (result.stdout.strip(), result.stderr) == ("[]", "")
-
-
-def test_memory_between_what_stays_goes_back_to_the_system() -> None:
-    """Else a worker grows with every architecture of other sizes than those before."""
-    process = psutil.Process()
-    kept = []
-    freed = []
-    for _ in range(3_000):
-        freed.append(torch.ones(16_000))  # 64 kB: from the heap, not from pages of its own
-        kept.append(torch.ones(16))
-    full = process.memory_info().rss
-    freed.clear()
-    free_memory(torch.device("cpu"))
-    assert full - process.memory_info().rss > 150e6
-    assert len(kept) == 3_000

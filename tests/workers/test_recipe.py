@@ -1,16 +1,13 @@
 """Recipes: identity, round trip, limits."""
 
-import json
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nas.errors import InvalidInputError
-from workers.data.digits import open_digits
-from workers.data.registry import KINDS
-from workers.recipe import DEFAULT_RECIPES, RECIPES, Recipe, default_recipe, named_recipe, recipe_of, search_recipe
+from workers.recipe import Recipe
+from workers.training.recipes import RECIPES
 
 RECIPE = Recipe(rungs=(10, 30), batch_size=8, learning_rate=1e-3)
 
@@ -88,92 +85,6 @@ def test_json_with_wrong_fields_is_refused() -> None:
         Recipe.from_json({**RECIPE.to_json(), "epochs": 3})
     with pytest.raises(InvalidInputError, match="'rungs' is missing"):
         Recipe.from_json({"batch_size": 8, "learning_rate": 0.1})
-
-
-def test_an_unknown_name_lists_the_known_ones() -> None:
-    assert named_recipe("nano") is RECIPES["nano"]
-    with pytest.raises(
-        InvalidInputError, match="'huge' is unknown; expected one of nano, nano-rungs, cifar, imagenet-proxy"
-    ):
-        named_recipe("huge")
-
-
-def test_a_recipe_is_a_name_or_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "mine.json"
-    file.write_text(json.dumps(RECIPE.to_json()))
-    assert recipe_of("nano") is RECIPES["nano"]
-    assert recipe_of(str(file)) == RECIPE
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("{", "is no JSON"),
-        ("[96]", "holds a list; expected an object with the fields of Recipe"),
-        ('{"rungs": [9], "batch_size": "64", "learning_rate": 0.1}', 'batch_size is "64", expected a whole number'),
-        ('{"rungs": 9, "batch_size": 64, "learning_rate": 0.1}', "rungs is 9, expected a list of numbers"),
-        ('{"rungs": {"a": 4}, "batch_size": 64, "learning_rate": 0.1}', "rungs is .*, expected a list of numbers"),
-        ('{"rungs": [true], "batch_size": 64, "learning_rate": 0.1}', "rungs is .true., expected a list of numbers"),
-        (
-            '{"rungs": [9], "batch_size": 64, "learning_rate": 0.1, "horizontal_flip": "no"}',
-            'horizontal_flip is "no", expected true or false',
-        ),
-        ('{"rungs": [9], "batch_size": 64, "learning_rate": true}', "learning_rate is true, expected a number"),
-        ('{"rungs": [9], "batch_size": 0, "learning_rate": 0.1}', "batch_size is 0"),
-        (
-            '{"rungs": [9.5], "batch_size": 64, "learning_rate": 0.1}',
-            "rungs is .9.5., expected a list of numbers",
-        ),
-        ('{"rungs": [9], "batch_size": 64.0, "learning_rate": 0.1}', "batch_size is 64.0, expected a whole number"),
-        (None, "cannot be read .No such file or directory.; give a JSON file, or one of nano, "),
-    ],
-)
-def test_a_file_that_is_no_recipe_says_why(tmp_path: Path, text: str | None, message: str) -> None:
-    file = tmp_path / "mine.json"
-    if text is not None:
-        file.write_text(text)
-    with pytest.raises(InvalidInputError, match=message):
-        recipe_of(str(file))
-
-
-def test_every_kind_of_data_has_a_recipe() -> None:
-    assert set(DEFAULT_RECIPES) == set(KINDS)
-    assert default_recipe(open_digits()) is RECIPES["nano"]
-
-
-@pytest.mark.parametrize(
-    ("kind", "num_train", "batch_size", "steps"),
-    [
-        ("folder", 60, 16, 96),  # the floor: as many steps as the nano recipe
-        ("folder", 5_000, 128, 312),  # 8 epochs, as on ImageNet: 20,000 * 512 / 1,281,167 = 7.99
-        ("beton", 1_281_167, 512, 20_000),
-        ("folder", 14_000_000, 512, 20_000),
-        ("cifar10", 45_000, 128, 3_510),
-        ("cifar100", 4_500, 128, 351),  # 10 epochs
-    ],
-)
-def test_smaller_sets_get_the_same_epochs(kind: str, num_train: int, batch_size: int, steps: int) -> None:
-    data = replace(open_digits(), kind=kind, num_train=num_train)
-    recipe = default_recipe(data)
-    assert (recipe.batch_size, recipe.steps) == (batch_size, steps)
-
-
-def test_a_search_takes_the_recipe_it_is_given_and_says_itself_how_often_to_score(tmp_path: Path) -> None:
-    data = open_digits()
-    file = tmp_path / "mine.json"
-    assert search_recipe(None, data, 1) == RECIPES["nano"]
-    assert search_recipe(None, data, 2) == RECIPES["nano"].with_rungs(2)
-    assert search_recipe(None, data, 3) == RECIPES["nano-rungs"].with_rungs(
-        3
-    )  # a quarter of nano's steps tells nothing (docs/audit.md)
-    assert search_recipe("nano", data, 3) == RECIPES["nano"].with_rungs(3)
-    assert search_recipe("nano-rungs", data, 4) == replace(RECIPES["nano-rungs"], rungs=(64, 128, 256, 512))
-    file.write_text('{"rungs": [4, 8], "batch_size": 16, "learning_rate": 0.001}')
-    with pytest.raises(InvalidInputError, match="gives 2 rungs; expected one, the steps of the whole training"):
-        search_recipe(str(file), data, 2)
-    file.write_text('{"rungs": [8], "batch_size": 16, "learning_rate": 0.001, "distillation": "hard"}')
-    with pytest.raises(InvalidInputError, match="no teacher"):
-        search_recipe(str(file), data, 1)
 
 
 def test_rungs_halve_the_training_and_change_its_schedule() -> None:

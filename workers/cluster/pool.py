@@ -9,8 +9,6 @@ closing the pool leaves it running. Both stand in workers/cluster/session.py.
 """
 
 import logging
-import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -31,11 +29,11 @@ from workers.cluster.session import (
     difference,
     find_nodes,
     join_cluster,
-    num_gpus,
     resources,
     start_local,
 )
-from workers.processes import end_processes, session_processes, signals_kept
+from workers.cluster.session_processes import end_processes, session_processes
+from workers.processes import signals_kept
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +56,7 @@ class _Seat:
     ready: bool = False
     job: Job | None = None
     left_s: float = 0.0
-    """Of the time that the job may still compute."""
+    """How long the job may still compute."""
     doing: str = "starting"
     failed_trial: int | None = None
     """The latest trial that was lost here; a retry goes elsewhere if it can."""
@@ -108,7 +106,7 @@ class RayPool:
         self._closed = False
         self._seats: list[_Seat] = []
         self.session_folder = ""
-        """Of the local Ray; empty in a cluster."""
+        """Folder of the local Ray; empty in a cluster."""
         self._log_file = str(log_file.resolve()) if log_file and ray_address is None else None
         nodes: Sequence[str | None] = [None] * num_workers
         if ray_address is None:
@@ -326,17 +324,6 @@ class RayPool:
         failed = Failed(seat.job.trial_number, seat.name, reason, retryable=True) if seat.ready and seat.job else None
         self._replace(seat)
         return failed
-
-
-def default_num_workers() -> int:
-    """One per GPU, else one per core that this process may use."""
-    return num_gpus() or len(os.sched_getaffinity(0))
-
-
-def default_gpus_per_worker(num_workers: int) -> float:
-    """The largest share, at most a whole GPU, with which all workers find a place; 0 without a GPU."""
-    gpus = num_gpus()
-    return 1 / max(1, math.ceil(num_workers / gpus)) if gpus else 0.0
 
 
 def _check(num_workers: int, trial_timeout_s: float, gpus_per_worker: float) -> None:

@@ -23,14 +23,14 @@ from nas.errors import EvaluatorError, InvalidInputError
 from nas.records import JSON
 from workers.cluster.actor import Work
 from workers.cluster.failures import describe, reason_of
-from workers.processes import (
+from workers.cluster.session_processes import (
     SESSION_VARIABLE,
     end_abandoned_sessions,
     end_processes,
-    environment,
     make_session_folder,
-    signals_kept,
 )
+from workers.devices import num_gpus
+from workers.processes import environment, signals_kept
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +57,7 @@ def start_local(num_workers: int, gpus_per_worker: float) -> str:
     if gpus and gpus > num_gpus():
         raise InvalidInputError(
             f"{num_workers} workers need {gpus:g} GPUs, and torch sees {num_gpus()}; expected no more: fewer "
-            "--workers, or "
-            "a smaller --gpus-per-worker (0 trains on the CPU)"
+            "--workers, or a smaller --gpus-per-worker (0 trains on the CPU)"
         )
     end_abandoned_sessions()
     folder = make_session_folder()
@@ -105,10 +104,9 @@ def join_cluster(address: str) -> None:
     packages = [str(_ROOT / name) for name in ("nas", "search_spaces", "workers")]
     try:
         if address != "auto":
-            socket.create_connection(
-                (host, int(port)), timeout=CONNECT_TIMEOUT_S
-            ).close()  # Ray itself tries for minutes
-        with signals_kept():
+            # Ray itself tries for minutes.
+            socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
+        with environment(), signals_kept():
             _init(address=address, runtime_env={"py_modules": packages, "excludes": ["**/__pycache__"]})
     except INIT_ERRORS as error:
         raise InvalidInputError(
@@ -214,17 +212,9 @@ def difference(expected: JSON | None, found: JSON | None) -> str:
     )
 
 
-def num_gpus() -> int:
-    """That torch sees on this host."""
-    import torch  # here, because only this needs it
-
-    return torch.cuda.device_count()
-
-
 def _init(**arguments: Any) -> None:
-    logging.getLogger("ray").setLevel(
-        logging.CRITICAL
-    )  # errors reach us as exceptions; those nobody waits for any more are no news
+    # Errors reach us as exceptions; those that nobody waits for any more are no news.
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
     # Messages about dead workers would go to stdout, through our progress display, with log_to_driver=False too.
     ray_worker.print_to_stdstream = _log_message
     # Ray records the command line of its driver, and ours may hold the password of a storage URL.

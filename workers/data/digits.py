@@ -34,12 +34,12 @@ NUM_TEST = 1024
 
 @dataclass(kw_only=True, frozen=True, slots=True)
 class CanvasStyle:
-    """How hard the canvases are. The defaults were chosen by measurement, see docs/proxy.md."""
+    """How hard the canvases are. The defaults were chosen by measurement, see docs/measurements/proxy.md."""
 
     num_fragments: int = 2
     """Fragments of other digits on each canvas."""
     fragment_brightness: float = 0.6
-    """Of a fragment, relative to the digit."""
+    """Brightness of a fragment, relative to the digit."""
     digit_pixels: tuple[float, float] = (15.0, 23.0)
     """Smallest and largest side of the digit's 8 x 8 source image on the canvas."""
     max_shear: float = 0.2
@@ -164,7 +164,7 @@ def open_digits() -> DataSource:
         num_validation=len(validation.labels),
         num_test=NUM_TEST,
         fingerprint=fingerprint(
-            part.numpy().tobytes() for split in (train, validation) for part in (split.images, split.labels)
+            part.numpy().tobytes() for part in (train.images, train.labels, validation.images, validation.labels)
         ),
     )
 

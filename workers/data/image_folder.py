@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from math import ceil
@@ -62,7 +62,7 @@ def open_folder(text: str, path: str) -> DataSource:
     """
     root = Path(path).expanduser()
     names, listing = _list(text, root)
-    items = [item for split in SPLITS for item in listing[split]]
+    items = listing["train"] + listing["val"]
     sizes = _check_images(text, [file for file, _ in items])
     return DataSource(
         text=text,
@@ -105,7 +105,7 @@ def folder_images(text: str, path: str) -> LabelledImages:
         InvalidInputError: if a folder is missing, the splits differ in their classes or a class is empty.
     """
     names, listing = _list(text, Path(path).expanduser())
-    items = [item for split in SPLITS for item in listing[split]]
+    items = listing["train"] + listing["val"]
 
     def read(index: int) -> np.ndarray:
         with _opened(items[index][0]) as image:
@@ -183,15 +183,11 @@ class FolderBatches(Batches):
         return ceil(len(self._validation) / self._validation_batch)
 
     def validation(self) -> Iterator[Batch]:
-        order = [
-            list(range(start, min(start + self._validation_batch, len(self._validation))))
-            for start in self._validation_starts()
-        ]
+        everything = range(len(self._validation))
+        starts = everything[:: self._validation_batch]
+        order = [list(everything[start : start + self._validation_batch]) for start in starts]
         for images, labels in self._loader(self._validation, order):
             yield self._preprocess.validation(images), labels.to(self._device)
-
-    def _validation_starts(self) -> range:
-        return range(0, len(self._validation), self._validation_batch)
 
     def _loader(
         self, images: _Images, order: Sampler[list[int]] | Sequence[list[int]]
@@ -217,15 +213,24 @@ def _list(text: str, root: Path) -> tuple[list[str], dict[str, list[Item]]]:
             f"data {text!r}: train/ and val/ differ in their class folders ({', '.join(only[:5])} in one only); "
             "both need the same classes"
         )
-    listing = {
-        split: [(path, label) for label, name in enumerate(names) for path in _image_files(found[split][name])]
-        for split in SPLITS
-    }
-    for split in SPLITS:
-        require_classes(
-            f"{text} ({split}/)", np.array([label for _, label in listing[split]], dtype=np.int64), names, at_least=1
-        )
+    listing = {split: _items(names, found[split]) for split in SPLITS}
+    for split, items in listing.items():
+        labels = np.array([label for _, label in items], dtype=np.int64)
+        require_classes(f"{text} ({split}/)", labels, names, at_least=1)
     return names, listing
+
+
+def _items(names: Sequence[str], folders: Mapping[str, Path]) -> list[Item]:
+    """The images in these folders, by class and name.
+
+    Args:
+        folders: name of a class -> its folder; a class may have none.
+    """
+    items: list[Item] = []
+    for label, name in enumerate(names):
+        if name in folders:
+            items += [(path, label) for path in _image_files(folders[name])]
+    return items
 
 
 def _list_test(text: str, root: Path, names: Sequence[str]) -> list[Item]:
@@ -234,7 +239,7 @@ def _list_test(text: str, root: Path, names: Sequence[str]) -> list[Item]:
     found = _class_folders(text, root / TEST) if (root / TEST).is_dir() else {}
     if not set(found) <= set(names):
         return []
-    return [(path, label) for label, name in enumerate(names) if name in found for path in _image_files(found[name])]
+    return _items(names, found)
 
 
 def _class_folders(text: str, folder: Path) -> dict[str, Path]:

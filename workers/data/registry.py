@@ -1,7 +1,7 @@
 """Data sets by their text: digits, cifar10:DIR, cifar100:DIR, folder:DIR, beton:FILE."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -9,34 +9,75 @@ import torch
 from nas.errors import InvalidInputError
 from workers.data.batches import Batch, Batches
 from workers.data.beton.reader import load_beton, open_beton
-from workers.data.cifar import cifar_test, load_cifar, open_cifar
+from workers.data.cifar import cifar_images, cifar_test, load_cifar, open_cifar
 from workers.data.digits import digits_test, load_digits_batches, open_digits
-from workers.data.image_folder import folder_test, load_folder, open_folder
-from workers.data.source import DataSource
+from workers.data.image_folder import folder_images, folder_test, load_folder, open_folder
+from workers.data.source import DataSource, LabelledImages
 from workers.recipe import Recipe
 
-Open = Callable[[str, str, str], DataSource]
-"""(text, kind, path) -> description."""
-Load = Callable[[DataSource, Recipe, torch.device], Batches]
-LoadTest = Callable[[DataSource, Recipe, torch.device], Iterator[Batch]]
 
-KINDS: Mapping[str, tuple[Open, Load]] = {
-    "digits": (lambda text, kind, path: open_digits(), load_digits_batches),
-    "cifar10": (open_cifar, load_cifar),
-    "cifar100": (open_cifar, load_cifar),
-    "folder": (lambda text, kind, path: open_folder(text, path), load_folder),
-    "beton": (lambda text, kind, path: open_beton(text, path), load_beton),
+@dataclass(kw_only=True, frozen=True, slots=True)
+class DataKind:
+    """One kind of data set: a module of this folder, and one entry of KINDS."""
+
+    path: str | None
+    """What stands after the colon, for people: DIR or FILE. None where nothing does."""
+    open: Callable[[str, str, str], DataSource]
+    """(text, kind, path) -> description of a set that is complete and readable. Raises InvalidInputError otherwise."""
+    load: Callable[[DataSource, Recipe, torch.device], Batches]
+    """Training and validation images on the device."""
+    load_test: Callable[[DataSource, Recipe, torch.device], Iterator[Batch]] | None = None
+    """Every test image once; None for a kind that never has test images."""
+    images: Callable[[str, str, str], LabelledImages] | None = None
+    """(text, kind, path) -> the images as they are, for `launch.py pack`; None for a kind that cannot be packed."""
+    recipe: str
+    """How a search trains that names no recipe: a name of RECIPES in workers/training/recipes.py. A name and not the
+    recipe, because that room lies above this one."""
+    recipe_of_many_rungs: str | None = None
+    """The same for searches with many rungs; None for `recipe`."""
+
+
+KINDS: Mapping[str, DataKind] = {
+    "digits": DataKind(
+        path=None,
+        open=lambda text, kind, path: open_digits(),
+        load=load_digits_batches,
+        load_test=digits_test,
+        recipe="nano",
+        recipe_of_many_rungs="nano-rungs",
+    ),
+    "cifar10": DataKind(
+        path="DIR", open=open_cifar, load=load_cifar, load_test=cifar_test, images=cifar_images, recipe="cifar"
+    ),
+    "cifar100": DataKind(
+        path="DIR", open=open_cifar, load=load_cifar, load_test=cifar_test, images=cifar_images, recipe="cifar"
+    ),
+    "folder": DataKind(
+        path="DIR",
+        open=lambda text, kind, path: open_folder(text, path),
+        load=load_folder,
+        load_test=folder_test,
+        images=lambda text, kind, path: folder_images(text, path),
+        recipe="imagenet-proxy",
+    ),
+    "beton": DataKind(
+        path="FILE",
+        open=lambda text, kind, path: open_beton(text, path),
+        load=load_beton,
+        recipe="imagenet-proxy",
+    ),
 }
+"""The part of a text before the colon -> what it means."""
 
-TESTS: Mapping[str, LoadTest] = {
-    "digits": digits_test,
-    "cifar10": cifar_test,
-    "cifar100": cifar_test,
-    "folder": folder_test,
-}
-"""Kinds of data that may have test images."""
 
-EXPECTED = "digits, cifar10:DIR, cifar100:DIR, folder:DIR or beton:FILE"
+def _listed(kinds: Sequence[str]) -> str:
+    """The texts that these kinds have, for messages."""
+    texts = [f"{kind}:{KINDS[kind].path}" if KINDS[kind].path else kind for kind in kinds]
+    return f"{', '.join(texts[:-1])} or {texts[-1]}"
+
+
+EXPECTED = _listed(list(KINDS))
+PACKABLE = _listed([kind for kind, entry in KINDS.items() if entry.images is not None])
 
 
 def open_data(text: str) -> DataSource:
@@ -50,12 +91,16 @@ def open_data(text: str) -> DataSource:
     kind, _, path = text.partition(":")
     if kind not in KINDS:
         raise InvalidInputError(f"data {text!r} is unknown; expected {EXPECTED}")
-    if (kind == "digits") == bool(path):
-        raise InvalidInputError(
-            f"data {text!r}: {'digits takes no path' if path else 'the path is missing'}; expected {EXPECTED}"
-        )
-    source = KINDS[kind][0](text, kind, path)
-    return replace(source, text=f"{kind}:{Path(path).expanduser().resolve()}") if path else source
+    if path and KINDS[kind].path is None:
+        raise InvalidInputError(f"data {text!r}: {kind} takes no path; expected {EXPECTED}")
+    if not path and KINDS[kind].path is not None:
+        raise InvalidInputError(f"data {text!r}: the path is missing; expected {EXPECTED}")
+    source = KINDS[kind].open(text, kind, path)
+    return replace(source, text=_absolute(kind, path)) if path else source
+
+
+def _absolute(kind: str, path: str) -> str:
+    return f"{kind}:{Path(path).expanduser().resolve()}"
 
 
 def open_same_data(text: str, expected: str | None) -> DataSource:
@@ -76,13 +121,29 @@ def open_same_data(text: str, expected: str | None) -> DataSource:
     return source
 
 
+def open_images(text: str) -> tuple[str, LabelledImages]:
+    """The images of a data set as they are, for copying them into another form.
+
+    Returns:
+        The text with an absolute path, and the images.
+
+    Raises:
+        InvalidInputError: if it is of a kind that cannot be copied, missing, damaged or useless.
+    """
+    kind, _, path = text.partition(":")
+    images = KINDS[kind].images if kind in KINDS else None
+    if images is None or not path:
+        raise InvalidInputError(f"source {text!r} cannot be packed; expected {PACKABLE}")
+    return _absolute(kind, path), images(text, kind, path)
+
+
 def load_data(source: DataSource, recipe: Recipe, device: torch.device) -> Batches:
     """Make the data set ready for training on `device`.
 
     Raises:
         InvalidInputError: if the data have become unreadable since they were opened.
     """
-    return KINDS[source.kind][1](source, recipe, device)
+    return KINDS[source.kind].load(source, recipe, device)
 
 
 def load_test(source: DataSource, recipe: Recipe, device: torch.device) -> Iterator[Batch]:
@@ -91,5 +152,6 @@ def load_test(source: DataSource, recipe: Recipe, device: torch.device) -> Itera
     Raises:
         InvalidInputError: if the data have become unreadable since they were opened.
     """
-    assert source.num_test, f"{source.text} has no test images"
-    return TESTS[source.kind](source, recipe, device)
+    load = KINDS[source.kind].load_test
+    assert source.num_test and load is not None, f"{source.text} has no test images"
+    return load(source, recipe, device)

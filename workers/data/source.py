@@ -15,7 +15,7 @@ from nas.errors import InvalidInputError
 HASHED_BYTES = 64 * 2**20
 """Up to this size all contents enter the fingerprint, above it a sample of this size at most."""
 CHUNK_BYTES = 256 * 2**10
-"""Of each file in a sample."""
+"""Bytes read of each file in a sample."""
 
 T = TypeVar("T")
 
@@ -43,8 +43,8 @@ class DataSource:
     num_test: int = 0
     """Images that no search sees; 0 where the data have none."""
     fingerprint: str
-    """SHA-256 (64 hex digits) over names, sizes and contents; see docs/data.md for how much of the contents of large
-    sets."""
+    """SHA-256 (64 hex digits) over names, sizes and contents; see docs/reference/data-formats.md for how much of
+    the contents of large sets."""
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

@@ -6,8 +6,10 @@ number of threads).
 """
 
 import contextlib
+import hashlib
+import io
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -15,19 +17,20 @@ from pickle import UnpicklingError  # noqa: TID251 - what torch.load raises for 
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 
-from nas.errors import NasError
+from nas.errors import NasError, first_line
 from nas.finalists.plan import FinalJob
 from nas.protocols import Failed
 from nas.records import JSON, RungScore
 from workers.data.registry import load_test
-from workers.evaluate import EvaluationContext, with_outcomes, within_memory
+from workers.evaluate import EvaluationContext, with_outcomes
+from workers.memory import within_memory
 from workers.recipe import Recipe
 from workers.training.trainer import Trainer
 
 CHECKPOINTS = 16
 """About as many in each training, besides those at the rungs; an epoch is the least between two."""
+DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class FinalRung:
 
     score: RungScore
     last: bool
+    weights_sha256: str | None = None
+    """SHA-256 of the kept weights, with the last rung of a job whose weights are kept."""
     test_top1: float | None = None
     """With the last rung, where the job asks for it and there are test images."""
 
@@ -97,15 +102,18 @@ def _train(
             scores.append(trainer.rung_score(len(scores), loss_sum / (step - since)))
             loss_sum = 0.0
         state = {**trainer.state_dict(), "scores": [asdict(score) for score in scores], "loss_sum": loss_sum}
-        _write(checkpoint, partial(torch.save, state))
+        _write_checkpoint(checkpoint, state)
         if step in recipe.rungs and step < recipe.steps:
             yield FinalRung(scores[-1], last=False)
+    weights_sha256 = None
     test_top1 = None
     if job.final:
-        _write(weights_path(folder, job.key), partial(safetensors.torch.save_file, trainer.weights()))
+        weights = safetensors.torch.save(trainer.weights())
+        _write(weights_path(folder, job.key), weights)
+        weights_sha256 = hashlib.sha256(weights).hexdigest()
         if context.source.num_test:
             test_top1 = trainer.score(load_test(context.source, recipe, context.device))
-    yield FinalRung(scores[-1], last=True, test_top1=test_top1)
+    yield FinalRung(scores[-1], last=True, weights_sha256=weights_sha256, test_top1=test_top1)
 
 
 def _stops(recipe: Recipe, num_train: int) -> list[int]:
@@ -115,37 +123,52 @@ def _stops(recipe: Recipe, num_train: int) -> list[int]:
     return sorted({*recipe.rungs, *range(every, recipe.steps, every)})
 
 
+def _write_checkpoint(path: Path, state: JSON) -> None:
+    """The state behind the SHA-256 of its bytes, which proves it when it is read."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    _write(path, hashlib.sha256(content).digest() + content)
+
+
+def _read_checkpoint(path: Path, device: torch.device) -> JSON:
+    """Inverse of _write_checkpoint; raises ValueError for other bytes than were written."""
+    content = path.read_bytes()
+    saved = content[DIGEST_BYTES:]
+    if hashlib.sha256(saved).digest() != content[:DIGEST_BYTES]:
+        raise ValueError("its bytes are not those that were written")
+    state: JSON = torch.load(io.BytesIO(saved), map_location=device, weights_only=True)
+    return state
+
+
 def _restore(trainer: Trainer, path: Path, device: torch.device) -> tuple[list[RungScore], float]:
     """Bring the trainer to its checkpoint, if there is one that can be read; returns the scores so far and the loss
     since the last one."""
     try:
-        state: JSON = torch.load(path, map_location=device, weights_only=True)
+        state = _read_checkpoint(path, device)
         trainer.load_state_dict(state)
         return [RungScore(**score) for score in state["scores"]], state["loss_sum"]
     except FileNotFoundError:
         return [], 0.0
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, UnpicklingError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise NasError(
             f"the checkpoint {path} cannot be read ({reason}); remove it, and the training begins anew"
         ) from error
 
 
-def _write(path: Path, write: Callable[[Path], object]) -> None:
+def _write(path: Path, content: bytes) -> None:
     """A file whole or not at all."""
     part = path.with_name(f".{path.name}.part")
     try:
-        write(part)
-        with part.open("rb") as file:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-    except (
-        OSError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:  # torch's writer raises RuntimeErrors when the disk is full
+    except OSError as error:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise NasError(
-            f"{path} cannot be written ({str(error).splitlines()[0]}); make room or give another --artifacts"
+            f"{path} cannot be written ({first_line(error)}); make room or give another --artifacts"
         ) from error

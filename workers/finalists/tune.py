@@ -25,17 +25,18 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from nas.errors import EvaluatorError, InvalidInputError
 from nas.finalists.plan import FinalJob
 from nas.protocols import Failed
-from nas.records import FinalTraining, ProcessId, RungScore
+from nas.records import FinalState, FinalTraining, KeptWeights, ProcessId, RungScore
 from workers.cluster.actor import Work
 from workers.cluster.failures import describe
 from workers.cluster.session import join_cluster, require_all_nodes, start_local
+from workers.cluster.session_processes import end_processes, session_processes
 from workers.evaluate import EvaluationConfig, EvaluationContext, calibrate, evaluate
 from workers.finalists.training import checkpoint_path, train_finalist, weights_path
-from workers.processes import end_processes, environment, session_processes, signals_kept
+from workers.processes import environment, signals_kept
 from workers.recipe import Recipe
 
 MAX_RETRIES = 2
-"""Of a training whose worker or machine failed; it goes on from its checkpoint."""
+"""How often a training is begun again whose worker or machine failed; it goes on from its checkpoint."""
 KEEP = 2
 """At each rung but the last, one of so many tunings of an architecture goes on."""
 _QUIET = {
@@ -54,7 +55,8 @@ class FinalistTrainer:
         config: of the data and the device; its recipe may differ from those of the jobs in learning rate, weight decay
             and drop path only.
         artifacts: folder of weights, which every node must see under the same path.
-        study: whose finalists are trained.
+        study_folder: name of the study's own folder among the finalists of the artifacts
+            (nas.workspace.study_folder).
         num_workers: trainings at a time, each with one CPU and `gpus_per_worker`.
         gpus_per_worker: may be a fraction; 0 trains on the CPU.
         ray_address: of an existing cluster ("auto" or HOST:PORT); None starts a local Ray.
@@ -68,7 +70,7 @@ class FinalistTrainer:
         self,
         config: EvaluationConfig,
         artifacts: Path,
-        study: str,
+        study_folder: str,
         *,
         num_workers: int,
         gpus_per_worker: float,
@@ -77,11 +79,11 @@ class FinalistTrainer:
         assert not ray.is_initialized(), "one Ray at a time in one process"
         self._config = config
         self._artifacts = artifacts
-        self._folder = artifacts / "finalists" / study
+        self._folder = artifacts / "finalists" / study_folder
         self._num_workers = num_workers
         self._gpus = gpus_per_worker
         self.session_folder = ""
-        """Of the local Ray; empty in a cluster."""
+        """Folder of the local Ray; empty in a cluster."""
         if ray_address is None:
             self.session_folder = start_local(num_workers, gpus_per_worker)
             self._tune_folder = Path(self.session_folder) / "tune"
@@ -116,7 +118,7 @@ class FinalistTrainer:
     def train(
         self, jobs: Sequence[FinalJob], ended: Sequence[FinalTraining], record: Callable[[FinalTraining], None]
     ) -> None:
-        """Do the jobs; nas.finalists.plan.Train.
+        """Do the jobs; nas.finalists.run.Train.
 
         Args:
             jobs: of one purpose and number of rungs.
@@ -154,14 +156,8 @@ class FinalistTrainer:
                 ),
             ).fit()
         watch.hand_over()
-        errors = {
-            _job_of(trial.config).key: trial.error
-            for trial in (results[i] for i in range(len(results)))
-            if trial.config
-        }
         if undone := [key for key in by_key if key not in watch.handed_over]:
-            error = errors.get(undone[0])
-            reason = describe(getattr(error, "cause", None) or error) if error else "Ray Tune gives no reason"
+            reason = _reason(results, undone[0])
             raise EvaluatorError(
                 f"{len(undone)} trainings could not be done: {undone[0]}: {reason}; the same command tries them again"
             )
@@ -169,11 +165,11 @@ class FinalistTrainer:
     def _finished(self, record: Callable[[FinalTraining], None]) -> "Callable[[FinalJob, _Progress], None]":
         def finished(job: FinalJob, progress: _Progress) -> None:
             complete = progress.last and progress.reason is None
-            weights = (
-                str(weights_path(self._folder, job.key).relative_to(self._artifacts))
-                if complete and job.final
-                else None
-            )
+            weights = None
+            if complete and job.final:
+                path = weights_path(self._folder, job.key).relative_to(self._artifacts)
+                assert progress.weights_sha256 is not None, "a final training that is complete keeps its weights"
+                weights = KeptWeights(path.as_posix(), progress.weights_sha256)
             record(
                 FinalTraining(
                     trial_number=job.trial_number,
@@ -181,11 +177,11 @@ class FinalistTrainer:
                     recipe_hash=job.recipe_hash,
                     seed=job.seed,
                     purpose=job.purpose,
-                    state="FAIL" if progress.reason is not None else "COMPLETE" if progress.last else "PRUNED",
+                    state=progress.state,
                     reason=progress.reason,
                     rungs=tuple(progress.scores[rung] for rung in sorted(progress.scores)),
                     test_top1=progress.test_top1,
-                    weights_path=weights,
+                    weights=weights,
                     device=progress.device,
                 )
             )
@@ -208,9 +204,17 @@ class _Progress:
 
     scores: dict[int, RungScore]
     last: bool = False
+    weights_sha256: str | None = None
     test_top1: float | None = None
     reason: str | None = None
     device: str = ""
+
+    @property
+    def state(self) -> FinalState:
+        """How it ended, in Optuna's words."""
+        if self.reason is not None:
+            return "FAIL"
+        return "COMPLETE" if self.last else "PRUNED"
 
 
 class _Watch(tune.Callback):
@@ -237,6 +241,7 @@ class _Watch(tune.Callback):
             score = RungScore(**result["score"])
             progress.scores[score.rung] = score
         progress.last = result["last"]
+        progress.weights_sha256 = result["weights_sha256"]
         progress.test_top1 = result["test_top1"]
         progress.reason = result["reason"]
         progress.device = result["device"]
@@ -254,6 +259,15 @@ class _Watch(tune.Callback):
             job, progress = self._over.pop(0)
             self._finished(job, progress)
             self.handed_over.add(job.key)
+
+
+def _reason(results: tune.ResultGrid, key: str) -> str:
+    """Why the training of this key could not be done, in one line."""
+    for number in range(len(results)):
+        result = results[number]
+        if result.config and _job_of(result.config).key == key and result.error:
+            return describe(getattr(result.error, "cause", None) or result.error)
+    return "Ray Tune gives no reason"
 
 
 def _job_of(config: dict[str, Any]) -> FinalJob:
@@ -373,6 +387,7 @@ def _train(config: dict[str, Any]) -> None:
             {
                 **_result(context, last=event.last),
                 "score": asdict(score),
+                "weights_sha256": event.weights_sha256,
                 "test_top1": event.test_top1,
                 "milestone": milestone(score.rung),
                 "top1": score.top1,
@@ -381,7 +396,14 @@ def _train(config: dict[str, Any]) -> None:
 
 
 def _result(context: EvaluationContext, *, last: bool) -> dict[str, Any]:
-    return {"score": None, "last": last, "test_top1": None, "reason": None, "device": context.device_name}
+    return {
+        "score": None,
+        "last": last,
+        "weights_sha256": None,
+        "test_top1": None,
+        "reason": None,
+        "device": context.device_name,
+    }
 
 
 @lru_cache(maxsize=1)

@@ -1,11 +1,11 @@
 """A lock per computing device, shared by the processes of one host: nothing is timed while anything else computes there
 (DESIGN 2.10).
 
-Training holds the lock shared for one slice of work at a time (a training step), timing holds it exclusively. Two
-advisory file locks make one device lock: `.lock` itself, and a turnstile `.turn` that everybody passes on the way in. A
-process that wants the exclusive lock stands in the turnstile until it is done, so newcomers queue behind it and a
-stream of shared holders cannot starve it. Source: the turnstile solution of the readers-writers problem in Downey, "The
-Little Book of Semaphores", section 4.2.
+Training holds the lock shared for one slice of work at a time (some 50 ms of steps, or a batch of a validation), timing
+holds it exclusively. Two advisory file locks make one device lock: `.lock` itself, and a turnstile `.turn` that
+everybody passes on the way in. A process that wants the exclusive lock stands in the turnstile until it is done, so
+newcomers queue behind it and a stream of shared holders cannot starve it. Source: the turnstile solution of the
+readers-writers problem in Downey, "The Little Book of Semaphores", section 4.2.
 """
 
 import fcntl

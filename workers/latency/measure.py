@@ -3,8 +3,8 @@
 The protocol: copy the model in the target's number and memory format and compile it if asked (beside others: lock
 shared); then, alone (lock exclusive), take turns with a small reference model, each sample of as many forward passes as
 the clock needs, until the median is sharp (workers/latency/sampling.py). What is reported is that median, the interval
-in which another sitting would find it (workers/latency/pace.py), and the 95th percentile. docs/latency.md has reasons
-and results.
+in which another sitting would find it (workers/latency/pace.py), and the 95th percentile. docs/reference/latency.md
+has reasons.
 """
 
 import copy
@@ -33,6 +33,7 @@ from workers.latency.onnx_session import open_session
 from workers.latency.pace import PaceHistory, repeatable_interval
 from workers.latency.sampling import Clock, Forward, Sample, Timer, sit
 from workers.latency.target import DTYPES, MEMORY_FORMATS, LatencyTarget
+from workers.processes import environment
 
 MIN_SAMPLE_S = {"cpu": 1e-3, "onnxruntime": 1e-3, "cuda": 10e-3}
 """Shortest duration of one sample. A CPU clock reads to 0.1 us; on a GPU the launch of the first kernel must vanish in
@@ -247,7 +248,8 @@ def _gpu_conditions(target: LatencyTarget) -> JSON:
     uuid = torch.cuda.get_device_properties(target.device).uuid
     command = ["nvidia-smi", f"--id=GPU-{uuid}", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+        with environment():
+            answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
     except (subprocess.SubprocessError, OSError):
         return {}
     return dict(

@@ -158,7 +158,7 @@ class _Stopwatch:
         return self.clock.timer(self.forward, self.passes)
 
     def median_s(self) -> float:
-        """Of a few samples; of fewer where they take long."""
+        """Median of a few samples, seconds; of fewer where they take long."""
         samples = [self.sample()]
         end = self.clock.now() + REFERENCE_S
         while len(samples) < REFERENCE_SAMPLES and (len(samples) < 3 or self.clock.now() < end):
@@ -253,7 +253,8 @@ def median_interval(ordered: Sequence[float], confidence: float = 0.95) -> tuple
     Source: David & Nagaraja, "Order Statistics", 3rd edition, section 7.1.
     """
     n = len(ordered)
-    below, rank = 2.0**-n, 1  # P(B < rank)
+    rank = 1
+    below = 2.0**-n  # P(B < rank)
     while below + math.comb(n, rank) * 2.0**-n <= (1 - confidence) / 2:
         below += math.comb(n, rank) * 2.0**-n
         rank += 1

@@ -20,6 +20,7 @@ import torch
 from nas.errors import InvalidInputError
 from nas.records import JSON
 from search_spaces.zoo.onnx import require_onnx
+from workers.devices import GPU, num_gpus
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -45,15 +46,15 @@ class LatencyTarget:
     kind: str
     """cpu and cuda run the model in torch; onnxruntime runs its ONNX file on the CPU."""
     index: int = 0
-    """Of the GPU, among those that this process sees; always 0 on a CPU."""
+    """Which GPU, among those that this process sees; always 0 on a CPU."""
     threads: int | None
     """Intra-operator threads; None on a GPU, where the host's threads only launch kernels."""
     batch: int
     """Images per forward pass."""
     dtype: str
-    """Of weights and input: a key of DTYPES."""
+    """Number format of weights and input: a key of DTYPES."""
     memory_format: str
-    """Of weights and input: a key of MEMORY_FORMATS."""
+    """Order of weights and input in memory: a key of MEMORY_FORMATS."""
     compile: str | None = None
     """Mode of torch.compile: one of COMPILE_MODES; None runs the model as it is."""
 
@@ -66,8 +67,8 @@ class LatencyTarget:
                 not there, or onnxruntime without its packages.
         """
         target = cls.read(text)
-        if target.kind == "cuda" and target.index >= torch.cuda.device_count():
-            found = f"{torch.cuda.device_count()} of them" if torch.cuda.device_count() else "none"
+        if target.kind == "cuda" and target.index >= num_gpus():
+            found = f"{num_gpus()} of them" if num_gpus() else "none"
             raise _invalid(
                 text,
                 f"it needs GPU {target.index}, and torch sees {found} here",
@@ -126,15 +127,18 @@ class LatencyTarget:
 
 def default_target() -> str:
     """The target of a search that names none: the GPU if there is one, else one thread and one image on the CPU."""
-    return "cuda:0" if torch.cuda.is_available() else "cpu:threads=1,batch=1"
+    return GPU if num_gpus() else "cpu:threads=1,batch=1"
 
 
 def _read_options(text: str, kind: str, items: Iterable[str]) -> JSON:
     given: JSON = {}
     for item in items:
         name, equals, value = item.partition("=")
-        if not equals:
-            name, value = ("index", name) if name.isdecimal() else (name, "default" if name == "compile" else "")
+        if not equals and name.isdecimal():
+            value = name
+            name = "index"
+        elif not equals and name == "compile":
+            value = "default"
         if name not in _OPTIONS[kind]:
             raise _invalid(text, f"{item!r} is no option of {kind}", f"options among {', '.join(_OPTIONS[kind])}")
         if name in given:

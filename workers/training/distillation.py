@@ -10,9 +10,10 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
-from nas.errors import InvalidInputError
+from nas.errors import InvalidInputError, first_line
 from nas.records import JSON
 from search_spaces.network import entrypoint  # noqa: F401 (registers what our zoo entries name as their architecture)
+from search_spaces.zoo.proof import check_entry
 from workers.data.source import DataSource
 from workers.recipe import Recipe
 
@@ -64,13 +65,16 @@ def load_teacher(text: str, source: DataSource, image_size: int) -> Teacher:
         image_size: side of the training images, pixels.
 
     Raises:
-        InvalidInputError: if there is no such model, or it has other classes, channels or image sizes than the data.
+        InvalidInputError: if there is no such model, it is not what its zoo says that was exported, or it has other
+            classes, channels or image sizes than the data.
     """
     found = locate(text)
+    if found.startswith(LOCAL):
+        check_entry(Path(found.removeprefix(LOCAL)))
     try:
         network: Any = timm.create_model(found, pretrained=True)
     except (RuntimeError, OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         expected = "a folder as `launch.py export` writes it, or the name of a pretrained model of timm"
         raise InvalidInputError(f"teacher {text!r} cannot be loaded ({reason}); expected {expected}") from error
     config: JSON = network.pretrained_cfg
@@ -91,7 +95,7 @@ def load_teacher(text: str, source: DataSource, image_size: int) -> Teacher:
         with torch.inference_mode():
             teacher(torch.zeros(1, source.in_chans, image_size, image_size))
     except (RuntimeError, ValueError, AssertionError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise InvalidInputError(
             f"teacher {text!r} cannot look at images of {image_size} pixels ({reason}); give another"
         ) from error

@@ -28,8 +28,8 @@ class NonFiniteLossError(ArithmeticError):
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """Of the 0-based step: linear from zero to the peak over the warm-up, then by the schedule; zero after the last
-    step."""
+    """Rate of the 0-based step: linear from zero to the peak over the warm-up, then by the schedule; zero after the
+    last step."""
     warmup_steps = round(recipe.warmup * recipe.steps)
     if step < warmup_steps:
         return recipe.learning_rate * (step + 1) / warmup_steps
@@ -146,7 +146,7 @@ class Trainer:
             self._scaler.load_state_dict(state["scaler"])
         self.steps = state["steps"]
         self.busy_s = state["busy_s"]
-        self.micro_batches = state.get("micro_batches", 1)  # checkpoints of former versions lack it
+        self.micro_batches = state["micro_batches"]
 
     def restart_data(self) -> None:
         """Begin an epoch in an order that depends on the seed and the steps done only, so that a training that goes on

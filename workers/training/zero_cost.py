@@ -20,7 +20,8 @@ from workers.data.batches import Batch
 NUM_BATCHES = 4
 """For ZiCo. The paper says that two suffice, but the deviation of a weight over two comes arbitrarily close to zero."""
 MAX_IMAGES = 64
-"""Of each batch; more would need more memory than the training, which has half as many bytes per number on a GPU."""
+"""Images taken of each batch; more would need more memory than the training, which has half as many bytes per number on
+a GPU."""
 NORMS = nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm
 ACTIVATIONS = nn.ReLU, nn.GELU, nn.Hardswish, nn.SiLU
 
@@ -107,7 +108,9 @@ def zico(model: nn.Module, batches: Sequence[Batch]) -> float:
     """
     network = copy.deepcopy(model).train()
     layers = [weight for weight in network.parameters() if weight.ndim >= 2]
-    mean, mean_abs, squares = ([torch.zeros_like(weight, dtype=torch.float64) for weight in layers] for _ in range(3))
+    mean = [torch.zeros_like(weight, dtype=torch.float64) for weight in layers]
+    mean_abs = [torch.zeros_like(weight, dtype=torch.float64) for weight in layers]
+    squares = [torch.zeros_like(weight, dtype=torch.float64) for weight in layers]
     for number, (images, labels) in enumerate(batches, start=1):
         network.zero_grad()
         cross_entropy(network(images), labels).backward()  # type: ignore[no-untyped-call]
@@ -163,8 +166,8 @@ def az_nas(model: HybridBackbone, shape: Sequence[int], seed: int = 0) -> Mappin
 
 
 def _entropy(features: Tensor) -> float:
-    """Of the shares of variance along the principal components of the channels: (images, channels, height, width) ->
-    nats."""
+    """Entropy of the shares of variance along the principal components of the channels: (images, channels, height,
+    width) -> nats."""
     channels = features.transpose(0, 1).flatten(1).double()
     variances = torch.linalg.eigvalsh(torch.cov(channels)).clamp(min=0)
     return float(torch.special.entr(variances / variances.sum()).sum())

@@ -35,4 +35,4 @@ class MixerKind:
     options: Mapping[str, tuple[str, ...]] | None = None
     """Knob -> its values, the first of which holds where a block names none."""
     searched: tuple[tuple[str, str], ...] = ()
-    """The knobs that the blocks of `hybrid_layout` turn, chosen by measurement (docs/space.md)."""
+    """The knobs that the blocks of `hybrid_layout` turn, chosen by measurement (docs/reference/space.md)."""

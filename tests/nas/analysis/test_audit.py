@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nas.analysis.audit import MORE, Audit, Predictor, audit, audit_json, audit_text, stratified_sample
-from nas.analysis.audit_log import FinalTraining
+from nas.analysis.audit_log import AuditTraining
 from nas.records import RungScore, TrialFacts, TrialState
 from nas.surrogates.quality import Agreement
 from tests.samples import study_record
@@ -32,7 +32,7 @@ def audit_of(
     facts: Sequence[TrialFacts], final: Sequence[float], steps: Sequence[int] = (48,), **zero_cost: Sequence[float]
 ) -> Audit:
     trainings = {
-        one.arch_hash: FinalTraining(
+        one.arch_hash: AuditTraining(
             one.arch_hash, "d", "r", 1000, top1, 9.5, "cpu", {name: values[place] for name, values in zero_cost.items()}
         )
         for place, (one, top1) in enumerate(zip(facts, final, strict=True))
@@ -163,7 +163,7 @@ def test_az_nas_is_the_sum_of_the_logarithms_of_four_ranks() -> None:
 def test_a_training_free_proxy_without_a_value_is_counted_out() -> None:
     facts = whole(6)
     final = {
-        one.arch_hash: FinalTraining(
+        one.arch_hash: AuditTraining(
             one.arch_hash, "d", "r", 1, 0.1 * place, 1.0, "cpu", {"zico": 1.0 * place} if place else {}
         )
         for place, one in enumerate(facts)

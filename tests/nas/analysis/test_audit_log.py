@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from nas.analysis.audit_log import AuditLog, FinalTraining
+from nas.analysis.audit_log import AuditLog, AuditTraining
 from nas.errors import NasError
 
-TRAINING = FinalTraining(
+TRAINING = AuditTraining(
     arch_hash="a" * 64,
     data_fingerprint="d",
     recipe_hash="r",

@@ -14,7 +14,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import PairwiseKernel
 
 from nas.analysis import explain as module
-from nas.analysis.explain import Explanation, changes_of, explain, held_out
+from nas.analysis.explain import Explanation, changes_of, explain, gene_quality
 from nas.analysis.influence import gene_reports
 from nas.analysis.lineage import lineages
 from nas.errors import InvalidInputError, NasError
@@ -87,12 +87,12 @@ def test_repair_is_part_of_the_function() -> None:
 
 def test_a_function_that_can_be_learned_is_predicted_and_a_constant_one_is_said_to_be() -> None:
     rows = np.random.default_rng(0).integers(0, 4, (40, 3))
-    quality = held_out(SPACE, rows, rows @ [1.0, 0.5, -2.0], "top1")
+    quality = gene_quality(SPACE, rows, rows @ [1.0, 0.5, -2.0], "top1")
     assert quality.r2 is not None and quality.r2 > 0.95
     assert quality.rank_correlation is not None and quality.rank_correlation > 0.95
-    noise = held_out(SPACE, rows, np.random.default_rng(1).normal(size=40), "top1")
+    noise = gene_quality(SPACE, rows, np.random.default_rng(1).normal(size=40), "top1")
     assert noise.r2 is not None and noise.r2 < 0.3
-    assert (held_out(SPACE, rows, np.full(40, 0.5), "top1").r2, quality.trials) == (None, 40)
+    assert (gene_quality(SPACE, rows, np.full(40, 0.5), "top1").r2, quality.trials) == (None, 40)
 
 
 def test_spread_of_a_difference_is_that_of_the_joint_posterior() -> None:

@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.pareto.front import FrontKeeper, front_of, hypervolume, knee, non_dominated_mask
+from nas.pareto.front import (
+    FrontKeeper,
+    dominates,
+    front_of,
+    front_rows,
+    hypervolume,
+    knee,
+    knee_number,
+    non_dominated_mask,
+)
 from nas.records import Costs, FrontMember, RungScore, TrialFacts
 
 POINTS = st.lists(st.tuples(st.integers(0, 8), st.integers(1, 8)), min_size=1, max_size=40)
@@ -19,6 +28,22 @@ def trial(number: int, top1: float, macs: int, state: str = "COMPLETE") -> Trial
 def test_non_dominated_mask_of_a_hand_made_case() -> None:
     loss = np.array([[0.0, 3.0], [1.0, 1.0], [1.0, 1.0], [1.0, 2.0], [3.0, 0.0]])
     assert non_dominated_mask(loss).tolist() == [True, True, True, False, True]
+
+
+def test_dominance_is_no_worse_in_all_and_better_in_one() -> None:
+    loss = np.array([[0.0, 3.0], [1.0, 1.0], [1.0, 1.0], [1.0, 2.0]])
+    assert dominates(loss, loss[3]).tolist() == [False, True, True, False]
+    assert dominates(loss[:, None], loss).sum() == 2
+
+
+@given(POINTS)
+def test_the_sweep_finds_what_the_mask_marks_once_by_ascending_cost(points: list[tuple[int, int]]) -> None:
+    top1, cost = np.array(points, dtype=float).T
+    rows = front_rows(top1, cost).tolist()
+    mask = non_dominated_mask(np.column_stack([-top1, cost]))
+    assert sorted(points[row] for row in rows) == sorted({points[row] for row in np.flatnonzero(mask)})
+    assert [points.index(points[row]) for row in rows] == rows, "of equal rows the first"
+    assert [cost[row] for row in rows] == sorted(cost[row] for row in rows)
 
 
 def test_non_dominated_mask_names_the_row_that_is_not_finite() -> None:
@@ -86,3 +111,4 @@ def test_knee_is_the_bend() -> None:
     assert knee(members).trial_number == 1
     assert knee(members[:2]).trial_number == 1
     assert knee(members[:1]).trial_number == 0
+    assert (knee_number(members), knee_number(())) == (1, None)

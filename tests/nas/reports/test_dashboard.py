@@ -14,8 +14,9 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.errors import InvalidInputError
-from nas.records import Costs, Latency
-from nas.reports.dashboard import constraint_attributes, drawing_attributes, latency_attribute, serve, trial_attributes
+from nas.records import Costs
+from nas.reports.dashboard import serve
+from nas.search.attributes import constraint_attributes, drawing_attributes, trial_attributes
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"><rect width="40" height="20" fill="teal"/></svg>'
 SERVE = """
@@ -76,41 +77,6 @@ def ask(port: int, method: str, path: str, body: str = "", **headers: str) -> HT
         method, path, body=body, headers={"Accept-Encoding": "identity", "Content-Type": "application/json"} | headers
     )
     return connection.getresponse()
-
-
-def test_attributes_say_what_is_known_before_training() -> None:
-    costs = Costs(param_count=1200, macs=34_000)
-    known = {"layout": "conv x2", "arch_hash": "ab" * 32, "param_count": 1200, "macs": 34_000}
-    assert trial_attributes(layout="conv x2", arch_hash="ab" * 32, costs=costs) == known
-    assert trial_attributes(layout="conv x2", arch_hash="ab" * 32, costs=costs, reason="too big") == known | {
-        "reason": "too big"
-    }
-
-
-def test_latency_is_shown_with_its_interval() -> None:
-    latency = Latency(
-        target={}, conditions={}, median_ms=1.23456, ci_low_ms=1.2, ci_high_ms=1.3, p95_ms=2.0, samples=60
-    )
-    assert latency_attribute(latency) == ("latency", "1.235 ms (95 % interval 1.2 to 1.3, p95 2, 60 samples)")
-
-
-@pytest.mark.parametrize(
-    ("values", "feasible"), [({"latency_ms": 0.0, "macs": -1.0}, True), ({"latency_ms": -1.0, "macs": 0.1}, False)]
-)
-def test_constraints_mean_the_same_to_optuna_and_to_the_dashboard(values: dict[str, float], feasible: bool) -> None:
-    study = optuna.create_study(directions=["maximize", "minimize"])
-    study.add_trial(create_trial(values=[0.5, 1.0], system_attrs=constraint_attributes(values)))
-    assert bool(study.best_trials) is feasible  # optuna drops infeasible trials
-    (trial,) = study.trials
-    assert [trial.constraints[name] for name in values] == list(values.values())
-    assert (
-        all(value <= 0 for value in trial.system_attrs["constraints"]) is feasible
-    )  # optuna-dashboard 0.21 reads this list
-
-
-def test_a_constraint_that_is_not_finite_is_refused() -> None:
-    with pytest.raises(ValueError, match="constraint macs is nan; only finite"):
-        constraint_attributes({"macs": float("nan")})
 
 
 def test_a_drawing_is_what_upload_artifact_would_have_left(tmp_path: Path) -> None:

@@ -1,32 +1,17 @@
-"""Fronts, studies and spaces as tables, JSON and CSV."""
+"""Fronts as tables, JSON and CSV."""
 
 import csv
 import io
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
-from nas.errors import InvalidInputError
 from nas.pareto.front import FrontKeeper
-from nas.records import Front, Latency, Lease, ProcessId, Retiming
-from nas.reports.fronts import (
-    front_csv,
-    front_json,
-    front_text,
-    space_text,
-    status_text,
-    studies_text,
-    summarize,
-    write_file,
-)
-from nas.search.retiming import places
-from tests.doubles import TinySpace
+from nas.pareto.places import places
+from nas.records import Front, Latency, Retiming
+from nas.reports.fronts import front_csv, front_json, front_text
 from tests.samples import REFERENCE_POINT, TARGET, TRIALS, latest_front, study_record
-
-OWNER = Lease("node-a", ProcessId(4242, 1.0), datetime(2026, 5, 4, 4, 0, tzinfo=UTC))
 
 
 def test_front_table_shows_members_by_cost_with_interval_and_knee() -> None:
@@ -88,111 +73,6 @@ def test_second_timings_stand_beside_the_first() -> None:
     ]
     rows = list(csv.DictReader(io.StringIO(front_csv(latest_front(), TRIALS, again[:1]))))
     assert [row["latency_again_ms"] for row in rows] == ["6.0", "", ""]
-
-
-def test_summary_counts_states_reasons_and_worker_seconds() -> None:
-    summary = summarize(study_record(), TRIALS, latest_front(), OWNER)
-    assert dict(summary.counts) == {"COMPLETE": 4, "PRUNED": 1, "FAIL": 2, "REJECTED": 1}
-    assert summary.evaluated == 5
-    assert dict(summary.reasons) == {"FAIL: non-finite loss": 2, "REJECTED: latency_ms 30 over the limit 20": 1}
-    assert dict(summary.device_s) == {"COMPLETE": 16.0, "PRUNED": 2.0, "FAIL": 2.0, "REJECTED": 0.5}
-
-
-def test_rejections_are_counted_by_limit() -> None:
-    (rejected,) = (trial for trial in TRIALS if trial.state == "REJECTED")
-    reasons = (
-        "latency_ms is 20.5, over the limit of 20; macs is 1,200, over the limit of 9",
-        "latency_ms is 28, over the limit of 20; macs is 10, over the limit of 9",
-    )
-    trials = [replace(rejected, trial_number=number, reason=reason) for number, reason in enumerate(reasons)]
-    assert dict(summarize(study_record(), trials, None, None).reasons) == {
-        "REJECTED: latency_ms, over the limit of 20; macs, over the limit of 9": 2
-    }
-
-
-def test_status_says_where_a_study_stands() -> None:
-    text = status_text(summarize(study_record(), TRIALS, latest_front(), OWNER))
-    for fact in (
-        "evaluated     5 of 10",
-        "4 COMPLETE, 1 PRUNED, 1 REJECTED, 2 FAIL",
-        "device time   20 s (COMPLETE 16 s, PRUNED 2 s, FAIL 2 s)",
-        "latency_ms <= 20",
-        "process 4242 on node-a, last heard of at 2026-05-04 04:00 UTC",
-        "2 x FAIL: non-finite loss",
-    ):
-        assert fact in text
-
-
-def test_the_device_time_of_all_states_adds_up() -> None:
-    trials = [replace(trial, duration_s=30.0) if trial.state == "REJECTED" else trial for trial in TRIALS]
-    text = status_text(summarize(study_record(), trials, None, None))
-    assert "device time   50 s (COMPLETE 16 s, PRUNED 2 s, REJECTED 30 s, FAIL 2 s)" in text
-
-
-def test_status_of_a_study_that_has_not_begun() -> None:
-    text = status_text(summarize(study_record("macs"), (), None))
-    assert "evaluated     0 of 10" in text
-    assert "front" not in text and "running" not in text and "target" not in text
-
-
-def test_a_study_that_was_extended_is_not_called_complete() -> None:
-    study = replace(study_record(), config={"budget": 4})
-    assert "evaluated     5\n" in status_text(summarize(study, TRIALS, latest_front()))
-
-
-def test_studies_are_listed_by_line() -> None:
-    idle = summarize(study_record(name="second"), (), None)
-    header, first, second = studies_text([summarize(study_record(), TRIALS, latest_front(), OWNER), idle]).splitlines()
-    assert "5 of 10" in first and "0.8500" in first and "running" in first and first.endswith("sample")
-    assert "0 of 10" in second and "idle" in second and second.index("second") == header.index("study")
-
-
-def test_no_studies_says_how_to_begin() -> None:
-    assert "launch.py --space" in studies_text([])
-
-
-def test_space_table_lists_every_gene_and_the_size() -> None:
-    space = TinySpace(levels=4)
-    head, _, *rows = space_text(space).splitlines()
-    assert head == "tiny, scale nano: 3 genes, 64 genotypes"
-    assert [row.split()[0] for row in rows] == [gene.name for gene in space.genes]
-    assert "1 2 3 4" in rows[0]
-
-
-def test_file_is_replaced_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
-    path = tmp_path / "front.csv"
-    path.write_text("old")
-    write_file(path, "new", (".csv",))
-    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("front.txt", "ends in '.txt'; expected a file name that ends in .csv or .json"),
-        ("front", "ends in ''; expected"),
-        ("missing/front.csv", "create the folder first"),
-        ("folder.csv", "is a folder; expected a file name"),
-    ],
-)
-def test_a_path_that_cannot_be_written_is_refused(tmp_path: Path, name: str, message: str) -> None:
-    (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(InvalidInputError, match=message):
-        write_file(tmp_path / name, "text", (".csv", ".json"))
-    assert list(tmp_path.rglob("*.part")) == []
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "front.csv"
-    path.write_text("old")
-
-    def full_disk(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", full_disk)
-    with pytest.raises(InvalidInputError, match="No space left on device"):
-        write_file(path, "new", (".csv",))
-    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
 def test_macs_fronts_need_no_timing() -> None:

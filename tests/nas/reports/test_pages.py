@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nas.analysis.explain import Change, Explanation, Quality
+from nas.analysis.explain import Change, Explanation
 from nas.analysis.influence import GeneReport, Influence
 from nas.analysis.lineage import Ancestor
 from nas.pareto.history import history_of
 from nas.reports.explanations import html_explanation
 from nas.reports.plots import html_history
 from nas.surrogates.latency_model import HeldOut, LatencyReport, PartTime
+from nas.surrogates.quality import Quality
 from tests.samples import REFERENCE_POINT, TRIALS, study_record
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Pictures of fronts."""
+"""Pictures of fronts and of their histories."""
 
 import re
 import subprocess
@@ -13,14 +13,16 @@ import pytest
 from PIL import Image
 
 from nas.errors import InvalidInputError
+from nas.pareto.history import history_of
 from nas.records import Front
-from nas.reports.plots import html_front, plot_front
-from tests.samples import REFERENCE_POINT, TRIALS, latest_front, study_record
+from nas.reports.plots import html_front, html_history, plot_front, plot_history
+from tests.samples import REFERENCE_POINT, TRIALS, latest_front, study_record, trial
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 GREEN = (27, 127, 92)
+HISTORY = history_of(TRIALS, "latency_ms", REFERENCE_POINT)
 
 
 def test_picture_shows_the_front(tmp_path: Path) -> None:
@@ -100,3 +102,29 @@ def test_html_shows_a_layout_on_pointing(page: "Page", tmp_path: Path) -> None:
     assert "layout <2>" in page.locator("#detail").inner_text()
     page.locator("tbody tr").nth(2).click()
     assert "layout <3>" in page.locator("#detail").inner_text()
+
+
+def test_picture_of_a_history_has_two_panels_of_steps(tmp_path: Path) -> None:
+    plot_history(tmp_path / "history.svg", HISTORY, study_record())
+    drawing = (tmp_path / "history.svg").read_text()
+    assert {"architectures evaluated", "device time, s", "hypervolume"} <= set(re.findall(r"<!-- (.*?) -->", drawing))
+    curves = re.findall(r'<path d="([^"]*)"[^>]*stroke: #1b7f5c; stroke-width: 1.5', drawing)
+    # From nothing over three growths to now: five corners and as many steps between them.
+    assert [len(re.findall(r"[-\d.]+ [-\d.]+", curve)) for curve in curves] == [9, 9]
+
+
+@pytest.mark.parametrize("seconds", [30.0, 300.0, 30_000.0])
+def test_page_of_a_history_is_one_file_without_network(tmp_path: Path, seconds: float) -> None:
+    history = history_of([trial(0, 0.5, 1.0, duration_s=seconds)], "latency_ms", REFERENCE_POINT)
+    html_history(tmp_path / "history.html", history, study_record(name="</script><b>"))
+    page = (tmp_path / "history.html").read_text()
+    assert "default-src 'none'" in page and not re.search(r"(src|href)=", page)
+    assert page.count("</script>") == 2 and "<b>" not in page and not re.search("__[A-Z]+__", page)
+    assert f'"device time, {"s" if seconds < 120 else "min" if seconds < 7200 else "h"}"' in page
+
+
+def test_a_history_without_growth_can_be_drawn(tmp_path: Path) -> None:
+    empty = history_of((), "latency_ms", REFERENCE_POINT)
+    plot_history(tmp_path / "history.png", empty, study_record())
+    html_history(tmp_path / "history.html", empty, study_record())
+    assert {path.name for path in tmp_path.iterdir()} == {"history.png", "history.html"}

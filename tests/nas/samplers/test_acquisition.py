@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nas.pareto.front import hypervolume
-from nas.samplers.acquisition import expected_improvement, front_rows, neighbours, offspring
+from nas.samplers.acquisition import expected_improvement, neighbours, offspring
 
 FRONT = np.array([0.3, 0.5, 0.8]), np.array([0.0, 1.0, 2.0])
 REFERENCE = 0.1, 3.0
@@ -32,18 +32,6 @@ def test_a_certain_candidate_adds_its_hypervolume() -> None:
     for top1, log_cost in [(0.9, 0.5), (0.4, 0.5), (0.2, 0.5), (0.31, -1.0)]:
         certain = expected_improvement(np.array([top1]), np.array([1e-9]), np.array([log_cost]), FRONT, REFERENCE)
         assert certain[0] == pytest.approx(area([*members, (top1, log_cost)]) - area(members), abs=1e-6)
-
-
-def test_front_rows_are_those_of_an_exhaustive_comparison() -> None:
-    rng = np.random.default_rng(2)
-    top1 = rng.integers(0, 6, 60).astype(float)
-    cost = rng.integers(0, 6, 60).astype(float)
-    points = {(a, c) for a, c in zip(top1, cost, strict=True)}
-    expected = {(a, c) for a, c in points if not any(b >= a and d <= c and (b, d) != (a, c) for b, d in points)}
-    rows = front_rows(top1, cost)
-    assert {(top1[i], cost[i]) for i in rows} == expected
-    assert len(rows) == len(expected)
-    assert (np.diff(cost[rows]) > 0).all()
 
 
 def test_neighbours_are_all_rows_with_one_other_gene() -> None:

@@ -1,16 +1,21 @@
 """What the searcher learns from, and when it begins to."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import optuna
+import pytest
 from optuna.distributions import IntDistribution
 
 from nas.records import Gene
 from nas.samplers.ehvi import MAX_ROWS, EhviSearcher, Observations
-from nas.samplers.registry import EhviSampler, Knowledge
+from nas.samplers.ehvi_sampler import EhviSampler
+from nas.samplers.knowledge import Knowledge
 from nas.surrogates.gaussian_process import GaussianProcess, GeneEncoder
 from nas.surrogates.genes import Row
+from nas.tabular.problems import open_problem
+from nas.tabular.simulator import simulate
 
 LEVELS = [4] * 6
 NONE = np.zeros((0, 6), dtype=int)
@@ -103,3 +108,20 @@ def test_with_an_earlier_study_the_surrogate_decides_from_the_fourth_training_on
 
     assert fits(()) == 0
     assert fits(earlier) > 0
+
+
+def test_known_costs_that_are_kept_are_bounded_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = open_problem("synthetic", Path("nowhere"), True)
+    kept = simulate(problem, "ehvi", 0, 20).trained
+    monkeypatch.setattr("nas.samplers.ehvi.MAX_CACHED", 10)
+    sizes: list[int] = []
+    look_up = EhviSearcher._log_costs
+
+    def counted(searcher: EhviSearcher, rows_ND: np.ndarray) -> np.ndarray:
+        costs = look_up(searcher, rows_ND)
+        sizes.append(len(searcher._costs) - len(rows_ND))
+        return costs
+
+    monkeypatch.setattr(EhviSearcher, "_log_costs", counted)
+    assert simulate(problem, "ehvi", 0, 20).trained == kept
+    assert max(sizes) <= 10

@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
+import sqlalchemy as sa
 from optuna.trial import TrialState
 from rich.console import Console
 
 from db.engine import engine_kwargs
 from db.store import SqlStore, open_store
+from db.tables import fronts
 from nas.config import SearchConfig
 from nas.errors import InvalidInputError, NasError, SearchAbortedError, StudyLockedError, StudyMismatchError
 from nas.pareto.front import front_of
@@ -25,20 +27,26 @@ from nas.pareto.history import History, history_of
 from nas.protocols import Event, Failed, Job, LatencyMeasured, Started
 from nas.records import Latency
 from nas.search.establish import Identity, already_done, check_study, establish
+from nas.search.events import FrontGrew, Note, OnEvent, SearchEvent, TrialFinished, ignore
 from nas.search.loop import Outcome, Search
 from nas.search.progress import Progress
 from nas.search.study import SearchStudy, open_optuna_storage
+from nas.search.weights import read_weights
+from nas.workspace import study_folder
 from tests.doubles import TARGET, ScriptedEvaluator, TinyArchitecture, TinySpace, latency_of, tiny_top1
 
 IDENTITY = Identity(
     data="toy",
     data_fingerprint="f",
-    num_classes=10,
+    guessing_top1=0.1,
     recipe={"name": "toy"},
     target=TARGET,
     code_version="test",
     config={"budget": 1},
 )
+
+
+FAILURE = Failed(2, "worker 0", "cannot be built", retryable=False)
 
 
 class Killed(BaseException):
@@ -50,10 +58,11 @@ class Bench:
     """Runs of one search on one database."""
 
     folder: Path
+    database: str = "nas.db"
 
     @property
     def url(self) -> str:
-        return f"sqlite:///{self.folder}/nas.db"
+        return f"sqlite:///{self.folder}/{self.database}"
 
     def config(self, budget: int, study: str = "s", **options: object) -> SearchConfig:
         return SearchConfig(
@@ -73,6 +82,7 @@ class Bench:
         identity: Identity = IDENTITY,
         stop: Callable[[], bool] = lambda: False,
         check_owner: Callable[[], None] = lambda: None,
+        on_event: OnEvent = ignore,
         **options: object,
     ) -> Outcome:
         config = self.config(budget, **options)
@@ -82,7 +92,7 @@ class Bench:
         with contextlib.closing(open_store(self.url)) as store:
             storage = open_optuna_storage(self.url, engine_kwargs(self.url))
             recorded = check_study(store, storage, config, space, identity)
-            parts = establish(
+            search = establish(
                 config=config,
                 space=space,
                 identity=identity,
@@ -92,22 +102,9 @@ class Bench:
                 storage=storage,
                 sampling=contextlib.nullcontext,
             )
-            progress = Progress("s", budget, parts.evaluated, quiet=True, console=Console(file=io.StringIO()))
-            search = Search(
-                config=config,
-                space=space,
-                evaluator=evaluator,
-                store=store,
-                study=parts.study,
-                proposer=parts.proposer,
-                keeper=parts.keeper,
-                target=parts.record.target,
-                progress=progress,
-                check_owner=check_owner,
-                stop_requested=stop,
-            )
+            progress = Progress("s", budget, search.evaluated, quiet=True, console=Console(file=io.StringIO()))
             try:
-                return search.run()
+                return search.run(progress, check_owner, stop, on_event)
             finally:
                 storage.engine.dispose()
 
@@ -151,6 +148,12 @@ def architectures(space: TinySpace) -> list[TinyArchitecture]:
     ]
 
 
+def recorded_volumes(store: SqlStore) -> list[float]:
+    """Hypervolume of every snapshot, by version."""
+    with store._reading() as connection:
+        return list(connection.scalars(sa.select(fronts.c.hypervolume).order_by(fronts.c.version)))
+
+
 def hashes(bench: Bench) -> list[str]:
     return [facts.arch_hash for facts in bench.facts()]
 
@@ -170,7 +173,7 @@ def test_recorded_front_equals_the_facts(bench: Bench) -> None:
         front = store.front("s")
         assert front is not None
         assert front.members == front_of(store.facts("s"), "latency_ms", front.reference_point)
-        assert front.version == len(store.fronts("s"))
+        assert front.version == len(recorded_volumes(store))
     trials = {trial.number: trial for trial in bench.trials()}
     for member in front.members:
         assert trials[member.trial_number].values == [member.top1, member.cost]
@@ -180,12 +183,35 @@ def test_weights_are_kept_for_front_members_only(bench: Bench) -> None:
     bench.run(30)
     with contextlib.closing(open_store(bench.url)) as store:
         members = {member.trial_number for member in store.front("s").members}
-        kept = {facts.trial_number: facts.weights_path for facts in store.facts("s") if facts.weights_path}
+        kept = {facts.trial_number: facts.weights for facts in store.facts("s") if facts.weights}
+        study = store.study("s")
     assert set(kept) == members
     files = {path.relative_to(bench.folder / "artifacts") for path in bench.folder.glob("artifacts/weights/**/*.*")}
-    assert files == {Path(path) for path in kept.values()}
-    number = next(iter(members))
-    assert (bench.folder / "artifacts" / kept[number]).read_bytes() == b"weights of %d" % number
+    assert files == {Path(weights.path) for weights in kept.values()}
+    assert {path.parent for path in files} == {Path("weights") / study_folder(study)}
+    for number, weights in kept.items():
+        assert read_weights(bench.folder / "artifacts", weights) == b"weights of %d" % number
+
+
+def test_databases_of_one_folder_keep_their_weights_apart(tmp_path: Path) -> None:
+    """Both have a study s and one seed, so the same trials of the same architectures; their weights are others."""
+
+    class Other(ScriptedEvaluator):
+        def _script(self, job: Job) -> list[Event]:
+            *events, finished = super()._script(job)
+            return [*events, replace(finished, weights=b"others of %d" % job.trial_number)]
+
+    first, second = (Bench(tmp_path, database) for database in ("a.db", "b.db"))
+    first.run(10)
+    before = {facts.trial_number: facts.weights for facts in first.facts() if facts.weights}
+    second.run(30, Other())
+    artifacts = tmp_path / "artifacts"
+    for bench, beginning in ((first, b"weights of"), (second, b"others of")):
+        kept = {facts.trial_number: facts.weights for facts in bench.facts() if facts.weights}
+        for number, weights in kept.items():
+            assert read_weights(artifacts, weights) == beginning + b" %d" % number
+    assert {facts.trial_number: facts.weights for facts in first.facts() if facts.weights} == before
+    assert len(list((artifacts / "weights").iterdir())) == 2
 
 
 @pytest.mark.parametrize("sampler", ["random", "nsga2", "tpe", "tpe_multivariate", "ehvi"])
@@ -470,7 +496,7 @@ def test_a_small_space_is_still_exhausted_when_most_of_it_is_passed_over(
 
 def test_without_a_latency_limit_nothing_is_predicted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nas.search.screening.LatencyModel", None)
-    monkeypatch.setattr("nas.search.screening.held_out", None)
+    monkeypatch.setattr("nas.search.screening.latency_quality", None)
     assert bench.run(60, space=TinySpace(levels=9), sampler="random", max_macs=5000).complete
 
 
@@ -556,12 +582,12 @@ def test_weights_that_a_kill_kept_too_long_are_dropped_by_the_next_run(
     with monkeypatch.context() as patch:
         patch.setattr(Search, "_forget_weights", lambda *_: None)
         bench.run(10)
-    kept = {facts.trial_number for facts in bench.facts() if facts.weights_path}
+    kept = {facts.trial_number for facts in bench.facts() if facts.weights}
     bench.run(11)
     with contextlib.closing(open_store(bench.url)) as store:
         members = {member.trial_number for member in store.front("s").members}
     assert kept - members
-    assert {facts.trial_number for facts in bench.facts() if facts.weights_path} == members
+    assert {facts.trial_number for facts in bench.facts() if facts.weights} == members
     assert len(list(bench.folder.glob("artifacts/weights/**/*.*"))) == len(members)
 
 
@@ -599,7 +625,7 @@ def test_a_drawing_that_cannot_be_kept_stops_with_a_reason(bench: Bench, monkeyp
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(NasError, match=r"a drawing cannot be kept under .*: No space left on device; make room"):
         bench.run(5)
 
@@ -768,7 +794,7 @@ def test_history_is_that_of_the_recorded_fronts(bench: Bench) -> None:
     bench.run(30, evaluator, stop=lambda: len(evaluator.submitted) > 12)
     bench.run(30, ScriptedEvaluator(num_workers=3))
     with contextlib.closing(open_store(bench.url)) as store:
-        volumes = [front.hypervolume for front in store.fronts("s")]
+        volumes = recorded_volumes(store)
     grown = [volume for before, volume in pairwise([0.0, *volumes]) if volume > before]
     assert [step.hypervolume for step in bench.history().growths] == grown
 
@@ -795,3 +821,34 @@ def test_latencies_on_further_targets_are_stored_beside_the_front(tmp_path: Path
     assert len(facts) == len(timings) == 6
     for trial in facts:
         assert timings[trial.trial_number] == [trial.latency, other], "one row for each target"
+
+
+def test_a_caller_hears_every_trial_every_new_front_and_every_note(tmp_path: Path) -> None:
+    heard: list[SearchEvent] = []
+    failing = ScriptedEvaluator(failure=lambda job: FAILURE if job.trial_number == 2 else None)
+    bench = Bench(tmp_path)
+    bench.run(6, failing, on_event=heard.append)
+    finished = [event for event in heard if isinstance(event, TrialFinished)]
+    recorded = [replace(facts, weights=None) for facts in bench.facts()]
+    assert [replace(event.facts, weights=None) for event in finished] == recorded
+    assert [event.evaluated for event in finished if event.facts.state == "COMPLETE"] == [1, 2, 3, 4, 5, 6]
+    assert {event.budget for event in finished} == {6}
+    assert [event.text for event in heard if isinstance(event, Note)] == ["trial 2 failed: cannot be built"]
+    fronts = [event.front for event in heard if isinstance(event, FrontGrew)]
+    assert fronts
+    with contextlib.closing(open_store(bench.url)) as store:
+        assert [front.version for front in fronts] == [front.version for front in store.fronts("s")]
+        assert fronts[-1] == store.front("s")
+
+
+def test_what_a_caller_raises_ends_the_search_and_loses_nothing(tmp_path: Path) -> None:
+    def enough(event: SearchEvent) -> None:
+        if isinstance(event, TrialFinished) and event.evaluated == 3:
+            raise ValueError("enough")
+
+    bench = Bench(tmp_path)
+    with pytest.raises(ValueError, match="enough"):
+        bench.run(8, ScriptedEvaluator(num_workers=2), on_event=enough)
+    assert TrialState.RUNNING not in bench.states()
+    assert bench.run(8).complete
+    assert bench.states() == [TrialState.COMPLETE] * 8

@@ -1,5 +1,4 @@
-"""Second timings of a front's members: taken together, recorded whole, and what they say. On a real database, without
-workers."""
+"""Second timings of a front's members: taken together and recorded whole. On a real database, without workers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -9,9 +8,11 @@ import pytest
 from db.store import SqlStore
 from nas.errors import StudyLockedError
 from nas.pareto.front import FrontKeeper
+from nas.pareto.places import places
 from nas.protocols import Failed, Job
-from nas.records import Latency, Retiming
-from nas.search.retiming import places, places_text, retimings_text, time_again, unsettled
+from nas.records import Latency
+from nas.reports.retimings import places_text, retimings_text
+from nas.search.retiming import time_again, unsettled
 from tests.doubles import ScriptedEvaluator
 from tests.samples import REFERENCE_POINT, TARGET, TRIALS, latest_front, study_record, trial
 
@@ -167,37 +168,3 @@ def test_timings_of_another_device_are_not_mixed_in(store: SqlStore) -> None:
 
 def test_a_cost_that_is_counted_is_not_timed(store: SqlStore) -> None:
     assert unsettled(study_record("macs"), [TARGET], store) == []
-    assert retimings_text(study_record("macs"), TRIALS, {}, [Retiming(TARGET, {0: timing(1.0)})]) == []
-
-
-def test_who_lost_a_place_is_said_and_how_surely() -> None:
-    """By the second timings trial 3 (top1 0.85) takes 4 ms: trial 0 took 5 ms, and trial 2 4.1 ms."""
-    seconds = {0: timing(5.0), 2: timing(4.1), 3: timing(4.0)}
-    front = latest_front()
-    by_number = {place.trial_number: place for place in places(front, TRIALS, Retiming(TARGET, seconds))}
-    assert by_number[0].rival and by_number[0].rival.trial_number == 3 and by_number[0].is_lost
-    assert by_number[2].rival and by_number[2].rival.trial_number == 3 and not by_number[2].is_lost
-    assert by_number[3].rival is None and not by_number[3].is_lost
-    head, lost, perhaps = places_text(front, list(by_number.values()))
-    assert head == (
-        "3 members of the front timed again: +2.5% in the middle, 1 within their first interval, largest change "
-        "trial 0, "
-        "1.00 ms -> 5.00 ms (+400.0%)"
-    )
-    assert lost == (
-        "trial 0 lost its place: top1 0.5000, 1.00 ms (0.950 - 1.10) at first, 5.00 ms (4.75 - 5.25) now; "
-        "trial 3 has top1 0.8500 and 4.00 ms (3.80 - 4.20) now"
-    )
-    assert perhaps.startswith("trial 2 may have lost its place, the intervals overlap: top1 0.8000, 4.00 ms")
-
-
-def test_equal_points_take_no_place_from_each_other() -> None:
-    keeper = FrontKeeper("latency_ms", REFERENCE_POINT)
-    twins = [trial(0, 0.5, 1.0), trial(1, 0.5, 1.0)]
-    front = [keeper.add(twin) for twin in twins][-1]
-    assert front is not None and len(front.members) == 2
-    assert [place.rival for place in places(front, twins, Retiming(TARGET, {0: timing(1.1), 1: timing(1.1)}))] == [
-        None,
-        None,
-    ]
-    assert places(front, twins, None) == () and places_text(front, ()) == []

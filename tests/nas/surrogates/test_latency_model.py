@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nas.records import Genotype
-from nas.surrogates.latency_model import LatencyModel, held_out, held_out_text, latency_report, timed_genotypes
+from nas.surrogates.latency_model import LatencyModel, held_out_text, latency_quality, latency_report, timed_genotypes
 from tests.doubles import TinySpace
 from tests.samples import TRIALS
 
@@ -74,22 +74,22 @@ def test_the_correction_learns_what_the_table_cannot_say() -> None:
 
 def test_held_out_quality_is_that_of_unseen_networks() -> None:
     timed = genotypes(80)
-    exact, noisy = (held_out(SPACE, timed, latencies(timed, noise=noise)) for noise in (0.0, 0.3))
+    exact, noisy = (latency_quality(SPACE, timed, latencies(timed, noise=noise)) for noise in (0.0, 0.3))
     assert exact.timings == 80 and exact.near == 1.0 and exact.order is not None and exact.order.tau > 0.97
     assert 1 <= exact.overestimate < 1.02
     assert noisy.near < 0.5 and noisy.overestimate > 1.2
     assert noisy.order is not None and noisy.order.low < noisy.order.tau < exact.order.tau
     shuffled = np.random.default_rng(0).permutation(latencies(timed))
-    random = held_out(SPACE, timed, shuffled)
+    random = latency_quality(SPACE, timed, shuffled)
     assert random.near < 0.4 and random.order is not None and abs(random.order.tau) < 0.3
 
 
 def test_the_quality_is_said_in_a_line() -> None:
     timed = genotypes(40)
-    assert held_out_text(held_out(SPACE, timed, latencies(timed))).startswith(
+    assert held_out_text(latency_quality(SPACE, timed, latencies(timed))).startswith(
         "held out, 40 timings: 100% within 10%, Kendall's tau 1.00 ("
     )
-    assert held_out_text(held_out(SPACE, timed, np.ones(40))).endswith("Kendall's tau undefined")
+    assert held_out_text(latency_quality(SPACE, timed, np.ones(40))).endswith("Kendall's tau undefined")
 
 
 def test_an_overestimate_is_as_rare_as_it_says() -> None:
@@ -97,7 +97,7 @@ def test_an_overestimate_is_as_rare_as_it_says() -> None:
     timed = genotypes(150)
     fresh = genotypes(1000, seed=5)
     measured = latencies(timed, noise=0.1)
-    quality = held_out(SPACE, timed, measured)
+    quality = latency_quality(SPACE, timed, measured)
     predicted = LatencyModel(SPACE).fit(timed, measured).predict(fresh)
     assert 0.01 < np.mean(predicted > quality.overestimate * latencies(fresh, noise=0.1)) < 0.1
 

@@ -1,10 +1,10 @@
-"""Kendall's tau and its interval, against scipy and against closed forms."""
+"""Held-out predictions; Kendall's tau and its interval, against scipy and against closed forms."""
 
 import numpy as np
 import pytest
-from scipy.stats import kendalltau
+from scipy.stats import kendalltau, spearmanr
 
-from nas.surrogates.quality import Agreement, agreement
+from nas.surrogates.quality import FOLDS, Agreement, Quality, agreement, held_out, quality_of
 
 
 @pytest.mark.parametrize("levels", [3, 1000])
@@ -52,3 +52,24 @@ def test_what_has_one_value_only_has_no_tau(predictor: list[float], target: list
 
 def test_resamples_of_one_row_only_do_not_count() -> None:
     assert agreement(np.array([1.0, 2.0]), np.array([1.0, 2.0])) == Agreement(1.0, 1.0, 1.0, 2)
+
+
+def test_each_thing_is_predicted_once_from_others_alone() -> None:
+    learned_from: list[int] = []
+
+    def predict(rest: np.ndarray, fold: np.ndarray) -> np.ndarray:
+        assert not set(rest) & set(fold) and len(rest) + len(fold) == 23
+        learned_from.append(len(rest))
+        return 10.0 * fold
+
+    assert held_out(23, predict).tolist() == [10.0 * place for place in range(23)]
+    assert len(learned_from) == FOLDS and set(learned_from) == {18, 19}
+
+
+def test_quality_has_its_closed_forms(rng: np.random.Generator) -> None:
+    target = rng.normal(size=20)
+    noise = target + rng.normal(size=20)
+    assert quality_of("top1", target, target) == Quality("top1", 20, 1.0, pytest.approx(1.0))
+    assert quality_of("top1", np.full(20, target.mean()), target) == Quality("top1", 20, pytest.approx(0.0), None)
+    assert quality_of("top1", noise, target).rank_correlation == pytest.approx(spearmanr(noise, target).statistic)
+    assert quality_of("top1", noise, np.ones(20)) == Quality("top1", 20, None, None)

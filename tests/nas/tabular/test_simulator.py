@@ -280,3 +280,18 @@ def test_a_comparison_without_anything_to_do_is_refused(option: str, value: int)
     counts = {"seeds": 1, "budget": 1, "workers": 1, "rungs": 1, option: value}
     with pytest.raises(InvalidInputError, match=f"--{option} is {value}; expected a whole number from 1"):
         Conditions(failure_rate=0.0, replay=True, **counts)
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+def test_a_search_with_rungs_failures_and_duplicates_is_exact(workers: int) -> None:
+    problem = open_problem("synthetic", Path("nowhere"), True)
+    run = simulate(problem, "ehvi", 3, 120, workers=workers, failure_rate=0.2, duplicates=0.1, rungs=3)
+    states = [trial.state for trial in run.facts]
+    assert states.count("COMPLETE") + states.count("PRUNED") == 120
+    assert states.count("PRUNED") > 40 and states.count("FAIL") > 5 and run.replays >= 5
+    assert len({trial.arch_hash for trial in run.facts}) == len(run.facts)
+    assert len(set(run.trained)) == len(run.trained) == states.count("COMPLETE")
+    complete = {trial.trial_number for trial in run.facts if trial.state == "COMPLETE"}
+    assert {member.trial_number for member in run.front} <= complete
+    assert all(len(trial.rungs) == 3 for trial in run.facts if trial.state == "COMPLETE")
+    assert all(1 <= len(trial.rungs) < 3 for trial in run.facts if trial.state == "PRUNED")

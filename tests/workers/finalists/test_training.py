@@ -1,5 +1,6 @@
 """Full trainings: taken up where they were, scored on test, their weights kept."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from search_spaces.registry import make_space
 from workers.data.registry import load_test
 from workers.evaluate import EvaluationConfig, EvaluationContext
 from workers.finalists.training import FinalRung, _stops, checkpoint_path, train_finalist, weights_path
+from workers.memory import FREE_SHARE
 from workers.recipe import Recipe
 from workers.training.trainer import Trainer
 
@@ -62,7 +64,10 @@ def test_an_interrupted_training_ends_like_one_that_was_not(
     for count in (1, 2):
         assert rungs(job, context, parts, count) == expected[:count]
     assert rungs(job, context, parts) == expected
-    assert weights_path(parts, job.key).read_bytes() == weights_path(whole, job.key).read_bytes()
+    weights = weights_path(whole, job.key).read_bytes()
+    assert weights_path(parts, job.key).read_bytes() == weights
+    sums = [event.weights_sha256 for event in expected]
+    assert sums == [None, None, hashlib.sha256(weights).hexdigest()]
     assert rungs(job, context, parts) == expected  # the kill came before the end was recorded
 
 
@@ -86,7 +91,7 @@ def test_a_tuning_sees_no_test_image_and_keeps_no_weights(
 ) -> None:
     monkeypatch.setattr("workers.finalists.training.load_test", lambda *arguments: 1 / 0)
     last = rungs(job_of("tuning"), context, tmp_path)[-1]
-    assert (last.last, last.test_top1) == (True, None)
+    assert (last.last, last.weights_sha256, last.test_top1) == (True, None, None)
     assert list(tmp_path.glob("*.safetensors")) == []
 
 
@@ -102,7 +107,7 @@ def test_divergence_is_an_outcome(context: EvaluationContext, tmp_path: Path) ->
 def test_out_of_memory_is_tried_again_in_parts_and_goes_on_so_after_a_kill(
     context: EvaluationContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.evaluate.is_otherwise_free", lambda device: True)
+    monkeypatch.setitem(FREE_SHARE, "cpu", 0.0)
     forward = Trainer._forward
     job = job_of()
 
@@ -127,6 +132,17 @@ def test_a_checkpoint_that_is_none_is_named(context: EvaluationContext, tmp_path
     with pytest.raises(
         NasError, match=r"trial-000003-.*checkpoint cannot be read.*remove it, and the training begins anew"
     ):
+        next(train_finalist(job, context, tmp_path))
+
+
+def test_a_checkpoint_with_an_altered_byte_is_refused(context: EvaluationContext, tmp_path: Path) -> None:
+    job = job_of()
+    rungs(job, context, tmp_path, 1)
+    checkpoint = checkpoint_path(tmp_path, job.key)
+    content = bytearray(checkpoint.read_bytes())
+    content[len(content) // 2] ^= 1
+    checkpoint.write_bytes(content)
+    with pytest.raises(NasError, match=r"cannot be read \(its bytes are not those that were written\); remove it"):
         next(train_finalist(job, context, tmp_path))
 
 

@@ -14,7 +14,7 @@ from nas.finalists.plan import FinalJob
 from nas.records import FinalTraining, RungScore
 from workers.evaluate import EvaluationConfig
 from workers.finalists.tune import AshaPerArchitecture, _Progress, _Watch, milestone, probing_work
-from workers.recipe import RECIPES
+from workers.training.recipes import RECIPES
 
 STOP = TrialScheduler.STOP
 CONTINUE = TrialScheduler.CONTINUE
@@ -103,7 +103,8 @@ def watched(error: Exception | None = None) -> tuple[_Watch, Any, list[tuple[Fin
 
 def result(rung: int, top1: float, *, last: bool = False) -> dict[str, Any]:
     score = asdict(RungScore(rung, rung + 1, top1, 1.0, 1.0))
-    return {"score": score, "last": last, "test_top1": 0.7 if last else None, "reason": None, "device": "cpu"}
+    ending = {"weights_sha256": "c" * 64, "test_top1": 0.7} if last else {"weights_sha256": None, "test_top1": None}
+    return {"score": score, "last": last, **ending, "reason": None, "device": "cpu"}
 
 
 def test_a_training_is_handed_over_once_with_every_rung_also_after_a_retry() -> None:
@@ -122,6 +123,7 @@ def test_a_training_is_handed_over_once_with_every_rung_also_after_a_retry() -> 
     assert watch.handed_over == {job.key}
     assert [progress.scores[rung].top1 for rung in sorted(progress.scores)] == [0.5, 0.6]
     assert (progress.last, progress.test_top1, progress.reason) == (True, 0.7, None)
+    assert progress.weights_sha256 == "c" * 64
 
 
 def test_an_error_of_the_record_ends_the_run_and_is_not_taken_for_one_of_the_training() -> None:

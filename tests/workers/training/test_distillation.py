@@ -1,6 +1,7 @@
 """Teachers: how they are loaded, what they see, and what their students learn."""
 
 import json
+import shutil
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +44,16 @@ def saved_by_timm(folder: Path, **arguments: int) -> Path:
     torch.manual_seed(0)
     save_for_hf(timm.create_model("test_resnet", **arguments), folder, safe_serialization=True)
     return folder
+
+
+def test_a_teacher_with_an_altered_byte_is_refused(entry: Path, tmp_path: Path) -> None:
+    shutil.copytree(entry.parent, tmp_path / "zoo")
+    weights = tmp_path / "zoo" / entry.name / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(InvalidInputError, match=r"tutor/model\.safetensors is not the file that was exported"):
+        load_teacher(str(weights.parent), DIGITS, 32)
 
 
 def test_soft_labels_are_hintons_and_hard_ones_are_deits() -> None:

@@ -19,12 +19,11 @@ from nas.errors import InvalidInputError, NasError
 from workers.data.beton.reader import image_table, label_table, open_reader
 from workers.data.beton.sidecar import Sidecar, read_sidecar, sha256_of, sidecar_path, write_whole
 from workers.data.beton.writer import BetonWriter, EncodedImage, encode_image, import_ffcv
-from workers.data.cifar import cifar_images
-from workers.data.image_folder import folder_images
+from workers.data.registry import open_images
 from workers.data.source import LabelledImages, evenly
-from workers.processes import follow_parent
+from workers.devices import num_cores
+from workers.processes import environment, follow_parent
 
-EXPECTED = "folder:DIR, cifar10:DIR or cifar100:DIR"
 SIZES = range(32, 4097)
 """Admitted for the longest side, pixels: the smallest side that a search uses, and what keeps FFCV's pages below 64
 MiB."""
@@ -45,7 +44,7 @@ def pack_images(text: str, file: Path, *, max_size: int, workers: int | None, fo
     overwritten.
 
     Args:
-        text: folder:DIR, cifar10:DIR or cifar100:DIR.
+        text: of a kind of data that can be packed (workers/data/registry.py).
         max_size: longest side of an image in the file, pixels; larger images are reduced.
         workers: processes that decode and encode; None for one per core.
         force: replace an existing file.
@@ -56,14 +55,12 @@ def pack_images(text: str, file: Path, *, max_size: int, workers: int | None, fo
     """
     _check_arguments(file, max_size, workers, force)
     import_ffcv("packing")
-    source, images = _open_source(text)
+    source, images = open_images(text)
     part = file.with_name(f".{file.name}.part")
     try:
         with _claimed(part) as stream:
             writer = BetonWriter(stream, images.labels, max_size)
-            with contextlib.closing(
-                _encoded(images, max_size, workers or len(os.sched_getaffinity(0)), stream.fileno())
-            ) as encoded:
+            with contextlib.closing(_encoded(images, max_size, workers or num_cores(), stream.fileno())) as encoded:
                 for done, image in enumerate(encoded, start=1):
                     writer.add(image)
                     if done % CHUNK == 0 or done == len(images.labels):
@@ -120,15 +117,6 @@ def _refuse_existing(file: Path, force: bool) -> None:
     read_sidecar(f"beton:{file}", file)
 
 
-def _open_source(text: str) -> tuple[str, LabelledImages]:
-    """The text with an absolute path, and the images."""
-    kind, _, path = text.partition(":")
-    if kind not in ("folder", "cifar10", "cifar100") or not path:
-        raise InvalidInputError(f"source {text!r} cannot be packed; expected {EXPECTED}")
-    images = folder_images(text, path) if kind == "folder" else cifar_images(text, kind, path)
-    return f"{kind}:{Path(path).expanduser().resolve()}", images
-
-
 @contextlib.contextmanager
 def _claimed(part: Path) -> Iterator[BinaryIO]:
     """The hidden file, empty and locked for this process while it lives; removed when an error ends the work."""
@@ -159,7 +147,8 @@ def _encoded(images: LabelledImages, max_size: int, workers: int, claim: int) ->
     orders: deque[Future[list[EncodedImage]]] = deque()
     try:
         for start in range(0, len(images.labels), CHUNK):
-            orders.append(pool.submit(_encode, range(start, min(start + CHUNK, len(images.labels)))))
+            with environment():  # the first order starts the processes
+                orders.append(pool.submit(_encode, range(start, min(start + CHUNK, len(images.labels)))))
             if len(orders) > 4 * workers:
                 yield from orders.popleft().result()
         while orders:

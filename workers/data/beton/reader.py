@@ -214,16 +214,14 @@ def _field_names(text: str, reader: Any) -> tuple[str, str]:
     """Names of the image and of the label field."""
     from ffcv.fields import IntField, RGBImageField
 
-    kinds = {
-        kind: [name for name, field in reader.handlers.items() if isinstance(field, kind)]
-        for kind in (RGBImageField, IntField)
-    }
-    if any(len(names) != 1 for names in kinds.values()) or len(reader.handlers) != 2:
+    images = [name for name, field in reader.handlers.items() if isinstance(field, RGBImageField)]
+    labels = [name for name, field in reader.handlers.items() if isinstance(field, IntField)]
+    if (len(images), len(labels), len(reader.handlers)) != (1, 1, 2):
         found = ", ".join(f"{name}: {type(field).__name__}" for name, field in reader.handlers.items())
         raise InvalidInputError(
             f"data {text!r} has the fields {found}; expected exactly one RGBImageField and one IntField (the label)"
         )
-    return kinds[RGBImageField][0], kinds[IntField][0]
+    return images[0], labels[0]
 
 
 def image_table(text: str, reader: Any) -> np.ndarray:

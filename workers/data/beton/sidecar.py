@@ -31,7 +31,7 @@ class Sidecar:
     """Longest side of an image, pixels."""
     file_bytes: int
     sha256: str
-    """Of the whole file, 64 hex digits."""
+    """SHA-256 of the whole file, 64 hex digits."""
 
     def to_text(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"

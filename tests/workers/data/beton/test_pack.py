@@ -254,7 +254,7 @@ def test_a_foreign_file_in_the_place_of_the_sidecar_stays(tmp_path: Path, folder
 @pytest.mark.parametrize(
     ("source", "file", "options", "message"),
     [
-        ("digits", "a.beton", [], "source 'digits' cannot be packed; expected folder:DIR, cifar10:DIR or cifar100:DIR"),
+        ("digits", "a.beton", [], "source 'digits' cannot be packed; expected cifar10:DIR, cifar100:DIR or folder:DIR"),
         ("folder:", "a.beton", [], "source 'folder:' cannot be packed"),
         ("folder:/no/such", "a.beton", [], "/no/such/train cannot be listed"),
         ("folder:.", "a.ffcv", [], "'a.ffcv' ends in '.ffcv'; expected a file name that ends in .beton"),
@@ -285,7 +285,7 @@ def test_progress_is_lines_now_and_then_or_a_bar(
 ) -> None:
     assert command(monkeypatch, f"folder:{folder}", tmp_path / "a.beton") == 0
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(launch, "LINE_S", 0.0)
+    monkeypatch.setattr("hybrid_nas.commands.LINE_S", 0.0)
     assert command(monkeypatch, f"folder:{folder}", tmp_path / "b.beton") == 0
     assert capsys.readouterr().err == "packing: 24 of 24 images\n"
     terminal = io.StringIO()

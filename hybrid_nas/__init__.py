@@ -1,0 +1,1 @@
+"""The public face: the wiring of all parts, and the Python API."""

@@ -1,0 +1,54 @@
+"""A Python program as the caller of long work: signals, lines and log for the time of the work, and not longer."""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from nas.caller import Caller
+from nas.signals import StopSignals
+from nas.workspace import open_log
+
+OURS = ("nas", "workers", "search_spaces", "db")
+"""Loggers of our packages."""
+
+
+@contextlib.contextmanager
+def called_from_python(*, silent: bool) -> Iterator[Caller]:
+    """A caller for the time of the block.
+
+    In the main thread Ctrl-C, SIGTERM and SIGHUP end the work in order; in another thread there are no handlers. Log
+    lines of ours go to the log of the study meanwhile, and nowhere else; the program's own loggers stay as they are.
+
+    Args:
+        silent: print nothing.
+    """
+    with contextlib.ExitStack() as opened:
+        signals = StopSignals()
+        if threading.current_thread() is threading.main_thread():
+            opened.enter_context(signals)
+        yield Caller(signals, _silence if silent else print, lambda file: opened.enter_context(_logging_to(file)))
+
+
+def _silence(text: str) -> None:
+    """Say nothing."""
+
+
+@contextlib.contextmanager
+def _logging_to(file: Path) -> Iterator[None]:
+    handler = open_log(file)
+    loggers = [logging.getLogger(name) for name in OURS]
+    before = [(logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger, (level, propagate) in zip(loggers, before, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagate
+        handler.close()

@@ -1,0 +1,413 @@
+"""The only place where store, Optuna's storage, space, data and workers meet.
+
+The command line (launch.py) and the Python API (hybrid_nas/api.py) are its callers. torch and Ray are imported by what
+needs them: a search with a function of the caller's needs neither.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from db.engine import engine_kwargs, parse_url, redact_url
+from db.errors import again_after_races
+from db.store import SqlStore, open_store
+from nas.caller import Caller
+from nas.config import SearchConfig
+from nas.errors import InvalidInputError
+from nas.protocols import SearchSpace
+from nas.records import JSON, Genotype, StudyRecord, TrialFacts, Value
+from nas.reports.dashboard import serve
+from nas.reports.status import closing_lines
+from nas.samplers.registry import check_sampler
+from nas.search.attributes import drawings_folder
+from nas.search.establish import Identity
+from nas.search.events import OnEvent, ignore
+from nas.search.inline import DATA, RECIPE, TARGET, Evaluate, InlineEvaluator
+from nas.search.loop import Outcome
+from nas.search.progress import Progress
+from nas.search.run import SearchParts, Surroundings, run_search
+from nas.search.study import open_optuna_storage
+from nas.version import code_version
+from nas.workspace import DEFAULT_FOLDER, DEFAULT_STORAGE, STORAGE_VARIABLE, Workspace
+
+if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
+
+    from search_spaces.registry import find_own
+    from workers.cluster.pool import RayPool
+    from workers.data.source import DataSource
+
+UNNAMED = "(no name yet)"
+"""The default name of a study needs the data, which take longer to check than all options."""
+WITHOUT_WORKERS = {
+    "data": "digits",
+    "recipe": None,
+    "rungs": 1,
+    "latency_target": (),
+    "workers": None,
+    "gpus_per_worker": None,
+    "ray_address": None,
+}
+"""Options that say how workers train and time, at the defaults that a search without workers leaves them at."""
+
+
+def default_storage() -> str:
+    """URL of the database where none is given."""
+    return os.environ.get(STORAGE_VARIABLE, DEFAULT_STORAGE)
+
+
+def workspace_of(storage: str, artifacts: str | Path | None = None) -> Workspace:
+    """Where the files of a database's studies lie.
+
+    Args:
+        storage: URL of the database.
+        artifacts: folder of weights and drawings; None for the one beside the database.
+
+    Raises:
+        InvalidInputError: if the URL cannot be used.
+    """
+    url = parse_url(storage)
+    folder = Path(url.database or "").parent if url.get_backend_name() == "sqlite" else DEFAULT_FOLDER
+    given = None if artifacts is None else str(artifacts)
+    return Workspace(folder, redact_url(storage), storage == default_storage(), given)
+
+
+@contextlib.contextmanager
+def reading(storage: str) -> Iterator[SqlStore]:
+    """The store of a database that exists."""
+    with contextlib.closing(open_store(storage, create=False)) as store:
+        yield store
+
+
+@contextlib.contextmanager
+def optuna_storage(storage: str) -> "Iterator[RDBStorage]":
+    """Optuna's storage in a database."""
+    opened = again_after_races(lambda: open_optuna_storage(storage, engine_kwargs(storage)), parse_url(storage))
+    try:
+        yield opened
+    finally:
+        opened.engine.dispose()
+
+
+def search(
+    given: Mapping[str, Any],
+    caller: Caller,
+    *,
+    quiet: bool,
+    silent: bool = False,
+    evaluate: Evaluate | None = None,
+    on_event: OnEvent = ignore,
+) -> tuple[str, Outcome]:
+    """Validate everything, then search.
+
+    Args:
+        given: every option of a search by its name on the command line; None for what is not given. The space may be
+            one itself, where `evaluate` is given.
+        caller: who asks for it.
+        quiet: show the end only.
+        silent: show nothing.
+        evaluate: evaluates candidates in this process; None lets workers train them.
+        on_event: hears what happens.
+
+    Returns:
+        Name of the study, and how the search ended.
+
+    Raises:
+        InvalidInputError: if an option cannot be used.
+        NasError: as nas.search.run.run_search.
+    """
+    config = _search_config(given, evaluate is not None)
+    if evaluate is not None:
+        parts = _parts_in_process(config, given["space"], evaluate)
+    else:
+        parts = _parts_with_workers(config, given["space"])
+    config = parts.config
+    workspace = workspace_of(config.storage, config.artifacts)
+    with contextlib.closing(open_store(config.storage)) as store, optuna_storage(config.storage) as storage:
+        around = Surroundings(
+            caller=caller if not quiet else replace(caller, say=lambda text: None),
+            log_file=workspace.log_file(config.study),
+            make_progress=lambda evaluated: Progress(
+                config.study, config.budget, evaluated, quiet, silent=silent, cost_objective=config.cost_objective
+            ),
+            closing_lines=lambda outcome: _closing_lines(config, store, workspace, outcome),
+            on_event=on_event,
+        )
+        return config.study, run_search(parts, store, storage, around)
+
+
+def _search_config(given: Mapping[str, Any], in_process: bool) -> SearchConfig:
+    """The options as one value, all defaults filled in but the name of the study."""
+    if not in_process and not isinstance(given["space"], str):
+        raise InvalidInputError(
+            f"space is {given['space']!r}; workers build the networks of a space by its name: give the name, or "
+            "evaluate, a function that evaluates architectures in this process"
+        )
+    check_sampler(given["sampler"])
+    engine_kwargs(given["storage"])
+    values = {name: value for name, value in given.items() if value is not None}
+    targets = _words(given["latency_target"])
+    del values["latency_target"]
+    values["other_targets"] = targets[1:]
+    if targets:
+        values["latency_target"] = targets[0]
+    values["objectives"] = _words(given["objectives"], separator=",")
+    values["artifacts"] = str(workspace_of(given["storage"], given["artifacts"]).artifacts)
+    values.setdefault("study", UNNAMED)
+    if in_process:
+        _refuse_words_for_workers(given)
+        values["space"] = str(getattr(given["space"], "name", given["space"]))
+    else:
+        values |= _default_workers(given)
+    return SearchConfig(**values)
+
+
+def _words(given: str | Sequence[str], separator: str | None = None) -> tuple[str, ...]:
+    if isinstance(given, str):
+        given = given.split(separator) if separator else [given]
+    return tuple(word.strip() for word in given)
+
+
+def _default_workers(given: Mapping[str, Any]) -> dict[str, Any]:
+    from workers.devices import default_gpus_per_worker, default_num_workers
+
+    workers = default_num_workers() if given["workers"] is None else given["workers"]
+    gpus = given["gpus_per_worker"]
+    if gpus is None:
+        gpus = default_gpus_per_worker(workers if isinstance(workers, int) and workers > 0 else 1)
+    return {"workers": workers, "gpus_per_worker": gpus}
+
+
+def _refuse_words_for_workers(given: Mapping[str, Any]) -> None:
+    for name, default in WITHOUT_WORKERS.items():
+        value = given[name]
+        is_needed = name == "data" and isinstance(given["space"], str)
+        if not is_needed and value != default and not (name == "workers" and value == 1):
+            raise InvalidInputError(
+                f"{name} is {value!r}, and evaluate is given, which calls no workers; leave {name} out"
+            )
+
+
+def _parts_in_process(config: SearchConfig, space: str | SearchSpace, evaluate: Evaluate) -> SearchParts:
+    """A search whose candidates a function evaluates. The data give a named space its images and classes only."""
+    from workers.cluster.session_processes import end_processes
+
+    if isinstance(space, str):
+        source = _open_data(config.data)
+        space = make_space(space, config.scale, source)
+    config = _named(replace(config, space=space.name, scale=space.scale, data=DATA), space, DATA)
+    return SearchParts(
+        config=config,
+        space=space,
+        identity=Identity(
+            data=DATA,
+            data_fingerprint=DATA,
+            guessing_top1=0.0,
+            recipe=RECIPE,
+            target=TARGET if config.needs_latency else None,
+            code_version=code_version(),
+            config=_shown_config(config),
+        ),
+        sampling=contextlib.nullcontext,
+        begin_text=f"study {config.study}: evaluating in this process",
+        make_evaluator=lambda: InlineEvaluator(evaluate, times=config.needs_latency),
+        end_session=end_processes,
+    )
+
+
+def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
+    """A search whose candidates Ray's workers time and train."""
+    from search_spaces.registry import find_own
+    from workers.cluster.session_processes import end_processes
+    from workers.latency.guard import sampling_guard
+    from workers.training.recipes import search_recipe
+
+    source = _open_data(config.data)
+    own = find_own(space_name)
+    space = make_space(space_name, config.scale, source)
+    config, targets = _with_targets(replace(config, data=source.text), source)
+    config = _named(config, space, source.name)
+    identity = Identity(
+        data=source.name,
+        data_fingerprint=source.fingerprint,
+        guessing_top1=1 / source.num_classes,
+        recipe=search_recipe(config.recipe, source, config.rungs).to_json(),
+        target=targets[0] if targets else None,
+        code_version=code_version(),
+        config=_shown_config(config),
+        space_module="" if own is None else own.origin,
+    )
+    return SearchParts(
+        config=config,
+        space=space,
+        identity=identity,
+        targets=targets,
+        sampling=sampling_guard((config.latency_target, *config.other_targets)),
+        begin_text=f"study {config.study}: starting {config.workers} workers",
+        make_evaluator=lambda: _make_pool(config, identity),
+        end_session=end_processes,
+    )
+
+
+def _with_targets(config: SearchConfig, source: "DataSource") -> tuple[SearchConfig, list[JSON]]:
+    """The latency targets in their canonical texts, and the fingerprints that they have on this machine."""
+    from workers.latency.target import LatencyTarget, default_target
+
+    target = LatencyTarget.parse(config.latency_target or default_target()) if config.needs_latency else None
+    others = [LatencyTarget.parse(text) for text in config.other_targets]
+    texts = [str(target), *map(str, others)]
+    if len(set(texts)) < len(texts):
+        raise InvalidInputError(f"--latency-target names one target twice: {', '.join(texts)}; give each once")
+    fingerprints = [timed.fingerprint(source.input_shape) for timed in (target, *others) if timed is not None]
+    own = None if target is None else str(target)
+    return replace(config, latency_target=own, other_targets=tuple(texts[1:])), fingerprints
+
+
+def _named(config: SearchConfig, space: SearchSpace, data: str) -> SearchConfig:
+    return replace(config, study=f"{space.name}-{space.scale}-{data}") if config.study == UNNAMED else config
+
+
+def _shown_config(config: SearchConfig) -> JSON:
+    return {**config.to_json(), "storage": redact_url(config.storage)}
+
+
+def _make_pool(config: SearchConfig, identity: Identity) -> "RayPool":
+    from workers.cluster.pool import RayPool
+    from workers.devices import device_of_worker
+    from workers.evaluate import EvaluationConfig
+    from workers.recipe import Recipe
+
+    own = find_own(identity.space_module) if identity.space_module else None
+    evaluation = EvaluationConfig(
+        data=config.data,
+        recipe=Recipe.from_json(identity.recipe),
+        data_fingerprint=identity.data_fingerprint,
+        latency_target=config.latency_target,
+        other_targets=config.other_targets,
+        device=device_of_worker(config.gpus_per_worker),
+        space_module=own if own is not None and own.builds() else None,
+    )
+    return RayPool(
+        evaluation,
+        num_workers=config.workers,
+        trial_timeout_s=config.trial_timeout_s,
+        ray_address=config.ray_address,
+        gpus_per_worker=config.gpus_per_worker,
+        target=identity.target,
+        log_file=workspace_of(config.storage).log_file(config.study),
+    )
+
+
+def _closing_lines(config: SearchConfig, store: SqlStore, workspace: Workspace, outcome: Outcome) -> list[str]:
+    """The front, where things are, and what to type next."""
+    study = store.study(config.study)
+    assert study is not None, "a search that ended was established"
+    words = workspace.study_words(config.study)
+    log_file = workspace.log_file(config.study)
+    steps = [f"pareto {words}"]
+    if not is_own(study):
+        steps.append(f"export {words}{workspace.artifacts_words} --pick knee --zoo zoo")
+    steps.append(f"dashboard{workspace.storage_words}{workspace.artifacts_words}")
+    return closing_lines(
+        study,
+        store.front(config.study),
+        list(store.facts(config.study)),
+        store.timings(config.study),
+        store.retimings(config.study),
+        reason=outcome.reason,
+        is_complete=outcome.complete,
+        where=f"database {workspace.url}, artifacts {config.artifacts}, log {log_file}",
+        next_steps=steps,
+    )
+
+
+def _open_data(text: str) -> "DataSource":
+    from workers.data.registry import open_data
+
+    return open_data(text)
+
+
+def make_space(name: str, scale: str, source: "DataSource") -> SearchSpace:
+    """The space of that name for the images and classes of the data.
+
+    Raises:
+        InvalidInputError: if the name or the scale is unknown, or the images do not fit.
+    """
+    from search_spaces.registry import make_space as make
+
+    return make(name, scale, source.image_size, source.in_chans, source.num_classes)
+
+
+def spaces(name: str | None, scale: str, data: str) -> list[SearchSpace]:
+    """The space of that name, or all of ours, for some data.
+
+    Raises:
+        InvalidInputError: if the name or the scale is unknown, or the data cannot be used.
+    """
+    from search_spaces.registry import space_names
+
+    source = _open_data(data)
+    names = space_names() if name is None else [name]
+    return [make_space(each, scale, source) for each in names]
+
+
+def recorded_space(
+    study: StudyRecord,
+    values: Mapping[str, Sequence[Value]],
+    facts: Sequence[TrialFacts],
+    genotypes: Mapping[int, Genotype],
+) -> SearchSpace:
+    """The space that a study searched, with the genes and values that it had then; the data need not be here.
+
+    Args:
+        study: the study.
+        values: gene -> its values when the study was created.
+        facts: its trials, at least one.
+        genotypes: recorded genotype of every one of them, by number.
+
+    Raises:
+        InvalidInputError: if the space cannot be made again, or gives other architectures now.
+    """
+    from search_spaces.recorded import as_recorded
+    from search_spaces.registry import open_space, space_names
+
+    if is_own(study) and study.space not in space_names():
+        raise InvalidInputError(
+            f"study {study.name!r} searched {study.space!r}, a space of the program that asked; give the space "
+            "itself, to hybrid_nas.api.open_study"
+        )
+    return as_recorded(open_space(study, facts[0].spec), study, values, facts, genotypes)
+
+
+def is_own(study: StudyRecord) -> bool:
+    """Whether a function of the caller's evaluated the study, so that there are neither data nor trained weights."""
+    return study.recipe == RECIPE
+
+
+def require_networks(study: StudyRecord) -> None:
+    """Refuse what builds and trains networks, for a study that has none.
+
+    Raises:
+        InvalidInputError: if a function of the caller's evaluated the study.
+    """
+    if is_own(study):
+        raise InvalidInputError(
+            f"study {study.name!r} was evaluated by a function of its own, and not trained on data; "
+            "only a study of workers has networks to time, train or export"
+        )
+
+
+def show_dashboard(storage: str, artifacts: str | None, port: int, say: Callable[[str], None]) -> None:
+    """Show the studies of a database in the Optuna dashboard until Ctrl-C. Runs in the main thread.
+
+    Raises:
+        InvalidInputError: if there is no database, no drawings, or the port cannot be used.
+    """
+    drawings = drawings_folder(workspace_of(storage, artifacts).artifacts)
+    with reading(storage), optuna_storage(storage) as opened:
+        if not drawings.is_dir():
+            raise InvalidInputError(f"no drawings under {drawings}; give the --artifacts of the search")
+        serve(opened, drawings, port, say)

@@ -1,0 +1,184 @@
+"""One run of a search under its study's lease, from the first check to the last line."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from nas.caller import Caller
+from nas.config import SearchConfig
+from nas.protocols import Evaluator, SearchSpace, Store
+from nas.records import JSON, ProcessId, StudyRecord
+from nas.search.attributes import make_drawings_folder
+from nas.search.establish import Identity, Sampling, already_done, check_study, establish
+from nas.search.events import Ended, Note, OnEvent
+from nas.search.loop import INTERRUPTED, Outcome, Search
+from nas.search.ownership import EndSession, Ownership, owned
+from nas.search.progress import Progress
+from nas.search.retiming import time_again, unsettled
+from nas.search.study import Storage
+
+logger = logging.getLogger(__name__)
+
+
+class HostedEvaluator(Evaluator, Protocol):
+    """An evaluator that says which processes it started, for the study's lease."""
+
+    @property
+    def session_processes(self) -> tuple[ProcessId, ...]:
+        """Every process of its local session as of now."""
+        ...
+
+    @property
+    def session_folder(self) -> str:
+        """Folder of its local session; empty without one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchParts:
+    """What a search works with; hybrid_nas/parts.py picks it."""
+
+    config: SearchConfig
+    """The validated options, defaults filled in."""
+    space: SearchSpace
+    identity: Identity
+    targets: Sequence[JSON] = ()
+    """Fingerprints on which the members of the front are timed again at the end, the objective's first."""
+    sampling: Sampling
+    """Entered while the sampler computes."""
+    begin_text: str
+    """Line that says what is started, before it is."""
+    make_evaluator: Callable[[], HostedEvaluator]
+    end_session: EndSession
+    """Ends what a dead coordinator of the study left behind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """Who asks for a search, and what they see and hear of it."""
+
+    caller: Caller
+    """Says nothing where the search is to be quiet."""
+    log_file: Path
+    make_progress: Callable[[int], Progress]
+    """Given how many architectures earlier runs evaluated."""
+    closing_lines: Callable[[Outcome], Sequence[str]]
+    """The front, where things are, and what to type next."""
+    on_event: OnEvent
+
+    def note(self, text: str) -> None:
+        """Say a line and tell the caller's function."""
+        self.caller.say(text)
+        self.on_event(Note(text))
+
+
+def run_search(parts: SearchParts, store: Store, storage: Storage, around: Surroundings) -> Outcome:
+    """Search in the study under its lease, and say how it ended.
+
+    Args:
+        parts: what is searched and who evaluates.
+        store: open.
+        storage: Optuna's, in the same database.
+        around: what people and the caller see.
+
+    Raises:
+        StudyMismatchError: if the study exists with other settings.
+        StudyLockedError: if another living process owns it.
+        NasError: if database, disk, evaluator or too many evaluations fail.
+    """
+    config = parts.config
+    with owned(store, config.study, parts.end_session, around.note) as ownership:
+        recorded = check_study(store, storage, config, parts.space, parts.identity)
+        around.caller.keep_log(around.log_file)
+        make_drawings_folder(Path(config.artifacts))
+        outcome = None
+        if recorded is not None:
+            _note_version(recorded, parts.identity, around)
+            _note_missing_weights(config, recorded, store, around)
+            outcome = _finished_before(parts, recorded, store, storage)
+        if outcome is None:
+            around.caller.say(parts.begin_text)
+            with around.caller.signals.closing(parts.make_evaluator) as evaluator:
+                ownership.note_session(lambda: (evaluator.session_processes, evaluator.session_folder))
+                search = establish(
+                    config=config,
+                    space=parts.space,
+                    identity=parts.identity,
+                    recorded=recorded,
+                    evaluator=evaluator,
+                    store=store,
+                    storage=storage,
+                    sampling=parts.sampling,
+                )
+                outcome = _run(search, parts, evaluator, store, ownership, around)
+        else:
+            around.make_progress(config.budget).finish(_closing_lines(outcome, around))
+    around.on_event(Ended(outcome.reason, outcome.complete))
+    return outcome
+
+
+def _finished_before(parts: SearchParts, recorded: StudyRecord, store: Store, storage: Storage) -> Outcome | None:
+    """How a study ended in which nothing is left to do; None where there is something."""
+    outcome = already_done(parts.config, parts.space, recorded, store, storage)
+    # A kill may have come before the front was timed again, and that needs workers.
+    return None if outcome is None or unsettled(recorded, parts.targets, store) else outcome
+
+
+def _run(
+    search: Search,
+    parts: SearchParts,
+    evaluator: Evaluator,
+    store: Store,
+    ownership: Ownership,
+    around: Surroundings,
+) -> Outcome:
+    config = parts.config
+    record = store.study(config.study)
+    assert record is not None, "an established study is recorded"
+    with around.caller.signals.deferred() as stop_requested, around.make_progress(search.evaluated) as progress:
+
+        def note(text: str) -> None:
+            progress.note(text)
+            around.on_event(Note(text))
+
+        progress.plan(search.plan)
+        outcome = search.run(progress, ownership.check, stop_requested, around.on_event)
+        if outcome.complete and not time_again(
+            unsettled(record, parts.targets, store),
+            seed=config.seed,
+            evaluator=evaluator,
+            store=store,
+            check_owner=ownership.check,
+            stop_requested=stop_requested,
+            note=note,
+        ):
+            outcome = INTERRUPTED
+        progress.finish(_closing_lines(outcome, around))
+    return outcome
+
+
+def _closing_lines(outcome: Outcome, around: Surroundings) -> Sequence[str]:
+    logger.info("%s", outcome.reason)
+    return around.closing_lines(outcome)
+
+
+def _note_version(recorded: StudyRecord, identity: Identity, around: Surroundings) -> None:
+    if recorded.code_version != identity.code_version:
+        around.note(f"note: the study was created by version {recorded.code_version}, this is {identity.code_version}")
+
+
+def _note_missing_weights(config: SearchConfig, recorded: StudyRecord, store: Store, around: Surroundings) -> None:
+    """A folder may have been moved, so other --artifacts are no error; but `export` would not find what stays
+    elsewhere."""
+    front = store.front(config.study)
+    folder = Path(config.artifacts)
+    members = {member.trial_number for member in front.members} if front is not None else set()
+    kept = [trial.weights for trial in store.facts(config.study) if trial.trial_number in members and trial.weights]
+    missing = sum(not (folder / weights.path).is_file() for weights in kept)
+    if missing:
+        around.note(
+            f"note: the weights of {missing} members of the front are not in {folder}; the study began with "
+            f"--artifacts {recorded.artifacts}. Give that, or move its content, or `export` will not find them"
+        )

@@ -1,0 +1,39 @@
+"""Proves that an entry of a model zoo holds what its index says."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from nas.errors import InvalidInputError
+from search_spaces.zoo.export import INDEX
+
+PROVED = ("config.json", "model.safetensors")
+"""Files that decide what the network computes."""
+
+
+def check_entry(folder: Path) -> None:
+    """Refuse an entry whose network is not the one that was exported.
+
+    Args:
+        folder: of a model; one that no index beside it names, such as one of timm's own, is taken as it is.
+
+    Raises:
+        InvalidInputError: if a file has another SHA-256 than the index says; the message names it.
+    """
+    for name, recorded in _recorded(folder).items():
+        file = folder / name
+        if name in PROVED and file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() != recorded:
+            raise InvalidInputError(
+                f"{file} is not the file that was exported: its SHA-256 differs from that in {INDEX}; export it again "
+                "with --overwrite"
+            )
+
+
+def _recorded(folder: Path) -> dict[str, str]:
+    """File name -> SHA-256 by the index of the zoo; empty where there is none that names the folder."""
+    try:
+        index = json.loads((folder.parent / INDEX).read_text(encoding="utf-8"))
+        sums = {entry["name"]: dict(entry["sha256"]) for entry in index["models"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return sums.get(folder.name, {})

@@ -1,0 +1,155 @@
+"""A whole run under its lease, without workers: what is said, timed again and reported."""
+
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from db.engine import engine_kwargs
+from db.store import open_store
+from nas.caller import Caller
+from nas.config import SearchConfig
+from nas.errors import EvaluatorError, StudyLockedError
+from nas.protocols import Event
+from nas.records import ProcessId
+from nas.search.establish import Identity
+from nas.search.events import Ended, Note, SearchEvent
+from nas.search.loop import INTERRUPTED, Outcome
+from nas.search.progress import Progress
+from nas.search.run import SearchParts, Surroundings, run_search
+from nas.search.study import open_optuna_storage
+from nas.signals import StopSignals
+from tests.doubles import TARGET, ScriptedEvaluator, TinySpace
+
+IDENTITY = Identity("toy", "f", 0.1, {"name": "toy"}, TARGET, "test", {})
+
+
+@dataclass
+class Hosted(ScriptedEvaluator):
+    """Has no processes of its own."""
+
+    session_processes: tuple[ProcessId, ...] = ()
+    session_folder: str = ""
+
+
+@dataclass
+class Desk:
+    """Asks for runs of one study, and keeps what it hears."""
+
+    folder: Path
+    evaluator: Hosted = field(default_factory=Hosted)
+    said: list[str] = field(default_factory=list)
+    heard: list[SearchEvent] = field(default_factory=list)
+    logs: list[Path] = field(default_factory=list)
+    signals: StopSignals = field(default_factory=StopSignals)
+    screen: io.StringIO = field(default_factory=io.StringIO)
+
+    def run(self, budget: int, identity: Identity = IDENTITY, **options: object) -> Outcome:
+        url = f"sqlite:///{self.folder}/nas.db"
+        artifacts = options.pop("artifacts", str(self.folder / "artifacts"))
+        config = SearchConfig(space="tiny", budget=budget, study="s", storage=url, artifacts=str(artifacts), **options)
+        parts = SearchParts(
+            config=config,
+            space=TinySpace(),
+            identity=identity,
+            targets=[TARGET],
+            sampling=contextlib.nullcontext,
+            begin_text="starting",
+            make_evaluator=lambda: self.evaluator,
+            end_session=lambda processes, folder: [],
+        )
+        around = Surroundings(
+            caller=Caller(self.signals, self.said.append, self.logs.append),
+            log_file=self.folder / "s.log",
+            make_progress=lambda evaluated: Progress("s", budget, evaluated, False, Console(file=self.screen)),
+            closing_lines=lambda outcome: [f"closing: {outcome.reason}"],
+            on_event=self.heard.append,
+        )
+        with contextlib.closing(open_store(url)) as store:
+            storage = open_optuna_storage(url, engine_kwargs(url))
+            try:
+                return run_search(parts, store, storage, around)
+            finally:
+                storage.engine.dispose()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def test_a_run_plans_searches_times_again_and_closes(desk: Desk) -> None:
+    outcome = desk.run(6)
+    assert outcome.complete and desk.evaluator.closed
+    assert desk.said == ["starting"] and desk.logs == [desk.folder / "s.log"]
+    lines = desk.screen.getvalue().splitlines()
+    assert lines[0] == "space tiny at scale nano: 3 genes, 64 genotypes"
+    assert lines[-1] == f"closing: {outcome.reason}"
+    notes = [event.text for event in desk.heard if isinstance(event, Note)]
+    assert len(notes) == 1 and notes[0].startswith("timing the ") and notes[0] in lines
+    assert desk.heard[-1] == Ended(outcome.reason, complete=True)
+
+
+def test_a_finished_study_needs_no_evaluator(desk: Desk) -> None:
+    desk.run(6)
+    again = Desk(desk.folder)
+    outcome = again.run(6)
+    assert outcome.reason.startswith("budget reached already")
+    assert (again.evaluator.submitted, again.said) == ([], [])
+    assert again.screen.getvalue() == f"closing: {outcome.reason}\n"
+    assert again.heard == [Ended(outcome.reason, complete=True)]
+
+
+def test_another_version_and_missing_weights_are_noted(desk: Desk) -> None:
+    desk.run(6)
+    again = Desk(desk.folder)
+    again.run(8, replace(IDENTITY, code_version="later"), artifacts=str(desk.folder / "elsewhere"))
+    version, weights, begin = again.said
+    assert version == "note: the study was created by version test, this is later"
+    assert weights.startswith("note: the weights of ") and f"--artifacts {desk.folder}/artifacts" in weights
+    assert begin == "starting"
+    assert [event.text for event in again.heard if isinstance(event, Note)][:2] == [version, weights]
+
+
+def test_a_stop_while_the_front_is_timed_again_leaves_that_for_the_next_run(desk: Desk) -> None:
+    signals = StopSignals()
+
+    def stop(job: object) -> None:
+        if getattr(job, "timing", None) is not None:
+            signals._requested = True
+
+    desk.evaluator.on_submit = stop
+    desk.signals = signals
+    assert desk.run(6) == INTERRUPTED
+    again = Desk(desk.folder)
+    assert again.run(6).complete and again.said == ["starting"]
+    assert {job.timing for job in again.evaluator.submitted} == {0}
+
+
+def test_an_evaluator_that_cannot_go_on_ends_the_run_and_gives_the_study_up(desk: Desk) -> None:
+    class Broken(Hosted):
+        def events(self, timeout_s: float) -> Sequence[Event]:
+            raise EvaluatorError("no worker is left")
+
+    desk.evaluator = Broken()
+    with pytest.raises(EvaluatorError, match="no worker is left"):
+        desk.run(6)
+    assert desk.evaluator.closed
+    assert not [event for event in desk.heard if isinstance(event, Ended)]
+    assert Desk(desk.folder).run(6).complete, "neither lease nor trial is left behind"
+
+
+def test_an_owner_that_lives_is_left_alone(desk: Desk) -> None:
+    other = Desk(desk.folder)
+
+    def intrude(job: object) -> None:
+        with pytest.raises(StudyLockedError):
+            other.run(6)
+
+    desk.evaluator.on_submit = intrude
+    assert desk.run(2).complete
+    assert other.evaluator.submitted == []

@@ -1,0 +1,129 @@
+"""Write a recorded trial to a model zoo: the body of `launch.py export`."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from nas.errors import InvalidInputError
+from nas.finalists.front import full_training
+from nas.pareto.picks import pick_trial
+from nas.protocols import StudyReader
+from nas.records import FullTraining, StudyRecord, TrialFacts, facts_by_number
+from nas.search.weights import read_weights
+from nas.workspace import Workspace
+from search_spaces.registry import require_ours
+from search_spaces.zoo.card import CardFacts, FoundBySearch
+from search_spaces.zoo.export import check_export, export_model
+from workers.data.registry import open_data
+from workers.retrain import retrain
+
+
+class ExportStore(StudyReader, Protocol):
+    """What an export needs of a store."""
+
+    def record_export(self, study: str, trial_number: int, name: str, path: str) -> None:
+        """Note that a trial stands in a model zoo."""
+        ...
+
+
+@dataclass(kw_only=True, frozen=True, slots=True)
+class ExportConfig:
+    """What to write and where."""
+
+    pick: str = "knee"
+    """Which trial: knee, accuracy, latency, trial:N (a number) or latency:MS (milliseconds)."""
+    zoo: Path = Path("zoo")
+    """Folder of the zoo."""
+    name: str | None = None
+    """Name of the model; STUDY-tN by default."""
+    onnx: bool = False
+    """Add a checked ONNX file."""
+    retrain: bool = False
+    """Train it again as the search did, where its weights were not kept."""
+    overwrite: bool = False
+    """Replace a model of that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A model in a zoo."""
+
+    folder: Path
+    """Folder of the model."""
+    trial: TrialFacts
+    """What was written; where it was trained again, with the scores of that training."""
+    full: FullTraining | None
+    """The trial's final trainings; None where the weights are those of the search."""
+
+
+def load_text(folder: Path) -> str:
+    """How a model of a zoo is loaded, for people."""
+    return (
+        f'load it: timm.create_model("local-dir:{folder}", pretrained=True) '
+        "after importing hybrid_backbone from that folder"
+    )
+
+
+def export(study: StudyRecord, store: ExportStore, config: ExportConfig, workspace: Workspace) -> Exported:
+    """Write a trial of a study with its weights, and note the export.
+
+    Args:
+        study: the study.
+        store: open.
+        config: what to write.
+        workspace: where weights lie.
+
+    Raises:
+        InvalidInputError: if there is no such trial; if the name is taken, the weights were not kept or cannot be
+            read, or the data cannot be used.
+        NasError: if the database fails, or a training that was asked for.
+    """
+    facts = facts_by_number(store.facts(study.name))
+    final = None if config.retrain else store.final_front(study.name)
+    trial = pick_trial(config.pick, final or store.front(study.name), facts, study.cost_objective)
+    full = full_training(final, store.final_trainings(study.name), trial.trial_number)
+    name = config.name or re.sub(r"[^A-Za-z0-9_-]", "-", f"{study.name}-t{trial.trial_number}")
+    command = _command(study, trial, full, workspace)
+    require_ours(study, trial.spec)
+    check_export(zoo=config.zoo, name=name, spec=trial.spec, onnx=config.onnx, overwrite=config.overwrite)
+    kept = trial.weights if full is None else full.training.weights
+    source = open_data(study.data_location)
+    if config.retrain:
+        trial, weights = retrain(study, trial, source.text)
+    elif kept is not None:
+        weights = read_weights(workspace.artifacts, kept)
+    else:
+        raise InvalidInputError(
+            f"the weights of trial {trial.trial_number} were not kept, as it is not on the front; retrain it: {command}"
+        )
+    card = CardFacts(
+        origin=FoundBySearch(study, trial, full, source.num_test),
+        mean=source.mean,
+        std=source.std,
+        interpolation="bilinear",
+        crop_pct=1.0,
+        label_names=(),
+        command=command,
+        created=datetime.now(UTC),
+    )
+    folder = export_model(
+        zoo=config.zoo,
+        name=name,
+        spec=trial.spec,
+        weights=weights,
+        card=card,
+        onnx=config.onnx,
+        overwrite=config.overwrite,
+    )
+    store.record_export(study.name, trial.trial_number, name, str(folder.resolve()))
+    return Exported(folder, trial, full)
+
+
+def _command(study: StudyRecord, trial: TrialFacts, full: FullTraining | None, workspace: Workspace) -> str:
+    """The command line that makes the same weights again; the card names it."""
+    words = workspace.study_words(study.name)
+    if full is not None:
+        return f"python launch.py finalize {words}"
+    return f"python launch.py export {words} --pick trial:{trial.trial_number} --retrain"
