@@ -13,7 +13,8 @@ import pytest
 import workers.profile
 from db.store import open_store
 from nas.pareto.front import FrontKeeper
-from nas.records import Latency, Retiming, RungScore, TrialFacts
+from nas.records import JSON, Latency, Retiming, RungScore, TrialFacts
+from search_spaces.build import build_model
 from search_spaces.registry import make_space
 from tests.samples import REFERENCE_POINT, TARGET, study_record
 
@@ -126,20 +127,14 @@ def test_what_is_timed_is_not_timed_again(url: str, run_command: Command, monkey
 def test_a_network_that_cannot_be_timed_does_not_stop_the_others(
     url: str, run_command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def too_large_at_first(module: object) -> Callable[[dict[str, object], float], object]:
-        build = builder(module)
+    def build_unless_large(spec: JSON, drop_path_rate: float) -> object:
+        if not built:
+            built.append(spec)
+            raise MemoryError
+        return build_model(spec, drop_path_rate)
 
-        def build_unless_first(spec: dict[str, object], drop_path_rate: float) -> object:
-            if not built:
-                built.append(spec)
-                raise MemoryError
-            return build(spec, drop_path_rate)
-
-        return build_unless_first
-
-    builder = workers.profile.builder
-    built: list[object] = []
-    monkeypatch.setattr(workers.profile, "builder", too_large_at_first)
+    built: list[JSON] = []
+    monkeypatch.setattr("search_spaces.build.build_model", build_unless_large)
     code, output, errors = run_command("profile", "--storage", url, "--latency-target", "cpu", "--trials", "front")
     assert (code, "1 timed, 1 failed" in output, "trial 0 cannot be timed: out of memory" in errors) == (1, True, True)
 

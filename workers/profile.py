@@ -10,7 +10,7 @@ from nas.pareto.targets import target_text, untimed
 from nas.protocols import StudyReader
 from nas.records import JSON, Latency, StudyRecord, TrialFacts, facts_by_number
 from nas.text import cost_text
-from search_spaces.build import Build, build_model, builder
+from search_spaces.build import Build, builder
 from search_spaces.registry import building_module
 from workers.latency.device_lock import DeviceLock, device_identity
 from workers.latency.measure import measure
@@ -81,7 +81,7 @@ def profile(
     target: LatencyTarget,
     record: Callable[[TrialFacts, Latency], None],
     note: Callable[[str], None],
-    build: Build = build_model,
+    build: Build,
 ) -> int:
     """Time the architectures one after the other; each is recorded before the next begins.
 

@@ -107,8 +107,9 @@ def test_networks_of_a_users_own_are_built_by_the_text_of_their_module(tmp_path:
     own = make_space(str(file), "nano", 32, 1, 10).largest().to_spec()
     config = replace(make_config(tmp_path, target="cpu:threads=1,batch=1"), space_module=find_own(str(file)))
     file.unlink()
-    travelled = EvaluationConfig.from_json(json.loads(json.dumps(config.to_json())))
-    assert travelled == config
+    travelled = EvaluationConfig.from_json(config.to_json())
+    assert travelled == config and hash(travelled) == hash(config)
+    assert json.loads(json.dumps(config.to_json()))["space_module"]["origin"] == str(file)
     context = EvaluationContext(travelled)
     assert calibrate(own, own, context).evaluation_s > 0
     *_, finished = drive(evaluate(Job(0, own, seed=0), context))
@@ -162,7 +163,7 @@ def test_the_weights_load_into_a_new_model_with_equal_logits(
     context: EvaluationContext, spec: JSON, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained: list[nn.Module] = []
-    monkeypatch.setattr(module, "build_model", lambda *a, **k: trained.append(build_model(*a, **k)) or trained[-1])
+    monkeypatch.setattr(context, "build", lambda *given: trained.append(build_model(*given)) or trained[-1])
     finished = drive(evaluate(Job(0, spec, seed=0), context))[-1]
     assert isinstance(finished, Finished)
     assert finished.weights is not None
@@ -213,16 +214,15 @@ def test_smaller_training_images_show_the_same(min_crop_area: float) -> None:
 
 
 def test_a_non_finite_loss_is_the_architectures_own_failure(
-    tmp_path: Path, spec: JSON, monkeypatch: pytest.MonkeyPatch
+    context: EvaluationContext, spec: JSON, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def poisoned(*args: object, **kwargs: object) -> nn.Module:
+    def poisoned(*given: object) -> nn.Module:
         model = build_model(spec)
         with torch.no_grad():
             next(model.parameters()).fill_(float("inf"))
         return model
 
-    monkeypatch.setattr(module, "build_model", poisoned)
-    context = EvaluationContext(make_config(tmp_path))
+    monkeypatch.setattr(context, "build", poisoned)
     (failed,) = drive(evaluate(Job(5, spec, seed=0), context))
     assert isinstance(failed, Failed)
     assert failed.trial_number == 5
@@ -245,7 +245,7 @@ class Greedy(nn.Module):
 def test_out_of_memory_is_retried_only_where_others_use_the_device(
     context: EvaluationContext, spec: JSON, monkeypatch: pytest.MonkeyPatch, free: bool
 ) -> None:
-    monkeypatch.setattr(module, "build_model", lambda *arguments, **options: Greedy())
+    monkeypatch.setattr(context, "build", lambda *given: Greedy())
     monkeypatch.setitem(FREE_SHARE, "cpu", 0.0 if free else 2.0)
     (failed,) = drive(evaluate(Job(0, spec, seed=0), context))
     assert isinstance(failed, Failed)
@@ -276,9 +276,7 @@ def test_out_of_memory_is_tried_again_with_smaller_parts_of_each_batch(
     context: EvaluationContext, spec: JSON, monkeypatch: pytest.MonkeyPatch, good: int
 ) -> None:
     monkeypatch.setitem(FREE_SHARE, "cpu", 0.0)
-    monkeypatch.setattr(
-        module, "build_model", lambda *arguments, **options: Hungry(build_model(*arguments, **options), good)
-    )
+    monkeypatch.setattr(context, "build", lambda *given: Hungry(build_model(*given), good))
     seen = drive(evaluate(Job(0, spec, seed=0), context))
     rungs = [event.score for event in seen if isinstance(event, RungReached)]
     assert [(score.rung, score.micro_batches) for score in rungs] == [(0, 1 if good else 2), (1, 2)], (
