@@ -57,22 +57,23 @@ def insert_final_training(connection: Connection, study_id: int, training: Final
 
 def select_final_trainings(connection: Connection, study: str) -> list[FinalTraining]:
     """In the order in which they ended."""
-    return [
-        FinalTraining(
-            trial_number=row.trial_number,
-            recipe=row.recipe,
-            recipe_hash=row.recipe_hash,
-            seed=row.seed,
-            purpose=row.purpose,
-            state=row.state,
-            reason=row.reason,
-            rungs=tuple(RungScore(**score) for score in row.curve),
-            test_top1=row.test_top1,
-            weights=weights_record(row),
-            device=row.device,
-        )
-        for row in connection.execute(_TRAININGS, {"study": study})
-    ]
+    return [_final_training(row) for row in connection.execute(_TRAININGS, {"study": study})]
+
+
+def _final_training(row: Row[Any]) -> FinalTraining:
+    return FinalTraining(
+        trial_number=row.trial_number,
+        recipe=row.recipe,
+        recipe_hash=row.recipe_hash,
+        seed=row.seed,
+        purpose=row.purpose,
+        state=row.state,
+        reason=row.reason,
+        rungs=tuple(RungScore(**score) for score in row.curve),
+        test_top1=row.test_top1,
+        weights=weights_record(row),
+        device=row.device,
+    )
 
 
 def insert_final_front(connection: Connection, study_id: int, front: FinalFront) -> None:
