@@ -3,7 +3,7 @@
 A space of ours is one module of this package with a line `SPACE: SpaceFactory = ...`; nothing is listed here.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,8 @@ import numpy as np
 
 from nas.errors import InvalidInputError
 from nas.protocols import SearchSpace
-from nas.records import JSON, Genotype, StudyRecord
+from nas.records import JSON, StudyRecord
 from search_spaces.architecture.spec import Architecture
-from search_spaces.genotypes import check_genotype
 from search_spaces.space_module import SpaceModule, find_module
 
 SpaceFactory = Callable[[str, int, int, int], SearchSpace]
@@ -75,28 +74,23 @@ def make_space(given: str, scale: str, image_size: int, in_chans: int, num_class
     return space
 
 
-def open_space(study: StudyRecord, spec: JSON, genotypes: Iterable[Genotype] = ()) -> SearchSpace:
+def open_space(study: StudyRecord, spec: JSON) -> SearchSpace:
     """The space that a study searched, as its module is today.
 
     Args:
         study: the study.
         spec: of any of its trials. Images and classes are taken from it, so that the data need not be here.
-        genotypes: recorded ones that the caller reads by the genes of the space.
 
     Raises:
-        InvalidInputError: if the space is gone, or these genotypes are none of it any more.
+        InvalidInputError: if the space is gone. It may have changed: search_spaces/recorded.py proves what is left.
     """
     image_size, in_chans, num_classes = (int(spec[name]) for name in SETTING)
     try:
-        space = make_space(study.space_module or study.space, study.scale, image_size, in_chans, num_classes)
-        if space.space_hash != study.space_hash:
-            for genotype in genotypes:
-                check_genotype(space.genes, genotype)
+        return make_space(study.space_module or study.space, study.scale, image_size, in_chans, num_classes)
     except InvalidInputError as error:
         raise InvalidInputError(
             f"study {study.name!r} searched the space {study.space!r}, which is not as it was: {error}"
         ) from error
-    return space
 
 
 def building_module(study: StudyRecord, spec: JSON) -> SpaceModule | None:

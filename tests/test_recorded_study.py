@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from db.store import SqlStore, open_store
-from nas.records import StudyRecord
+from nas.records import FrontMember, StudyRecord
 from tests.recorded.record import ARCHIVE, FINALIZE, SEARCH, STUDY
 from workers.data.registry import load_test, open_data
 from workers.evaluate import EvaluationConfig, EvaluationContext
@@ -135,12 +135,19 @@ def test_the_knee_of_the_final_front_is_exported_and_scores_what_was_recorded(
     assert top1_of(model, images) == pytest.approx(training.test_top1, abs=2 / 1024)
 
 
+def member_of_the_search_alone(store: SqlStore) -> FrontMember:
+    """An end of the front that was not trained again: its weights are those of the search, and were kept."""
+    front = store.front("recorded")
+    finals = store.final_front("recorded")
+    assert front is not None and finals is not None
+    finalists = {finalist.trial_number for finalist in finals.finalists}
+    return next(member for member in (front.members[-1], front.members[0]) if member.trial_number not in finalists)
+
+
 def test_a_member_of_the_front_is_exported_and_scores_what_was_recorded(
     run_command: Command, store: SqlStore, study: StudyRecord
 ) -> None:
-    front = store.front("recorded")
-    assert front is not None
-    member = front.members[-1]
+    member = member_of_the_search_alone(store)
     pick = ("--pick", f"trial:{member.trial_number}")
     code, _, err = run_command("export", *STUDY, *pick, "--zoo", "again", "--name", "member")
     assert (code, err) == (0, "")
@@ -153,9 +160,7 @@ def test_a_member_of_the_front_is_exported_and_scores_what_was_recorded(
 def test_weights_with_an_altered_byte_are_not_exported(
     run_command: Command, store: SqlStore, folder: Path, kind: str
 ) -> None:
-    front = store.front("recorded")
-    assert front is not None
-    pick = "knee" if kind == "finalists" else f"trial:{front.members[-1].trial_number}"
+    pick = "knee" if kind == "finalists" else f"trial:{member_of_the_search_alone(store).trial_number}"
     for file in (folder / "artifacts" / kind).rglob("*.safetensors"):
         content = bytearray(file.read_bytes())
         content[-1] ^= 1

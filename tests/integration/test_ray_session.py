@@ -143,10 +143,12 @@ def test_wrong_arguments(options: dict[str, Any], message: str) -> None:
         quick_pool(**options)
 
 
-def test_ray_does_not_learn_the_command_line() -> None:
-    """It may hold the password of a storage URL, and Ray keeps and logs the command line of whoever starts it."""
+def test_ray_learns_neither_the_command_line_nor_the_storage_url() -> None:
+    """Both may hold a password. Ray keeps and logs the command line of whoever starts it, and its processes inherit the
+    environment."""
     script = """
-import pathlib, sys
+import os, pathlib, sys
+import psutil
 from ray._private.state import jobs
 from tests.integration.quick_work import quick_pool
 
@@ -156,8 +158,14 @@ if __name__ == "__main__":
         assert "hunter2" in sys.argv[1]
         assert all("hunter2" not in str(job) for job in jobs()) and jobs()
         files = [path for path in pathlib.Path(pool.session_folder).rglob("*") if path.is_file()]
+        environments = [psutil.Process(process.pid).environ() for process in pool.session_processes]
+        assert environments and not [names for names in environments if "NAS_STORAGE" in names]
+        assert "hunter2" in os.environ["NAS_STORAGE"]
         assert files and not [path for path in files if b"hunter2" in path.read_bytes()]
     finally:
         pool.close()
 """
-    subprocess.run([sys.executable, "-c", script, "--storage=x://me:hunter2@host"], cwd=ROOT, check=True, timeout=120)
+    url = "x://me:hunter2@host"
+    environment = {**os.environ, "NAS_STORAGE": url}
+    command = [sys.executable, "-c", script, f"--storage={url}"]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=120)

@@ -201,3 +201,18 @@ def test_a_process_that_is_ended_ends_the_audit_with_one_line(facts: list[TrialF
         NasError, match="a process that trained was ended, perhaps for lack of memory; what is finished is kept"
     ):
         next(train_all(EvaluationConfig(data="digits", recipe=replace(RECIPE, rungs=(10**6,))), facts[:1], 1007, 1))
+
+
+def test_processes_do_not_inherit_the_storage_url(facts: list[TrialFacts], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAS_STORAGE", "postgresql://me:secret@host/studies")
+    seen: list[dict[str, str]] = []
+
+    def look_and_end() -> None:
+        for child in pool_processes():
+            seen.append(child.environ())
+            child.kill()
+
+    threading.Timer(1.0, look_and_end).start()
+    with pytest.raises(NasError, match="a process that trained was ended"):
+        next(train_all(EvaluationConfig(data="digits", recipe=replace(RECIPE, rungs=(10**6,))), facts[:1], 1007, 1))
+    assert seen and not [names for names in seen if "NAS_STORAGE" in names]

@@ -8,13 +8,21 @@ down_revision = None
 
 
 def upgrade() -> None:
-    _create_study_tables()
-    _create_fact_tables()
-    _create_front_tables()
-    _create_final_tables()
+    _create_nas_studies()
+    _create_leases()
+    _create_architectures()
+    _create_latencies()
+    _create_trainings()
+    _create_retimings()
+    _create_fronts()
+    _create_front_members()
+    _create_final_trainings()
+    _create_final_fronts()
+    _create_final_front_members()
+    _create_exports()
 
 
-def _create_study_tables() -> None:
+def _create_nas_studies() -> None:
     op.create_table(
         "nas_studies",
         sa.Column("id", sa.Integer, nullable=False),
@@ -43,6 +51,9 @@ def _create_study_tables() -> None:
         sa.UniqueConstraint("name", name="uq_nas_studies_name"),
         sa.UniqueConstraint("uid", name="uq_nas_studies_uid"),
     )
+
+
+def _create_leases() -> None:
     op.create_table(
         "leases",
         sa.Column("study", sa.String(512), nullable=False),
@@ -54,6 +65,9 @@ def _create_study_tables() -> None:
         sa.Column("ray_session", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("study", name="pk_leases"),
     )
+
+
+def _create_architectures() -> None:
     op.create_table(
         "architectures",
         sa.Column("id", sa.Integer, nullable=False),
@@ -68,7 +82,7 @@ def _create_study_tables() -> None:
     op.create_index("ix_architectures_arch_hash", "architectures", ["arch_hash"])
 
 
-def _create_fact_tables() -> None:
+def _create_latencies() -> None:
     op.create_table(
         "latencies",
         sa.Column("id", sa.Integer, nullable=False),
@@ -85,6 +99,9 @@ def _create_fact_tables() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_latencies"),
     )
     op.create_index("ix_latencies_architecture_id", "latencies", ["architecture_id"])
+
+
+def _create_trainings() -> None:
     op.create_table(
         "trainings",
         sa.Column("id", sa.Integer, nullable=False),
@@ -115,6 +132,9 @@ def _create_fact_tables() -> None:
         sa.UniqueConstraint("study_id", "trial_number", name="uq_trainings_study_id"),
     )
     op.create_index("ix_trainings_architecture_id", "trainings", ["architecture_id"])
+
+
+def _create_retimings() -> None:
     op.create_table(
         "retimings",
         sa.Column("latency_id", sa.Integer, autoincrement=False, nullable=False),
@@ -127,7 +147,7 @@ def _create_fact_tables() -> None:
     )
 
 
-def _create_front_tables() -> None:
+def _create_fronts() -> None:
     op.create_table(
         "fronts",
         sa.Column("id", sa.Integer, nullable=False),
@@ -141,6 +161,9 @@ def _create_front_tables() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_fronts"),
         sa.UniqueConstraint("study_id", "version", name="uq_fronts_study_id"),
     )
+
+
+def _create_front_members() -> None:
     op.create_table(
         "front_members",
         sa.Column("front_id", sa.Integer, nullable=False),
@@ -156,7 +179,7 @@ def _create_front_tables() -> None:
     )
 
 
-def _create_final_tables() -> None:
+def _create_final_trainings() -> None:
     op.create_table(
         "final_trainings",
         sa.Column("id", sa.Integer, nullable=False),
@@ -179,6 +202,9 @@ def _create_final_tables() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_final_trainings"),
         sa.UniqueConstraint("training_id", "recipe_hash", "seed", name="uq_final_trainings_training_id"),
     )
+
+
+def _create_final_fronts() -> None:
     op.create_table(
         "final_fronts",
         sa.Column("id", sa.Integer, nullable=False),
@@ -190,6 +216,9 @@ def _create_final_tables() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_final_fronts"),
         sa.UniqueConstraint("study_id", "version", name="uq_final_fronts_study_id"),
     )
+
+
+def _create_final_front_members() -> None:
     op.create_table(
         "final_front_members",
         sa.Column("final_front_id", sa.Integer, nullable=False),
@@ -210,6 +239,9 @@ def _create_final_tables() -> None:
         sa.ForeignKeyConstraint(["training_id"], ["trainings.id"], name="fk_final_front_members_training_id"),
         sa.PrimaryKeyConstraint("final_front_id", "position", name="pk_final_front_members"),
     )
+
+
+def _create_exports() -> None:
     op.create_table(
         "exports",
         sa.Column("id", sa.Integer, nullable=False),

@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from tests.workers.data.samples import AUGMENTED, CPU, PLAIN, check_batches, labels_of_the_test
 from workers.data.digits import (
     IMAGE_SIZE,
     NUM_CANVASES,
@@ -17,6 +18,7 @@ from workers.data.digits import (
     open_digits,
     source_split,
 )
+from workers.data.registry import load_data, open_data
 
 
 def test_no_source_image_is_in_two_splits_and_none_is_lost() -> None:
@@ -108,3 +110,12 @@ def test_the_data_source_describes_the_canvases() -> None:
     pixels = make_canvases("train", NUM_CANVASES["train"]).images.double() / 255
     assert source.mean == pytest.approx((float(pixels.mean()),), abs=1e-4)
     assert source.std == pytest.approx((float(pixels.std()),), abs=1e-4)
+
+
+def test_digits_keep_what_every_kind_promises() -> None:
+    source = open_data("digits")
+    check_batches(load_data(source, AUGMENTED, CPU), channels=1, size=32, num_validation=source.num_validation)
+    images = torch.cat([images for images, _ in load_data(source, PLAIN, CPU).validation()])
+    assert abs(float(images.mean())) < 0.1
+    assert abs(float(images.std()) - 1) < 0.1
+    assert np.bincount(labels_of_the_test(source)).tolist() == [103] * 4 + [102] * 6

@@ -21,7 +21,7 @@ from PIL import Image
 
 import launch
 from nas.errors import InvalidInputError, NasError
-from tests.workers.data.test_registry import AUGMENTED, CPU, check_batches, labels_of, snapshot, unpickle, write_cifar10
+from tests.workers.data.samples import AUGMENTED, CPU, check_batches, labels_of, snapshot, unpickle, write_cifar10
 from workers.data.beton import pack
 from workers.data.beton import sidecar as beton_sidecar
 from workers.data.beton.pack import pack_images
