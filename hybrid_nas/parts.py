@@ -36,7 +36,6 @@ from nas.workspace import DEFAULT_FOLDER, DEFAULT_STORAGE, STORAGE_VARIABLE, Wor
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
-    from search_spaces.registry import find_own
     from workers.cluster.pool import RayPool
     from workers.data.source import DataSource
 
@@ -275,6 +274,7 @@ def _shown_config(config: SearchConfig) -> JSON:
 
 
 def _make_pool(config: SearchConfig, identity: Identity) -> "RayPool":
+    from search_spaces.registry import find_own
     from workers.cluster.pool import RayPool
     from workers.devices import device_of_worker
     from workers.evaluate import EvaluationConfig
