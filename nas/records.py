@@ -147,8 +147,8 @@ class TrialFacts:
     latency: Latency | None = None
     """None when no objective and no limit asks for it, or when timing failed."""
     other_latencies: tuple[Latency, ...] = ()
-    """On the further targets of the search. Stored with the architecture: SqlStore.timings gives them, SqlStore.facts
-    does not."""
+    """On the further targets of the search. Stored with the architecture: StudyReader.timings gives them,
+    StudyReader.facts does not."""
     rungs: tuple[RungScore, ...] = ()
     """Empty for REJECTED, and for a FAIL before the first rung."""
     weights: KeptWeights | None = None

@@ -1,9 +1,7 @@
 """A space of your own in a few lines: genes, and what an architecture costs. For an evaluator of your own
 (hybrid_nas.api.search, evaluate=...): nothing here says how a network is built. Imports no torch."""
 
-import hashlib
 import html
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +10,7 @@ import numpy as np
 
 from nas import protocols
 from nas.records import JSON, Costs, Gene, Genotype, Value
+from nas.text import json_hash
 from search_spaces.genotypes import (
     check_genotype,
     costliest,
@@ -31,8 +30,7 @@ class PlainArchitecture:
 
     @property
     def arch_hash(self) -> str:
-        canonical = json.dumps(self.to_spec(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return json_hash(self.to_spec())
 
     def to_spec(self) -> JSON:
         return dict(self.values)

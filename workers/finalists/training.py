@@ -5,10 +5,8 @@ anew, so an interrupted training ends with the same weights as one that was not 
 number of threads).
 """
 
-import contextlib
 import hashlib
 import io
-import os
 from collections.abc import Generator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -19,6 +17,7 @@ import safetensors.torch
 import torch
 
 from nas.errors import NasError, first_line
+from nas.files import write_whole
 from nas.finalists.plan import FinalJob
 from nas.protocols import Failed
 from nas.records import JSON, RungScore
@@ -158,17 +157,10 @@ def _restore(trainer: Trainer, path: Path, device: torch.device) -> tuple[list[R
 
 
 def _write(path: Path, content: bytes) -> None:
-    """A file whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
+    """The file whole on the disk, or an error that says what to do."""
     try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        write_whole(path, content, durable=True)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
         raise NasError(
             f"{path} cannot be written ({first_line(error)}); make room or give another --artifacts"
         ) from error

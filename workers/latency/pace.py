@@ -5,13 +5,15 @@ that every process of this user on this host learns from all of them; the file i
 exclusively.
 """
 
+import contextlib
 import json
 import math
-import os
 import time
 from pathlib import Path
 
 import numpy as np
+
+from nas.files import write_whole
 
 KEPT = 240
 """Timings in the file, the latest ones."""
@@ -53,12 +55,8 @@ class PaceHistory:
         if self._entries and 0 <= when - self._entries[-1][0] < APART_S:
             return
         self._entries = [*self._entries, (when, reference_s)][-KEPT:]
-        part = self._path.with_suffix(".part")
-        try:
-            part.write_text(json.dumps(self._entries))
-            os.replace(part, self._path)
-        except OSError:
-            part.unlink(missing_ok=True)  # a full disk costs experience, not the timing
+        with contextlib.suppress(OSError):  # a full disk costs experience, not the timing
+            write_whole(self._path, json.dumps(self._entries).encode())
 
     @property
     def spread(self) -> float:

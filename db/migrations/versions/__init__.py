@@ -1,1 +1,1 @@
-"""One file per change of the tables, v0001, v0002, ...; a file that was released never changes."""
+"""One file per change of the tables, named by its version; a file that was released never changes."""

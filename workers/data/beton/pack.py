@@ -16,8 +16,9 @@ import numpy as np
 from PIL import Image
 
 from nas.errors import InvalidInputError, NasError
+from nas.files import write_whole
 from workers.data.beton.reader import image_table, label_table, open_reader
-from workers.data.beton.sidecar import Sidecar, read_sidecar, sha256_of, sidecar_path, write_whole
+from workers.data.beton.sidecar import Sidecar, read_sidecar, sha256_of, sidecar_path
 from workers.data.beton.writer import BetonWriter, EncodedImage, encode_image, import_ffcv
 from workers.data.registry import open_images
 from workers.data.source import LabelledImages, evenly
@@ -78,7 +79,7 @@ def pack_images(text: str, file: Path, *, max_size: int, workers: int | None, fo
                 sha256=sha256_of(part),
             )
             _refuse_existing(file, force)  # it may have come meanwhile
-            write_whole(sidecar_path(file), sidecar.to_text())
+            write_whole(sidecar_path(file), sidecar.to_text().encode(), durable=True)
             part.replace(file)
     except OSError as error:
         raise NasError(

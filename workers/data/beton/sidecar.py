@@ -4,13 +4,13 @@ compares."""
 import contextlib
 import hashlib
 import json
-import os
 import shlex
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Self
 
 from nas.errors import InvalidInputError
+from nas.files import write_whole
 from nas.records import JSON
 from workers.data.source import HASHED_BYTES
 
@@ -116,27 +116,12 @@ def check_contents(text: str, file: Path, sidecar: Sidecar) -> None:
         ) from error
     if found.st_size > HASHED_BYTES:
         with contextlib.suppress(OSError):  # a folder that is only for reading: the next opening reads the file again
-            write_whole(note, state)
+            write_whole(note, state.encode(), durable=True)
 
 
 def sha256_of(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a small file, whole or not at all."""
-    part = path.with_name(f".{path.name.lstrip('.')}.part")
-    try:
-        with part.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
 
 
 def _content_of(file: Path) -> str:
