@@ -190,20 +190,9 @@ def pareto(
 @shown("--seeds", default=20, help="Searches of each sampler.")
 @shown("--budget", default=200, help="Distinct architectures in each.")
 @shown("--workers", default=1, help="Simulated workers, asynchronous.")
-@shown(
-    "--failures",
-    "failure_rate",
-    default=0.0,
-    help="Share of the evaluations that fail, half of them with their worker.",
-)
+@shown("--failures", "failure_rate", default=0.0, help=failures_help)
 @shown("--rungs", default=1, help="Scores in each training; at all but the last, the worse half is stopped.")
-@click.option(
-    "--no-replay",
-    "replay",
-    flag_value=False,
-    default=True,
-    help="Train repeats again, instead of answering them from the record.",
-)
+@click.option("--no-replay", "replay", flag_value=False, default=True, help=no_replay_help)
 @json_option
 def bench_samplers(
     problem: str, folder: Path, samplers: tuple[str, ...], cost: str, json_file: str | None, **options: Any

@@ -131,10 +131,10 @@ class SqlStore:
     def record(self, study: str, facts: TrialFacts, front: Front | None) -> None:
         try:
             with self._writing() as connection:
-                search = study_row(connection, study)
-                insert_trial(connection, search, facts)
+                row = study_row(connection, study)
+                insert_trial(connection, row, facts)
                 if front is not None:
-                    insert_front(connection, search.id, front)
+                    insert_front(connection, row.id, front)
         except IntegrityError as error:
             version = "" if front is None else f" or front {front.version}"
             raise NasError(
@@ -174,10 +174,10 @@ class SqlStore:
 
     def check_fronts(self, study: str) -> list[str]:
         with self._reading() as connection:
-            search = study_record(study_row(connection, study))
+            recorded = study_record(study_row(connection, study))
             facts = select_trials(connection, study)
             latest = select_front(connection, study)
-            return latest_front_faults(search, facts, latest) + snapshot_faults(connection, search)
+            return latest_front_faults(recorded, facts, latest) + snapshot_faults(connection, recorded)
 
     def record_final_training(self, study: str, training: FinalTraining) -> None:
         try:

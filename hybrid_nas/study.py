@@ -126,10 +126,7 @@ class Study:
                 front = timed.front
                 facts = timed.facts
         if front is None:
-            raise NasError(
-                f"study {study.name!r} has no front yet: no trial has finished; look at `launch.py status "
-                f"{self._words}`"
-            )
+            raise self._no_front()
         again = places(front, facts, latest(retimings, study.target))
         return Shown(front, front_view(front, facts, study, again))
 
@@ -144,10 +141,7 @@ class Study:
             front = store.front(self.name)
             final = store.final_front(self.name)
         if front is None:
-            raise NasError(
-                f"study {study.name!r} has no front yet: no trial has finished; look at `launch.py status "
-                f"{self._words}`"
-            )
+            raise self._no_front()
         if final is None:
             raise NasError(f"study {study.name!r} has no final front yet; `launch.py finalize {self._words}` makes one")
         return Shown(final, final_view(final, facts, study))
@@ -341,6 +335,11 @@ class Study:
         with self._opened() as (store, study), self._working(quiet) as caller:
             parts.require_networks(study)
             return profile_study(study, store, latency_target, trials, caller.say)
+
+    def _no_front(self) -> NasError:
+        return NasError(
+            f"study {self.name!r} has no front yet: no trial has finished; look at `launch.py status {self._words}`"
+        )
 
     @property
     def _words(self) -> str:

@@ -133,7 +133,7 @@ def already_done(
         NasError: if the database fails.
     """
     facts = list(store.facts(config.study))
-    evaluated = sum(trial.state in ("COMPLETE", "PRUNED") for trial in facts)
+    evaluated = sum(trial.is_counted for trial in facts)
     stalled = history_of(facts, config.cost_objective, recorded.reference_point).stalled
     outcome = out_of_patience(config.patience, stalled)
     if evaluated >= config.budget:

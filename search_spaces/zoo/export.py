@@ -69,9 +69,8 @@ def export_model(
             _require_free(zoo, name, architecture, entries, overwrite)  # again: another export may have come first
             made = scratch / name
             _write_entry(made, architecture, model, weights, card, onnx)
-            index = _index_text(
-                zoo, [*(entry for entry in entries if entry["name"] != name), _index_entry(made, architecture, card)]
-            )
+            others = [entry for entry in entries if entry["name"] != name]
+            index = _index_text([*others, _index_entry(made, architecture, card)])
             _put_in_place(zoo, made, index)
     except OSError as error:
         raise NasError(f"zoo {zoo} cannot be written: {error.strerror}; make room or give another --zoo") from error
@@ -244,7 +243,7 @@ def _index_entry(folder: Path, architecture: Architecture, card: CardFacts) -> J
     return entry | {"param_count": costs.param_count, "macs": costs.macs, "created": created, "sha256": files}
 
 
-def _index_text(zoo: Path, entries: list[JSON]) -> str:
+def _index_text(entries: list[JSON]) -> str:
     return (
         json.dumps({"models": sorted(entries, key=lambda entry: str(entry["name"]))}, indent=2, allow_nan=False) + "\n"
     )
