@@ -2,6 +2,7 @@
 
 import gc
 import shutil
+import signal
 import sys
 import weakref
 from collections.abc import Callable, Iterator
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
 pytest.register_assert_rewrite(
     "tests.contracts.store_contract", "tests.contracts.evaluator_contract", "tests.contracts.space_contract"
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals_as_in_a_terminal() -> None:
+    """Tests send signals; under nohup and in a background job they would be ignored, here and in child processes."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture
