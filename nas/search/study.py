@@ -79,7 +79,8 @@ def _storage_errors() -> Iterator[None]:
     try:
         yield
     except optuna.exceptions.StorageInternalError as error:
-        raise NasError(f"the study's database failed: {error.__cause__ or error}") from error
+        text = " ".join(str(error.__cause__ or error).split())
+        raise NasError(f"the study's database failed: {text}") from error
 
 
 def distributions_of(genes: Sequence[Gene]) -> dict[str, BaseDistribution]:
