@@ -8,6 +8,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +129,7 @@ def search(
     with contextlib.closing(open_store(config.storage)) as store, optuna_storage(config.storage) as storage:
         around = Surroundings(
             caller=caller if not quiet else replace(caller, say=lambda text: None),
-            log_file=workspace.log_file(config.study),
+            log_file=partial(workspace.log_file, config.study),
             make_progress=lambda evaluated: Progress(
                 config.study, config.budget, evaluated, quiet, silent=silent, cost_objective=config.cost_objective
             ),
@@ -212,7 +213,7 @@ def _parts_in_process(config: SearchConfig, space: str | SearchSpace, evaluate: 
         ),
         sampling=contextlib.nullcontext,
         begin_text=f"study {config.study}: evaluating in this process",
-        make_evaluator=lambda: InlineEvaluator(evaluate, times=config.needs_latency),
+        make_evaluator=lambda log_file: InlineEvaluator(evaluate, times=config.needs_latency),
         end_session=end_processes,
     )
 
@@ -246,7 +247,7 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
         targets=targets,
         sampling=sampling_guard((config.latency_target, *config.other_targets)),
         begin_text=f"study {config.study}: starting {config.workers} workers",
-        make_evaluator=lambda: _make_pool(config, identity),
+        make_evaluator=partial(_make_pool, config, identity),
         end_session=end_processes,
     )
 
@@ -273,7 +274,7 @@ def _shown_config(config: SearchConfig) -> JSON:
     return {**config.to_json(), "storage": redact_url(config.storage)}
 
 
-def _make_pool(config: SearchConfig, identity: Identity) -> "RayPool":
+def _make_pool(config: SearchConfig, identity: Identity, log_file: Path) -> "RayPool":
     from search_spaces.registry import find_own
     from workers.cluster.pool import RayPool
     from workers.devices import device_of_worker
@@ -297,7 +298,7 @@ def _make_pool(config: SearchConfig, identity: Identity) -> "RayPool":
         ray_address=config.ray_address,
         gpus_per_worker=config.gpus_per_worker,
         target=identity.target,
-        log_file=workspace_of(config.storage).log_file(config.study),
+        log_file=log_file,
     )
 
 
@@ -306,7 +307,7 @@ def _closing_lines(config: SearchConfig, store: SqlStore, workspace: Workspace, 
     study = store.study(config.study)
     assert study is not None, "a search that ended was established"
     words = workspace.study_words(config.study)
-    log_file = workspace.log_file(config.study)
+    log_file = workspace.log_file(study.name, study.uid)
     steps = [f"pareto {words}"]
     if not is_own(study):
         steps.append(f"export {words}{workspace.artifacts_words} --pick knee --zoo zoo")

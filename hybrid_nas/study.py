@@ -235,7 +235,7 @@ class Study:
         with self._opened() as (store, study):
             facts = list(store.facts(self.name))
         parts.require_networks(study)
-        log = AuditLog(self.workspace.artifacts, study_folder(study))
+        log = AuditLog(self.workspace.artifacts, study_folder(study.name, study.uid))
         with self._working(quiet) as caller:
             return audit_study(study, facts, config, log, caller.say)
 
@@ -317,7 +317,8 @@ class Study:
         workspace = self.workspace
         with self._opened() as (store, study), self._working(quiet) as caller:
             parts.require_networks(study)
-            return finalize(study, store, config, workspace.artifacts, workspace.log_file(self.name), caller)
+            log_file = workspace.log_file(study.name, study.uid)
+            return finalize(study, store, config, workspace.artifacts, log_file, caller)
 
     def profile(self, latency_target: str | None = None, trials: str = "front", *, quiet: bool = False) -> "Profiled":
         """Time its networks on this machine, without training; `pareto(latency_target)` then gives their front.

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.errors import InvalidInputError
-from nas.records import StudyRecord
 
 STORAGE_VARIABLE = "NAS_STORAGE"
 """Environment variable with the URL of the database."""
@@ -35,9 +34,9 @@ class Workspace:
         """Folder of weights and drawings."""
         return Path(self.given_artifacts) if self.given_artifacts else self.folder / "artifacts"
 
-    def log_file(self, study: str) -> Path:
-        """Log of a study's coordinator and workers."""
-        return self.folder / "logs" / f"{study}.log"
+    def log_file(self, study: str, uid: str) -> Path:
+        """Log of a study's coordinator and workers, by the study's name and id."""
+        return self.folder / "logs" / f"{study_folder(study, uid)}.log"
 
     @property
     def storage_words(self) -> str:
@@ -84,9 +83,9 @@ def open_log(file: Path) -> logging.Handler:
     return handler
 
 
-def study_folder(study: StudyRecord) -> str:
-    """Name under which the files of a study lie: its own, and the beginning of the id that its database made for it.
+def study_folder(study: str, uid: str) -> str:
+    """Name under which the files of a study lie: its own, and the beginning of the id that it got at its creation.
 
-    Databases may share a folder of artifacts. Their studies of one name never share a file there.
+    Databases may share a folder. Their studies of one name never share a file there.
     """
-    return f"{study.name}-{study.uid[:8]}"
+    return f"{study}-{uid[:8]}"

@@ -89,7 +89,7 @@ def finalize(
         return FinalistTrainer(
             evaluation,
             artifacts.resolve(),
-            study_folder(study),
+            study_folder(study.name, study.uid),
             num_workers=workers,
             gpus_per_worker=gpus,
             ray_address=config.ray_address,

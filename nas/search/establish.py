@@ -5,7 +5,6 @@ What a study is, is fixed at its creation (DESIGN 2.14); everything here happens
 
 import json
 import math
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -115,7 +114,8 @@ def check_study(
     if storage is not None:
         earlier_study(config, space, store, storage)
     if recorded is not None:
-        _require_equal(recorded, _record(config, space, identity, recorded.reference_point, identity.target))
+        wanted = _record(config, space, identity, recorded.uid, recorded.reference_point, identity.target)
+        _require_equal(recorded, wanted)
     elif storage is not None and has_study(storage, config.study):
         raise InvalidInputError(
             f"the database has an Optuna study {config.study!r} that is no search of ours; give another --study"
@@ -153,6 +153,7 @@ def establish(
     space: SearchSpace,
     identity: Identity,
     recorded: StudyRecord | None,
+    uid: str,
     evaluator: Evaluator,
     store: Store,
     storage: Storage,
@@ -165,6 +166,7 @@ def establish(
         space: what is searched.
         identity: what the study is, beside what the options say.
         recorded: what check_study returned.
+        uid: of the study; a new one gets it.
         evaluator: started, idle.
         store: open; the coordinator holds the study's lease.
         storage: Optuna's, in the same database.
@@ -181,7 +183,7 @@ def establish(
         calibration = evaluator.calibrate(space.slowest().to_spec(), _typical_spec(space))
         evaluation_s = calibration.evaluation_s
         if record is None:
-            record = _new_record(config, space, identity, calibration.reference_latency)
+            record = _new_record(config, space, identity, uid, calibration.reference_latency)
             store.create_study(record)
     earlier = earlier_study(config, space, store, storage)
     search = assemble(
@@ -195,7 +197,7 @@ def establish(
         store=store,
         storage=storage,
         sampling=sampling,
-        weights=WeightsFolder(Path(config.artifacts), study_folder(record)),
+        weights=WeightsFolder(Path(config.artifacts), study_folder(record.name, record.uid)),
         starters=list(space.presets().values()) if config.warm_start == "presets" else list(earlier.front),
         screened=config.max_latency_ms is not None,
     )
@@ -267,7 +269,7 @@ def _open_study(config: SearchConfig, storage: Storage, knowledge: Knowledge) ->
 
 
 def _new_record(
-    config: SearchConfig, space: SearchSpace, identity: Identity, reference_latency: Latency | None
+    config: SearchConfig, space: SearchSpace, identity: Identity, uid: str, reference_latency: Latency | None
 ) -> StudyRecord:
     """The reference cost is the limit where there is one, else that of the slowest or largest architecture."""
     cost = config.limits.get(config.cost_objective)
@@ -275,15 +277,20 @@ def _new_record(
         cost = cost_of(config.cost_objective, space.costs(space.largest()), reference_latency)
         assert cost is not None, "a study with the objective latency_ms has a latency target"
     target = None if reference_latency is None else reference_latency.target
-    return _record(config, space, identity, (identity.guessing_top1, cost), target)
+    return _record(config, space, identity, uid, (identity.guessing_top1, cost), target)
 
 
 def _record(
-    config: SearchConfig, space: SearchSpace, identity: Identity, reference: tuple[float, float], target: JSON | None
+    config: SearchConfig,
+    space: SearchSpace,
+    identity: Identity,
+    uid: str,
+    reference: tuple[float, float],
+    target: JSON | None,
 ) -> StudyRecord:
     return StudyRecord(
         name=config.study,
-        uid=uuid.uuid4().hex,
+        uid=uid,
         space=space.name,
         space_module=identity.space_module,
         scale=space.scale,

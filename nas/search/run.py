@@ -1,6 +1,7 @@
 """One run of a search under its study's lease, from the first check to the last line."""
 
 import logging
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,8 @@ class SearchParts:
     """Entered while the sampler computes."""
     begin_text: str
     """Line that says what is started, before it is."""
-    make_evaluator: Callable[[], HostedEvaluator]
+    make_evaluator: Callable[[Path], HostedEvaluator]
+    """Given the study's log file."""
     end_session: EndSession
     """Ends what a dead coordinator of the study left behind."""
 
@@ -61,7 +63,8 @@ class Surroundings:
 
     caller: Caller
     """Says nothing where the search is to be quiet."""
-    log_file: Path
+    log_file: Callable[[str], Path]
+    """Given the study's uid."""
     make_progress: Callable[[int], Progress]
     """Given how many architectures earlier runs evaluated."""
     closing_lines: Callable[[Outcome], Sequence[str]]
@@ -91,7 +94,9 @@ def run_search(parts: SearchParts, store: Store, storage: Storage, around: Surro
     config = parts.config
     with owned(store, config.study, parts.end_session, around.note) as ownership:
         recorded = check_study(store, storage, config, parts.space, parts.identity)
-        around.caller.keep_log(around.log_file)
+        uid = uuid.uuid4().hex if recorded is None else recorded.uid
+        log_file = around.log_file(uid)
+        around.caller.keep_log(log_file)
         make_drawings_folder(Path(config.artifacts))
         outcome = None
         if recorded is not None:
@@ -100,13 +105,14 @@ def run_search(parts: SearchParts, store: Store, storage: Storage, around: Surro
             outcome = _finished_before(parts, recorded, store, storage)
         if outcome is None:
             around.caller.say(parts.begin_text)
-            with around.caller.signals.closing(parts.make_evaluator) as evaluator:
+            with around.caller.signals.closing(lambda: parts.make_evaluator(log_file)) as evaluator:
                 ownership.note_session(lambda: (evaluator.session_processes, evaluator.session_folder))
                 search = establish(
                     config=config,
                     space=parts.space,
                     identity=parts.identity,
                     recorded=recorded,
+                    uid=uid,
                     evaluator=evaluator,
                     store=store,
                     storage=storage,

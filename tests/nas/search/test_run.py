@@ -59,12 +59,12 @@ class Desk:
             targets=[TARGET],
             sampling=contextlib.nullcontext,
             begin_text="starting",
-            make_evaluator=lambda: self.evaluator,
+            make_evaluator=lambda log_file: self.evaluator,
             end_session=lambda processes, folder: [],
         )
         around = Surroundings(
             caller=Caller(self.signals, self.said.append, self.logs.append),
-            log_file=self.folder / "s.log",
+            log_file=lambda uid: self.folder / "s.log",
             make_progress=lambda evaluated: Progress("s", budget, evaluated, False, Console(file=self.screen)),
             closing_lines=lambda outcome: [f"closing: {outcome.reason}"],
             on_event=self.heard.append,
