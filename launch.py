@@ -7,6 +7,18 @@ packages add commands by name (hybrid_nas/commands.py). Libraries that are slow 
 that needs them.
 """
 
+import os
+import sys
+
+if (
+    __name__ == "__main__"
+    and __spec__ is not None
+    and not sys.flags.safe_path
+    and sys.path[0] != os.path.dirname(os.path.abspath(__file__))
+):
+    # `python -m launch` looks into the current folder first, where any torch.py or nas.py of the user's would be found.
+    del sys.path[0]
+
 import signal
 
 if __name__ == "__main__":
@@ -15,8 +27,8 @@ if __name__ == "__main__":
 
 import logging
 import shlex
-import sys
 import traceback
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
