@@ -7,6 +7,18 @@ packages add commands by name (hybrid_nas/commands.py). Libraries that are slow 
 that needs them.
 """
 
+import os
+import sys
+
+if (
+    __name__ == "__main__"
+    and __spec__ is not None
+    and not sys.flags.safe_path
+    and sys.path[0] != os.path.dirname(os.path.abspath(__file__))
+):
+    # `python -m launch` looks into the current folder first, where any torch.py or nas.py of the user's would be found.
+    del sys.path[0]
+
 import signal
 
 if __name__ == "__main__":
@@ -15,8 +27,8 @@ if __name__ == "__main__":
 
 import logging
 import shlex
-import sys
 import traceback
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,11 +41,12 @@ from hybrid_nas.study import Study, find_study, summaries
 from nas.caller import Caller
 from nas.config import COST_OBJECTIVES
 from nas.errors import InvalidInputError, NasError, SearchAbortedError
-from nas.files import check_file, give
+from nas.files import STDOUT, check_file, give
 from nas.finalists.plan import MIN_SEEDS
 from nas.pareto.picks import EXPECTED
 from nas.records import facts_by_number
 from nas.reports.final_fronts import final_front_text, full_training_text
+from nas.reports.pages import PICTURE_SUFFIXES
 from nas.reports.spaces import space_text
 from nas.reports.status import studies_text
 from nas.samplers.registry import SAMPLERS, check_sampler
@@ -131,6 +144,17 @@ def opened(study: str | None, storage: str, artifacts: str | None = None, *, err
     return find_study(study, storage, artifacts, caller=caller_of(click.get_current_context().obj, err=err))
 
 
+def check_outputs(*outputs: tuple[str | Path | None, Sequence[str]]) -> None:
+    """Refuse files that cannot be written, before any work is done for them.
+
+    Args:
+        outputs: each what was given, and what its name may end in.
+    """
+    for file, suffixes in outputs:
+        if file is not None and file != STDOUT:
+            check_file(Path(file), suffixes)
+
+
 @cli.command()
 @study_option
 @storage_option
@@ -164,6 +188,12 @@ def pareto(
     if final and (history or latency_target is not None):
         other = "--history" if history else "--latency-target"
         raise InvalidInputError(f"--final and {other} are both given; give one of them")
+    check_outputs(
+        (files["json_file"], [".json"]),
+        (files["csv_file"], [".csv"]),
+        (files["plot_file"], PICTURE_SUFFIXES),
+        (files["html_file"], [".html"]),
+    )
     found = opened(study, storage)
     if history:
         view = found.history(latency_target).view
@@ -207,8 +237,7 @@ def bench_samplers(
     for sampler in chosen:
         check_sampler(sampler)
     recorded = open_problem(problem, folder, cost == "known")
-    if json_file not in (None, "-"):
-        check_file(Path(json_file), (".json",))  # before hours of work
+    check_outputs((json_file, [".json"]))
     results: list[SamplerResult] = []
     try:
         for number, sampler in enumerate(chosen, 1):
@@ -235,6 +264,7 @@ def bench_samplers(
 @click.option("--html", "html_file", type=file_type, help="Write it as one page.")
 def explain(study: str | None, storage: str, trial: int | None, json_file: str | None, html_file: Path | None) -> None:
     """Say which genes drive a study's top1 and cost, and how its front came about."""
+    check_outputs((json_file, [".json"]), (html_file, [".html"]))
     explained = opened(study, storage).explain(trial)
     if json_file is not None:
         hand_out(json_file, explained.json(), ".json")
@@ -258,6 +288,7 @@ def audit(study: str | None, storage: str, artifacts: str | None, json_file: str
     """Train a sample of a study's architectures fully, and say how well the search ranks them."""
     from nas.analysis.audit import audit_json, audit_text
 
+    check_outputs((json_file, [".json"]))
     result = opened(study, storage, artifacts, err=True).audit(**options)
     if json_file is None:
         click.echo(audit_text(result))

@@ -18,6 +18,7 @@ from db.store import SqlStore, open_store
 from nas.caller import Caller
 from nas.config import SearchConfig
 from nas.errors import InvalidInputError
+from nas.files import check_folder
 from nas.protocols import SearchSpace
 from nas.records import JSON, Genotype, StudyRecord, TrialFacts, Value
 from nas.reports.dashboard import serve
@@ -29,8 +30,10 @@ from nas.search.events import OnEvent, ignore
 from nas.search.inline import DATA, RECIPE, TARGET, Evaluate, InlineEvaluator
 from nas.search.loop import Outcome
 from nas.search.progress import Progress
+from nas.search.proposals import require_reachable
 from nas.search.run import SearchParts, Surroundings, run_search
 from nas.search.study import open_optuna_storage
+from nas.search.weights import WEIGHTS
 from nas.version import code_version
 from nas.workspace import DEFAULT_FOLDER, DEFAULT_STORAGE, STORAGE_VARIABLE, Workspace
 
@@ -42,6 +45,10 @@ if TYPE_CHECKING:
 
 UNNAMED = "(no name yet)"
 """The default name of a study needs the data, which take longer to check than all options."""
+SHORTEST_LIMIT_S = 1.0
+"""A time limit below this is a mistake."""
+SHORTEST_LATENCY_MS = 1e-3
+"""A limit below this is a mistake: torch needs longer for a single operation."""
 WITHOUT_WORKERS = {
     "data": "digits",
     "recipe": None,
@@ -199,6 +206,7 @@ def _parts_in_process(config: SearchConfig, space: str | SearchSpace, evaluate: 
         source = _open_data(config.data)
         space = make_space(space, config.scale, source)
     config = _named(replace(config, space=space.name, scale=space.scale, data=DATA), space, DATA)
+    require_reachable(space, config.limits)
     return SearchParts(
         config=config,
         space=space,
@@ -212,8 +220,8 @@ def _parts_in_process(config: SearchConfig, space: str | SearchSpace, evaluate: 
             config=_shown_config(config),
         ),
         sampling=contextlib.nullcontext,
-        begin_text=f"study {config.study}: evaluating in this process",
-        make_evaluator=lambda log_file: InlineEvaluator(evaluate, times=config.needs_latency),
+        begin_text=lambda workers: f"study {config.study}: evaluating in this process",
+        make_evaluator=lambda workers, log_file: InlineEvaluator(evaluate, times=config.needs_latency),
         end_session=end_processes,
     )
 
@@ -225,11 +233,14 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
     from workers.latency.guard import sampling_guard
     from workers.training.recipes import search_recipe
 
+    config, notes = _fitting(config)
     source = _open_data(config.data)
     own = find_own(space_name)
     space = make_space(space_name, config.scale, source)
     config, targets = _with_targets(replace(config, data=source.text), source)
     config = _named(config, space, source.name)
+    require_reachable(space, config.limits)
+    check_folder(Path(config.artifacts) / WEIGHTS, "--artifacts")
     identity = Identity(
         data=source.name,
         data_fingerprint=source.fingerprint,
@@ -246,10 +257,42 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
         identity=identity,
         targets=targets,
         sampling=sampling_guard((config.latency_target, *config.other_targets)),
-        begin_text=f"study {config.study}: starting {config.workers} workers",
+        trial_timeout_s=config.trial_timeout_s,
+        notes=notes,
+        begin_text=lambda workers: f"study {config.study}: starting {_counted(workers)}",
         make_evaluator=partial(_make_pool, config, identity),
         end_session=end_processes,
     )
+
+
+def _counted(workers: int) -> str:
+    return f"{workers} workers" if workers != 1 else "1 worker"
+
+
+def _fitting(config: SearchConfig) -> tuple[SearchConfig, list[str]]:
+    """The options with as many workers as this host has room for, and lines about what was changed.
+
+    Raises:
+        InvalidInputError: if it has not the GPUs, or no evaluation can be as short as the time limit.
+    """
+    from workers.devices import fitting_workers, room_text
+
+    if config.trial_timeout_s < SHORTEST_LIMIT_S:
+        raise InvalidInputError(
+            f"--trial-timeout-s is {config.trial_timeout_s:g}; expected at least {SHORTEST_LIMIT_S:g}, as no training "
+            "is done in less"
+        )
+    if config.max_latency_ms is not None and config.max_latency_ms < SHORTEST_LATENCY_MS:
+        raise InvalidInputError(
+            f"--max-latency-ms is {config.max_latency_ms:g}; expected at least {SHORTEST_LATENCY_MS:g}, as no network "
+            "is faster"
+        )
+    if config.ray_address is not None:  # its nodes are asked when it is joined
+        return config, []
+    workers = fitting_workers(config.workers, config.gpus_per_worker)
+    if workers == config.workers:
+        return config, []
+    return replace(config, workers=workers), [f"note: --workers is {config.workers}, and {room_text()}"]
 
 
 def _with_targets(config: SearchConfig, source: "DataSource") -> tuple[SearchConfig, list[JSON]]:
@@ -261,6 +304,9 @@ def _with_targets(config: SearchConfig, source: "DataSource") -> tuple[SearchCon
     texts = [str(target), *map(str, others)]
     if len(set(texts)) < len(texts):
         raise InvalidInputError(f"--latency-target names one target twice: {', '.join(texts)}; give each once")
+    for timed in (target, *others):
+        if timed is not None:
+            timed.check_memory(source.input_shape)
     fingerprints = [timed.fingerprint(source.input_shape) for timed in (target, *others) if timed is not None]
     own = None if target is None else str(target)
     return replace(config, latency_target=own, other_targets=tuple(texts[1:])), fingerprints
@@ -274,7 +320,7 @@ def _shown_config(config: SearchConfig) -> JSON:
     return {**config.to_json(), "storage": redact_url(config.storage)}
 
 
-def _make_pool(config: SearchConfig, identity: Identity, log_file: Path) -> "RayPool":
+def _make_pool(config: SearchConfig, identity: Identity, workers: int, log_file: Path) -> "RayPool":
     from search_spaces.registry import find_own
     from workers.cluster.pool import RayPool
     from workers.devices import device_of_worker
@@ -293,7 +339,7 @@ def _make_pool(config: SearchConfig, identity: Identity, log_file: Path) -> "Ray
     )
     return RayPool(
         evaluation,
-        num_workers=config.workers,
+        num_workers=workers,
         trial_timeout_s=config.trial_timeout_s,
         ray_address=config.ray_address,
         gpus_per_worker=config.gpus_per_worker,

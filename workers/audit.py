@@ -189,7 +189,8 @@ def train_all(
     """
     context = multiprocessing.get_context("spawn")  # a fork would share the threads' locks, and cannot use CUDA
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(context.Value("i", 0),))
+    with environment():  # the shared value starts a process too
+        pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(context.Value("i", 0),))
     try:
         with _signals_wait(), environment():
             orders = {pool.submit(_train, config, trial, seed): trial for trial in trials}

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from workers.evaluate import EvaluationConfig
 from workers.finalists.tune import FinalistTrainer
 from workers.training.distillation import locate
 from workers.training.recipes import final_recipe, variants
+
+MOST = {"seeds": 1000, "samples": 1000}
+"""Larger numbers are mistakes."""
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)
@@ -53,8 +57,11 @@ class FinalizeConfig:
         least = {"top": 1, "seeds": MIN_SEEDS, "samples": 1, "workers": 1, "gpus_per_worker": 0}
         for name, minimum in least.items():
             value = getattr(self, name)
-            if value is not None and value < minimum:
-                raise InvalidInputError(f"--{name.replace('_', '-')} is {value}; expected a number, at least {minimum}")
+            if value is not None and not minimum <= value <= MOST.get(name, math.inf):
+                raise InvalidInputError(
+                    f"--{name.replace('_', '-')} is {value}; expected a number, at least {minimum}"
+                    + (f" and at most {MOST[name]}" if name in MOST else "")
+                )
 
 
 def finalize(

@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from nas.errors import InvalidInputError, NasError
+from nas.files import check_folder
 from nas.records import JSON
 from search_spaces.architecture.drawing import draw
 from search_spaces.architecture.spec import Architecture, total_stride
@@ -78,7 +79,7 @@ def export_model(
 
 
 def check_export(*, zoo: Path, name: str, spec: JSON, onnx: bool = False, overwrite: bool = False) -> None:
-    """Refuse what export_model would refuse, where the weights are still to be made; the zoo is only read.
+    """Refuse what export_model would refuse, where the weights are still to be made. The zoo stays as it is.
 
     Raises:
         InvalidInputError: as export_model, except for the weights.
@@ -87,6 +88,7 @@ def check_export(*, zoo: Path, name: str, spec: JSON, onnx: bool = False, overwr
     if onnx:
         require_onnx()
     architecture = Architecture.from_spec(spec)
+    check_folder(zoo, "--zoo")
     if zoo.is_dir():
         _require_free(zoo, name, architecture, _read_index(zoo), overwrite)
 
