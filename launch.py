@@ -39,7 +39,7 @@ from hybrid_nas import parts
 from hybrid_nas.commands import Commands, counting
 from hybrid_nas.study import Study, find_study, summaries
 from nas.caller import Caller
-from nas.config import COST_OBJECTIVES
+from nas.config import COST_OBJECTIVES, STORAGE_TIMEOUT_S
 from nas.errors import InvalidInputError, NasError, SearchAbortedError
 from nas.files import STDOUT, check_file, give
 from nas.finalists.plan import MIN_SEEDS
@@ -72,6 +72,11 @@ storage_option = click.option(
 study_option = click.option("--study", help="Name of the study; may be left out where the database has only one.")
 artifacts_option = click.option("--artifacts", help="Folder of weights and drawings; beside the database by default.")
 ray_option = click.option("--ray-address", help="Running Ray cluster to use; a local one is started by default.")
+patience_option = shown(
+    "--storage-timeout-s",
+    default=STORAGE_TIMEOUT_S,
+    help="Wait this long for a database or a disk that cannot be used.",
+)
 given_file = partial(click.option, is_flag=False, flag_value="-")
 json_option = given_file("--json", "json_file", help="Give it as JSON, to a file or without one to the output.")
 name_option = partial(click.option, "--name")
@@ -118,6 +123,7 @@ teacher_help = "Learn from it too: a folder that `export` wrote, or a pretrained
 @shown("--trial-timeout-s", default=3600.0, help="Replace a worker that makes no progress for this long.")
 @shown("--warm-start", default="presets", help="presets: published layouts; study:NAME: what that one found; none.")
 @ray_option
+@patience_option
 @flag("--quiet", help="Print errors and the end only.")
 @click.pass_context
 def cli(context: click.Context, /, quiet: bool, **options: Any) -> None:
@@ -331,6 +337,7 @@ def dashboard(storage: str, artifacts: str | None, port: int) -> None:
     help="Share of a GPU for each worker; 1 with GPUs, else 0, by default.",
 )
 @ray_option
+@patience_option
 def finalize(study: str | None, storage: str, artifacts: str | None, **options: Any) -> None:
     """Train the best of a study fully with several seeds, and score them on test images."""
     found = opened(study, storage, artifacts)
@@ -364,11 +371,12 @@ def export(study: str | None, storage: str, artifacts: str | None, **options: An
 @storage_option
 @click.option("--latency-target", help="What to time on; the GPU, else one CPU thread, by default.")
 @shown("--trials", default="front", help="front, all (finished ones), or numbers separated by commas.")
-def profile(study: str | None, storage: str, latency_target: str | None, trials: str) -> None:
+@patience_option
+def profile(study: str | None, storage: str, latency_target: str | None, trials: str, storage_timeout_s: float) -> None:
     """Time the networks of a study on this machine, without training; `pareto --latency-target` then gives their
     front."""
     found = opened(study, storage, err=True)
-    done = found.profile(latency_target, trials)
+    done = found.profile(latency_target, trials, storage_timeout_s=storage_timeout_s)
     words = f"{found.workspace.study_words(found.name)} --latency-target {done.target}"
     click.echo(f"{done.timed} timed, {done.failed} failed; next: launch.py pareto {words}")
     if done.failed:

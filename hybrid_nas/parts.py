@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from db.engine import engine_kwargs, parse_url, redact_url
-from db.errors import again_after_races
+from db.errors import again_after_races, let_outages_through
 from db.store import SqlStore, open_store
 from nas.caller import Caller
 from nas.config import SearchConfig
 from nas.errors import InvalidInputError
 from nas.files import check_folder
+from nas.patience import IMPATIENT, Patience
 from nas.protocols import SearchSpace
 from nas.records import JSON, Genotype, StudyRecord, TrialFacts, Value
 from nas.reports.dashboard import serve
@@ -83,9 +84,9 @@ def workspace_of(storage: str, artifacts: str | Path | None = None) -> Workspace
 
 
 @contextlib.contextmanager
-def reading(storage: str) -> Iterator[SqlStore]:
-    """The store of a database that exists."""
-    with contextlib.closing(open_store(storage, create=False)) as store:
+def existing(storage: str, patience: Patience = IMPATIENT) -> Iterator[SqlStore]:
+    """The store of a database that exists; `patience` says how long an outage is waited for."""
+    with contextlib.closing(open_store(storage, create=False, patience=patience)) as store:
         yield store
 
 
@@ -93,6 +94,7 @@ def reading(storage: str) -> Iterator[SqlStore]:
 def optuna_storage(storage: str) -> "Iterator[RDBStorage]":
     """Optuna's storage in a database."""
     opened = again_after_races(lambda: open_optuna_storage(storage, engine_kwargs(storage)), parse_url(storage))
+    let_outages_through(opened.engine)
     try:
         yield opened
     finally:
@@ -133,15 +135,22 @@ def search(
         parts = _parts_with_workers(config, given["space"])
     config = parts.config
     workspace = workspace_of(config.storage, config.artifacts)
-    with contextlib.closing(open_store(config.storage)) as store, optuna_storage(config.storage) as storage:
+    if quiet:
+        caller = replace(caller, say=lambda text: None)
+    patience = Patience(config.storage_timeout_s, caller.say)
+    with (
+        contextlib.closing(open_store(config.storage, patience=patience)) as store,
+        optuna_storage(config.storage) as storage,
+    ):
         around = Surroundings(
-            caller=caller if not quiet else replace(caller, say=lambda text: None),
+            caller=caller,
             log_file=partial(workspace.log_file, config.study),
             make_progress=lambda evaluated: Progress(
                 config.study, config.budget, evaluated, quiet, silent=silent, cost_objective=config.cost_objective
             ),
             closing_lines=lambda outcome: _closing_lines(config, store, workspace, outcome),
             on_event=on_event,
+            patience=patience,
         )
         return config.study, run_search(parts, store, storage, around)
 
@@ -454,7 +463,7 @@ def show_dashboard(storage: str, artifacts: str | None, port: int, say: Callable
         InvalidInputError: if there is no database, no drawings, or the port cannot be used.
     """
     drawings = drawings_folder(workspace_of(storage, artifacts).artifacts)
-    with reading(storage), optuna_storage(storage) as opened:
+    with existing(storage), optuna_storage(storage) as opened:
         if not drawings.is_dir():
             raise InvalidInputError(f"no drawings under {drawings}; give the --artifacts of the search")
         serve(opened, drawings, port, say)

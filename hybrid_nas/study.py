@@ -10,12 +10,14 @@ from hybrid_nas import parts
 from hybrid_nas.calling import called_from_python
 from hybrid_nas.shown import Explained, Shown
 from nas.caller import Caller
+from nas.config import STORAGE_TIMEOUT_S, check_storage_timeout
 from nas.errors import NasError
 from nas.finalists.front import final_front_faults
 from nas.pareto.history import History, history_of
 from nas.pareto.picks import pick_study
 from nas.pareto.places import latest, places
 from nas.pareto.targets import on_target
+from nas.patience import IMPATIENT, Patience
 from nas.protocols import SearchSpace
 from nas.records import FinalFront, Front, StudyRecord, TrialFacts, facts_by_number
 from nas.reports.exports import exports_text
@@ -281,6 +283,7 @@ class Study:
         workers: int | None = None,
         gpus_per_worker: float | None = None,
         ray_address: str | None = None,
+        storage_timeout_s: float = STORAGE_TIMEOUT_S,
         quiet: bool = False,
     ) -> FinalFront:
         """Train the best of the study fully with several seeds, and score them on test images.
@@ -295,6 +298,7 @@ class Study:
             workers: concurrent trainings; one per GPU, else one per core, by default.
             gpus_per_worker: share of a GPU for each worker; 1 with GPUs, else 0, by default.
             ray_address: running Ray cluster to use; a local one is started by default.
+            storage_timeout_s: wait this long for a database or a disk that cannot be used.
             quiet: print nothing.
 
         Raises:
@@ -313,19 +317,30 @@ class Study:
             workers=workers,
             gpus_per_worker=gpus_per_worker,
             ray_address=ray_address,
+            storage_timeout_s=storage_timeout_s,
         )
         workspace = self.workspace
-        with self._opened() as (store, study), self._working(quiet) as caller:
-            parts.require_networks(study)
-            log_file = workspace.log_file(study.name, study.uid)
-            return finalize(study, store, config, workspace.artifacts, log_file, caller)
+        with self._working(quiet) as caller:
+            patience = Patience(storage_timeout_s, caller.say)
+            with self._opened(patience) as (store, study):
+                parts.require_networks(study)
+                log_file = workspace.log_file(study.name, study.uid)
+                return finalize(study, store, config, workspace.artifacts, log_file, caller, patience)
 
-    def profile(self, latency_target: str | None = None, trials: str = "front", *, quiet: bool = False) -> "Profiled":
+    def profile(
+        self,
+        latency_target: str | None = None,
+        trials: str = "front",
+        *,
+        storage_timeout_s: float = STORAGE_TIMEOUT_S,
+        quiet: bool = False,
+    ) -> "Profiled":
         """Time its networks on this machine, without training; `pareto(latency_target)` then gives their front.
 
         Args:
             latency_target: what to time on; the GPU, else one CPU thread, by default.
             trials: front, all (finished ones), or numbers separated by commas.
+            storage_timeout_s: wait this long for a database that cannot be used.
             quiet: print nothing.
 
         Raises:
@@ -333,7 +348,8 @@ class Study:
         """
         from workers.profile import profile_study
 
-        with self._opened() as (store, study), self._working(quiet) as caller:
+        check_storage_timeout(storage_timeout_s)
+        with self._working(quiet) as caller, self._opened(Patience(storage_timeout_s, caller.say)) as (store, study):
             parts.require_networks(study)
             return profile_study(study, store, latency_target, trials, caller.say)
 
@@ -347,8 +363,8 @@ class Study:
         return self.workspace.study_words(self.name)
 
     @contextlib.contextmanager
-    def _opened(self) -> "Iterator[tuple[SqlStore, StudyRecord]]":
-        with parts.reading(self.storage) as store:
+    def _opened(self, patience: Patience = IMPATIENT) -> "Iterator[tuple[SqlStore, StudyRecord]]":
+        with parts.existing(self.storage, patience) as store:
             yield store, pick_study(self.name, store.studies())
 
     @contextlib.contextmanager
@@ -372,7 +388,7 @@ def find_study(
     Raises:
         InvalidInputError: if there is no database or no such study, or none is named where there is not exactly one.
     """
-    with parts.reading(storage) as store:
+    with parts.existing(storage) as store:
         found = pick_study(name, store.studies())
     return Study(found.name, storage, artifacts, space, caller=caller)
 
@@ -383,7 +399,7 @@ def summaries(storage: str) -> list[StudySummary]:
     Raises:
         InvalidInputError: if there is no database.
     """
-    with parts.reading(storage) as store:
+    with parts.existing(storage) as store:
         return [
             summarize(study, store.facts(study.name), store.front(study.name), store.lease(study.name))
             for study in store.studies()

@@ -1,14 +1,16 @@
 """Whole files: what is written stands there whole, or what stood there before."""
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from nas.errors import InvalidInputError
+from nas.errors import InvalidInputError, NasError, UnavailableError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 STDOUT = "-"
 """Stands for the output where a file is asked for."""
 MIN_FREE_BYTES = 64 * 2**20
@@ -43,6 +45,11 @@ def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
     """Write a file, whole or not at all; arguments and errors are those of `whole_file`."""
     with whole_file(path, durable=durable) as part:
         part.write_bytes(content)
+
+
+def cannot_keep(message: str, error: OSError) -> NasError:
+    """What to raise where a file of a study cannot be written: a full disk may pass, other reasons stay."""
+    return UnavailableError(message) if error.errno in _FULL else NasError(message)
 
 
 def write_file(path: Path, content: str | bytes, suffixes: Sequence[str]) -> None:

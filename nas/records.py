@@ -385,11 +385,11 @@ class StudyRecord:
 
 @dataclass(frozen=True, slots=True)
 class ProcessId:
-    """One process on one host, safe against reuse of the number."""
+    """One process of one machine (nas.processes.machine), safe against reuse of the number."""
 
     pid: int
     start_time: float
-    """psutil's create_time()."""
+    """Seconds; nas.processes.process_id says on which clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,9 +397,14 @@ class Lease:
     """Who coordinates a study now."""
 
     host: str
+    """Name of the host, for people: two machines may have one name, and one machine may get another."""
     process: ProcessId
     heartbeat: datetime
-    """UTC."""
+    """UTC, by the clock of the owner."""
+    machine: str = ""
+    """Where the number of the process means something (nas.processes.machine); empty where nobody can tell."""
+    token: str = ""
+    """Drawn at random when the study was taken: this owner, and no other."""
     ray_processes: tuple[ProcessId, ...] = ()
     """What the owner's local Ray session started; a takeover ends exactly these."""
     ray_session: str = ""

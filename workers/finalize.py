@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.caller import Caller
+from nas.config import STORAGE_TIMEOUT_S, check_storage_timeout
 from nas.errors import InvalidInputError
 from nas.finalists.plan import MIN_SEEDS, Finals, choose_finalists
 from nas.finalists.run import run_finals
+from nas.patience import IMPATIENT, Patience
 from nas.protocols import Store
 from nas.records import JSON, FinalFront, StudyRecord, facts_by_number
 from nas.search.ownership import owned
@@ -52,8 +54,11 @@ class FinalizeConfig:
     """Share of a GPU for each worker; 1 with GPUs, else 0, by default."""
     ray_address: str | None = None
     """Address of a running Ray cluster; None starts a local one."""
+    storage_timeout_s: float = STORAGE_TIMEOUT_S
+    """How long the finalization waits for a database or a disk that cannot be used; 0 for not at all."""
 
     def __post_init__(self) -> None:
+        check_storage_timeout(self.storage_timeout_s)
         least = {"top": 1, "seeds": MIN_SEEDS, "samples": 1, "workers": 1, "gpus_per_worker": 0}
         for name, minimum in least.items():
             value = getattr(self, name)
@@ -65,7 +70,13 @@ class FinalizeConfig:
 
 
 def finalize(
-    study: StudyRecord, store: Store, config: FinalizeConfig, artifacts: Path, log_file: Path, caller: Caller
+    study: StudyRecord,
+    store: Store,
+    config: FinalizeConfig,
+    artifacts: Path,
+    log_file: Path,
+    caller: Caller,
+    patience: Patience = IMPATIENT,
 ) -> FinalFront:
     """Train what is not recorded yet of a study's finalists, under its lease; record and return the final front.
 
@@ -76,6 +87,7 @@ def finalize(
         artifacts: folder of weights.
         log_file: of the study.
         caller: who asks for it.
+        patience: how long an outage of the database is waited for; the store shares it.
 
     Raises:
         InvalidInputError: if the study has no front yet; if recipe, teacher or data cannot be used, or the data are
@@ -102,7 +114,10 @@ def finalize(
             ray_address=config.ray_address,
         )
 
-    with owned(store, study.name, end_processes, caller.say) as ownership, contextlib.ExitStack() as opened:
+    with (
+        owned(store, study.name, end_processes, caller.say, patience) as ownership,
+        contextlib.ExitStack() as opened,
+    ):
         caller.keep_log(log_file)
 
         @functools.cache

@@ -17,6 +17,7 @@ from nas.config import SearchConfig
 from nas.errors import InvalidInputError, StudyMismatchError
 from nas.pareto.front import FrontKeeper
 from nas.pareto.history import history_of
+from nas.patience import IMPATIENT, Patience
 from nas.protocols import Evaluator, SearchSpace, Store, TrialStore
 from nas.records import JSON, Genotype, Latency, StudyRecord, TrialFacts, cost_of, facts_by_number
 from nas.samplers.knowledge import Knowledge
@@ -124,7 +125,12 @@ def check_study(
 
 
 def already_done(
-    config: SearchConfig, space: SearchSpace, recorded: StudyRecord, store: Store, storage: Storage
+    config: SearchConfig,
+    space: SearchSpace,
+    recorded: StudyRecord,
+    store: Store,
+    storage: Storage,
+    patience: Patience = IMPATIENT,
 ) -> Outcome | None:
     """Bring a study in order whose budget is reached or whose patience is out, without any worker; None when there is
     something to do.
@@ -143,7 +149,7 @@ def already_done(
         )
     if outcome is None:
         return None
-    _open_study(config, storage, knowledge_of(space, config)).reconcile(facts_by_number(facts))
+    _open_study(config, storage, knowledge_of(space, config), patience).reconcile(facts_by_number(facts))
     return outcome
 
 
@@ -158,6 +164,7 @@ def establish(
     store: Store,
     storage: Storage,
     sampling: Sampling,
+    patience: Patience = IMPATIENT,
 ) -> Search:
     """Create the study or continue it; the search is ready to run.
 
@@ -171,6 +178,7 @@ def establish(
         store: open; the coordinator holds the study's lease.
         storage: Optuna's, in the same database.
         sampling: entered while the sampler computes.
+        patience: how long an outage of database or disk is waited for.
 
     Raises:
         EvaluatorError: if the calibration fails.
@@ -185,7 +193,7 @@ def establish(
         if record is None:
             record = _new_record(config, space, identity, uid, calibration.reference_latency)
             store.create_study(record)
-    earlier = earlier_study(config, space, store, storage)
+    earlier = patience.until_done(lambda: earlier_study(config, space, store, storage))
     search = assemble(
         config=config,
         space=space,
@@ -200,6 +208,7 @@ def establish(
         weights=WeightsFolder(Path(config.artifacts), study_folder(record.name, record.uid)),
         starters=list(space.presets().values()) if config.warm_start == "presets" else list(earlier.front),
         screened=config.max_latency_ms is not None,
+        patience=patience,
     )
     search.plan = _plan(config, space, evaluator.num_workers, record, search, evaluation_s)
     return search
@@ -220,6 +229,7 @@ def assemble(
     weights: WeightsFolder,
     starters: Sequence[Genotype] = (),
     screened: bool = False,
+    patience: Patience = IMPATIENT,
 ) -> Search:
     """The only place where the parts of the loop meet; the recorded trials of the study are brought in order.
 
@@ -236,12 +246,13 @@ def assemble(
         sampling: entered while the sampler computes.
         starters: valid genotypes to propose before the sampler's own.
         screened: pass over candidates that are predicted to be over the latency limit.
+        patience: how long an outage of database or disk is waited for.
 
     Raises:
         NasError: if the database fails.
     """
     known = {trial.arch_hash: trial for trial in facts}
-    study = _open_study(config, storage, knowledge)
+    study = _open_study(config, storage, knowledge, patience)
     waiting = study.reconcile(facts_by_number(facts))
     new_starters = [genotype for genotype in starters if space.architecture(genotype).arch_hash not in known]
     screen = None
@@ -261,11 +272,12 @@ def assemble(
         keeper=keeper,
         weights=weights,
         target=target,
+        patience=patience,
     )
 
 
-def _open_study(config: SearchConfig, storage: Storage, knowledge: Knowledge) -> SearchStudy:
-    return SearchStudy(storage, config.study, config.objectives, knowledge, config.sampler, config.seed)
+def _open_study(config: SearchConfig, storage: Storage, knowledge: Knowledge, patience: Patience) -> SearchStudy:
+    return SearchStudy(storage, config.study, config.objectives, knowledge, config.sampler, config.seed, patience)
 
 
 def _new_record(

@@ -152,7 +152,7 @@ def architectures(space: TinySpace) -> list[TinyArchitecture]:
 
 def recorded_volumes(store: SqlStore) -> list[float]:
     """Hypervolume of every snapshot, by version."""
-    with store._reading() as connection:
+    with store._reader.begin() as connection:
         return list(connection.scalars(sa.select(fronts.c.hypervolume).order_by(fronts.c.version)))
 
 

@@ -14,6 +14,7 @@ from db.store import open_store
 from nas.caller import Caller
 from nas.config import SearchConfig
 from nas.errors import EvaluatorError, InvalidInputError, StudyLockedError
+from nas.patience import IMPATIENT
 from nas.protocols import Event
 from nas.records import ProcessId
 from nas.search.establish import Identity
@@ -75,6 +76,7 @@ class Desk:
             make_progress=lambda evaluated: Progress("s", budget, evaluated, False, Console(file=self.screen)),
             closing_lines=lambda outcome: [f"closing: {outcome.reason}"],
             on_event=self.heard.append,
+            patience=IMPATIENT,
         )
         with contextlib.closing(open_store(url)) as store:
             storage = open_optuna_storage(url, engine_kwargs(url))
