@@ -24,12 +24,12 @@ from typing import Any
 import click
 
 from hybrid_nas import parts
-from hybrid_nas.commands import Commands, counting
+from hybrid_nas.commands import Commands, UserPath, counting
 from hybrid_nas.study import Study, find_study, summaries
 from nas.caller import Caller
 from nas.config import COST_OBJECTIVES
 from nas.errors import InvalidInputError, NasError, SearchAbortedError
-from nas.files import check_file, give
+from nas.files import check_file, give, user_file, user_folder
 from nas.finalists.plan import MIN_SEEDS
 from nas.pareto.picks import EXPECTED
 from nas.records import facts_by_number
@@ -45,8 +45,8 @@ from nas.workspace import DEFAULT_STORAGE, STORAGE_VARIABLE, open_log
 
 _log = logging.getLogger("nas")
 
-file_type = click.Path(dir_okay=False, path_type=Path)
-folder_type = click.Path(file_okay=False, path_type=Path)
+file_type = UserPath("file", user_file)
+folder_type = UserPath("directory", user_folder)
 at_least = click.IntRange
 shown = partial(click.option, show_default=True)
 flag = partial(click.option, is_flag=True)
@@ -208,7 +208,7 @@ def bench_samplers(
         check_sampler(sampler)
     recorded = open_problem(problem, folder, cost == "known")
     if json_file not in (None, "-"):
-        check_file(Path(json_file), (".json",))  # before hours of work
+        check_file(user_file(json_file), (".json",))  # before hours of work
     results: list[SamplerResult] = []
     try:
         for number, sampler in enumerate(chosen, 1):
@@ -374,7 +374,7 @@ def import_weights(file: Path, preset: str, zoo: Path, name: str | None, onnx: b
 
 @cli.command()
 @click.argument("source")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=file_type)
 @shown("--max-size", default=256, help="Longest side of an image in the file, pixels; larger ones are reduced.")
 @click.option("--workers", type=int, help="Processes that decode and encode; one per core by default.")
 @flag("--force", help="Replace FILE if there is one.")
