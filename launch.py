@@ -36,12 +36,12 @@ from typing import Any
 import click
 
 from hybrid_nas import parts
-from hybrid_nas.commands import Commands, counting
+from hybrid_nas.commands import Commands, UserPath, counting
 from hybrid_nas.study import Study, find_study, summaries
 from nas.caller import Caller
 from nas.config import COST_OBJECTIVES, STORAGE_TIMEOUT_S
 from nas.errors import InvalidInputError, NasError, SearchAbortedError
-from nas.files import STDOUT, check_file, give
+from nas.files import STDOUT, check_file, give, user_file, user_folder
 from nas.finalists.plan import MIN_SEEDS
 from nas.pareto.picks import EXPECTED
 from nas.records import facts_by_number
@@ -58,8 +58,8 @@ from nas.workspace import DEFAULT_STORAGE, STORAGE_VARIABLE, open_log
 
 _log = logging.getLogger("nas")
 
-file_type = click.Path(dir_okay=False, path_type=Path)
-folder_type = click.Path(file_okay=False, path_type=Path)
+file_type = UserPath("file", user_file)
+folder_type = UserPath("directory", user_folder)
 at_least = click.IntRange
 shown = partial(click.option, show_default=True)
 flag = partial(click.option, is_flag=True)
@@ -158,7 +158,7 @@ def check_outputs(*outputs: tuple[str | Path | None, Sequence[str]]) -> None:
     """
     for file, suffixes in outputs:
         if file is not None and file != STDOUT:
-            check_file(Path(file), suffixes)
+            check_file(user_file(file), suffixes)
 
 
 @cli.command()
@@ -413,7 +413,7 @@ def import_weights(file: Path, preset: str, zoo: Path, name: str | None, onnx: b
 
 @cli.command()
 @click.argument("source")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=file_type)
 @shown("--max-size", default=256, help="Longest side of an image in the file, pixels; larger ones are reduced.")
 @click.option("--workers", type=int, help="Processes that decode and encode; one per core by default.")
 @flag("--force", help="Replace FILE if there is one.")

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 
 import click
 
@@ -21,6 +22,19 @@ from nas.errors import NasError
 ENTRY_POINTS = "hybrid_nas.commands"
 LINE_S = 10.0
 """Between two lines of a command that counts, where there is no terminal."""
+
+
+class UserPath(click.ParamType[Path]):
+    """A path that a user gives, as nas.files reads it."""
+
+    def __init__(self, name: str, read: Callable[[str | Path], Path]) -> None:
+        """What the help calls it, and one of the functions of nas.files."""
+        self.name = name
+        self._read = read
+
+    def convert(self, value: str | Path, param: click.Parameter | None, context: click.Context | None) -> Path:
+        """The absolute path; raises InvalidInputError."""
+        return self._read(value)
 
 
 class Commands(click.Group):

@@ -18,7 +18,7 @@ from db.store import SqlStore, open_store
 from nas.caller import Caller
 from nas.config import SearchConfig
 from nas.errors import InvalidInputError
-from nas.files import check_folder
+from nas.files import check_folder, user_folder
 from nas.patience import IMPATIENT, Patience
 from nas.protocols import SearchSpace
 from nas.records import JSON, Genotype, StudyRecord, TrialFacts, Value
@@ -36,7 +36,7 @@ from nas.search.run import SearchParts, Surroundings, run_search
 from nas.search.study import open_optuna_storage
 from nas.search.weights import WEIGHTS
 from nas.version import code_version
-from nas.workspace import DEFAULT_FOLDER, DEFAULT_STORAGE, STORAGE_VARIABLE, Workspace
+from nas.workspace import DEFAULT_FOLDER, DEFAULT_STORAGE, STORAGE_VARIABLE, Workspace, storage_url
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -64,23 +64,38 @@ WITHOUT_WORKERS = {
 
 def default_storage() -> str:
     """URL of the database where none is given."""
-    return os.environ.get(STORAGE_VARIABLE, DEFAULT_STORAGE)
+    return os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
 
 
-def workspace_of(storage: str, artifacts: str | Path | None = None) -> Workspace:
-    """Where the files of a database's studies lie.
+def located(storage: str | None, artifacts: str | Path | None = None) -> tuple[str, str | None]:
+    """Database and artifacts as a user gave them, with absolute paths: every call of ours begins here.
 
     Args:
-        storage: URL of the database.
+        storage: URL of the database; None for the default.
         artifacts: folder of weights and drawings; None for the one beside the database.
+
+    Raises:
+        InvalidInputError: if nothing can lie there.
+    """
+    url = storage_url(storage or default_storage())
+    return url, None if artifacts is None else str(user_folder(artifacts))
+
+
+def workspace_of(storage: str, artifacts: str | None = None) -> Workspace:
+    """Where the files of a database's studies lie; the arguments are those that `located` gives.
 
     Raises:
         InvalidInputError: if the URL cannot be used.
     """
     url = parse_url(storage)
-    folder = Path(url.database or "").parent if url.get_backend_name() == "sqlite" else DEFAULT_FOLDER
-    given = None if artifacts is None else str(artifacts)
-    return Workspace(folder, redact_url(storage), storage == default_storage(), given)
+    folder = Path(url.database or "").parent if url.get_backend_name() == "sqlite" else user_folder(DEFAULT_FOLDER)
+    return Workspace(folder, redact_url(storage), _is_default(storage), artifacts)
+
+
+def _is_default(storage: str) -> bool:
+    with contextlib.suppress(InvalidInputError):  # the default may be unusable where another one is given
+        return storage == storage_url(default_storage())
+    return False
 
 
 @contextlib.contextmanager
@@ -128,7 +143,8 @@ def search(
         InvalidInputError: if an option cannot be used.
         NasError: as nas.search.run.run_search.
     """
-    config = _search_config(given, evaluate is not None)
+    url, artifacts = located(given["storage"], given["artifacts"])
+    config = _search_config({**given, "storage": url, "artifacts": artifacts}, evaluate is not None)
     if evaluate is not None:
         parts = _parts_in_process(config, given["space"], evaluate)
     else:
@@ -462,6 +478,7 @@ def show_dashboard(storage: str, artifacts: str | None, port: int, say: Callable
     Raises:
         InvalidInputError: if there is no database, no drawings, or the port cannot be used.
     """
+    storage, artifacts = located(storage, artifacts)
     drawings = drawings_folder(workspace_of(storage, artifacts).artifacts)
     with existing(storage), optuna_storage(storage) as opened:
         if not drawings.is_dir():

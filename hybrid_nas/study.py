@@ -12,6 +12,7 @@ from hybrid_nas.shown import Explained, Shown
 from nas.caller import Caller
 from nas.config import STORAGE_TIMEOUT_S, check_storage_timeout
 from nas.errors import NasError
+from nas.files import user_folder
 from nas.finalists.front import final_front_faults
 from nas.pareto.history import History, history_of
 from nas.pareto.picks import pick_study
@@ -267,7 +268,9 @@ class Study:
         """
         from workers.export import ExportConfig, export
 
-        config = ExportConfig(pick=pick, zoo=Path(zoo), name=name, onnx=onnx, retrain=retrain, overwrite=overwrite)
+        config = ExportConfig(
+            pick=pick, zoo=user_folder(zoo), name=name, onnx=onnx, retrain=retrain, overwrite=overwrite
+        )
         with self._opened() as (store, study):
             parts.require_networks(study)
             return export(study, store, config, self.workspace)
@@ -378,8 +381,8 @@ class Study:
 
 def find_study(
     name: str | None,
-    storage: str,
-    artifacts: str | None = None,
+    storage: str | None,
+    artifacts: str | Path | None = None,
     space: SearchSpace | None = None,
     caller: Caller | None = None,
 ) -> Study:
@@ -388,18 +391,19 @@ def find_study(
     Raises:
         InvalidInputError: if there is no database or no such study, or none is named where there is not exactly one.
     """
-    with parts.existing(storage) as store:
+    url, folder = parts.located(storage, artifacts)
+    with parts.existing(url) as store:
         found = pick_study(name, store.studies())
-    return Study(found.name, storage, artifacts, space, caller=caller)
+    return Study(found.name, url, folder, space, caller=caller)
 
 
-def summaries(storage: str) -> list[StudySummary]:
+def summaries(storage: str | None) -> list[StudySummary]:
     """How each study of a database stands, by creation.
 
     Raises:
         InvalidInputError: if there is no database.
     """
-    with parts.existing(storage) as store:
+    with parts.existing(parts.located(storage)[0]) as store:
         return [
             summarize(study, store.facts(study.name), store.front(study.name), store.lease(study.name))
             for study in store.studies()

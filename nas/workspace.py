@@ -1,18 +1,21 @@
 """Where the files of a database's studies lie, and the words that name database and files in other commands."""
 
 import logging
+import re
 import shlex
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from nas.errors import InvalidInputError
+from nas.files import user_file
 
 STORAGE_VARIABLE = "NAS_STORAGE"
 """Environment variable with the URL of the database."""
 DEFAULT_STORAGE = "sqlite:///runs/nas.db"
 DEFAULT_FOLDER = Path("runs")
 """Where the files of studies lie whose database is on a server."""
+_SQLITE_FILE = re.compile(r"(sqlite(?:\+pysqlite)?:///)([^?]+)", re.DOTALL)
 _LOG_FORMAT = "%(asctime)s %(levelname)s coordinator %(name)s: %(message)s"
 
 
@@ -52,6 +55,20 @@ class Workspace:
     def study_words(self, study: str) -> str:
         """The options that name a study of this database in another command."""
         return f"--study {shlex.quote(study)}{self.storage_words}"
+
+
+def storage_url(given: str) -> str:
+    """The URL of a database as a user means it: the path of a SQLite file as nas.files.user_file gives it.
+
+    Raises:
+        InvalidInputError: if no SQLite file can have that path. db.engine.parse_url looks at everything else.
+    """
+    if not isinstance(given, str):
+        raise InvalidInputError(f"--storage is {given!r}; expected a text, a database URL")
+    file = _SQLITE_FILE.fullmatch(given)
+    if file is None or file[2] == ":memory:":
+        return given
+    return f"{file[1]}{user_file(file[2])}"
 
 
 class _Log(logging.FileHandler):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 from nas.errors import InvalidInputError, first_line
+from nas.files import user_path
 from nas.records import JSON
 from search_spaces.network import entrypoint  # noqa: F401 (registers what our zoo entries name as their architecture)
 from search_spaces.zoo.proof import check_entry
@@ -51,7 +52,7 @@ class Teacher(nn.Module):
 def locate(text: str) -> str:
     """What names the same teacher from another working directory: local-dir: with an absolute path, or the name of a
     model of timm."""
-    path = Path(text.removeprefix(LOCAL)).expanduser()
+    path = user_path(text.removeprefix(LOCAL))
     return f"{LOCAL}{path.resolve()}" if text.startswith(LOCAL) or path.is_dir() else text
 
 
