@@ -22,9 +22,9 @@ from tests.workers.data.samples import (
     take_train,
     truncate,
 )
-from workers.data import image_folder
-from workers.data.image_folder import FolderBatches
+from workers.data import image_folder, streamed
 from workers.data.registry import load_data, open_data
+from workers.data.streamed import StreamedBatches
 
 
 def write_folder(
@@ -70,11 +70,11 @@ def test_images_of_a_folder_test_are_kept_apart_if_they_have_labels(tmp_path: Pa
 def test_a_folder_too_large_for_memory_gives_the_same_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = open_data(f"folder:{write_folder(tmp_path)}")
     kept = load_data(source, AUGMENTED, CPU)
-    monkeypatch.setattr(image_folder, "MEMORY_BYTES", 0)
-    streamed = load_data(source, AUGMENTED, CPU)
-    assert isinstance(streamed, FolderBatches)
-    check_batches(streamed, channels=3, size=32, num_validation=18)
-    for (images, labels), (images_kept, labels_kept) in zip(streamed.validation(), kept.validation(), strict=True):
+    monkeypatch.setattr(streamed, "MEMORY_BYTES", 0)
+    anew = load_data(source, AUGMENTED, CPU)
+    assert isinstance(anew, StreamedBatches)
+    check_batches(anew, channels=3, size=32, num_validation=18)
+    for (images, labels), (images_kept, labels_kept) in zip(anew.validation(), kept.validation(), strict=True):
         assert torch.equal(images, images_kept)
         assert torch.equal(labels, labels_kept)
 
@@ -83,7 +83,7 @@ def test_reading_a_folder_leaves_the_random_numbers_of_the_training_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = open_data(f"folder:{write_folder(tmp_path)}")
-    monkeypatch.setattr(image_folder, "MEMORY_BYTES", 0)
+    monkeypatch.setattr(streamed, "MEMORY_BYTES", 0)
     batches = load_data(source, AUGMENTED, CPU)
     torch.manual_seed(0)
     before = torch.get_rng_state()
@@ -153,13 +153,13 @@ def test_a_small_set_is_decoded_wholly_when_it_is_opened(tmp_path: Path, monkeyp
         open_data(f"folder:{root}")
 
 
-@pytest.mark.parametrize("memory_bytes", [0, image_folder.MEMORY_BYTES])
+@pytest.mark.parametrize("memory_bytes", [0, streamed.MEMORY_BYTES])
 def test_an_image_that_is_found_damaged_later_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory_bytes: int
 ) -> None:
     source = open_data(f"folder:{write_folder(tmp_path)}")
     truncate(tmp_path / "val/dog/3.jpg")  # its header stays whole, as in a large set that was not decoded wholly
-    monkeypatch.setattr(image_folder, "MEMORY_BYTES", memory_bytes)
+    monkeypatch.setattr(streamed, "MEMORY_BYTES", memory_bytes)
     with pytest.raises(InvalidInputError, match=r"val/dog/3\.jpg is no readable image"):
         list(load_data(source, PLAIN, CPU).validation())
 
