@@ -356,8 +356,8 @@ def _images(identity: Identity) -> list[str]:
     facts = identity.data_facts
     if facts is None:
         return []
-    counts = f"{facts.num_train:,} training, {facts.num_validation:,} validation and {facts.num_test:,} test images"
-    return [f"data: {counts}", *([f"passed over {identity.passed_over}"] if identity.passed_over else [])]
+    counts = f"{facts.num_train:,} for training, {facts.num_validation:,} for validation, {facts.num_test:,} for test"
+    return [f"images: {counts}", *([f"passed over {identity.passed_over}"] if identity.passed_over else [])]
 
 
 def _typical_spec(space: SearchSpace) -> JSON:
@@ -390,7 +390,7 @@ def _plan(
         f"{config.cost_objective} {cost:.4g}",
         f"budget {config.budget}: {search.evaluated} evaluated so far, {todo} to go on {workers} workers",
     ]
-    lines[1:1] = _images(identity)
+    lines[2:2] = _images(identity)
     if evaluation_s:
         estimate_min = todo * evaluation_s / workers / 60
         lines.append(f"one evaluation takes about {evaluation_s:.1f} s, so the rest takes about {estimate_min:.1f} min")

@@ -116,5 +116,6 @@ def passed_over_text(passed_over: PassedOver) -> str:
     if not passed_over:
         return ""
     total = passed_over.total()
-    kinds = [f"{count:,} {plain_text(suffix) or 'without suffix'}" for suffix, count in passed_over.most_common()]
+    by_count = sorted(passed_over.items(), key=lambda item: (-item[1], item[0]))
+    kinds = [f"{count:,} {plain_text(suffix) or 'without suffix'}" for suffix, count in by_count]
     return f"{total:,} file{'s' * (total > 1)}: {listed(kinds, shown=8)}"
