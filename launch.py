@@ -83,6 +83,7 @@ name_option = partial(click.option, "--name")
 onnx_option = flag("--onnx", help="Add a checked ONNX file.")
 overwrite_option = flag("--overwrite", help="Replace a model of that name.")
 zoo_option = shown("--zoo", default="zoo", type=folder_type, help="Folder of the zoo.")
+data_option = click.option("--data", help="Where the data of the study lie now; where they lay then, by default.")
 hand_out = partial(give, show=click.echo, note=partial(click.echo, err=True))
 targets_help = (
     "What latency is measured on, such as cpu:threads=1,batch=1 or onnxruntime:threads=2; repeatable, the first is the "
@@ -128,6 +129,8 @@ teacher_help = "Learn from it too: a folder that `export` wrote, or a pretrained
 @click.pass_context
 def cli(context: click.Context, /, quiet: bool, **options: Any) -> None:
     """Search hybrid attention/convolution vision backbones for accuracy against latency on your device."""
+    if not quiet:
+        context.with_resource(counting())
     if context.invoked_subcommand is not None:
         return
     if options["space"] is None and options["budget"] is None:
@@ -284,6 +287,7 @@ def explain(study: str | None, storage: str, trial: int | None, json_file: str |
 @study_option
 @storage_option
 @artifacts_option
+@data_option
 @shown("--count", default=12, help="Architectures of all ranks to train.")
 @click.option("--times", type=int, help="Length of the final training in those of the search; 8 by default.")
 @click.option("--recipe", help="Train by this recipe instead: a name, or a JSON file.")
@@ -325,6 +329,7 @@ def dashboard(storage: str, artifacts: str | None, port: int) -> None:
 @study_option
 @storage_option
 @artifacts_option
+@data_option
 @shown("--top", default=8, type=at_least(1), help="How many members of the front to train.")
 @click.option("--recipe", help="A recipe's name or a JSON file; eight times the search's steps by default.")
 @click.option("--teacher", help=teacher_help)
@@ -355,6 +360,7 @@ def finalize(study: str | None, storage: str, artifacts: str | None, **options: 
 @name_option(help="Of the model; STUDY-tN by default.")
 @onnx_option
 @flag("--retrain", help="Train it again as the search did, where its weights were not kept.")
+@data_option
 @overwrite_option
 def export(study: str | None, storage: str, artifacts: str | None, **options: Any) -> None:
     """Write a trial to a model zoo that plain timm loads."""
@@ -421,10 +427,10 @@ def pack(source: str, file: Path, **options: Any) -> None:
     """Write the images of SOURCE (folder:DIR, cifar10:DIR or cifar100:DIR) to FILE.beton, for --data
     beton:FILE.beton."""
     from workers.data.beton.pack import pack_images
+    from workers.data.source import tell
 
     try:
-        with counting("packing") as show:
-            packed = pack_images(source, file, show=show, **options)
+        packed = pack_images(source, file, show=partial(tell, "packing"), say=click.echo, **options)
     except KeyboardInterrupt:
         click.echo(f"interrupted; {file} was not written, the same command begins again", err=True)
         sys.exit(EXIT_INTERRUPTED)

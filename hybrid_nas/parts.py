@@ -275,6 +275,8 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
         code_version=code_version(),
         config=_shown_config(config),
         space_module="" if own is None else own.origin,
+        data_facts=source.facts,
+        passed_over=source.passed_over,
     )
     return SearchParts(
         config=config,
@@ -357,6 +359,7 @@ def _make_pool(config: SearchConfig, identity: Identity, workers: int, log_file:
         data=config.data,
         recipe=Recipe.from_json(identity.recipe),
         data_fingerprint=identity.data_fingerprint,
+        data_facts=identity.data_facts,
         latency_target=config.latency_target,
         other_targets=config.other_targets,
         device=device_of_worker(config.gpus_per_worker),

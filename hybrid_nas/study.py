@@ -210,6 +210,7 @@ class Study:
     def audit(
         self,
         *,
+        data: str | None = None,
         count: int = 12,
         times: int | None = None,
         recipe: str | None = None,
@@ -220,6 +221,7 @@ class Study:
         """Train a sample of its architectures fully, and say how well the search ranks them.
 
         Args:
+            data: where its data lie; where they lay when it was created, by default.
             count: architectures of all ranks to train.
             times: length of the final training in those of the search; 8 by default.
             recipe: train by this recipe instead: a name, or a JSON file.
@@ -234,7 +236,7 @@ class Study:
         from nas.analysis.audit_log import AuditLog
         from workers.audit import AuditConfig, audit_study
 
-        config = AuditConfig(count=count, times=times, recipe=recipe, seed=seed, workers=workers)
+        config = AuditConfig(data=data, count=count, times=times, recipe=recipe, seed=seed, workers=workers)
         with self._opened() as (store, study):
             facts = list(store.facts(self.name))
         parts.require_networks(study)
@@ -250,6 +252,7 @@ class Study:
         name: str | None = None,
         onnx: bool = False,
         retrain: bool = False,
+        data: str | None = None,
         overwrite: bool = False,
     ) -> "Exported":
         """Write a trial to a model zoo that plain timm loads.
@@ -260,6 +263,7 @@ class Study:
             name: of the model; STUDY-tN by default.
             onnx: add a checked ONNX file.
             retrain: train it again as the search did, where its weights were not kept.
+            data: where its data lie, to train on; where they lay when it was created, by default.
             overwrite: replace a model of that name.
 
         Raises:
@@ -269,7 +273,13 @@ class Study:
         from workers.export import ExportConfig, export
 
         config = ExportConfig(
-            pick=pick, zoo=user_folder(zoo), name=name, onnx=onnx, retrain=retrain, overwrite=overwrite
+            pick=pick,
+            zoo=user_folder(zoo),
+            name=name,
+            onnx=onnx,
+            retrain=retrain,
+            data=data,
+            overwrite=overwrite,
         )
         with self._opened() as (store, study):
             parts.require_networks(study)
@@ -278,6 +288,7 @@ class Study:
     def finalize(
         self,
         *,
+        data: str | None = None,
         top: int = 8,
         recipe: str | None = None,
         teacher: str | None = None,
@@ -292,6 +303,7 @@ class Study:
         """Train the best of the study fully with several seeds, and score them on test images.
 
         Args:
+            data: where its data lie; where they lay when it was created, by default.
             top: how many members of the front to train.
             recipe: a recipe's name or a JSON file; eight times the search's steps by default.
             teacher: learn from it too: a folder that `export` wrote, or a pretrained model of timm with the same
@@ -312,6 +324,7 @@ class Study:
         from workers.finalize import FinalizeConfig, finalize
 
         config = FinalizeConfig(
+            data=data,
             top=top,
             recipe=recipe,
             teacher=teacher,

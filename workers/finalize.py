@@ -18,7 +18,7 @@ from nas.search.ownership import owned
 from nas.workspace import study_folder
 from search_spaces.registry import building_module
 from workers.cluster.session_processes import end_processes
-from workers.data.registry import open_same_data
+from workers.data.registry import open_study_data
 from workers.data.source import DataSource
 from workers.devices import default_gpus_per_worker, default_num_workers, device_of_worker
 from workers.evaluate import EvaluationConfig
@@ -38,6 +38,8 @@ class FinalizeConfig:
         InvalidInputError: for a value that cannot be used.
     """
 
+    data: str | None = None
+    """Where the data of the study lie; None for where they lay when it was created."""
     top: int = 8
     """How many members of the front to train."""
     recipe: str | None = None
@@ -99,7 +101,7 @@ def finalize(
     gpus = default_gpus_per_worker(workers) if config.gpus_per_worker is None else config.gpus_per_worker
     facts = facts_by_number(store.facts(study.name))
     finalists = choose_finalists(study, store.front(study.name), facts, config.top)
-    source = open_same_data(study.data_location, study.data_fingerprint)
+    source = open_study_data(study, config.data)
     evaluation = _evaluation(study, source, config, gpus, finalists[0].spec)
     tried = variants(evaluation.recipe, config.samples, study.seed)
     finals = Finals(study, finalists, tried, config.seeds, "test" if source.num_test else "validation")
@@ -137,6 +139,7 @@ def _evaluation(
         data=source.text,
         recipe=final_recipe(config.recipe, study.recipe, source, config.teacher),
         data_fingerprint=study.data_fingerprint,
+        data_facts=study.data_facts,
         device=device_of_worker(gpus),
         teacher=locate(config.teacher) if config.teacher else None,
         space_module=building_module(study, spec),

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from nas.config import SearchConfig
+from nas.data_facts import DataFacts
 from nas.errors import InvalidInputError, StudyMismatchError
 from nas.pareto.front import FrontKeeper
 from nas.pareto.history import history_of
@@ -34,10 +35,9 @@ from nas.workspace import study_folder
 _FIXED = (
     "space",
     "scale",
-    "data",
+    "preprocessing",
     "objectives",
     "space_hash",
-    "data_fingerprint",
     "recipe",
     "limits",
     "target",
@@ -66,6 +66,10 @@ class Identity:
     """The configuration as given, password redacted."""
     space_module: str = ""
     """Where a space of the user's own comes from; empty for ours."""
+    data_facts: DataFacts | None = None
+    """What is known of the data; None where there are none."""
+    passed_over: str = ""
+    """What lies among the images and is none, for people; empty where nothing does."""
 
 
 def knowledge_of(
@@ -210,7 +214,7 @@ def establish(
         screened=config.max_latency_ms is not None,
         patience=patience,
     )
-    search.plan = _plan(config, space, evaluator.num_workers, record, search, evaluation_s)
+    search.plan = _plan(config, space, evaluator.num_workers, record, search, evaluation_s, identity)
     return search
 
 
@@ -321,10 +325,13 @@ def _record(
         config=identity.config,
         code_version=identity.code_version,
         created=datetime.now(UTC),
+        data_facts=identity.data_facts,
     )
 
 
 def _require_equal(recorded: StudyRecord, wanted: StudyRecord) -> None:
+    if recorded.data_fingerprint != wanted.data_fingerprint:
+        raise _other_data(recorded, wanted)
     differing = [name for name in _FIXED if _plain(getattr(recorded, name)) != _plain(getattr(wanted, name))]
     if not differing:
         return
@@ -335,6 +342,17 @@ def _require_equal(recorded: StudyRecord, wanted: StudyRecord) -> None:
         key = next(key for key in {**before, **now} if _plain(before.get(key)) != _plain(now.get(key)))
         raise _mismatch(recorded, f"{name}.{key}", before.get(key), now.get(key))
     raise _mismatch(recorded, name, before, now)
+
+
+def _other_data(recorded: StudyRecord, wanted: StudyRecord) -> StudyMismatchError:
+    """In words of images and classes; where the data lie and what their folder is called says nothing about them."""
+    how = ""
+    if recorded.data_facts is not None and wanted.data_facts is not None:
+        how = f": {wanted.data_facts.differences(recorded.data_facts)}"
+    return StudyMismatchError(
+        f"study {recorded.name!r} exists with other data, {recorded.data}, and now they would be {wanted.data}{how}; "
+        "continue it with its own data, or give another --study"
+    )
 
 
 def _mismatch(recorded: StudyRecord, name: str, before: object, now: object) -> StudyMismatchError:
@@ -352,6 +370,15 @@ def _shown(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
+def _images(identity: Identity) -> list[str]:
+    """Lines of the plan about the images that the search found."""
+    facts = identity.data_facts
+    if facts is None:
+        return []
+    counts = f"{facts.num_train:,} for training, {facts.num_validation:,} for validation, {facts.num_test:,} for test"
+    return [f"images: {counts}", *([f"passed over {identity.passed_over}"] if identity.passed_over else [])]
+
+
 def _typical_spec(space: SearchSpace) -> JSON:
     rng = np.random.default_rng(0)
     architectures = [space.architecture(space.sample(rng)) for _ in range(_TYPICAL_SAMPLE)]
@@ -366,7 +393,13 @@ def _mean_duration(facts: Iterable[TrialFacts]) -> float | None:
 
 
 def _plan(
-    config: SearchConfig, space: SearchSpace, workers: int, record: StudyRecord, search: Search, evaluation_s: float
+    config: SearchConfig,
+    space: SearchSpace,
+    workers: int,
+    record: StudyRecord,
+    search: Search,
+    evaluation_s: float,
+    identity: Identity,
 ) -> tuple[str, ...]:
     todo = max(config.budget - search.evaluated, 0)
     top1, cost = record.reference_point
@@ -376,6 +409,7 @@ def _plan(
         f"{config.cost_objective} {cost:.4g}",
         f"budget {config.budget}: {search.evaluated} evaluated so far, {todo} to go on {workers} workers",
     ]
+    lines[2:2] = _images(identity)
     if evaluation_s:
         estimate_min = todo * evaluation_s / workers / 60
         lines.append(f"one evaluation takes about {evaluation_s:.1f} s, so the rest takes about {estimate_min:.1f} min")

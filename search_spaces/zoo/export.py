@@ -186,7 +186,9 @@ def _config(architecture: Architecture, card: CardFacts) -> JSON:
     """config.json as timm reads it (timm/models/_hub.py): pretrained_cfg takes the fields of timm's PretrainedCfg
     only."""
     stride = total_stride(architecture)
-    labels = {"label_names": list(card.label_names)} if card.label_names else {}
+    labels: JSON = {"label_names": list(card.label_names)} if card.label_names else {}
+    if card.label_descriptions:
+        labels["label_descriptions"] = dict(card.label_descriptions)
     return {
         "architecture": MODULE_NAME,
         "num_classes": architecture.num_classes,
@@ -201,6 +203,7 @@ def _config(architecture: Architecture, card: CardFacts) -> JSON:
             "fixed_input_size": False,
             "interpolation": card.interpolation,
             "crop_pct": card.crop_pct,
+            "crop_mode": card.crop_mode,
             "mean": card.mean,
             "std": card.std,
             "num_classes": architecture.num_classes,

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
-from nas.errors import InvalidInputError, first_line
+from nas.errors import InvalidInputError, first_line, listed
 from nas.files import user_path
 from nas.records import JSON
 from search_spaces.network import entrypoint  # noqa: F401 (registers what our zoo entries name as their architecture)
@@ -88,6 +88,12 @@ def load_teacher(text: str, source: DataSource, image_size: int) -> Teacher:
             raise InvalidInputError(
                 f"teacher {text!r} has {has} {what}, the data {wanted}; give one that was trained on these classes"
             )
+    names = tuple(config.get("label_names") or ())
+    if names != source.label_names and set(names) & set(source.label_names):
+        raise InvalidInputError(
+            f"teacher {text!r} has other classes than the data, or in another order: its first are "
+            f"{listed(names)}, those of the data {listed(source.label_names)}; give one that was trained on these"
+        )
     mean = torch.tensor(config["mean"])
     std = torch.tensor(config["std"])
     name = PurePath(found).name  # where a folder lies is nobody's business
