@@ -64,5 +64,5 @@ def _other_classes(names: Sequence[str], expected: Sequence[str]) -> list[str]:
     missing = [name for name in expected if name not in set(names)]
     if not surplus and not missing:
         return ["the same classes in another order"]
-    told = [(surplus, "not among those expected"), (missing, "missing")]
-    return [f"{len(apart)} classes {what} ({listed(apart)})" for apart, what in told if apart]
+    told = [("surplus", surplus), ("missing", missing)]
+    return [f"{what} classes: {listed(apart)}" for what, apart in told if apart]

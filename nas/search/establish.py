@@ -348,9 +348,9 @@ def _other_data(recorded: StudyRecord, wanted: StudyRecord) -> StudyMismatchErro
     """In words of images and classes; where the data lie and what their folder is called says nothing about them."""
     how = ""
     if recorded.data_facts is not None and wanted.data_facts is not None:
-        how = f": {wanted.data_facts.differences(recorded.data_facts)}"
+        how = f" ({wanted.data_facts.differences(recorded.data_facts)})"
     return StudyMismatchError(
-        f"study {recorded.name!r} exists with other data, {recorded.data}, and now they would be {wanted.data}{how}; "
+        f"study {recorded.name!r} exists with other data: {recorded.data}, and now it would be {wanted.data}{how}; "
         "continue it with its own data, or give another --study"
     )
 

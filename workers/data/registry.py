@@ -117,7 +117,7 @@ def open_same_data(text: str, expected: str | None, facts: DataFacts | None = No
     if expected not in (None, source.fingerprint):
         how = "other contents or names of files" if facts is None else source.facts.differences(facts)
         raise InvalidInputError(
-            f"data {text!r} on this host differ from those of the study: {how}; give the same files, on every node"
+            f"data {text!r} on this host differ from those of the study ({how}); copy the same files to every node"
         )
     return source
 

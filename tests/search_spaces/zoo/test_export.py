@@ -75,7 +75,18 @@ def test_the_config_has_the_spec_and_the_input_of_the_training(zoo: Path) -> Non
     assert Architecture.from_spec(config["model_args"]["spec"]) == architecture(1)
     cfg = config["pretrained_cfg"]
     assert (cfg["input_size"], cfg["mean"], cfg["std"], cfg["num_classes"]) == ([1, 32, 32], [0.2], [0.3], 10)
-    assert (cfg["interpolation"], cfg["crop_pct"], config["label_names"]) == ("bilinear", 1.0, list("0123456789"))
+    assert (cfg["interpolation"], cfg["crop_pct"], cfg["crop_mode"]) == ("bilinear", 1.0, "center")
+    assert config["label_names"] == list("0123456789")
+
+
+def test_the_card_has_the_crop_and_the_classes_in_the_order_of_the_logits() -> None:
+    arch = architecture(1)
+    names = ("10", "2", 'a "quoted" | `name`', "größe")
+    card = card_text("net", arch, replace(card_of(arch), crop_pct=0.875, label_names=names), [])
+    assert "- shorter side resized to 36 pixels, bilinear; then the center is cut out (crop_pct 0.875)\n" in card
+    shown = card.partition("in the order of the logits:\n\n```json\n")[2].partition("```")[0]
+    assert tuple(json.loads(shown)) == names
+    assert "- 10 classes without names\n" in card_text("net", arch, replace(card_of(arch), label_names=()), [])
 
 
 def test_the_weights_are_kept_as_given(zoo: Path) -> None:

@@ -21,28 +21,12 @@ from tests.workers.data.samples import (
     snapshot,
     take_train,
     truncate,
+    write_folder,
 )
 from workers.data import image_folder, streamed
 from workers.data.registry import load_data, load_test, open_data, open_images
 from workers.data.source import showing
 from workers.data.streamed import StreamedBatches
-
-
-def write_folder(
-    root: Path,
-    *,
-    classes: tuple[str, ...] = ("cat", "dog", "owl"),
-    per_class: int = 6,
-    size: tuple[int, int] = (50, 40),
-) -> Path:
-    rng = np.random.default_rng(0)
-    for split in ("train", "val"):
-        for name in classes:
-            (root / split / name).mkdir(parents=True)
-            for i in range(per_class):
-                pixels = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(root / split / name / f"{i}.{'jpg' if i % 2 else 'png'}")
-    return root
 
 
 def test_a_folder_is_read(tmp_path: Path) -> None:

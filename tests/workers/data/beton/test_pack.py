@@ -69,6 +69,7 @@ def test_a_folder_comes_back_with_its_split_labels_and_images(folder: Path, pack
     batches = load_data(source, AUGMENTED, CPU)
     check_batches(batches, channels=3, size=128, num_validation=8)
     assert labels_of(batches) == [0] * 4 + [1] * 4
+    assert source.label_names == original.label_names == ("cat", "owl")
     (images, _), (expected, _) = (next(load_data(each, AUGMENTED, CPU).validation()) for each in (source, original))
     assert float((images - expected).abs().mean()) < 0.05  # of standard deviations; other images differ by about 1
     assert float((images - expected.flip(0)).abs().mean()) > 0.5
