@@ -1,8 +1,10 @@
 """The model card of a zoo entry: what the network is, how its numbers were measured, and how to get it again."""
 
 import json
+import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePath
 
@@ -26,7 +28,7 @@ class FoundBySearch:
     full: FullTraining | None = None
     """Where the weights are those of a finalist."""
     num_test: int = 0
-    """Test images of the data."""
+    """Test images of the data when the study was created; 0 if there were none or they were not counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,14 @@ class CardFacts:
     std: tuple[float, ...]
     """One per input channel: the network was trained on (image - mean) / std of images in [0, 1]."""
     interpolation: str
-    """With which images are resized: timm's word."""
+    """With which images are resized. This and the two that follow are timm's words."""
     crop_pct: float
-    """Share of the resized image that the centre crop keeps."""
+    """Share of the resized image's side that the crop keeps."""
+    crop_mode: str = "center"
     label_names: tuple[str, ...]
     """In the order of the logits; empty if the classes have no names."""
+    label_descriptions: Mapping[str, str] = field(default_factory=dict)
+    """Name of a class -> what it is, where names alone do not say it."""
     command: str
     """That trains this architecture again, without a password."""
     created: datetime
@@ -160,11 +165,9 @@ def _full_rows(origin: FoundBySearch, full: FullTraining) -> list[tuple[str, str
     training = full.training
     last = full.training.rungs[-1]
     data = _data_name(origin.study.data)
-    images = (
-        f"the {origin.num_test:,} test images"
-        if full.split == "test"
-        else "the validation split, which also guided all choices,"
-    )
+    images = "the validation split, which also guided all choices,"
+    if full.split == "test":
+        images = f"the {origin.num_test:,} test images" if origin.num_test else "the test images"
     mean = (
         f"mean of {len(full.scores)} full trainings with different seeds on {images} of `{data}`; interval of the "
         "mean: 95 %, Student's t; "
@@ -224,13 +227,25 @@ Images may have any sides that are multiples of {total_stride(architecture)}, 22
 
 
 def _input(architecture: Architecture, card: CardFacts) -> str:
-    labels = (
-        f"\n- classes: {', '.join(card.label_names)}" if card.label_names else f"\n- {architecture.num_classes} classes"
-    )
-    return (
-        f"- {_size(architecture)}, {architecture.in_chans} channel(s), resized with {card.interpolation} interpolation"
-        f"\n- mean {list(card.mean)}, standard deviation {list(card.std)} of values in [0, 1]{labels}"
-    )
+    resized = math.floor(architecture.image_size / card.crop_pct)  # as timm computes it
+    lines = [
+        f"- {_size(architecture)}, {architecture.in_chans} channel(s) of 8 bits, EXIF orientation not applied",
+        f"- shorter side resized to {resized} pixels, {card.interpolation}; then the {card.crop_mode} is cut out "
+        f"(crop_pct {card.crop_pct})",
+        f"- mean {list(card.mean)}, standard deviation {list(card.std)} of values in [0, 1]",
+        "- all that stands in config.json: `timm.data.create_transform(**timm.data.resolve_model_data_config(model))`",
+        f"- {architecture.num_classes} classes{_classes(card)}",
+    ]
+    return "\n".join(lines)
+
+
+def _classes(card: CardFacts) -> str:
+    """Names in the order of the logits, as JSON: a name may hold what Markdown would take for its own."""
+    if not card.label_names:
+        return " without names"
+    names = [[name, card.label_descriptions[name]] if card.label_descriptions else name for name in card.label_names]
+    lines = ",\n".join(f"  {json.dumps(name, ensure_ascii=False)}" for name in names)
+    return f", in the order of the logits:\n\n```json\n[\n{lines}\n]\n```"
 
 
 def _origin(card: CardFacts) -> str:

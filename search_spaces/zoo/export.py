@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from nas.errors import InvalidInputError, NasError
+from nas.files import check_folder
 from nas.records import JSON
 from search_spaces.architecture.drawing import draw
 from search_spaces.architecture.spec import Architecture, total_stride
@@ -79,7 +80,7 @@ def export_model(
 
 
 def check_export(*, zoo: Path, name: str, spec: JSON, onnx: bool = False, overwrite: bool = False) -> None:
-    """Refuse what export_model would refuse, where the weights are still to be made; the zoo is only read.
+    """Refuse what export_model would refuse, where the weights are still to be made. The zoo stays as it is.
 
     Raises:
         InvalidInputError: as export_model, except for the weights.
@@ -88,6 +89,7 @@ def check_export(*, zoo: Path, name: str, spec: JSON, onnx: bool = False, overwr
     if onnx:
         require_onnx()
     architecture = Architecture.from_spec(spec)
+    check_folder(zoo, "--zoo")
     if zoo.is_dir():
         _require_free(zoo, name, architecture, _read_index(zoo), overwrite)
 
@@ -186,7 +188,9 @@ def _config(architecture: Architecture, card: CardFacts) -> JSON:
     """config.json as timm reads it (timm/models/_hub.py): pretrained_cfg takes the fields of timm's PretrainedCfg
     only."""
     stride = total_stride(architecture)
-    labels = {"label_names": list(card.label_names)} if card.label_names else {}
+    labels: JSON = {"label_names": list(card.label_names)} if card.label_names else {}
+    if card.label_descriptions:
+        labels["label_descriptions"] = dict(card.label_descriptions)
     return {
         "architecture": module_name(),
         "num_classes": architecture.num_classes,
@@ -201,6 +205,7 @@ def _config(architecture: Architecture, card: CardFacts) -> JSON:
             "fixed_input_size": False,
             "interpolation": card.interpolation,
             "crop_pct": card.crop_pct,
+            "crop_mode": card.crop_mode,
             "mean": card.mean,
             "std": card.std,
             "num_classes": architecture.num_classes,

@@ -11,7 +11,8 @@ from timm.models._hub import load_model_config_from_path
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
-from nas.errors import InvalidInputError, first_line
+from nas.errors import InvalidInputError, first_line, listed
+from nas.files import user_path
 from nas.records import JSON
 from search_spaces.network.entrypoint import build_hybrid_backbone
 from search_spaces.zoo.bundle import DOOR
@@ -53,7 +54,7 @@ class Teacher(nn.Module):
 def locate(text: str) -> str:
     """What names the same teacher from another working directory: local-dir: with an absolute path, or the name of a
     model of timm."""
-    path = Path(text.removeprefix(LOCAL)).expanduser()
+    path = user_path(text.removeprefix(LOCAL))
     return f"{LOCAL}{path.resolve()}" if text.startswith(LOCAL) or path.is_dir() else text
 
 
@@ -89,6 +90,12 @@ def load_teacher(text: str, source: DataSource, image_size: int) -> Teacher:
             raise InvalidInputError(
                 f"teacher {text!r} has {has} {what}, the data {wanted}; give one that was trained on these classes"
             )
+    names = tuple(config.get("label_names") or ())
+    if names != source.label_names and set(names) & set(source.label_names):
+        raise InvalidInputError(
+            f"teacher {text!r} has other classes than the data, or in another order: its first are "
+            f"{listed(names)}, those of the data {listed(source.label_names)}; give one that was trained on these"
+        )
     mean = torch.tensor(config["mean"])
     std = torch.tensor(config["std"])
     name = PurePath(found).name  # where a folder lies is nobody's business

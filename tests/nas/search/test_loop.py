@@ -4,6 +4,7 @@ import contextlib
 import io
 import re
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -97,6 +98,7 @@ class Bench:
                 space=space,
                 identity=identity,
                 recorded=recorded,
+                uid=uuid.uuid4().hex,
                 evaluator=evaluator,
                 store=store,
                 storage=storage,
@@ -150,7 +152,7 @@ def architectures(space: TinySpace) -> list[TinyArchitecture]:
 
 def recorded_volumes(store: SqlStore) -> list[float]:
     """Hypervolume of every snapshot, by version."""
-    with store._reading() as connection:
+    with store._reader.begin() as connection:
         return list(connection.scalars(sa.select(fronts.c.hypervolume).order_by(fronts.c.version)))
 
 
@@ -188,7 +190,7 @@ def test_weights_are_kept_for_front_members_only(bench: Bench) -> None:
     assert set(kept) == members
     files = {path.relative_to(bench.folder / "artifacts") for path in bench.folder.glob("artifacts/weights/**/*.*")}
     assert files == {Path(weights.path) for weights in kept.values()}
-    assert {path.parent for path in files} == {Path("weights") / study_folder(study)}
+    assert {path.parent for path in files} == {Path("weights") / study_folder(study.name, study.uid)}
     for number, weights in kept.items():
         assert read_weights(bench.folder / "artifacts", weights) == b"weights of %d" % number
 
