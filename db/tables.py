@@ -67,6 +67,7 @@ studies = Table(
     Column("data", Text, nullable=False),
     Column("data_location", Text, nullable=False),
     Column("data_fingerprint", Text, nullable=False),
+    Column("data_facts", JSON(none_as_null=True)),
     Column("recipe", JSON, nullable=False),
     Column("target", JSON(none_as_null=True)),
     Column("limits", JSON, nullable=False),

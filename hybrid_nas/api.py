@@ -107,12 +107,13 @@ def search(
     from hybrid_nas.calling import called_from_python
     from hybrid_nas.study import Study
 
+    url, folder = parts.located(storage, artifacts)
     given = {
         "space": space,
         "budget": budget,
         "study": study,
-        "storage": storage or parts.default_storage(),
-        "artifacts": artifacts,
+        "storage": url,
+        "artifacts": folder,
         "data": data,
         "scale": scale,
         "objectives": objectives,
@@ -139,8 +140,7 @@ def search(
     if outcome.interrupted:
         raise KeyboardInterrupt
     own_space = None if isinstance(space, str) else space
-    own_artifacts = None if artifacts is None else str(artifacts)
-    return Study(name, str(given["storage"]), own_artifacts, own_space, outcome)
+    return Study(name, url, folder, own_space, outcome)
 
 
 def open_study(
@@ -161,11 +161,9 @@ def open_study(
     Raises:
         InvalidInputError: if there is no database or no such study.
     """
-    from hybrid_nas import parts
     from hybrid_nas.study import find_study
 
-    own_artifacts = None if artifacts is None else str(artifacts)
-    return find_study(name, storage or parts.default_storage(), own_artifacts, space)
+    return find_study(name, storage, artifacts, space)
 
 
 def studies(storage: str | None = None) -> "list[StudySummary]":
@@ -177,7 +175,6 @@ def studies(storage: str | None = None) -> "list[StudySummary]":
     Raises:
         InvalidInputError: if there is no database.
     """
-    from hybrid_nas import parts
     from hybrid_nas.study import summaries
 
-    return summaries(storage or parts.default_storage())
+    return summaries(storage)

@@ -8,6 +8,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from db.store import SqlStore, open_store, require_writable
 from nas.caller import Caller
 from nas.config import SearchConfig
 from nas.errors import InvalidInputError
+from nas.files import check_folder, user_folder
 from nas.patience import IMPATIENT, Patience
 from nas.protocols import SearchSpace
 from nas.records import JSON, Genotype, StudyRecord, TrialFacts, Value
@@ -30,10 +32,12 @@ from nas.search.events import OnEvent, ignore
 from nas.search.inline import DATA, RECIPE, TARGET, Evaluate, InlineEvaluator
 from nas.search.loop import Outcome
 from nas.search.progress import Progress
+from nas.search.proposals import require_reachable
 from nas.search.run import SearchParts, Surroundings, run_search
 from nas.search.study import open_optuna_storage, optuna_schema
+from nas.search.weights import WEIGHTS
 from nas.version import code_version
-from nas.workspace import DEFAULT_FOLDER, DEFAULT_STORAGE, STORAGE_VARIABLE, Workspace
+from nas.workspace import DEFAULT_FOLDER, DEFAULT_STORAGE, STORAGE_VARIABLE, Workspace, storage_url
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -43,6 +47,10 @@ if TYPE_CHECKING:
 
 UNNAMED = "(no name yet)"
 """The default name of a study needs the data, which take longer to check than all options."""
+SHORTEST_LIMIT_S = 1.0
+"""A time limit below this is a mistake."""
+SHORTEST_LATENCY_MS = 1e-3
+"""A limit below this is a mistake: torch needs longer for a single operation."""
 WITHOUT_WORKERS = {
     "data": "digits",
     "recipe": None,
@@ -57,23 +65,38 @@ WITHOUT_WORKERS = {
 
 def default_storage() -> str:
     """URL of the database where none is given."""
-    return os.environ.get(STORAGE_VARIABLE, DEFAULT_STORAGE)
+    return os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
 
 
-def workspace_of(storage: str, artifacts: str | Path | None = None) -> Workspace:
-    """Where the files of a database's studies lie.
+def located(storage: str | None, artifacts: str | Path | None = None) -> tuple[str, str | None]:
+    """Database and artifacts as a user gave them, with absolute paths: every call of ours begins here.
 
     Args:
-        storage: URL of the database.
+        storage: URL of the database; None for the default.
         artifacts: folder of weights and drawings; None for the one beside the database.
+
+    Raises:
+        InvalidInputError: if nothing can lie there.
+    """
+    url = storage_url(storage or default_storage())
+    return url, None if artifacts is None else str(user_folder(artifacts))
+
+
+def workspace_of(storage: str, artifacts: str | None = None) -> Workspace:
+    """Where the files of a database's studies lie; the arguments are those that `located` gives.
 
     Raises:
         InvalidInputError: if the URL cannot be used.
     """
     url = parse_url(storage)
-    folder = Path(url.database or "").parent if url.get_backend_name() == "sqlite" else DEFAULT_FOLDER
-    given = None if artifacts is None else str(artifacts)
-    return Workspace(folder, redact_url(storage), storage == default_storage(), given)
+    folder = Path(url.database or "").parent if url.get_backend_name() == "sqlite" else user_folder(DEFAULT_FOLDER)
+    return Workspace(folder, redact_url(storage), _is_default(storage), artifacts)
+
+
+def _is_default(storage: str) -> bool:
+    with contextlib.suppress(InvalidInputError):  # the default may be unusable where another one is given
+        return storage == storage_url(default_storage())
+    return False
 
 
 @contextlib.contextmanager
@@ -153,7 +176,8 @@ def search(
         InvalidInputError: if an option cannot be used.
         NasError: as nas.search.run.run_search.
     """
-    config = _search_config(given, evaluate is not None)
+    url, artifacts = located(given["storage"], given["artifacts"])
+    config = _search_config({**given, "storage": url, "artifacts": artifacts}, evaluate is not None)
     if evaluate is not None:
         parts = _parts_in_process(config, given["space"], evaluate)
     else:
@@ -169,7 +193,7 @@ def search(
     ):
         around = Surroundings(
             caller=caller,
-            log_file=workspace.log_file(config.study),
+            log_file=partial(workspace.log_file, config.study),
             make_progress=lambda evaluated: Progress(
                 config.study, config.budget, evaluated, quiet, silent=silent, cost_objective=config.cost_objective
             ),
@@ -240,6 +264,7 @@ def _parts_in_process(config: SearchConfig, space: str | SearchSpace, evaluate: 
         source = _open_data(config.data)
         space = make_space(space, config.scale, source)
     config = _named(replace(config, space=space.name, scale=space.scale, data=DATA), space, DATA)
+    require_reachable(space, config.limits)
     return SearchParts(
         config=config,
         space=space,
@@ -253,8 +278,8 @@ def _parts_in_process(config: SearchConfig, space: str | SearchSpace, evaluate: 
             config=_shown_config(config),
         ),
         sampling=contextlib.nullcontext,
-        begin_text=f"study {config.study}: evaluating in this process",
-        make_evaluator=lambda: InlineEvaluator(evaluate, times=config.needs_latency),
+        begin_text=lambda workers: f"study {config.study}: evaluating in this process",
+        make_evaluator=lambda workers, log_file: InlineEvaluator(evaluate, times=config.needs_latency),
         end_session=end_processes,
     )
 
@@ -266,11 +291,14 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
     from workers.latency.guard import sampling_guard
     from workers.training.recipes import search_recipe
 
+    config, notes = _fitting(config)
     source = _open_data(config.data)
     own = find_own(space_name)
     space = make_space(space_name, config.scale, source)
     config, targets = _with_targets(replace(config, data=source.text), source)
     config = _named(config, space, source.name)
+    require_reachable(space, config.limits)
+    check_folder(Path(config.artifacts) / WEIGHTS, "--artifacts")
     identity = Identity(
         data=source.name,
         data_fingerprint=source.fingerprint,
@@ -280,6 +308,8 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
         code_version=code_version(),
         config=_shown_config(config),
         space_module="" if own is None else own.origin,
+        data_facts=source.facts,
+        passed_over=source.passed_over,
     )
     return SearchParts(
         config=config,
@@ -287,10 +317,42 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
         identity=identity,
         targets=targets,
         sampling=sampling_guard((config.latency_target, *config.other_targets)),
-        begin_text=f"study {config.study}: starting {config.workers} workers",
-        make_evaluator=lambda: _make_pool(config, identity),
+        trial_timeout_s=config.trial_timeout_s,
+        notes=notes,
+        begin_text=lambda workers: f"study {config.study}: starting {_counted(workers)}",
+        make_evaluator=partial(_make_pool, config, identity),
         end_session=end_processes,
     )
+
+
+def _counted(workers: int) -> str:
+    return f"{workers} workers" if workers != 1 else "1 worker"
+
+
+def _fitting(config: SearchConfig) -> tuple[SearchConfig, list[str]]:
+    """The options with as many workers as this host has room for, and lines about what was changed.
+
+    Raises:
+        InvalidInputError: if it has not the GPUs, or no evaluation can be as short as the time limit.
+    """
+    from workers.devices import fitting_workers, room_text
+
+    if config.trial_timeout_s < SHORTEST_LIMIT_S:
+        raise InvalidInputError(
+            f"--trial-timeout-s is {config.trial_timeout_s:g}; expected at least {SHORTEST_LIMIT_S:g}, as no training "
+            "is done in less"
+        )
+    if config.max_latency_ms is not None and config.max_latency_ms < SHORTEST_LATENCY_MS:
+        raise InvalidInputError(
+            f"--max-latency-ms is {config.max_latency_ms:g}; expected at least {SHORTEST_LATENCY_MS:g}, as no network "
+            "is faster"
+        )
+    if config.ray_address is not None:  # its nodes are asked when it is joined
+        return config, []
+    workers = fitting_workers(config.workers, config.gpus_per_worker)
+    if workers == config.workers:
+        return config, []
+    return replace(config, workers=workers), [f"note: --workers is {config.workers}, and {room_text()}"]
 
 
 def _with_targets(config: SearchConfig, source: "DataSource") -> tuple[SearchConfig, list[JSON]]:
@@ -302,6 +364,9 @@ def _with_targets(config: SearchConfig, source: "DataSource") -> tuple[SearchCon
     texts = [str(target), *map(str, others)]
     if len(set(texts)) < len(texts):
         raise InvalidInputError(f"--latency-target names one target twice: {', '.join(texts)}; give each once")
+    for timed in (target, *others):
+        if timed is not None:
+            timed.check_memory(source.input_shape)
     fingerprints = [timed.fingerprint(source.input_shape) for timed in (target, *others) if timed is not None]
     own = None if target is None else str(target)
     return replace(config, latency_target=own, other_targets=tuple(texts[1:])), fingerprints
@@ -315,7 +380,7 @@ def _shown_config(config: SearchConfig) -> JSON:
     return {**config.to_json(), "storage": redact_url(config.storage)}
 
 
-def _make_pool(config: SearchConfig, identity: Identity) -> "RayPool":
+def _make_pool(config: SearchConfig, identity: Identity, workers: int, log_file: Path) -> "RayPool":
     from search_spaces.registry import find_own
     from workers.cluster.pool import RayPool
     from workers.devices import device_of_worker
@@ -327,6 +392,7 @@ def _make_pool(config: SearchConfig, identity: Identity) -> "RayPool":
         data=config.data,
         recipe=Recipe.from_json(identity.recipe),
         data_fingerprint=identity.data_fingerprint,
+        data_facts=identity.data_facts,
         latency_target=config.latency_target,
         other_targets=config.other_targets,
         device=device_of_worker(config.gpus_per_worker),
@@ -334,12 +400,12 @@ def _make_pool(config: SearchConfig, identity: Identity) -> "RayPool":
     )
     return RayPool(
         evaluation,
-        num_workers=config.workers,
+        num_workers=workers,
         trial_timeout_s=config.trial_timeout_s,
         ray_address=config.ray_address,
         gpus_per_worker=config.gpus_per_worker,
         target=identity.target,
-        log_file=workspace_of(config.storage).log_file(config.study),
+        log_file=log_file,
     )
 
 
@@ -348,7 +414,7 @@ def _closing_lines(config: SearchConfig, store: SqlStore, workspace: Workspace, 
     study = store.study(config.study)
     assert study is not None, "a search that ended was established"
     words = workspace.study_words(config.study)
-    log_file = workspace.log_file(config.study)
+    log_file = workspace.log_file(study.name, study.uid)
     steps = [f"pareto {words}"]
     if not is_own(study):
         steps.append(f"export {words}{workspace.artifacts_words} --pick knee --zoo zoo")
@@ -448,6 +514,7 @@ def show_dashboard(storage: str, artifacts: str | None, port: int, say: Callable
     Raises:
         InvalidInputError: if there is no database, no drawings, or the port cannot be used.
     """
+    storage, artifacts = located(storage, artifacts)
     drawings = drawings_folder(workspace_of(storage, artifacts).artifacts)
     with existing(storage), optuna_storage(storage, writes=True) as opened:
         if not drawings.is_dir():

@@ -12,6 +12,7 @@ from hybrid_nas.shown import Explained, Shown
 from nas.caller import Caller
 from nas.config import STORAGE_TIMEOUT_S, check_storage_timeout
 from nas.errors import NasError
+from nas.files import user_folder
 from nas.finalists.front import final_front_faults
 from nas.pareto.history import History, history_of
 from nas.pareto.picks import pick_study
@@ -209,6 +210,7 @@ class Study:
     def audit(
         self,
         *,
+        data: str | None = None,
         count: int = 12,
         times: int | None = None,
         recipe: str | None = None,
@@ -219,6 +221,7 @@ class Study:
         """Train a sample of its architectures fully, and say how well the search ranks them.
 
         Args:
+            data: where its data lie; where they lay when it was created, by default.
             count: architectures of all ranks to train.
             times: length of the final training in those of the search; 8 by default.
             recipe: train by this recipe instead: a name, or a JSON file.
@@ -233,11 +236,11 @@ class Study:
         from nas.analysis.audit_log import AuditLog
         from workers.audit import AuditConfig, audit_study
 
-        config = AuditConfig(count=count, times=times, recipe=recipe, seed=seed, workers=workers)
+        config = AuditConfig(data=data, count=count, times=times, recipe=recipe, seed=seed, workers=workers)
         with self._opened() as (store, study):
             facts = list(store.facts(self.name))
         parts.require_networks(study)
-        log = AuditLog(self.workspace.artifacts, study_folder(study))
+        log = AuditLog(self.workspace.artifacts, study_folder(study.name, study.uid))
         with self._working(quiet) as caller:
             return audit_study(study, facts, config, log, caller.say)
 
@@ -249,6 +252,7 @@ class Study:
         name: str | None = None,
         onnx: bool = False,
         retrain: bool = False,
+        data: str | None = None,
         overwrite: bool = False,
     ) -> "Exported":
         """Write a trial to a model zoo that plain timm loads.
@@ -259,6 +263,7 @@ class Study:
             name: of the model; STUDY-tN by default.
             onnx: add a checked ONNX file.
             retrain: train it again as the search did, where its weights were not kept.
+            data: where its data lie, to train on; where they lay when it was created, by default.
             overwrite: replace a model of that name.
 
         Raises:
@@ -267,7 +272,15 @@ class Study:
         """
         from workers.export import ExportConfig, export
 
-        config = ExportConfig(pick=pick, zoo=Path(zoo), name=name, onnx=onnx, retrain=retrain, overwrite=overwrite)
+        config = ExportConfig(
+            pick=pick,
+            zoo=user_folder(zoo),
+            name=name,
+            onnx=onnx,
+            retrain=retrain,
+            data=data,
+            overwrite=overwrite,
+        )
         with self._opened() as (store, study):
             parts.require_networks(study)
             return export(study, store, config, self.workspace)
@@ -275,6 +288,7 @@ class Study:
     def finalize(
         self,
         *,
+        data: str | None = None,
         top: int = 8,
         recipe: str | None = None,
         teacher: str | None = None,
@@ -289,6 +303,7 @@ class Study:
         """Train the best of the study fully with several seeds, and score them on test images.
 
         Args:
+            data: where its data lie; where they lay when it was created, by default.
             top: how many members of the front to train.
             recipe: a recipe's name or a JSON file; eight times the search's steps by default.
             teacher: learn from it too: a folder that `export` wrote, or a pretrained model of timm with the same
@@ -309,6 +324,7 @@ class Study:
         from workers.finalize import FinalizeConfig, finalize
 
         config = FinalizeConfig(
+            data=data,
             top=top,
             recipe=recipe,
             teacher=teacher,
@@ -324,7 +340,7 @@ class Study:
             patience = Patience(storage_timeout_s, caller.say)
             with self._opened(patience, writes=True) as (store, study):
                 parts.require_networks(study)
-                log_file = workspace.log_file(self.name)
+                log_file = workspace.log_file(study.name, study.uid)
                 return finalize(study, store, config, workspace.artifacts, log_file, caller, patience)
 
     def profile(
@@ -382,8 +398,8 @@ class Study:
 
 def find_study(
     name: str | None,
-    storage: str,
-    artifacts: str | None = None,
+    storage: str | None,
+    artifacts: str | Path | None = None,
     space: SearchSpace | None = None,
     caller: Caller | None = None,
 ) -> Study:
@@ -392,18 +408,19 @@ def find_study(
     Raises:
         InvalidInputError: if there is no database or no such study, or none is named where there is not exactly one.
     """
-    with parts.existing(storage) as store:
+    url, folder = parts.located(storage, artifacts)
+    with parts.existing(url) as store:
         found = pick_study(name, store.studies())
-    return Study(found.name, storage, artifacts, space, caller=caller)
+    return Study(found.name, url, folder, space, caller=caller)
 
 
-def summaries(storage: str) -> list[StudySummary]:
+def summaries(storage: str | None) -> list[StudySummary]:
     """How each study of a database stands, by creation.
 
     Raises:
         InvalidInputError: if there is no database.
     """
-    with parts.existing(storage) as store:
+    with parts.existing(parts.located(storage)[0]) as store:
         return [
             summarize(study, store.facts(study.name), store.front(study.name), store.lease(study.name))
             for study in store.studies()

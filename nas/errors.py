@@ -13,6 +13,8 @@ Libraries' own exceptions are translated into these once, at the border of the p
 Every message says what was given, what was expected and what to do.
 """
 
+from collections.abc import Sequence
+
 
 class NasError(Exception):
     """Root of every error that the command line reports as one line."""
@@ -58,3 +60,9 @@ def first_line(error: BaseException, otherwise: str | None = None) -> str:
     """
     said = str(error).strip() or otherwise or type(error).__name__
     return said.splitlines()[0]
+
+
+def listed(items: Sequence[str], separator: str = ", ", shown: int = 5) -> str:
+    """The first few of several, and how many more there are: "cat, dog and 3 more"."""
+    more = len(items) - shown
+    return separator.join(items[:shown]) + (f" and {more} more" if more > 0 else "")

@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
 
+from nas.data_facts import DataFacts
+
 JSON = dict[str, Any]
 Value = str | int
 Genotype = dict[str, Value]
@@ -376,6 +378,13 @@ class StudyRecord:
     code_version: str
     created: datetime
     """UTC."""
+    data_facts: DataFacts | None = None
+    """What the data were when the study was created; None where a function of the caller's evaluated."""
+
+    @property
+    def preprocessing(self) -> JSON:
+        """See DataFacts.preprocessing; empty without data."""
+        return {} if self.data_facts is None else self.data_facts.preprocessing
 
     @property
     def cost_objective(self) -> str:

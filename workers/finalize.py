@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +18,16 @@ from nas.search.ownership import owned
 from nas.workspace import study_folder
 from search_spaces.registry import building_module
 from workers.cluster.session_processes import end_processes
-from workers.data.registry import open_same_data
+from workers.data.registry import open_study_data
 from workers.data.source import DataSource
 from workers.devices import default_gpus_per_worker, default_num_workers, device_of_worker
 from workers.evaluate import EvaluationConfig
 from workers.finalists.tune import FinalistTrainer
 from workers.training.distillation import locate
 from workers.training.recipes import final_recipe, variants
+
+MOST = {"seeds": 1000, "samples": 1000}
+"""Larger numbers are mistakes."""
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)
@@ -34,6 +38,8 @@ class FinalizeConfig:
         InvalidInputError: for a value that cannot be used.
     """
 
+    data: str | None = None
+    """Where the data of the study lie; None for where they lay when it was created."""
     top: int = 8
     """How many members of the front to train."""
     recipe: str | None = None
@@ -58,8 +64,11 @@ class FinalizeConfig:
         least = {"top": 1, "seeds": MIN_SEEDS, "samples": 1, "workers": 1, "gpus_per_worker": 0}
         for name, minimum in least.items():
             value = getattr(self, name)
-            if value is not None and value < minimum:
-                raise InvalidInputError(f"--{name.replace('_', '-')} is {value}; expected a number, at least {minimum}")
+            if value is not None and not minimum <= value <= MOST.get(name, math.inf):
+                raise InvalidInputError(
+                    f"--{name.replace('_', '-')} is {value}; expected a number, at least {minimum}"
+                    + (f" and at most {MOST[name]}" if name in MOST else "")
+                )
 
 
 def finalize(
@@ -92,7 +101,7 @@ def finalize(
     gpus = default_gpus_per_worker(workers) if config.gpus_per_worker is None else config.gpus_per_worker
     facts = facts_by_number(store.facts(study.name))
     finalists = choose_finalists(study, store.front(study.name), facts, config.top)
-    source = open_same_data(study.data_location, study.data_fingerprint)
+    source = open_study_data(study, config.data)
     evaluation = _evaluation(study, source, config, gpus, finalists[0].spec)
     tried = variants(evaluation.recipe, config.samples, study.seed)
     finals = Finals(study, finalists, tried, config.seeds, "test" if source.num_test else "validation")
@@ -101,7 +110,7 @@ def finalize(
         return FinalistTrainer(
             evaluation,
             artifacts.resolve(),
-            study_folder(study),
+            study_folder(study.name, study.uid),
             num_workers=workers,
             gpus_per_worker=gpus,
             ray_address=config.ray_address,
@@ -130,6 +139,7 @@ def _evaluation(
         data=source.text,
         recipe=final_recipe(config.recipe, study.recipe, source, config.teacher),
         data_fingerprint=study.data_fingerprint,
+        data_facts=study.data_facts,
         device=device_of_worker(gpus),
         teacher=locate(config.teacher) if config.teacher else None,
         space_module=building_module(study, spec),

@@ -8,6 +8,9 @@ from nas.errors import InvalidInputError
 from nas.files import cannot_keep, write_whole
 from nas.records import KeptWeights, TrialFacts
 
+WEIGHTS = "weights"
+"""Folder of them among the artifacts."""
+
 
 class WeightsFolder:
     """Weights by training: one safetensors file per trial of a study, under the artifacts folder."""
@@ -20,7 +23,7 @@ class WeightsFolder:
             study_folder: name of the study's own folder (nas.workspace.study_folder).
         """
         self._artifacts = artifacts
-        self._folder = artifacts / "weights" / study_folder
+        self._folder = artifacts / WEIGHTS / study_folder
 
     def keep(self, facts: TrialFacts, weights: bytes) -> KeptWeights:
         """Write the weights of a trial, whole or not at all.

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from db.store import SqlStore
+from nas.data_facts import DataFacts
 from nas.errors import InvalidInputError, NasError, StudyLockedError
 from nas.pareto.front import FrontKeeper
 from nas.processes import current_process, machine, process_id
@@ -51,6 +52,17 @@ def study_record(study: str = "study", created: datetime = NOW) -> StudyRecord:
         data="digits",
         data_location="digits",
         data_fingerprint="d" * 64,
+        data_facts=DataFacts(
+            mean=(0.1, 0.25, 1 / 3),
+            std=(0.5, 0.5, 0.5),
+            interpolation="bilinear",
+            crop_pct=0.875,
+            crop_mode="center",
+            label_names=("größe", 'a "b"', "\\udce9"),
+            num_train=3_000_000_000,
+            num_validation=2,
+            num_test=0,
+        ),
         recipe={"epochs": 2, "batch_size": 64, "lr": 2e-3, "rungs": [128]},
         target=TARGET,
         limits={"latency_ms": 12.5, "param_count": 3_000_000},

@@ -38,6 +38,7 @@ def _create_nas_studies() -> None:
         sa.Column("data", sa.Text, nullable=False),
         sa.Column("data_location", sa.Text, nullable=False),
         sa.Column("data_fingerprint", sa.Text, nullable=False),
+        sa.Column("data_facts", sa.JSON),
         sa.Column("recipe", sa.JSON, nullable=False),
         sa.Column("target", sa.JSON),
         sa.Column("limits", sa.JSON, nullable=False),
