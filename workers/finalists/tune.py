@@ -19,6 +19,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.exceptions import RayError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 
@@ -27,7 +28,7 @@ from nas.finalists.plan import FinalJob
 from nas.protocols import Failed
 from nas.records import FinalState, FinalTraining, KeptWeights, ProcessId, RungScore
 from workers.cluster.actor import Work
-from workers.cluster.failures import describe
+from workers.cluster.failures import describe, reason_of
 from workers.cluster.session import join_cluster, require_all_nodes, start_local
 from workers.cluster.session_processes import end_processes, session_processes
 from workers.evaluate import EvaluationConfig, EvaluationContext, calibrate, evaluate
@@ -39,6 +40,8 @@ MAX_RETRIES = 2
 """How often a training is begun again whose worker or machine failed; it goes on from its checkpoint."""
 KEEP = 2
 """At each rung but the last, one of so many tunings of an architecture goes on."""
+FINALISTS = "finalists"
+"""Folder of their weights and checkpoints among the artifacts."""
 _QUIET = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # on Ctrl-C Tune would end as if all were done
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # its files are not used
@@ -79,7 +82,7 @@ class FinalistTrainer:
         assert not ray.is_initialized(), "one Ray at a time in one process"
         self._config = config
         self._artifacts = artifacts
-        self._folder = artifacts / "finalists" / study_folder
+        self._folder = artifacts / FINALISTS / study_folder
         self._num_workers = num_workers
         self._gpus = gpus_per_worker
         self.session_folder = ""
@@ -266,7 +269,7 @@ def _reason(results: tune.ResultGrid, key: str) -> str:
     for number in range(len(results)):
         result = results[number]
         if result.config and _job_of(result.config).key == key and result.error:
-            return describe(getattr(result.error, "cause", None) or result.error)
+            return reason_of(result.error) if isinstance(result.error, RayError) else describe(result.error)
     return "Ray Tune gives no reason"
 
 
