@@ -129,6 +129,17 @@ def num_processes(device: str) -> int:
     return num_gpus() if device == GPU else num_cores()
 
 
+def fitting_processes(asked: int | None, device: str) -> int:
+    """How many trainings at a time without Ray this host has room for.
+
+    Args:
+        asked: None for as many as num_processes.
+        device: GPU or CPU.
+    """
+    wanted = num_processes(device) if asked is None else asked
+    return wanted if device == GPU else fitting_workers(wanted, 0.0)
+
+
 def device_of_process(device: str, place: int) -> str:
     """The device of one of several processes that all see every GPU: they take turns.
 
