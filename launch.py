@@ -36,12 +36,12 @@ from typing import Any
 import click
 
 from hybrid_nas import parts
-from hybrid_nas.commands import Commands, counting
+from hybrid_nas.commands import Commands, UserPath, counting
 from hybrid_nas.study import Study, find_study, summaries
 from nas.caller import Caller
-from nas.config import COST_OBJECTIVES
+from nas.config import COST_OBJECTIVES, STORAGE_TIMEOUT_S
 from nas.errors import InvalidInputError, NasError, SearchAbortedError
-from nas.files import STDOUT, check_file, give
+from nas.files import STDOUT, check_file, give, user_file, user_folder
 from nas.finalists.plan import MIN_SEEDS
 from nas.pareto.picks import EXPECTED
 from nas.records import facts_by_number
@@ -58,8 +58,8 @@ from nas.workspace import DEFAULT_STORAGE, STORAGE_VARIABLE, open_log
 
 _log = logging.getLogger("nas")
 
-file_type = click.Path(dir_okay=False, path_type=Path)
-folder_type = click.Path(file_okay=False, path_type=Path)
+file_type = UserPath("file", user_file)
+folder_type = UserPath("directory", user_folder)
 at_least = click.IntRange
 shown = partial(click.option, show_default=True)
 flag = partial(click.option, is_flag=True)
@@ -72,12 +72,18 @@ storage_option = click.option(
 study_option = click.option("--study", help="Name of the study; may be left out where the database has only one.")
 artifacts_option = click.option("--artifacts", help="Folder of weights and drawings; beside the database by default.")
 ray_option = click.option("--ray-address", help="Running Ray cluster to use; a local one is started by default.")
+patience_option = shown(
+    "--storage-timeout-s",
+    default=STORAGE_TIMEOUT_S,
+    help="Wait this long for a database or a disk that cannot be used.",
+)
 given_file = partial(click.option, is_flag=False, flag_value="-")
 json_option = given_file("--json", "json_file", help="Give it as JSON, to a file or without one to the output.")
 name_option = partial(click.option, "--name")
 onnx_option = flag("--onnx", help="Add a checked ONNX file.")
 overwrite_option = flag("--overwrite", help="Replace a model of that name.")
 zoo_option = shown("--zoo", default="zoo", type=folder_type, help="Folder of the zoo.")
+data_option = click.option("--data", help="Where the data of the study lie now; where they lay then, by default.")
 hand_out = partial(give, show=click.echo, note=partial(click.echo, err=True))
 targets_help = (
     "What latency is measured on, such as cpu:threads=1,batch=1 or onnxruntime:threads=2; repeatable, the first is the "
@@ -118,10 +124,13 @@ teacher_help = "Learn from it too: a folder that `export` wrote, or a pretrained
 @shown("--trial-timeout-s", default=3600.0, help="Replace a worker that makes no progress for this long.")
 @shown("--warm-start", default="presets", help="presets: published layouts; study:NAME: what that one found; none.")
 @ray_option
+@patience_option
 @flag("--quiet", help="Print errors and the end only.")
 @click.pass_context
 def cli(context: click.Context, /, quiet: bool, **options: Any) -> None:
     """Search hybrid attention/convolution vision backbones for accuracy against latency on your device."""
+    if not quiet:
+        context.with_resource(counting())
     if context.invoked_subcommand is not None:
         return
     if options["space"] is None and options["budget"] is None:
@@ -152,7 +161,7 @@ def check_outputs(*outputs: tuple[str | Path | None, Sequence[str]]) -> None:
     """
     for file, suffixes in outputs:
         if file is not None and file != STDOUT:
-            check_file(Path(file), suffixes)
+            check_file(user_file(file), suffixes)
 
 
 @cli.command()
@@ -278,6 +287,7 @@ def explain(study: str | None, storage: str, trial: int | None, json_file: str |
 @study_option
 @storage_option
 @artifacts_option
+@data_option
 @shown("--count", default=12, help="Architectures of all ranks to train.")
 @click.option("--times", type=int, help="Length of the final training in those of the search; 8 by default.")
 @click.option("--recipe", help="Train by this recipe instead: a name, or a JSON file.")
@@ -319,6 +329,7 @@ def dashboard(storage: str, artifacts: str | None, port: int) -> None:
 @study_option
 @storage_option
 @artifacts_option
+@data_option
 @shown("--top", default=8, type=at_least(1), help="How many members of the front to train.")
 @click.option("--recipe", help="A recipe's name or a JSON file; eight times the search's steps by default.")
 @click.option("--teacher", help=teacher_help)
@@ -331,6 +342,7 @@ def dashboard(storage: str, artifacts: str | None, port: int) -> None:
     help="Share of a GPU for each worker; 1 with GPUs, else 0, by default.",
 )
 @ray_option
+@patience_option
 def finalize(study: str | None, storage: str, artifacts: str | None, **options: Any) -> None:
     """Train the best of a study fully with several seeds, and score them on test images."""
     found = opened(study, storage, artifacts)
@@ -348,6 +360,7 @@ def finalize(study: str | None, storage: str, artifacts: str | None, **options: 
 @name_option(help="Of the model; STUDY-tN by default.")
 @onnx_option
 @flag("--retrain", help="Train it again as the search did, where its weights were not kept.")
+@data_option
 @overwrite_option
 def export(study: str | None, storage: str, artifacts: str | None, **options: Any) -> None:
     """Write a trial to a model zoo that plain timm loads."""
@@ -364,11 +377,12 @@ def export(study: str | None, storage: str, artifacts: str | None, **options: An
 @storage_option
 @click.option("--latency-target", help="What to time on; the GPU, else one CPU thread, by default.")
 @shown("--trials", default="front", help="front, all (finished ones), or numbers separated by commas.")
-def profile(study: str | None, storage: str, latency_target: str | None, trials: str) -> None:
+@patience_option
+def profile(study: str | None, storage: str, latency_target: str | None, trials: str, storage_timeout_s: float) -> None:
     """Time the networks of a study on this machine, without training; `pareto --latency-target` then gives their
     front."""
     found = opened(study, storage, err=True)
-    done = found.profile(latency_target, trials)
+    done = found.profile(latency_target, trials, storage_timeout_s=storage_timeout_s)
     words = f"{found.workspace.study_words(found.name)} --latency-target {done.target}"
     click.echo(f"{done.timed} timed, {done.failed} failed; next: launch.py pareto {words}")
     if done.failed:
@@ -405,7 +419,7 @@ def import_weights(file: Path, preset: str, zoo: Path, name: str | None, onnx: b
 
 @cli.command()
 @click.argument("source")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=file_type)
 @shown("--max-size", default=256, help="Longest side of an image in the file, pixels; larger ones are reduced.")
 @click.option("--workers", type=int, help="Processes that decode and encode; one per core by default.")
 @flag("--force", help="Replace FILE if there is one.")
@@ -413,10 +427,10 @@ def pack(source: str, file: Path, **options: Any) -> None:
     """Write the images of SOURCE (folder:DIR, cifar10:DIR or cifar100:DIR) to FILE.beton, for --data
     beton:FILE.beton."""
     from workers.data.beton.pack import pack_images
+    from workers.data.source import tell
 
     try:
-        with counting("packing") as show:
-            packed = pack_images(source, file, show=show, **options)
+        packed = pack_images(source, file, show=partial(tell, "packing"), say=click.echo, **options)
     except KeyboardInterrupt:
         click.echo(f"interrupted; {file} was not written, the same command begins again", err=True)
         sys.exit(EXIT_INTERRUPTED)

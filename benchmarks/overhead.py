@@ -117,6 +117,7 @@ def run_ours(folder: Path, budget: int) -> tuple[float, float]:
             space=space,
             identity=identity,
             recorded=recorded,
+            uid=uuid.uuid4().hex,
             evaluator=evaluator,
             store=store,
             storage=storage,

@@ -8,16 +8,18 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from db.engine import engine_kwargs, parse_url, redact_url
-from db.errors import again_after_races
+from db.errors import again_after_races, let_outages_through
 from db.store import SqlStore, open_store
 from nas.caller import Caller
 from nas.config import SearchConfig
 from nas.errors import InvalidInputError
-from nas.files import check_folder
+from nas.files import check_folder, user_folder
+from nas.patience import IMPATIENT, Patience
 from nas.protocols import SearchSpace
 from nas.records import JSON, Genotype, StudyRecord, TrialFacts, Value
 from nas.reports.dashboard import serve
@@ -34,7 +36,7 @@ from nas.search.run import SearchParts, Surroundings, run_search
 from nas.search.study import open_optuna_storage
 from nas.search.weights import WEIGHTS
 from nas.version import code_version
-from nas.workspace import DEFAULT_FOLDER, DEFAULT_STORAGE, STORAGE_VARIABLE, Workspace
+from nas.workspace import DEFAULT_FOLDER, DEFAULT_STORAGE, STORAGE_VARIABLE, Workspace, storage_url
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -62,29 +64,44 @@ WITHOUT_WORKERS = {
 
 def default_storage() -> str:
     """URL of the database where none is given."""
-    return os.environ.get(STORAGE_VARIABLE, DEFAULT_STORAGE)
+    return os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
 
 
-def workspace_of(storage: str, artifacts: str | Path | None = None) -> Workspace:
-    """Where the files of a database's studies lie.
+def located(storage: str | None, artifacts: str | Path | None = None) -> tuple[str, str | None]:
+    """Database and artifacts as a user gave them, with absolute paths: every call of ours begins here.
 
     Args:
-        storage: URL of the database.
+        storage: URL of the database; None for the default.
         artifacts: folder of weights and drawings; None for the one beside the database.
+
+    Raises:
+        InvalidInputError: if nothing can lie there.
+    """
+    url = storage_url(storage or default_storage())
+    return url, None if artifacts is None else str(user_folder(artifacts))
+
+
+def workspace_of(storage: str, artifacts: str | None = None) -> Workspace:
+    """Where the files of a database's studies lie; the arguments are those that `located` gives.
 
     Raises:
         InvalidInputError: if the URL cannot be used.
     """
     url = parse_url(storage)
-    folder = Path(url.database or "").parent if url.get_backend_name() == "sqlite" else DEFAULT_FOLDER
-    given = None if artifacts is None else str(artifacts)
-    return Workspace(folder, redact_url(storage), storage == default_storage(), given)
+    folder = Path(url.database or "").parent if url.get_backend_name() == "sqlite" else user_folder(DEFAULT_FOLDER)
+    return Workspace(folder, redact_url(storage), _is_default(storage), artifacts)
+
+
+def _is_default(storage: str) -> bool:
+    with contextlib.suppress(InvalidInputError):  # the default may be unusable where another one is given
+        return storage == storage_url(default_storage())
+    return False
 
 
 @contextlib.contextmanager
-def reading(storage: str) -> Iterator[SqlStore]:
-    """The store of a database that exists."""
-    with contextlib.closing(open_store(storage, create=False)) as store:
+def existing(storage: str, patience: Patience = IMPATIENT) -> Iterator[SqlStore]:
+    """The store of a database that exists; `patience` says how long an outage is waited for."""
+    with contextlib.closing(open_store(storage, create=False, patience=patience)) as store:
         yield store
 
 
@@ -92,6 +109,7 @@ def reading(storage: str) -> Iterator[SqlStore]:
 def optuna_storage(storage: str) -> "Iterator[RDBStorage]":
     """Optuna's storage in a database."""
     opened = again_after_races(lambda: open_optuna_storage(storage, engine_kwargs(storage)), parse_url(storage))
+    let_outages_through(opened.engine)
     try:
         yield opened
     finally:
@@ -125,22 +143,30 @@ def search(
         InvalidInputError: if an option cannot be used.
         NasError: as nas.search.run.run_search.
     """
-    config = _search_config(given, evaluate is not None)
+    url, artifacts = located(given["storage"], given["artifacts"])
+    config = _search_config({**given, "storage": url, "artifacts": artifacts}, evaluate is not None)
     if evaluate is not None:
         parts = _parts_in_process(config, given["space"], evaluate)
     else:
         parts = _parts_with_workers(config, given["space"])
     config = parts.config
     workspace = workspace_of(config.storage, config.artifacts)
-    with contextlib.closing(open_store(config.storage)) as store, optuna_storage(config.storage) as storage:
+    if quiet:
+        caller = replace(caller, say=lambda text: None)
+    patience = Patience(config.storage_timeout_s, caller.say)
+    with (
+        contextlib.closing(open_store(config.storage, patience=patience)) as store,
+        optuna_storage(config.storage) as storage,
+    ):
         around = Surroundings(
-            caller=caller if not quiet else replace(caller, say=lambda text: None),
-            log_file=workspace.log_file(config.study),
+            caller=caller,
+            log_file=partial(workspace.log_file, config.study),
             make_progress=lambda evaluated: Progress(
                 config.study, config.budget, evaluated, quiet, silent=silent, cost_objective=config.cost_objective
             ),
             closing_lines=lambda outcome: _closing_lines(config, store, workspace, outcome),
             on_event=on_event,
+            patience=patience,
         )
         return config.study, run_search(parts, store, storage, around)
 
@@ -220,7 +246,7 @@ def _parts_in_process(config: SearchConfig, space: str | SearchSpace, evaluate: 
         ),
         sampling=contextlib.nullcontext,
         begin_text=lambda workers: f"study {config.study}: evaluating in this process",
-        make_evaluator=lambda workers: InlineEvaluator(evaluate, times=config.needs_latency),
+        make_evaluator=lambda workers, log_file: InlineEvaluator(evaluate, times=config.needs_latency),
         end_session=end_processes,
     )
 
@@ -249,6 +275,8 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
         code_version=code_version(),
         config=_shown_config(config),
         space_module="" if own is None else own.origin,
+        data_facts=source.facts,
+        passed_over=source.passed_over,
     )
     return SearchParts(
         config=config,
@@ -259,7 +287,7 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
         trial_timeout_s=config.trial_timeout_s,
         notes=notes,
         begin_text=lambda workers: f"study {config.study}: starting {_counted(workers)}",
-        make_evaluator=lambda workers: _make_pool(config, identity, workers),
+        make_evaluator=partial(_make_pool, config, identity),
         end_session=end_processes,
     )
 
@@ -319,7 +347,7 @@ def _shown_config(config: SearchConfig) -> JSON:
     return {**config.to_json(), "storage": redact_url(config.storage)}
 
 
-def _make_pool(config: SearchConfig, identity: Identity, workers: int) -> "RayPool":
+def _make_pool(config: SearchConfig, identity: Identity, workers: int, log_file: Path) -> "RayPool":
     from search_spaces.registry import find_own
     from workers.cluster.pool import RayPool
     from workers.devices import device_of_worker
@@ -331,6 +359,7 @@ def _make_pool(config: SearchConfig, identity: Identity, workers: int) -> "RayPo
         data=config.data,
         recipe=Recipe.from_json(identity.recipe),
         data_fingerprint=identity.data_fingerprint,
+        data_facts=identity.data_facts,
         latency_target=config.latency_target,
         other_targets=config.other_targets,
         device=device_of_worker(config.gpus_per_worker),
@@ -343,7 +372,7 @@ def _make_pool(config: SearchConfig, identity: Identity, workers: int) -> "RayPo
         ray_address=config.ray_address,
         gpus_per_worker=config.gpus_per_worker,
         target=identity.target,
-        log_file=workspace_of(config.storage).log_file(config.study),
+        log_file=log_file,
     )
 
 
@@ -352,7 +381,7 @@ def _closing_lines(config: SearchConfig, store: SqlStore, workspace: Workspace, 
     study = store.study(config.study)
     assert study is not None, "a search that ended was established"
     words = workspace.study_words(config.study)
-    log_file = workspace.log_file(config.study)
+    log_file = workspace.log_file(study.name, study.uid)
     steps = [f"pareto {words}"]
     if not is_own(study):
         steps.append(f"export {words}{workspace.artifacts_words} --pick knee --zoo zoo")
@@ -452,8 +481,9 @@ def show_dashboard(storage: str, artifacts: str | None, port: int, say: Callable
     Raises:
         InvalidInputError: if there is no database, no drawings, or the port cannot be used.
     """
+    storage, artifacts = located(storage, artifacts)
     drawings = drawings_folder(workspace_of(storage, artifacts).artifacts)
-    with reading(storage), optuna_storage(storage) as opened:
+    with existing(storage), optuna_storage(storage) as opened:
         if not drawings.is_dir():
             raise InvalidInputError(f"no drawings under {drawings}; give the --artifacts of the search")
         serve(opened, drawings, port, say)

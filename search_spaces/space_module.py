@@ -23,6 +23,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 from nas.errors import InvalidInputError, NasError, first_line
+from nas.files import user_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def find_module(given: str) -> SpaceModule | None:
         InvalidInputError: if the file cannot be read.
     """
     if given.endswith(".py"):
-        return _read(Path(given).expanduser().resolve())
+        return _read(user_file(given).resolve())
     names = given.split(".")
     if len(names) > 1 and all(name.isidentifier() for name in names):
         return SpaceModule(given, None)

@@ -56,9 +56,9 @@ def run(
             [*SEARCH, "--recipe", "nano", "--rungs", "9"],
             "--rungs is 9, but a training of 96 steps cannot be halved that often",
         ),
-        ([*SEARCH, "--data", "cifar10:nowhere"], "'nowhere'"),
+        ([*SEARCH, "--data", "cifar10:nowhere"], "nowhere' neither holds"),
         ([*SEARCH, "--data", "mnist"], "'mnist'"),
-        ([*SEARCH, "--storage", "sqlite:///missing\0/nas.db"], "storage"),
+        ([*SEARCH, "--storage", "sqlite:///missing\0/nas.db"], "names no file"),
         ([*SEARCH, "--storage", "mysql://me:hunter2@host/db"], "mysql"),
         ([*SEARCH, "--storage", "postgresql+psycopg://me:hunter2@127.0.0.1:1/db"], "does not answer"),
         ([*SEARCH, "--study", "a/b"], "--study is 'a/b'"),
@@ -74,7 +74,7 @@ def run(
         (["dashboard"], "there is no database"),
         (["spaces", "--scale", "huge"], "unknown scale 'huge'"),
         (["bench", "--problem", "micro"], "unknown problem 'micro'"),
-        (["bench", "--problem", "macro", "--data", "nowhere"], "the data of problem 'macro' cannot be read in nowhere"),
+        (["bench", "--problem", "macro", "--data", "nowhere"], "the data of problem 'macro' cannot be read in "),
         (["bench", "--problem", "synthetic", "--sampler", "best"], "unknown sampler 'best'"),
         (["bench", "--problem", "synthetic", "--cost", "guessed"], "--cost is 'guessed'; expected known or modelled"),
         (
@@ -115,7 +115,7 @@ def test_a_log_that_cannot_be_written_stops_before_any_worker_starts(run, tmp_pa
     (tmp_path / "runs" / "logs").write_text("in the way")
     code, out, err = run(*SEARCH, "--study", "s")
     assert (code, out) == (2, "")
-    assert "cannot write the log file runs/logs/s.log" in err
+    assert "cannot write the log file " in err and "/runs/logs/s-" in err
     assert err.count("\n") == 1
 
 

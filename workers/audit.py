@@ -22,6 +22,7 @@ from nas.records import StudyRecord, TrialFacts
 from nas.text import duration_text
 from search_spaces.network.backbone import HybridBackbone
 from search_spaces.registry import building_module
+from workers.data.registry import open_study_data
 from workers.devices import device_as_recorded, device_of_process, fitting_processes
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
 from workers.memory import is_out_of_memory
@@ -43,6 +44,8 @@ class AuditConfig:
         InvalidInputError: for a value that cannot be used.
     """
 
+    data: str | None = None
+    """Where the data of the study lie; None for where they lay when it was created."""
     count: int = 12
     """Architectures in the sample."""
     times: int | None = None
@@ -115,9 +118,10 @@ def audit_study(
         check_folder(log.path.parent, "--artifacts")
     say(_plan(sample, missing, searched, recipe, seed, workers))
     evaluation = EvaluationConfig(
-        data=study.data_location,
+        data=open_study_data(study, config.data).text if missing else study.data_location,
         recipe=recipe,
         data_fingerprint=study.data_fingerprint,
+        data_facts=study.data_facts,
         device=device,
         space_module=building_module(study, sample[0].spec),
     )

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.caller import Caller
+from nas.config import STORAGE_TIMEOUT_S, check_storage_timeout
 from nas.errors import InvalidInputError
 from nas.files import check_folder
 from nas.finalists.plan import MIN_SEEDS, Finals, choose_finalists
 from nas.finalists.run import run_finals
+from nas.patience import IMPATIENT, Patience
 from nas.protocols import Store
 from nas.records import JSON, FinalFront, StudyRecord, facts_by_number
 from nas.search.ownership import owned
 from nas.workspace import study_folder
 from search_spaces.registry import building_module
 from workers.cluster.session_processes import end_processes
-from workers.data.registry import open_same_data
+from workers.data.registry import open_study_data
 from workers.data.source import DataSource
 from workers.devices import default_gpus_per_worker, default_num_workers, device_of_worker, fitting_workers
 from workers.evaluate import EvaluationConfig
@@ -37,6 +39,8 @@ class FinalizeConfig:
         InvalidInputError: for a value that cannot be used.
     """
 
+    data: str | None = None
+    """Where the data of the study lie; None for where they lay when it was created."""
     top: int = 8
     """How many members of the front to train."""
     recipe: str | None = None
@@ -53,8 +57,11 @@ class FinalizeConfig:
     """Share of a GPU for each worker; 1 with GPUs, else 0, by default."""
     ray_address: str | None = None
     """Address of a running Ray cluster; None starts a local one."""
+    storage_timeout_s: float = STORAGE_TIMEOUT_S
+    """How long the finalization waits for a database or a disk that cannot be used; 0 for not at all."""
 
     def __post_init__(self) -> None:
+        check_storage_timeout(self.storage_timeout_s)
         least = {"top": 1, "seeds": MIN_SEEDS, "samples": 1, "workers": 1, "gpus_per_worker": 0}
         for name, minimum in least.items():
             value = getattr(self, name)
@@ -66,7 +73,13 @@ class FinalizeConfig:
 
 
 def finalize(
-    study: StudyRecord, store: Store, config: FinalizeConfig, artifacts: Path, log_file: Path, caller: Caller
+    study: StudyRecord,
+    store: Store,
+    config: FinalizeConfig,
+    artifacts: Path,
+    log_file: Path,
+    caller: Caller,
+    patience: Patience = IMPATIENT,
 ) -> FinalFront:
     """Train what is not recorded yet of a study's finalists, under its lease; record and return the final front.
 
@@ -77,6 +90,7 @@ def finalize(
         artifacts: folder of weights.
         log_file: of the study.
         caller: who asks for it.
+        patience: how long an outage of the database is waited for; the store shares it.
 
     Raises:
         InvalidInputError: if the study has no front yet; if recipe, teacher or data cannot be used, or the data are
@@ -90,7 +104,7 @@ def finalize(
         workers = fitting_workers(workers, gpus)
     facts = facts_by_number(store.facts(study.name))
     finalists = choose_finalists(study, store.front(study.name), facts, config.top)
-    source = open_same_data(study.data_location, study.data_fingerprint)
+    source = open_study_data(study, config.data)
     evaluation = _evaluation(study, source, config, gpus, finalists[0].spec)
     tried = variants(evaluation.recipe, config.samples, study.seed)
     finals = Finals(study, finalists, tried, config.seeds, "test" if source.num_test else "validation")
@@ -101,13 +115,16 @@ def finalize(
         return FinalistTrainer(
             evaluation,
             artifacts.resolve(),
-            study_folder(study),
+            study_folder(study.name, study.uid),
             num_workers=workers,
             gpus_per_worker=gpus,
             ray_address=config.ray_address,
         )
 
-    with owned(store, study.name, end_processes, caller.say) as ownership, contextlib.ExitStack() as opened:
+    with (
+        owned(store, study.name, end_processes, caller.say, patience) as ownership,
+        contextlib.ExitStack() as opened,
+    ):
         caller.keep_log(log_file)
 
         @functools.cache
@@ -127,6 +144,7 @@ def _evaluation(
         data=source.text,
         recipe=final_recipe(config.recipe, study.recipe, source, config.teacher),
         data_fingerprint=study.data_fingerprint,
+        data_facts=study.data_facts,
         device=device_of_worker(gpus),
         teacher=locate(config.teacher) if config.teacher else None,
         space_module=building_module(study, spec),

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 
+from nas.data_facts import DataFacts
 from nas.errors import InvalidInputError
+from nas.files import user_path
+from nas.records import StudyRecord
 from workers.data.batches import Batch, Batches
 from workers.data.beton.reader import load_beton, open_beton
 from workers.data.cifar import cifar_images, cifar_test, load_cifar, open_cifar
@@ -95,28 +97,51 @@ def open_data(text: str) -> DataSource:
         raise InvalidInputError(f"data {text!r}: {kind} takes no path; expected {EXPECTED}")
     if not path and KINDS[kind].path is not None:
         raise InvalidInputError(f"data {text!r}: the path is missing; expected {EXPECTED}")
-    source = KINDS[kind].open(text, kind, path)
-    return replace(source, text=_absolute(kind, path)) if path else source
+    if not path:
+        return KINDS[kind].open(text, kind, path)
+    lies = str(user_path(path).resolve())
+    return replace(KINDS[kind].open(text, kind, lies), text=f"{kind}:{lies}")
 
 
-def _absolute(kind: str, path: str) -> str:
-    return f"{kind}:{Path(path).expanduser().resolve()}"
-
-
-def open_same_data(text: str, expected: str | None) -> DataSource:
+def open_same_data(text: str, expected: str | None, facts: DataFacts | None = None) -> DataSource:
     """open_data, for data that a study has used already.
 
     Args:
         expected: the study's fingerprint; None takes the data as they are.
+        facts: what the study recorded of them, for the words of a difference.
 
     Raises:
         InvalidInputError: as open_data, and if the data are not those of the fingerprint.
     """
     source = open_data(text)
     if expected not in (None, source.fingerprint):
+        how = "other contents or names of files" if facts is None else source.facts.differences(facts)
         raise InvalidInputError(
-            f"data {text!r} on this host differ from those of the study (fingerprint {source.fingerprint[:12]}, "
-            f"expected {str(expected)[:12]}); copy the same files to every node"
+            f"data {text!r} on this host differ from those of the study ({how}); copy the same files to every node"
+        )
+    return source
+
+
+def open_study_data(study: StudyRecord, given: str | None) -> DataSource:
+    """The data of a study, wherever they lie now.
+
+    Args:
+        given: what opens them here; None for what opened them when the study was created.
+
+    Raises:
+        InvalidInputError: as open_same_data, and if test images have come or gone since.
+    """
+    facts = study.data_facts
+    try:
+        source = open_same_data(given or study.data_location, study.data_fingerprint, facts)
+    except InvalidInputError as error:
+        if given is not None:
+            raise
+        raise InvalidInputError(f"{error}; if the data lie elsewhere now, name them with --data") from error
+    if facts is not None and facts.num_test and source.num_test != facts.num_test:
+        raise InvalidInputError(
+            f"data {source.text!r} have {source.num_test:,} test images, expected the {facts.num_test:,} of the study; "
+            "give the same files"
         )
     return source
 
@@ -134,7 +159,8 @@ def open_images(text: str) -> tuple[str, LabelledImages]:
     images = KINDS[kind].images if kind in KINDS else None
     if images is None or not path:
         raise InvalidInputError(f"source {text!r} cannot be packed; expected {PACKABLE}")
-    return _absolute(kind, path), images(text, kind, path)
+    lies = str(user_path(path).resolve())
+    return f"{kind}:{lies}", images(text, kind, lies)
 
 
 def load_data(source: DataSource, recipe: Recipe, device: torch.device) -> Batches:

@@ -6,15 +6,14 @@ is their own affair.
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import get_args
 
 from scipy.stats import qmc
 
 from nas.errors import InvalidInputError
+from nas.files import user_file
 from nas.finalists.plan import Variant
 from nas.records import JSON
 from workers.data.registry import KINDS
@@ -101,7 +100,7 @@ def recipe_of(text: str) -> Recipe:
 
 
 def _read_object(text: str) -> JSON:
-    path = Path(os.path.expanduser(text))  # not Path.expanduser, which raises for the home of nobody
+    path = user_file(text)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -14,6 +14,7 @@ from db.store import open_store
 from nas.caller import Caller
 from nas.config import SearchConfig
 from nas.errors import EvaluatorError, InvalidInputError, StudyLockedError
+from nas.patience import IMPATIENT
 from nas.protocols import Event
 from nas.records import ProcessId
 from nas.search.establish import Identity
@@ -50,7 +51,7 @@ class Desk:
     started: list[int] = field(default_factory=list)
     """Workers of each run that started some."""
 
-    def make_evaluator(self, workers: int) -> Hosted:
+    def make_evaluator(self, workers: int, log_file: Path) -> Hosted:
         self.started.append(workers)
         return self.evaluator
 
@@ -71,10 +72,11 @@ class Desk:
         )
         around = Surroundings(
             caller=Caller(self.signals, self.said.append, self.logs.append),
-            log_file=self.folder / "s.log",
+            log_file=lambda uid: self.folder / "s.log",
             make_progress=lambda evaluated: Progress("s", budget, evaluated, False, Console(file=self.screen)),
             closing_lines=lambda outcome: [f"closing: {outcome.reason}"],
             on_event=self.heard.append,
+            patience=IMPATIENT,
         )
         with contextlib.closing(open_store(url)) as store:
             storage = open_optuna_storage(url, engine_kwargs(url))

@@ -102,8 +102,8 @@ def test_a_file_that_is_no_recipe_is_refused_by_all_in_the_same_words(tmp_path: 
             "gone.json",
             "recipe 'gone.json' cannot be read (No such file or directory); give a JSON file, or one of nano",
         ),
-        ("~nobody-of-that-name/r.json", "cannot be read (No such file or directory)"),
-        ("a-folder.json", "recipe 'a-folder.json' cannot be read (Is a directory)"),
+        ("~nobody-of-that-name/r.json", "begins with the home of a user who has none here"),
+        ("a-folder.json", "a-folder.json' is a folder; expected a file name"),
     ],
 )
 def test_what_names_no_recipe_is_refused_by_all_in_the_same_words(
