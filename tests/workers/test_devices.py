@@ -1,7 +1,5 @@
 """Which device is trained on and how many workers there are, for hosts with GPUs that are not here."""
 
-import os
-
 import pytest
 import torch
 
@@ -12,11 +10,12 @@ from workers.devices import (
     device_as_recorded,
     device_of_process,
     device_of_worker,
+    num_cores,
     num_processes,
     open_device,
 )
 
-CORES = len(os.sched_getaffinity(0))
+CORES = num_cores()
 
 
 @pytest.mark.parametrize(("gpus", "workers", "share"), [(0, CORES, 0.0), (4, 4, 1.0)])
