@@ -376,6 +376,8 @@ def export(study: str | None, storage: str, artifacts: str | None, **options: An
     top1 = f"top1 {done.trial.top1:.4f}" if done.full is None else full_training_text(done.full)
     click.echo(f"wrote {done.folder}: trial {done.trial.trial_number}, {top1}, {done.trial.layout}")
     click.echo(load_text(done.folder))
+    if done.note:
+        click.echo(done.note, err=True)
 
 
 @cli.command()
