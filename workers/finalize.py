@@ -92,6 +92,7 @@ def finalize(
             study_folder(study),
             num_workers=workers,
             gpus_per_worker=gpus,
+            say=caller.say,
             ray_address=config.ray_address,
         )
 

@@ -1,6 +1,6 @@
 """What a failure on a worker means, and how it reads."""
 
-from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayError, RayTaskError
 
 
 def machine_is_to_blame(error: Exception) -> bool:
@@ -22,5 +22,7 @@ def reason_of(error: RayError) -> str:
         return describe(error.cause)
     if isinstance(error, GetTimeoutError):
         return "no result in time"
+    if isinstance(error, ActorUnavailableError) or "its node has died" in str(error):
+        return "the worker's node died or cannot be reached"
     detail = str(error).partition("Worker exit detail: ")[2].partition(" Some common causes")[0]
     return f"the worker process died ({detail})" if detail else describe(error)
