@@ -19,6 +19,12 @@ if (
     # `python -m launch` looks into the current folder first, where any torch.py or nas.py of the user's would be found.
     del sys.path[0]
 
+from nas.systems import lacking
+
+if (_lacking := lacking(sys.platform)) is not None:
+    print(f"error: {_lacking}", file=sys.stderr)
+    sys.exit(2)
+
 import signal
 
 if __name__ == "__main__":

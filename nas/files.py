@@ -169,15 +169,16 @@ def check_file(path: Path, suffixes: Sequence[str]) -> None:
         raise _unwritable(path, error) from error
 
 
-def check_folder(folder: Path, option: str) -> None:
-    """Refuse a folder in which nothing can be made, before long work. Nothing is left of the trial.
+def check_folder(folder: Path, option: str, num_bytes: int = 0) -> None:
+    """Refuse a folder in which long work could not keep what it makes. Nothing is left of the trial.
 
     Args:
         folder: need not exist; then the nearest one above it that does is tried.
         option: by which the user names another one.
+        num_bytes: what the work makes, beside MIN_FREE_BYTES.
 
     Raises:
-        InvalidInputError: if it is no folder, or cannot be written.
+        InvalidInputError: if it is no folder, cannot be written, or its disk has not the room.
     """
     existing = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
     try:
@@ -187,10 +188,11 @@ def check_folder(folder: Path, option: str) -> None:
         raise InvalidInputError(
             f"{folder} cannot be written ({error.strerror}); give a folder that you may write as {option}"
         ) from error
-    if free < MIN_FREE_BYTES:
+    needed = MIN_FREE_BYTES + num_bytes
+    if free < needed:
         raise InvalidInputError(
-            f"{folder} has {free / 2**20:.0f} MiB left, expected at least {MIN_FREE_BYTES / 2**20:.0f}; make room, or "
-            f"give a folder on another disk as {option}"
+            f"the disk of {folder} has {free / 2**20:,.0f} MiB left, expected at least {needed / 2**20:,.0f}; make "
+            f"room, or give a folder on another disk as {option}"
         )
 
 

@@ -34,7 +34,9 @@ def num_gpus() -> int:
 
 def num_cores() -> int:
     """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # macOS binds no process to cores
 
 
 def memory_bytes() -> int:
@@ -127,6 +129,17 @@ def device_as_recorded(kind: str) -> str:
 def num_processes(device: str) -> int:
     """Trainings at a time without Ray: one per GPU, or on the CPU one per core."""
     return num_gpus() if device == GPU else num_cores()
+
+
+def fitting_processes(asked: int | None, device: str) -> int:
+    """How many trainings at a time without Ray this host has room for.
+
+    Args:
+        asked: None for as many as num_processes.
+        device: GPU or CPU.
+    """
+    wanted = num_processes(device) if asked is None else asked
+    return wanted if device == GPU else fitting_workers(wanted, 0.0)
 
 
 def device_of_process(device: str, place: int) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from nas.caller import Caller
 from nas.config import STORAGE_TIMEOUT_S, check_storage_timeout
 from nas.errors import InvalidInputError
+from nas.files import check_folder
 from nas.finalists.plan import MIN_SEEDS, Finals, choose_finalists
 from nas.finalists.run import run_finals
 from nas.patience import IMPATIENT, Patience
@@ -20,9 +21,9 @@ from search_spaces.registry import building_module
 from workers.cluster.session_processes import end_processes
 from workers.data.registry import open_study_data
 from workers.data.source import DataSource
-from workers.devices import default_gpus_per_worker, default_num_workers, device_of_worker
+from workers.devices import default_gpus_per_worker, default_num_workers, device_of_worker, fitting_workers
 from workers.evaluate import EvaluationConfig
-from workers.finalists.tune import FinalistTrainer
+from workers.finalists.tune import FINALISTS, FinalistTrainer
 from workers.training.distillation import locate
 from workers.training.recipes import final_recipe, variants
 
@@ -93,18 +94,22 @@ def finalize(
 
     Raises:
         InvalidInputError: if the study has no front yet; if recipe, teacher or data cannot be used, or the data are
-            not those of the study.
+            not those of the study; if this host has not the GPUs, or the artifacts cannot be written.
         StudyLockedError: if another living process owns the study.
         NasError: if the database fails, or the trainings.
     """
     workers = config.workers or default_num_workers()
     gpus = default_gpus_per_worker(workers) if config.gpus_per_worker is None else config.gpus_per_worker
+    if config.ray_address is None:  # the nodes of a cluster are asked when it is joined
+        workers = fitting_workers(workers, gpus)
     facts = facts_by_number(store.facts(study.name))
     finalists = choose_finalists(study, store.front(study.name), facts, config.top)
     source = open_study_data(study, config.data)
     evaluation = _evaluation(study, source, config, gpus, finalists[0].spec)
     tried = variants(evaluation.recipe, config.samples, study.seed)
     finals = Finals(study, finalists, tried, config.seeds, "test" if source.num_test else "validation")
+    workers = min(workers, finals.most_at_once(store.final_trainings(study.name)))
+    check_folder(artifacts / FINALISTS, "--artifacts", finals.num_bytes(workers))
 
     def start() -> FinalistTrainer:
         return FinalistTrainer(
@@ -113,6 +118,7 @@ def finalize(
             study_folder(study.name, study.uid),
             num_workers=workers,
             gpus_per_worker=gpus,
+            say=caller.say,
             ray_address=config.ray_address,
         )
 

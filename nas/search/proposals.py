@@ -73,7 +73,7 @@ def require_reachable(space: SearchSpace, limits: Mapping[str, float]) -> None:
         costs = space.genotype_costs(nearest)
         given = " and ".join(f"{OPTIONS[name]} {limit:g}" for name, limit in known.items())
         raise InvalidInputError(
-            f"{given} leaves nothing of the space {space.name} at scale {space.scale}: its smallest network has "
+            f"{given} leaves nothing of the space {space.name} at scale {space.scale}: the smallest network found has "
             f"{costs.param_count:,} parameters and {costs.macs:,} macs; give more"
         )
 

@@ -158,7 +158,7 @@ def _num_workers(parts: SearchParts, store: Store, around: Surroundings) -> int:
     for note in parts.notes:
         around.note(note)
     if left < config.workers:
-        around.note(f"note: --workers is {config.workers}, and no more than {left} of them would have work")
+        around.note(f"note: only {left} of {config.workers} workers would have work, so no more are started")
     workers = min(left, config.workers)
     around.caller.say(parts.begin_text(workers))
     return workers

@@ -119,7 +119,7 @@ def test_no_more_workers_are_started_than_evaluations_are_left(desk: Desk) -> No
     again = Desk(desk.folder)
     again.run(8, workers=4)
     assert again.started == [2]
-    assert again.said == ["note: --workers is 4, and no more than 2 of them would have work", "starting"]
+    assert again.said == ["note: only 2 of 4 workers would have work, so no more are started", "starting"]
     assert again.heard[0] == Note(again.said[0])
 
 

@@ -238,3 +238,16 @@ def test_more_variants_begin_with_the_same_ones() -> None:
     assert variants(recipe, 1, 0) == variants(recipe, 8, 0)[:1]
     assert variants(recipe, 8, 0) == variants(recipe, 16, 0)[:8]
     assert variants(recipe, 8, 0)[1:] != variants(recipe, 8, 1)[1:]
+
+
+def test_a_batch_has_no_more_images_than_there_are(tmp_path: Path) -> None:
+    few = replace(DIGITS, kind="folder", num_train=12)
+    assert default_recipe(few).batch_size == 12
+    file = written(tmp_path, json.dumps(GOOD | {"batch_size": 13}))
+    for text, batch in ((file, 13), ("nano", 64)):
+        for read in (lambda text: search_recipe(text, few, 1), lambda text: final_recipe(text, SEARCH, few)):
+            with pytest.raises(
+                InvalidInputError, match=f"batch_size is {batch}, and the data have 12 images for training"
+            ):
+                read(text)
+    assert final_recipe(None, SEARCH, few).batch_size == 64, "the search's own is what it was"
