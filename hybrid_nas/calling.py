@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from hybrid_nas.streams import tell
 from nas.caller import Caller
 from nas.signals import StopSignals
 from nas.workspace import open_log
@@ -28,7 +29,7 @@ def called_from_python(*, silent: bool) -> Iterator[Caller]:
         signals = StopSignals()
         if threading.current_thread() is threading.main_thread():
             opened.enter_context(signals)
-        yield Caller(signals, _silence if silent else print, lambda file: opened.enter_context(_logging_to(file)))
+        yield Caller(signals, _silence if silent else tell, lambda file: opened.enter_context(_logging_to(file)))
 
 
 def _silence(text: str) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import click
 
+from hybrid_nas.streams import tell
 from nas.errors import NasError
 
 ENTRY_POINTS = "hybrid_nas.commands"
@@ -24,10 +25,10 @@ LINE_S = 10.0
 """Between two lines of a command that counts, where there is no terminal."""
 
 
-class UserPath(click.ParamType):
+class UserPath(click.ParamType[Path]):
     """A path that a user gives, as nas.files reads it."""
 
-    def __init__(self, name: str, read: Callable[[str], Path]) -> None:
+    def __init__(self, name: str, read: Callable[[str | Path], Path]) -> None:
         """What the help calls it, and one of the functions of nas.files."""
         self.name = name
         self._read = read
@@ -94,6 +95,6 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
                     bar.update(done - bar.pos)
                 elif time.monotonic() - shown_at >= LINE_S:
                     shown_at = time.monotonic()
-                    click.echo(f"{what}: {done:,} of {total:,} images", err=True)
+                    tell(f"{what}: {done:,} of {total:,} images", err=True)
 
         yield show

@@ -16,7 +16,7 @@ from db.engine import engine_kwargs, parse_url, redact_url
 from db.errors import again_after_races
 from db.store import SqlStore, open_store
 from nas.caller import Caller
-from nas.config import SearchConfig
+from nas.config import SearchConfig, default_study
 from nas.errors import InvalidInputError
 from nas.files import user_folder
 from nas.protocols import SearchSpace
@@ -135,8 +135,8 @@ def search(
         InvalidInputError: if an option cannot be used.
         NasError: as nas.search.run.run_search.
     """
-    storage, artifacts = located(given["storage"], given["artifacts"])
-    config = _search_config({**given, "storage": storage, "artifacts": artifacts}, evaluate is not None)
+    url, folder = located(given["storage"], given["artifacts"])
+    config = _search_config({**given, "storage": url, "artifacts": folder}, evaluate is not None)
     if evaluate is not None:
         parts = _parts_in_process(config, given["space"], evaluate)
     else:
@@ -284,7 +284,18 @@ def _with_targets(config: SearchConfig, source: "DataSource") -> tuple[SearchCon
 
 
 def _named(config: SearchConfig, space: SearchSpace, data: str) -> SearchConfig:
-    return replace(config, study=f"{space.name}-{space.scale}-{data}") if config.study == UNNAMED else config
+    _require_printable(space)
+    return replace(config, study=default_study(space.name, space.scale, data)) if config.study == UNNAMED else config
+
+
+def _require_printable(space: SearchSpace) -> None:
+    """Refuse a space of a user's own whose words no database takes."""
+    words = [space.name, space.scale]
+    for gene in space.genes:
+        words += [gene.name, *map(str, gene.values)]
+    for word in words:
+        if not word.isprintable():
+            raise InvalidInputError(f"the space {space.name!r} says {word!r}; expected printable characters alone")
 
 
 def _shown_config(config: SearchConfig) -> JSON:
