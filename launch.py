@@ -7,6 +7,18 @@ packages add commands by name (hybrid_nas/commands.py). Libraries that are slow 
 that needs them.
 """
 
+import os
+import sys
+
+if (
+    __name__ == "__main__"
+    and __spec__ is not None
+    and not sys.flags.safe_path
+    and sys.path[0] != os.path.dirname(os.path.abspath(__file__))
+):
+    # `python -m launch` looks into the current folder first, where any torch.py or nas.py of the user's would be found.
+    del sys.path[0]
+
 import signal
 
 if __name__ == "__main__":
@@ -15,8 +27,8 @@ if __name__ == "__main__":
 
 import logging
 import shlex
-import sys
 import traceback
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,13 +40,14 @@ from hybrid_nas.commands import Commands, UserPath, counting
 from hybrid_nas.streams import close_streams, echo, is_output_fault, open_streams, tell
 from hybrid_nas.study import Study, find_study, summaries
 from nas.caller import Caller
-from nas.config import COST_OBJECTIVES
+from nas.config import COST_OBJECTIVES, STORAGE_TIMEOUT_S
 from nas.errors import InvalidInputError, NasError, SearchAbortedError
-from nas.files import check_file, give, user_file, user_folder
+from nas.files import STDOUT, check_file, give, user_file, user_folder
 from nas.finalists.plan import MIN_SEEDS
 from nas.pareto.picks import EXPECTED
 from nas.records import facts_by_number
 from nas.reports.final_fronts import final_front_text, full_training_text
+from nas.reports.pages import PICTURE_SUFFIXES
 from nas.reports.spaces import space_text
 from nas.reports.status import studies_text
 from nas.samplers.registry import SAMPLERS, check_sampler
@@ -60,12 +73,18 @@ storage_option = click.option(
 study_option = click.option("--study", help="Name of the study; may be left out where the database has only one.")
 artifacts_option = click.option("--artifacts", help="Folder of weights and drawings; beside the database by default.")
 ray_option = click.option("--ray-address", help="Running Ray cluster to use; a local one is started by default.")
+patience_option = shown(
+    "--storage-timeout-s",
+    default=STORAGE_TIMEOUT_S,
+    help="Wait this long for a database or a disk that cannot be used.",
+)
 given_file = partial(click.option, is_flag=False, flag_value="-")
 json_option = given_file("--json", "json_file", help="Give it as JSON, to a file or without one to the output.")
 name_option = partial(click.option, "--name")
 onnx_option = flag("--onnx", help="Add a checked ONNX file.")
 overwrite_option = flag("--overwrite", help="Replace a model of that name.")
 zoo_option = shown("--zoo", default="zoo", type=folder_type, help="Folder of the zoo.")
+data_option = click.option("--data", help="Where the data of the study lie now; where they lay then, by default.")
 hand_out = partial(give, show=echo, note=partial(tell, err=True))
 targets_help = (
     "What latency is measured on, such as cpu:threads=1,batch=1 or onnxruntime:threads=2; repeatable, the first is the "
@@ -106,10 +125,13 @@ teacher_help = "Learn from it too: a folder that `export` wrote, or a pretrained
 @shown("--trial-timeout-s", default=3600.0, help="Replace a worker that makes no progress for this long.")
 @shown("--warm-start", default="presets", help="presets: published layouts; study:NAME: what that one found; none.")
 @ray_option
+@patience_option
 @flag("--quiet", help="Print errors and the end only.")
 @click.pass_context
 def cli(context: click.Context, /, quiet: bool, **options: Any) -> None:
     """Search hybrid attention/convolution vision backbones for accuracy against latency on your device."""
+    if not quiet:
+        context.with_resource(counting())
     if context.invoked_subcommand is not None:
         return
     if options["space"] is None and options["budget"] is None:
@@ -130,6 +152,17 @@ def caller_of(signals: StopSignals, *, err: bool = False) -> Caller:
 def opened(study: str | None, storage: str, artifacts: str | None = None, *, err: bool = False) -> Study:
     """The study that the options name."""
     return find_study(study, storage, artifacts, caller=caller_of(click.get_current_context().obj, err=err))
+
+
+def check_outputs(*outputs: tuple[str | Path | None, Sequence[str]]) -> None:
+    """Refuse files that cannot be written, before any work is done for them.
+
+    Args:
+        outputs: each what was given, and what its name may end in.
+    """
+    for file, suffixes in outputs:
+        if file is not None and file != STDOUT:
+            check_file(user_file(file), suffixes)
 
 
 @cli.command()
@@ -165,6 +198,12 @@ def pareto(
     if final and (history or latency_target is not None):
         other = "--history" if history else "--latency-target"
         raise InvalidInputError(f"--final and {other} are both given; give one of them")
+    check_outputs(
+        (files["json_file"], [".json"]),
+        (files["csv_file"], [".csv"]),
+        (files["plot_file"], PICTURE_SUFFIXES),
+        (files["html_file"], [".html"]),
+    )
     found = opened(study, storage)
     if history:
         view = found.history(latency_target).view
@@ -208,8 +247,7 @@ def bench_samplers(
     for sampler in chosen:
         check_sampler(sampler)
     recorded = open_problem(problem, folder, cost == "known")
-    if json_file not in (None, "-"):
-        check_file(user_file(json_file), (".json",))  # before hours of work
+    check_outputs((json_file, [".json"]))
     results: list[SamplerResult] = []
     try:
         for number, sampler in enumerate(chosen, 1):
@@ -236,6 +274,7 @@ def bench_samplers(
 @click.option("--html", "html_file", type=file_type, help="Write it as one page.")
 def explain(study: str | None, storage: str, trial: int | None, json_file: str | None, html_file: Path | None) -> None:
     """Say which genes drive a study's top1 and cost, and how its front came about."""
+    check_outputs((json_file, [".json"]), (html_file, [".html"]))
     explained = opened(study, storage).explain(trial)
     if json_file is not None:
         hand_out(json_file, explained.json(), ".json")
@@ -249,6 +288,7 @@ def explain(study: str | None, storage: str, trial: int | None, json_file: str |
 @study_option
 @storage_option
 @artifacts_option
+@data_option
 @shown("--count", default=12, help="Architectures of all ranks to train.")
 @click.option("--times", type=int, help="Length of the final training in those of the search; 8 by default.")
 @click.option("--recipe", help="Train by this recipe instead: a name, or a JSON file.")
@@ -259,6 +299,7 @@ def audit(study: str | None, storage: str, artifacts: str | None, json_file: str
     """Train a sample of a study's architectures fully, and say how well the search ranks them."""
     from nas.analysis.audit import audit_json, audit_text
 
+    check_outputs((json_file, [".json"]))
     result = opened(study, storage, artifacts, err=True).audit(**options)
     if json_file is None:
         echo(audit_text(result))
@@ -290,6 +331,7 @@ def dashboard(storage: str, artifacts: str | None, port: int) -> None:
 @study_option
 @storage_option
 @artifacts_option
+@data_option
 @shown("--top", default=8, type=at_least(1), help="How many members of the front to train.")
 @click.option("--recipe", help="A recipe's name or a JSON file; eight times the search's steps by default.")
 @click.option("--teacher", help=teacher_help)
@@ -302,6 +344,7 @@ def dashboard(storage: str, artifacts: str | None, port: int) -> None:
     help="Share of a GPU for each worker; 1 with GPUs, else 0, by default.",
 )
 @ray_option
+@patience_option
 def finalize(study: str | None, storage: str, artifacts: str | None, **options: Any) -> None:
     """Train the best of a study fully with several seeds, and score them on test images."""
     found = opened(study, storage, artifacts)
@@ -319,6 +362,7 @@ def finalize(study: str | None, storage: str, artifacts: str | None, **options: 
 @name_option(help="Of the model; STUDY-tN by default.")
 @onnx_option
 @flag("--retrain", help="Train it again as the search did, where its weights were not kept.")
+@data_option
 @overwrite_option
 def export(study: str | None, storage: str, artifacts: str | None, **options: Any) -> None:
     """Write a trial to a model zoo that plain timm loads."""
@@ -335,11 +379,12 @@ def export(study: str | None, storage: str, artifacts: str | None, **options: An
 @storage_option
 @click.option("--latency-target", help="What to time on; the GPU, else one CPU thread, by default.")
 @shown("--trials", default="front", help="front, all (finished ones), or numbers separated by commas.")
-def profile(study: str | None, storage: str, latency_target: str | None, trials: str) -> None:
+@patience_option
+def profile(study: str | None, storage: str, latency_target: str | None, trials: str, storage_timeout_s: float) -> None:
     """Time the networks of a study on this machine, without training; `pareto --latency-target` then gives their
     front."""
     found = opened(study, storage, err=True)
-    done = found.profile(latency_target, trials)
+    done = found.profile(latency_target, trials, storage_timeout_s=storage_timeout_s)
     words = f"{found.workspace.study_words(found.name)} --latency-target {done.target}"
     echo(f"{done.timed} timed, {done.failed} failed; next: launch.py pareto {words}")
     if done.failed:
@@ -384,10 +429,10 @@ def pack(source: str, file: Path, **options: Any) -> None:
     """Write the images of SOURCE (folder:DIR, cifar10:DIR or cifar100:DIR) to FILE.beton, for --data
     beton:FILE.beton."""
     from workers.data.beton.pack import pack_images
+    from workers.data.source import tell as count
 
     try:
-        with counting("packing") as show:
-            packed = pack_images(source, file, show=show, **options)
+        packed = pack_images(source, file, show=partial(count, "packing"), say=tell, **options)
     except KeyboardInterrupt:
         tell(f"interrupted; {file} was not written, the same command begins again", err=True)
         sys.exit(EXIT_INTERRUPTED)

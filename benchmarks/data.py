@@ -29,12 +29,12 @@ from torch.utils.data import DataLoader, RandomSampler
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from workers.data import image_folder
+from workers.data import streamed
 from workers.data.batches import Batches
 from workers.data.beton.pack import pack_images
 from workers.data.beton.reader import open_beton
-from workers.data.image_folder import FolderBatches
 from workers.data.registry import load_data, open_data
+from workers.data.streamed import StreamedBatches
 from workers.recipe import Recipe
 
 WIDTH = 500
@@ -96,13 +96,13 @@ def torchvision_turn(root: Path, size: int, batch: int) -> Turn:
 def our_turn(text: str, size: int, batch: int, *, in_memory: bool = True) -> Turn:
     recipe = Recipe(rungs=(1,), batch_size=batch, learning_rate=1e-3, horizontal_flip=True, min_crop_area=MIN_AREA)
     source = replace(open_data(text), image_size=size)
-    kept = image_folder.MEMORY_BYTES
-    image_folder.MEMORY_BYTES = image_folder.MEMORY_BYTES if in_memory else 0
+    kept = streamed.MEMORY_BYTES
+    streamed.MEMORY_BYTES = streamed.MEMORY_BYTES if in_memory else 0
     try:
         batches: Batches = load_data(source, recipe, CPU)
     finally:
-        image_folder.MEMORY_BYTES = kept
-    assert in_memory or isinstance(batches, FolderBatches)
+        streamed.MEMORY_BYTES = kept
+    assert in_memory or isinstance(batches, StreamedBatches)
     return lambda: batches.train(0)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from nas.data_facts import DataFacts
 from nas.records import (
     Costs,
     Front,
@@ -54,6 +55,7 @@ def study_values(study: StudyRecord) -> Values:
         "data": study.data,
         "data_location": study.data_location,
         "data_fingerprint": study.data_fingerprint,
+        "data_facts": None if study.data_facts is None else study.data_facts.to_json(),
         "recipe": study.recipe,
         "target": study.target,
         "limits": dict(study.limits),
@@ -79,6 +81,7 @@ def study_record(row: Row[Any]) -> StudyRecord:
         data=row.data,
         data_location=row.data_location,
         data_fingerprint=row.data_fingerprint,
+        data_facts=None if row.data_facts is None else DataFacts.from_json(row.data_facts),
         recipe=row.recipe,
         target=row.target,
         limits=row.limits,
@@ -95,6 +98,8 @@ def lease_values(study: str, lease: Lease) -> Values:
     return {
         "study": study,
         "host": lease.host,
+        "machine": lease.machine,
+        "token": lease.token,
         "pid": lease.process.pid,
         "start_time_s": lease.process.start_time,
         "heartbeat": lease.heartbeat,
@@ -106,6 +111,8 @@ def lease_values(study: str, lease: Lease) -> Values:
 def lease_record(row: Row[Any]) -> Lease:
     return Lease(
         host=row.host,
+        machine=row.machine,
+        token=row.token,
         process=ProcessId(row.pid, row.start_time_s),
         heartbeat=row.heartbeat,
         ray_processes=tuple(ProcessId(**process) for process in row.ray_processes),

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas.config import STORAGE_TIMEOUT_S
 from nas.protocols import SearchSpace
 from nas.records import JSON
 from nas.search.events import OnEvent, ignore
@@ -48,6 +49,7 @@ def search(
     trial_timeout_s: float = 3600.0,
     warm_start: str = "presets",
     ray_address: str | None = None,
+    storage_timeout_s: float = STORAGE_TIMEOUT_S,
     quiet: bool = False,
     evaluate: Callable[[JSON], float | tuple[float, float]] | None = None,
     on_event: OnEvent = ignore,
@@ -83,6 +85,7 @@ def search(
         trial_timeout_s: replace a worker that makes no progress for this long.
         warm_start: presets: published layouts; study:NAME: what that one found; none.
         ray_address: running Ray cluster to use; a local one is started by default.
+        storage_timeout_s: wait this long for a database or a disk that cannot be used.
         quiet: print nothing.
         evaluate: evaluates an architecture in this process, instead of workers: its spec (JSON) -> top1 in [0, 1];
             with the objective latency_ms or the limit max_latency_ms -> (top1, milliseconds). What it raises makes the
@@ -130,6 +133,7 @@ def search(
         "trial_timeout_s": trial_timeout_s,
         "warm_start": warm_start,
         "ray_address": ray_address,
+        "storage_timeout_s": storage_timeout_s,
     }
     with called_from_python(silent=quiet) as caller:
         name, outcome = parts.search(given, caller, quiet=quiet, silent=quiet, evaluate=evaluate, on_event=on_event)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from hybrid_nas.commands import counting
 from hybrid_nas.streams import tell
 from nas.caller import Caller
 from nas.signals import StopSignals
@@ -29,6 +30,8 @@ def called_from_python(*, silent: bool) -> Iterator[Caller]:
         signals = StopSignals()
         if threading.current_thread() is threading.main_thread():
             opened.enter_context(signals)
+        if not silent:
+            opened.enter_context(counting())
         yield Caller(signals, _silence if silent else tell, lambda file: opened.enter_context(_logging_to(file)))
 
 

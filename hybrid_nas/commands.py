@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -80,21 +81,47 @@ def load(entry: EntryPoint) -> click.Command:
 
 
 @contextlib.contextmanager
-def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Takes the number of images done and of all: a bar on a terminal, elsewhere a line now and then. Output cannot
-    fail the work."""
-    shown_at = time.monotonic()
-    bar = None
-    with contextlib.ExitStack() as stack:
+def counting() -> Iterator[None]:
+    """Show how far the work on data is: a bar on a terminal, elsewhere a line now and then."""
+    from workers.data.source import showing
 
-        def show(done: int, total: int) -> None:
-            nonlocal shown_at, bar
-            with contextlib.suppress(OSError):
-                if sys.stderr.isatty():
-                    bar = bar or stack.enter_context(click.progressbar(length=total, label=what, file=sys.stderr))
-                    bar.update(done - bar.pos)
-                elif time.monotonic() - shown_at >= LINE_S:
-                    shown_at = time.monotonic()
-                    tell(f"{what}: {done:,} of {total:,} images", err=True)
+    counter = _Counter()
+    with contextlib.closing(counter), showing(counter.show):
+        yield
 
-        yield show
+
+class _Counter:
+    """A line or a bar for one kind of work after the other. Output cannot fail the work."""
+
+    def __init__(self) -> None:
+        self._what = ""
+        self._shown_at = 0.0
+        self._bar: Any = None
+
+    def show(self, what: str, done: int, total: int) -> None:
+        """See workers.data.source.Show."""
+        with contextlib.suppress(OSError):
+            if what != self._what:
+                self.close()
+                self._what = what
+                self._shown_at = time.monotonic()
+            if total and sys.stderr.isatty():
+                self._move_bar(done, total)
+            elif time.monotonic() - self._shown_at >= LINE_S:
+                self._shown_at = time.monotonic()
+                of_all = f"of {total:,} images" if total else "images so far"
+                tell(f"{what}: {done:,} {of_all}", err=True)
+
+    def _move_bar(self, done: int, total: int) -> None:
+        if self._bar is None:
+            self._bar = click.progressbar(length=total, label=self._what, file=sys.stderr).__enter__()
+        self._bar.update(done - self._bar.pos)
+        if done >= total:
+            self.close()
+
+    def close(self) -> None:
+        """End the line of a bar."""
+        bar = self._bar
+        self._bar = None
+        if bar is not None:
+            bar.__exit__(None, None, None)

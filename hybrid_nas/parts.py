@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from db.engine import engine_kwargs, parse_url, redact_url
-from db.errors import again_after_races
+from db.errors import again_after_races, let_outages_through
 from db.store import SqlStore, open_store
 from nas.caller import Caller
 from nas.config import SearchConfig, default_study
 from nas.errors import InvalidInputError
-from nas.files import user_folder
+from nas.files import check_folder, user_folder
+from nas.patience import IMPATIENT, Patience
 from nas.protocols import SearchSpace
 from nas.records import JSON, Genotype, StudyRecord, TrialFacts, Value
 from nas.reports.dashboard import serve
@@ -30,8 +31,10 @@ from nas.search.events import OnEvent, ignore
 from nas.search.inline import DATA, RECIPE, TARGET, Evaluate, InlineEvaluator
 from nas.search.loop import Outcome
 from nas.search.progress import Progress
+from nas.search.proposals import require_reachable
 from nas.search.run import SearchParts, Surroundings, run_search
 from nas.search.study import open_optuna_storage
+from nas.search.weights import WEIGHTS
 from nas.version import code_version
 from nas.workspace import DEFAULT_FOLDER, DEFAULT_STORAGE, STORAGE_VARIABLE, Workspace, storage_url
 
@@ -43,6 +46,10 @@ if TYPE_CHECKING:
 
 UNNAMED = "(no name yet)"
 """The default name of a study needs the data, which take longer to check than all options."""
+SHORTEST_LIMIT_S = 1.0
+"""A time limit below this is a mistake."""
+SHORTEST_LATENCY_MS = 1e-3
+"""A limit below this is a mistake: torch needs longer for a single operation."""
 WITHOUT_WORKERS = {
     "data": "digits",
     "recipe": None,
@@ -92,9 +99,9 @@ def _is_default(storage: str) -> bool:
 
 
 @contextlib.contextmanager
-def reading(storage: str) -> Iterator[SqlStore]:
-    """The store of a database that exists."""
-    with contextlib.closing(open_store(storage, create=False)) as store:
+def existing(storage: str, patience: Patience = IMPATIENT) -> Iterator[SqlStore]:
+    """The store of a database that exists; `patience` says how long an outage is waited for."""
+    with contextlib.closing(open_store(storage, create=False, patience=patience)) as store:
         yield store
 
 
@@ -102,6 +109,7 @@ def reading(storage: str) -> Iterator[SqlStore]:
 def optuna_storage(storage: str) -> "Iterator[RDBStorage]":
     """Optuna's storage in a database."""
     opened = again_after_races(lambda: open_optuna_storage(storage, engine_kwargs(storage)), parse_url(storage))
+    let_outages_through(opened.engine)
     try:
         yield opened
     finally:
@@ -135,23 +143,30 @@ def search(
         InvalidInputError: if an option cannot be used.
         NasError: as nas.search.run.run_search.
     """
-    url, folder = located(given["storage"], given["artifacts"])
-    config = _search_config({**given, "storage": url, "artifacts": folder}, evaluate is not None)
+    url, artifacts = located(given["storage"], given["artifacts"])
+    config = _search_config({**given, "storage": url, "artifacts": artifacts}, evaluate is not None)
     if evaluate is not None:
         parts = _parts_in_process(config, given["space"], evaluate)
     else:
         parts = _parts_with_workers(config, given["space"])
     config = parts.config
     workspace = workspace_of(config.storage, config.artifacts)
-    with contextlib.closing(open_store(config.storage)) as store, optuna_storage(config.storage) as storage:
+    if quiet:
+        caller = replace(caller, say=lambda text: None)
+    patience = Patience(config.storage_timeout_s, caller.say)
+    with (
+        contextlib.closing(open_store(config.storage, patience=patience)) as store,
+        optuna_storage(config.storage) as storage,
+    ):
         around = Surroundings(
-            caller=caller if not quiet else replace(caller, say=lambda text: None),
+            caller=caller,
             log_file=partial(workspace.log_file, config.study),
             make_progress=lambda evaluated: Progress(
                 config.study, config.budget, evaluated, quiet, silent=silent, cost_objective=config.cost_objective
             ),
             closing_lines=lambda outcome: _closing_lines(config, store, workspace, outcome),
             on_event=on_event,
+            patience=patience,
         )
         return config.study, run_search(parts, store, storage, around)
 
@@ -216,6 +231,7 @@ def _parts_in_process(config: SearchConfig, space: str | SearchSpace, evaluate: 
         source = _open_data(config.data)
         space = make_space(space, config.scale, source)
     config = _named(replace(config, space=space.name, scale=space.scale, data=DATA), space, DATA)
+    require_reachable(space, config.limits)
     return SearchParts(
         config=config,
         space=space,
@@ -229,8 +245,8 @@ def _parts_in_process(config: SearchConfig, space: str | SearchSpace, evaluate: 
             config=_shown_config(config),
         ),
         sampling=contextlib.nullcontext,
-        begin_text=f"study {config.study}: evaluating in this process",
-        make_evaluator=lambda log_file: InlineEvaluator(evaluate, times=config.needs_latency),
+        begin_text=lambda workers: f"study {config.study}: evaluating in this process",
+        make_evaluator=lambda workers, log_file: InlineEvaluator(evaluate, times=config.needs_latency),
         end_session=end_processes,
     )
 
@@ -242,11 +258,14 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
     from workers.latency.guard import sampling_guard
     from workers.training.recipes import search_recipe
 
+    config, notes = _fitting(config)
     source = _open_data(config.data)
     own = find_own(space_name)
     space = make_space(space_name, config.scale, source)
     config, targets = _with_targets(replace(config, data=source.text), source)
     config = _named(config, space, source.name)
+    require_reachable(space, config.limits)
+    check_folder(Path(config.artifacts) / WEIGHTS, "--artifacts")
     identity = Identity(
         data=source.name,
         data_fingerprint=source.fingerprint,
@@ -256,6 +275,8 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
         code_version=code_version(),
         config=_shown_config(config),
         space_module="" if own is None else own.origin,
+        data_facts=source.facts,
+        passed_over=source.passed_over,
     )
     return SearchParts(
         config=config,
@@ -263,10 +284,42 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
         identity=identity,
         targets=targets,
         sampling=sampling_guard((config.latency_target, *config.other_targets)),
-        begin_text=f"study {config.study}: starting {config.workers} workers",
+        trial_timeout_s=config.trial_timeout_s,
+        notes=notes,
+        begin_text=lambda workers: f"study {config.study}: starting {_counted(workers)}",
         make_evaluator=partial(_make_pool, config, identity),
         end_session=end_processes,
     )
+
+
+def _counted(workers: int) -> str:
+    return f"{workers} workers" if workers != 1 else "1 worker"
+
+
+def _fitting(config: SearchConfig) -> tuple[SearchConfig, list[str]]:
+    """The options with as many workers as this host has room for, and lines about what was changed.
+
+    Raises:
+        InvalidInputError: if it has not the GPUs, or no evaluation can be as short as the time limit.
+    """
+    from workers.devices import fitting_workers, room_text
+
+    if config.trial_timeout_s < SHORTEST_LIMIT_S:
+        raise InvalidInputError(
+            f"--trial-timeout-s is {config.trial_timeout_s:g}; expected at least {SHORTEST_LIMIT_S:g}, as no training "
+            "is done in less"
+        )
+    if config.max_latency_ms is not None and config.max_latency_ms < SHORTEST_LATENCY_MS:
+        raise InvalidInputError(
+            f"--max-latency-ms is {config.max_latency_ms:g}; expected at least {SHORTEST_LATENCY_MS:g}, as no network "
+            "is faster"
+        )
+    if config.ray_address is not None:  # its nodes are asked when it is joined
+        return config, []
+    workers = fitting_workers(config.workers, config.gpus_per_worker)
+    if workers == config.workers:
+        return config, []
+    return replace(config, workers=workers), [f"note: --workers is {config.workers}, and {room_text()}"]
 
 
 def _with_targets(config: SearchConfig, source: "DataSource") -> tuple[SearchConfig, list[JSON]]:
@@ -278,6 +331,9 @@ def _with_targets(config: SearchConfig, source: "DataSource") -> tuple[SearchCon
     texts = [str(target), *map(str, others)]
     if len(set(texts)) < len(texts):
         raise InvalidInputError(f"--latency-target names one target twice: {', '.join(texts)}; give each once")
+    for timed in (target, *others):
+        if timed is not None:
+            timed.check_memory(source.input_shape)
     fingerprints = [timed.fingerprint(source.input_shape) for timed in (target, *others) if timed is not None]
     own = None if target is None else str(target)
     return replace(config, latency_target=own, other_targets=tuple(texts[1:])), fingerprints
@@ -302,7 +358,7 @@ def _shown_config(config: SearchConfig) -> JSON:
     return {**config.to_json(), "storage": redact_url(config.storage)}
 
 
-def _make_pool(config: SearchConfig, identity: Identity, log_file: Path) -> "RayPool":
+def _make_pool(config: SearchConfig, identity: Identity, workers: int, log_file: Path) -> "RayPool":
     from search_spaces.registry import find_own
     from workers.cluster.pool import RayPool
     from workers.devices import device_of_worker
@@ -314,6 +370,7 @@ def _make_pool(config: SearchConfig, identity: Identity, log_file: Path) -> "Ray
         data=config.data,
         recipe=Recipe.from_json(identity.recipe),
         data_fingerprint=identity.data_fingerprint,
+        data_facts=identity.data_facts,
         latency_target=config.latency_target,
         other_targets=config.other_targets,
         device=device_of_worker(config.gpus_per_worker),
@@ -321,7 +378,7 @@ def _make_pool(config: SearchConfig, identity: Identity, log_file: Path) -> "Ray
     )
     return RayPool(
         evaluation,
-        num_workers=config.workers,
+        num_workers=workers,
         trial_timeout_s=config.trial_timeout_s,
         ray_address=config.ray_address,
         gpus_per_worker=config.gpus_per_worker,
@@ -437,7 +494,7 @@ def show_dashboard(storage: str, artifacts: str | None, port: int, say: Callable
     """
     storage, artifacts = located(storage, artifacts)
     drawings = drawings_folder(workspace_of(storage, artifacts).artifacts)
-    with reading(storage), optuna_storage(storage) as opened:
+    with existing(storage), optuna_storage(storage) as opened:
         if not drawings.is_dir():
             raise InvalidInputError(f"no drawings under {drawings}; give the --artifacts of the search")
         serve(opened, drawings, port, say)

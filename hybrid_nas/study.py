@@ -10,6 +10,7 @@ from hybrid_nas import parts
 from hybrid_nas.calling import called_from_python
 from hybrid_nas.shown import Explained, Shown
 from nas.caller import Caller
+from nas.config import STORAGE_TIMEOUT_S, check_storage_timeout
 from nas.errors import NasError
 from nas.files import user_folder
 from nas.finalists.front import final_front_faults
@@ -17,6 +18,7 @@ from nas.pareto.history import History, history_of
 from nas.pareto.picks import pick_study
 from nas.pareto.places import latest, places
 from nas.pareto.targets import on_target
+from nas.patience import IMPATIENT, Patience
 from nas.protocols import SearchSpace
 from nas.records import FinalFront, Front, StudyRecord, TrialFacts, facts_by_number
 from nas.reports.exports import exports_text
@@ -208,6 +210,7 @@ class Study:
     def audit(
         self,
         *,
+        data: str | None = None,
         count: int = 12,
         times: int | None = None,
         recipe: str | None = None,
@@ -218,6 +221,7 @@ class Study:
         """Train a sample of its architectures fully, and say how well the search ranks them.
 
         Args:
+            data: where its data lie; where they lay when it was created, by default.
             count: architectures of all ranks to train.
             times: length of the final training in those of the search; 8 by default.
             recipe: train by this recipe instead: a name, or a JSON file.
@@ -232,7 +236,7 @@ class Study:
         from nas.analysis.audit_log import AuditLog
         from workers.audit import AuditConfig, audit_study
 
-        config = AuditConfig(count=count, times=times, recipe=recipe, seed=seed, workers=workers)
+        config = AuditConfig(data=data, count=count, times=times, recipe=recipe, seed=seed, workers=workers)
         with self._opened() as (store, study):
             facts = list(store.facts(self.name))
         parts.require_networks(study)
@@ -248,6 +252,7 @@ class Study:
         name: str | None = None,
         onnx: bool = False,
         retrain: bool = False,
+        data: str | None = None,
         overwrite: bool = False,
     ) -> "Exported":
         """Write a trial to a model zoo that plain timm loads.
@@ -258,6 +263,7 @@ class Study:
             name: of the model; STUDY-tN by default.
             onnx: add a checked ONNX file.
             retrain: train it again as the search did, where its weights were not kept.
+            data: where its data lie, to train on; where they lay when it was created, by default.
             overwrite: replace a model of that name.
 
         Raises:
@@ -267,7 +273,13 @@ class Study:
         from workers.export import ExportConfig, export
 
         config = ExportConfig(
-            pick=pick, zoo=user_folder(zoo), name=name, onnx=onnx, retrain=retrain, overwrite=overwrite
+            pick=pick,
+            zoo=user_folder(zoo),
+            name=name,
+            onnx=onnx,
+            retrain=retrain,
+            data=data,
+            overwrite=overwrite,
         )
         with self._opened() as (store, study):
             parts.require_networks(study)
@@ -276,6 +288,7 @@ class Study:
     def finalize(
         self,
         *,
+        data: str | None = None,
         top: int = 8,
         recipe: str | None = None,
         teacher: str | None = None,
@@ -284,11 +297,13 @@ class Study:
         workers: int | None = None,
         gpus_per_worker: float | None = None,
         ray_address: str | None = None,
+        storage_timeout_s: float = STORAGE_TIMEOUT_S,
         quiet: bool = False,
     ) -> FinalFront:
         """Train the best of the study fully with several seeds, and score them on test images.
 
         Args:
+            data: where its data lie; where they lay when it was created, by default.
             top: how many members of the front to train.
             recipe: a recipe's name or a JSON file; eight times the search's steps by default.
             teacher: learn from it too: a folder that `export` wrote, or a pretrained model of timm with the same
@@ -298,6 +313,7 @@ class Study:
             workers: concurrent trainings; one per GPU, else one per core, by default.
             gpus_per_worker: share of a GPU for each worker; 1 with GPUs, else 0, by default.
             ray_address: running Ray cluster to use; a local one is started by default.
+            storage_timeout_s: wait this long for a database or a disk that cannot be used.
             quiet: print nothing.
 
         Raises:
@@ -308,6 +324,7 @@ class Study:
         from workers.finalize import FinalizeConfig, finalize
 
         config = FinalizeConfig(
+            data=data,
             top=top,
             recipe=recipe,
             teacher=teacher,
@@ -316,19 +333,30 @@ class Study:
             workers=workers,
             gpus_per_worker=gpus_per_worker,
             ray_address=ray_address,
+            storage_timeout_s=storage_timeout_s,
         )
         workspace = self.workspace
-        with self._opened() as (store, study), self._working(quiet) as caller:
-            parts.require_networks(study)
-            log_file = workspace.log_file(study.name, study.uid)
-            return finalize(study, store, config, workspace.artifacts, log_file, caller)
+        with self._working(quiet) as caller:
+            patience = Patience(storage_timeout_s, caller.say)
+            with self._opened(patience) as (store, study):
+                parts.require_networks(study)
+                log_file = workspace.log_file(study.name, study.uid)
+                return finalize(study, store, config, workspace.artifacts, log_file, caller, patience)
 
-    def profile(self, latency_target: str | None = None, trials: str = "front", *, quiet: bool = False) -> "Profiled":
+    def profile(
+        self,
+        latency_target: str | None = None,
+        trials: str = "front",
+        *,
+        storage_timeout_s: float = STORAGE_TIMEOUT_S,
+        quiet: bool = False,
+    ) -> "Profiled":
         """Time its networks on this machine, without training; `pareto(latency_target)` then gives their front.
 
         Args:
             latency_target: what to time on; the GPU, else one CPU thread, by default.
             trials: front, all (finished ones), or numbers separated by commas.
+            storage_timeout_s: wait this long for a database that cannot be used.
             quiet: print nothing.
 
         Raises:
@@ -336,7 +364,8 @@ class Study:
         """
         from workers.profile import profile_study
 
-        with self._opened() as (store, study), self._working(quiet) as caller:
+        check_storage_timeout(storage_timeout_s)
+        with self._working(quiet) as caller, self._opened(Patience(storage_timeout_s, caller.say)) as (store, study):
             parts.require_networks(study)
             return profile_study(study, store, latency_target, trials, caller.say)
 
@@ -350,8 +379,8 @@ class Study:
         return self.workspace.study_words(self.name)
 
     @contextlib.contextmanager
-    def _opened(self) -> "Iterator[tuple[SqlStore, StudyRecord]]":
-        with parts.reading(self.storage) as store:
+    def _opened(self, patience: Patience = IMPATIENT) -> "Iterator[tuple[SqlStore, StudyRecord]]":
+        with parts.existing(self.storage, patience) as store:
             yield store, pick_study(self.name, store.studies())
 
     @contextlib.contextmanager
@@ -376,7 +405,7 @@ def find_study(
         InvalidInputError: if there is no database or no such study, or none is named where there is not exactly one.
     """
     url, folder = parts.located(storage, artifacts)
-    with parts.reading(url) as store:
+    with parts.existing(url) as store:
         found = pick_study(name, store.studies())
     return Study(found.name, url, folder, space, caller=caller)
 
@@ -387,7 +416,7 @@ def summaries(storage: str | None) -> list[StudySummary]:
     Raises:
         InvalidInputError: if there is no database.
     """
-    with parts.reading(parts.located(storage)[0]) as store:
+    with parts.existing(parts.located(storage)[0]) as store:
         return [
             summarize(study, store.facts(study.name), store.front(study.name), store.lease(study.name))
             for study in store.studies()

@@ -13,6 +13,9 @@ WARM_STARTS = ("presets", "none")
 EARLIER_STUDY = "study:"
 """Before the name of a study to begin with."""
 
+STORAGE_TIMEOUT_S = 300.0
+"""How long a command waits for a database or a disk where nothing else is said."""
+
 _TYPES = (
     (("budget", "seed", "patience", "workers", "rungs", "max_params", "max_macs"), int, "a whole number"),
     (("keep", "gpus_per_worker", "trial_timeout_s", "max_latency_ms", "max_hours"), int | float, "a number"),
@@ -33,6 +36,16 @@ def default_study(space: str, scale: str, data: str) -> str:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
     return f"{name.encode()[: MAX_NAME_BYTES - 9].decode(errors='ignore')}-{digest}"
+
+
+def check_storage_timeout(value: float) -> None:
+    """Refuse a waiting time that is none.
+
+    Raises:
+        InvalidInputError: if it is not a number, negative or without end.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise InvalidInputError(f"--storage-timeout-s is {value!r}; expected seconds, 0 or more")
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -94,6 +107,8 @@ class SearchConfig:
     earlier study."""
     ray_address: str | None = None
     """Address of a running Ray cluster; None starts a local one."""
+    storage_timeout_s: float = STORAGE_TIMEOUT_S
+    """How long the search waits for a database or a disk that cannot be used; 0 for not at all."""
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -134,6 +149,7 @@ class SearchConfig:
                 raise InvalidInputError(f"{_option(option)} is {value}; expected a positive number")
         if not 0 <= self.gpus_per_worker < float("inf"):
             raise InvalidInputError(f"--gpus-per-worker is {self.gpus_per_worker}; expected 0 or more")
+        check_storage_timeout(self.storage_timeout_s)
 
     def _check_words(self) -> None:
         if len(self.objectives) != 2 or self.objectives[0] != "top1" or self.objectives[1] not in COST_OBJECTIVES:

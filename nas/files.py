@@ -1,14 +1,20 @@
 """Paths as users give them, and whole files: what is written stands there whole, or what stood there before."""
 
 import contextlib
+import errno
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from nas.errors import InvalidInputError
+from nas.errors import InvalidInputError, NasError, UnavailableError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 STDOUT = "-"
 """Stands for the output where a file is asked for."""
+MIN_FREE_BYTES = 64 * 2**20
+"""Room without which no long work begins: for a log, drawings, and weights of some networks."""
 
 
 def user_path(given: str | Path) -> Path:
@@ -100,7 +106,7 @@ def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
     Raises:
         OSError: if it cannot be written; what stood there before stands there still.
     """
-    part = path.with_name(f".{path.name}.part")
+    part = _part_of(path)
     try:
         yield part
         if durable:
@@ -118,6 +124,11 @@ def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
         part.write_bytes(content)
 
 
+def cannot_keep(message: str, error: OSError) -> NasError:
+    """What to raise where a file of a study cannot be written: a full disk may pass, other reasons stay."""
+    return UnavailableError(message) if error.errno in _FULL else NasError(message)
+
+
 def write_file(path: Path, content: str | bytes, suffixes: Sequence[str]) -> None:
     """Write a file for a user, whole or not at all.
 
@@ -133,16 +144,15 @@ def write_file(path: Path, content: str | bytes, suffixes: Sequence[str]) -> Non
     try:
         write_whole(path, content.encode(errors="backslashreplace") if isinstance(content, str) else content)
     except OSError as error:
-        raise InvalidInputError(
-            f"cannot write {str(path)!r} ({error.strerror}); choose a folder that you may write to"
-        ) from error
+        raise _unwritable(path, error) from error
 
 
 def check_file(path: Path, suffixes: Sequence[str]) -> None:
     """Refuse what write_file could not write, before long work.
 
     Raises:
-        InvalidInputError: if the suffix is another one, it is no plain file, or its folder does not exist.
+        InvalidInputError: if the suffix is another one, it is no plain file, or its folder does not exist or cannot be
+            written.
     """
     user_file(path)
     if path.suffix.lower() not in suffixes:
@@ -151,6 +161,51 @@ def check_file(path: Path, suffixes: Sequence[str]) -> None:
         )
     if not path.parent.is_dir():
         raise InvalidInputError(f"{str(path)!r} lies in a folder that does not exist; create the folder first")
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            _part_of(path).lstat()  # its name may be too long
+        _try(path.parent)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def check_folder(folder: Path, option: str) -> None:
+    """Refuse a folder in which nothing can be made, before long work. Nothing is left of the trial.
+
+    Args:
+        folder: need not exist; then the nearest one above it that does is tried.
+        option: by which the user names another one.
+
+    Raises:
+        InvalidInputError: if it is no folder, or cannot be written.
+    """
+    existing = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    try:
+        _try(existing)
+        free = shutil.disk_usage(existing).free
+    except OSError as error:
+        raise InvalidInputError(
+            f"{folder} cannot be written ({error.strerror}); give a folder that you may write as {option}"
+        ) from error
+    if free < MIN_FREE_BYTES:
+        raise InvalidInputError(
+            f"{folder} has {free / 2**20:.0f} MiB left, expected at least {MIN_FREE_BYTES / 2**20:.0f}; make room, or "
+            f"give a folder on another disk as {option}"
+        )
+
+
+def _try(folder: Path) -> None:
+    """Raises OSError where no file can be made."""
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def _part_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
+
+
+def _unwritable(path: Path, error: OSError) -> InvalidInputError:
+    return InvalidInputError(f"cannot write {str(path)!r} ({error.strerror}); choose a folder that you may write to")
 
 
 def give(file: str, text: str, suffix: str, *, show: Callable[[str], object], note: Callable[[str], object]) -> None:

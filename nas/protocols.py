@@ -296,23 +296,34 @@ class FinalsStore(Protocol):
 class Leases(Protocol):
     """Who coordinates which study. Transactions and errors as in TrialStore."""
 
-    def acquire_lease(self, study: str, lease: Lease, stale_after_s: float) -> Lease | None:
+    def acquire_lease(self, study: str, lease: Lease, silent: Lease | None = None) -> Lease | None:
         """Make `lease` the owner of the study, atomically. The study need not exist yet.
 
+        Args:
+            study: its name.
+            lease: who wants it.
+            silent: an owner whose heartbeat stood still for so long that it counts as dead; it is followed if nothing
+                of it has changed.
+
         Returns:
-            The lease that was taken over: the former owner's, whose process is dead on this host or whose heartbeat, on
-            another host, is older than stale_after_s. None when there was none.
+            The lease that was taken over: the silent owner's, or that of a process of this machine which is dead. None
+            when there was none.
 
         Raises:
-            StudyLockedError: if the owner is alive; the message names host, pid and heartbeat.
+            StudyLockedError: if the owner is alive, or may be; the message names host, pid and heartbeat.
         """
         ...
 
+    def lease(self, study: str) -> Lease | None:
+        """Who owns the study now; None when nobody does, or the owner is known to be dead."""
+        ...
+
     def renew_lease(self, study: str, lease: Lease) -> None:
-        """Write heartbeat and Ray processes of the owner.
+        """Write heartbeat and Ray processes of the owner. In an outage it does not wait.
 
         Raises:
             StudyLockedError: if another process has become the owner meanwhile.
+            UnavailableError: if the same may succeed later.
         """
         ...
 
@@ -331,10 +342,6 @@ class StudyReader(Protocol):
 
     def studies(self) -> Sequence[StudyRecord]:
         """All studies, by creation."""
-        ...
-
-    def lease(self, study: str) -> Lease | None:
-        """Who owns the study now; None when nobody does, or the owner is known to be dead."""
         ...
 
     def facts(self, study: str) -> Iterator[TrialFacts]:

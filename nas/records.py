@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
 
+from nas.data_facts import DataFacts
+
 JSON = dict[str, Any]
 Value = str | int
 Genotype = dict[str, Value]
@@ -376,6 +378,13 @@ class StudyRecord:
     code_version: str
     created: datetime
     """UTC."""
+    data_facts: DataFacts | None = None
+    """What the data were when the study was created; None where a function of the caller's evaluated."""
+
+    @property
+    def preprocessing(self) -> JSON:
+        """See DataFacts.preprocessing; empty without data."""
+        return {} if self.data_facts is None else self.data_facts.preprocessing
 
     @property
     def cost_objective(self) -> str:
@@ -385,11 +394,11 @@ class StudyRecord:
 
 @dataclass(frozen=True, slots=True)
 class ProcessId:
-    """One process on one host, safe against reuse of the number."""
+    """One process of one machine (nas.processes.machine), safe against reuse of the number."""
 
     pid: int
     start_time: float
-    """psutil's create_time()."""
+    """Seconds; nas.processes.process_id says on which clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,9 +406,14 @@ class Lease:
     """Who coordinates a study now."""
 
     host: str
+    """Name of the host, for people: two machines may have one name, and one machine may get another."""
     process: ProcessId
     heartbeat: datetime
-    """UTC."""
+    """UTC, by the clock of the owner."""
+    machine: str = ""
+    """Where the number of the process means something (nas.processes.machine); empty where nobody can tell."""
+    token: str = ""
+    """Drawn at random when the study was taken: this owner, and no other."""
     ray_processes: tuple[ProcessId, ...] = ()
     """What the owner's local Ray session started; a takeover ends exactly these."""
     ray_session: str = ""

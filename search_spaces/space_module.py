@@ -7,7 +7,7 @@ The specs of networks that a module builds itself are JSON of its own, with the 
 A new meaning of the same spec needs a new space_hash; without it, recorded studies silently change.
 
 The text of a file travels to the workers, on whatever host they are. It travels alone: files beside it are not found,
-and what it imports must be installed on every host.
+and what it imports must be installed on every host. On the coordinator's own, workers look where it looks.
 """
 
 import hashlib

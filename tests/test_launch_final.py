@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -145,6 +146,13 @@ def test_a_teacher_that_cannot_teach_is_refused_before_anything_starts(
     code, output, errors = run_command("finalize", "--study", "s", "--recipe", "own.json", "--teacher", "other")
     assert (code, output) == (2, "")
     assert "error: teacher 'other' has 7 classes, the data 10" in errors
+    with contextlib.closing(sqlite3.connect("runs/nas.db")) as connection:
+        connection.execute("UPDATE nas_studies SET data_location = 'folder:/moved/away'")
+        connection.commit()
+    code, _, errors = run_command("finalize", "--study", "s", "--recipe", "own.json", "--teacher", "other")
+    assert (code, "/moved/away/train cannot be listed" in errors, "name them with --data" in errors) == (2, True, True)
+    words = ("finalize", "--study", "s", "--recipe", "own.json", "--teacher", "other", "--data", "digits")
+    assert "error: teacher 'other' has 7 classes, the data 10" in run_command(*words)[2]
     (tmp_path / "own.json").write_text('{"rungs": [4], "batch_size": 4, "learning_rate": 0.1, "distillation": "hard"}')
-    code, _, errors = run_command("finalize", "--study", "s", "--recipe", "own.json")
+    code, _, errors = run_command("finalize", "--study", "s", "--recipe", "own.json", "--data", "digits")
     assert (code, "the recipe gives distillation, and there is no teacher" in errors) == (2, True)

@@ -11,13 +11,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-import timm
 import torch
 from torch import nn
 
 from db.store import SqlStore, open_store
 from nas.records import FrontMember, StudyRecord
 from tests.recorded.record import ARCHIVE, FINALIZE, SEARCH, STUDY
+from tests.zoo_entries import load_entry
 from workers.data.registry import load_test, open_data
 from workers.evaluate import EvaluationConfig, EvaluationContext
 from workers.recipe import Recipe
@@ -130,7 +130,7 @@ def test_the_knee_of_the_final_front_is_exported_and_scores_what_was_recorded(
         for training in store.final_trainings("recorded")
         if training.weights is not None and training.weights.sha256 == hashlib.sha256(weights).hexdigest()
     ]
-    model = timm.create_model("local-dir:again/knee", pretrained=True).eval()
+    model = load_entry(folder / "again/knee")
     images = load_test(open_data("digits"), Recipe.from_json(training.recipe), torch.device("cpu"))
     assert top1_of(model, images) == pytest.approx(training.test_top1, abs=2 / 1024)
 
@@ -145,13 +145,13 @@ def member_of_the_search_alone(store: SqlStore) -> FrontMember:
 
 
 def test_a_member_of_the_front_is_exported_and_scores_what_was_recorded(
-    run_command: Command, store: SqlStore, study: StudyRecord
+    run_command: Command, store: SqlStore, study: StudyRecord, folder: Path
 ) -> None:
     member = member_of_the_search_alone(store)
     pick = ("--pick", f"trial:{member.trial_number}")
     code, _, err = run_command("export", *STUDY, *pick, "--zoo", "again", "--name", "member")
     assert (code, err) == (0, "")
-    model = timm.create_model("local-dir:again/member", pretrained=True).eval()
+    model = load_entry(folder / "again/member")
     context = EvaluationContext(EvaluationConfig(data="digits", recipe=Recipe.from_json(study.recipe)))
     assert top1_of(model, context.batches.validation()) == pytest.approx(member.top1, abs=2 / 1024)
 
@@ -179,7 +179,7 @@ def test_the_entry_of_the_zoo_is_whole_and_loads(store: SqlStore, folder: Path) 
             shutil.copy(folder / "artifacts" / training.weights.path, folder / "zoo/knee/model.safetensors")
     for name, recorded in entry["sha256"].items():
         assert hashlib.sha256((folder / "zoo/knee" / name).read_bytes()).hexdigest() == recorded
-    assert timm.create_model("local-dir:zoo/knee", pretrained=True).num_classes == 10
+    assert load_entry(folder / "zoo/knee").num_classes == 10
 
 
 @pytest.mark.usefixtures("later_space")

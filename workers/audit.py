@@ -21,6 +21,7 @@ from nas.records import StudyRecord, TrialFacts
 from nas.text import duration_text
 from search_spaces.network.backbone import HybridBackbone
 from search_spaces.registry import building_module
+from workers.data.registry import open_study_data
 from workers.devices import device_as_recorded, device_of_process, num_processes
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
 from workers.memory import is_out_of_memory
@@ -42,6 +43,8 @@ class AuditConfig:
         InvalidInputError: for a value that cannot be used.
     """
 
+    data: str | None = None
+    """Where the data of the study lie; None for where they lay when it was created."""
     count: int = 12
     """Architectures in the sample."""
     times: int | None = None
@@ -110,9 +113,10 @@ def audit_study(
     workers = max(1, min(config.workers or num_processes(device), len(missing)))
     say(_plan(sample, missing, searched, recipe, seed, workers))
     evaluation = EvaluationConfig(
-        data=study.data_location,
+        data=open_study_data(study, config.data).text if missing else study.data_location,
         recipe=recipe,
         data_fingerprint=study.data_fingerprint,
+        data_facts=study.data_facts,
         device=device,
         space_module=building_module(study, sample[0].spec),
     )
@@ -189,7 +193,8 @@ def train_all(
     """
     context = multiprocessing.get_context("spawn")  # a fork would share the threads' locks, and cannot use CUDA
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(context.Value("i", 0),))
+    with environment():  # the shared value starts a process too
+        pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(context.Value("i", 0),))
     try:
         with _signals_wait(), environment():
             orders = {pool.submit(_train, config, trial, seed): trial for trial in trials}

@@ -20,6 +20,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from nas.data_facts import DataFacts
 from nas.errors import InvalidInputError, first_line
 from nas.protocols import Calibration, Event, Failed, Finished, Job, LatencyMeasured, RungReached
 from nas.records import JSON, Latency
@@ -51,6 +52,8 @@ class EvaluationConfig:
     data_fingerprint: str | None = None
     """What the data must be; None takes them as they are. Differing data on another node would make scores
     incomparable."""
+    data_facts: DataFacts | None = None
+    """What the study recorded of the data, for the words of a difference."""
     latency_target: str | None = None
     """What to time on; None skips the timing."""
     other_targets: tuple[str, ...] = ()
@@ -62,21 +65,32 @@ class EvaluationConfig:
     teacher: str | None = None
     """What workers.training.distillation.load_teacher takes; None for a recipe without a teacher."""
     lock_folder: str | None = None
-    """Where the device locks lie; None for the host's default, which every process of this user shares."""
+    """Where the device locks lie; None for the place that every process of this host shares."""
     space_module: SpaceModule | None = None
     """The module that builds the networks; None for networks of ours."""
 
     def to_json(self) -> JSON:
         module = self.space_module
+        facts = self.data_facts
         plain = {name: getattr(self, name) for name in self.__slots__}
-        return {**plain, "recipe": self.recipe.to_json(), "space_module": None if module is None else asdict(module)}
+        return {
+            **plain,
+            "recipe": self.recipe.to_json(),
+            "data_facts": None if facts is None else facts.to_json(),
+            "space_module": None if module is None else asdict(module),
+        }
 
     @classmethod
     def from_json(cls, values: JSON) -> Self:
         """Inverse of to_json."""
         module = values["space_module"]
-        recipe = Recipe.from_json(values["recipe"])
-        return cls(**{**values, "recipe": recipe, "space_module": None if module is None else SpaceModule(**module)})
+        facts = values["data_facts"]
+        made = {
+            "recipe": Recipe.from_json(values["recipe"]),
+            "data_facts": None if facts is None else DataFacts.from_json(facts),
+            "space_module": None if module is None else SpaceModule(**module),
+        }
+        return cls(**{**values, **made})
 
 
 class EvaluationContext:
@@ -99,7 +113,7 @@ class EvaluationContext:
         self.device = open_device(config.device)
         self.target = LatencyTarget.parse(config.latency_target) if config.latency_target else None
         self.other_targets = [LatencyTarget.parse(text) for text in config.other_targets]
-        self.source = open_same_data(config.data, config.data_fingerprint)
+        self.source = open_same_data(config.data, config.data_fingerprint, config.data_facts)
         self.batches = load_data(self.source, config.recipe, self.device)
         self._teacher = self._open_teacher()
         folder = Path(config.lock_folder) if config.lock_folder else None

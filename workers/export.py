@@ -16,7 +16,7 @@ from nas.workspace import Workspace
 from search_spaces.registry import require_ours
 from search_spaces.zoo.card import CardFacts, FoundBySearch
 from search_spaces.zoo.export import MAX_NAME, check_export, export_model
-from workers.data.registry import open_data
+from workers.data.registry import open_study_data
 from workers.retrain import retrain
 
 
@@ -42,6 +42,8 @@ class ExportConfig:
     """Add a checked ONNX file."""
     retrain: bool = False
     """Train it again as the search did, where its weights were not kept."""
+    data: str | None = None
+    """Where the data of the study lie, to train on; None for where they lay when it was created."""
     overwrite: bool = False
     """Replace a model of that name."""
 
@@ -83,7 +85,7 @@ def export(study: StudyRecord, store: ExportStore, config: ExportConfig, workspa
 
     Raises:
         InvalidInputError: if there is no such trial; if the name is taken, the weights were not kept or cannot be
-            read, or the data cannot be used.
+            read, or the data of a training that was asked for cannot be used.
         NasError: if the database fails, or a training that was asked for.
     """
     facts = facts_by_number(store.facts(study.name))
@@ -95,9 +97,10 @@ def export(study: StudyRecord, store: ExportStore, config: ExportConfig, workspa
     require_ours(study, trial.spec)
     check_export(zoo=config.zoo, name=name, spec=trial.spec, onnx=config.onnx, overwrite=config.overwrite)
     kept = trial.weights if full is None else full.training.weights
-    source = open_data(study.data_location)
+    data = study.data_facts
+    assert data is not None, "a study that trained networks had data"
     if config.retrain:
-        trial, weights = retrain(study, trial, source.text)
+        trial, weights = retrain(study, trial, open_study_data(study, config.data).text)
     elif kept is not None:
         weights = read_weights(workspace.artifacts, kept)
     else:
@@ -105,12 +108,9 @@ def export(study: StudyRecord, store: ExportStore, config: ExportConfig, workspa
             f"the weights of trial {trial.trial_number} were not kept, as it is not on the front; retrain it: {command}"
         )
     card = CardFacts(
-        origin=FoundBySearch(study, trial, full, source.num_test),
-        mean=source.mean,
-        std=source.std,
-        interpolation="bilinear",
-        crop_pct=1.0,
-        label_names=(),
+        origin=FoundBySearch(study, trial, full, data.num_test),
+        **data.preprocessing,
+        label_names=data.label_names,
         command=command,
         created=datetime.now(UTC),
     )

@@ -30,6 +30,7 @@ def retrain(study: StudyRecord, trial: TrialFacts, data: str) -> tuple[TrialFact
         data=data,
         recipe=Recipe.from_json(study.recipe),
         data_fingerprint=study.data_fingerprint,
+        data_facts=study.data_facts,
         device=device_as_recorded(study.device),
         space_module=building_module(study, trial.spec),
     )

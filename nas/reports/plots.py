@@ -16,10 +16,9 @@ from nas.files import write_file
 from nas.pareto.front import knee_number
 from nas.pareto.history import History
 from nas.records import JSON, FinalFront, Front, StudyRecord, TrialFacts
-from nas.reports.pages import write_page
+from nas.reports.pages import PICTURE_SUFFIXES, write_page
 from nas.text import cost_axis, cost_in_unit, cost_text, duration_text
 
-PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 _GREEN = "#1b7f5c"
 _GREY = "#8a8f98"
 _LIGHT = "#d3d6db"

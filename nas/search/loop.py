@@ -16,6 +16,7 @@ from typing import assert_never
 from nas.config import SearchConfig
 from nas.errors import NasError, SearchAbortedError, StudyMismatchError
 from nas.pareto.front import FrontKeeper
+from nas.patience import IMPATIENT, Patience
 from nas.protocols import (
     Evaluator,
     Event,
@@ -114,6 +115,7 @@ class Search:
         keeper: FrontKeeper,
         weights: WeightsFolder,
         target: JSON | None,
+        patience: Patience = IMPATIENT,
     ) -> None:
         """Take over the parts; nas/search/establish.py puts them together.
 
@@ -127,6 +129,7 @@ class Search:
             keeper: stands at the study's latest front.
             weights: the study's own folder.
             target: fingerprint that every latency of the study must have; None when it asks for none.
+            patience: how long a full disk is waited for; store and study have their own for the database.
         """
         self.study = study
         self.keeper = keeper
@@ -139,6 +142,7 @@ class Search:
         self._proposer = proposer
         self._target = target
         self._weights = weights
+        self._patience = patience
         self._kept: dict[int, KeptWeights] = {
             facts.trial_number: facts.weights for facts in proposer.known.values() if facts.weights
         }
@@ -276,7 +280,8 @@ class Search:
                 costs=candidate.costs,
                 reason=None if candidate.feasible else _excess_text(candidate.constraints, self._config.limits),
             )
-            drawing = drawing_attributes(self._space.draw(architecture), self._drawings)
+            picture = self._space.draw(architecture)
+            drawing = self._patience.until_done(lambda: drawing_attributes(picture, self._drawings))
             number = self.study.start(candidate.asked, candidate.genotype, candidate.constraints, attributes, drawing)
         else:
             self.study.restart(candidate.asked, number, candidate.constraints)
@@ -388,7 +393,7 @@ class Search:
         before = self.keeper.members
         front = self.keeper.add(facts)
         if front is not None and weights is not None:
-            kept = self._weights.keep(facts, weights)
+            kept = self._keep(facts, weights)
             facts = replace(facts, weights=kept)
             self._kept[facts.trial_number] = kept
         self._store.record(self._config.study, facts, front)
@@ -404,6 +409,9 @@ class Search:
         self._on_event(TrialFinished(facts, self.evaluated, self._config.budget))
         if front is not None:
             self._on_event(FrontGrew(front))
+
+    def _keep(self, facts: TrialFacts, weights: bytes) -> KeptWeights:
+        return self._patience.until_done(lambda: self._weights.keep(facts, weights))
 
     def _annotate(self, facts: TrialFacts) -> None:
         attributes: dict[str, object] = {} if facts.latency is None else dict([latency_attribute(facts.latency)])

@@ -1,14 +1,20 @@
 """The model card of a zoo entry: what the network is, how its numbers were measured, and how to get it again."""
 
 import json
+import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePath
+
+import timm
+import torch
 
 from nas.records import Costs, FullTraining, RungScore, StudyRecord, TrialFacts
 from nas.text import cost_text, duration_text, memory_text
 from search_spaces.architecture.spec import Architecture, total_stride
+from search_spaces.zoo.bundle import DOOR, NEEDS, module_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +28,7 @@ class FoundBySearch:
     full: FullTraining | None = None
     """Where the weights are those of a finalist."""
     num_test: int = 0
-    """Test images of the data."""
+    """Test images of the data when the study was created; 0 if there were none or they were not counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +55,14 @@ class CardFacts:
     std: tuple[float, ...]
     """One per input channel: the network was trained on (image - mean) / std of images in [0, 1]."""
     interpolation: str
-    """With which images are resized: timm's word."""
+    """With which images are resized. This and the two that follow are timm's words."""
     crop_pct: float
-    """Share of the resized image that the centre crop keeps."""
+    """Share of the resized image's side that the crop keeps."""
+    crop_mode: str = "center"
     label_names: tuple[str, ...]
     """In the order of the logits; empty if the classes have no names."""
+    label_descriptions: Mapping[str, str] = field(default_factory=dict)
+    """Name of a class -> what it is, where names alone do not say it."""
     command: str
     """That trains this architecture again, without a password."""
     created: datetime
@@ -156,11 +165,9 @@ def _full_rows(origin: FoundBySearch, full: FullTraining) -> list[tuple[str, str
     training = full.training
     last = full.training.rungs[-1]
     data = _data_name(origin.study.data)
-    images = (
-        f"the {origin.num_test:,} test images"
-        if full.split == "test"
-        else "the validation split, which also guided all choices,"
-    )
+    images = "the validation split, which also guided all choices,"
+    if full.split == "test":
+        images = f"the {origin.num_test:,} test images" if origin.num_test else "the test images"
     mean = (
         f"mean of {len(full.scores)} full trainings with different seeds on {images} of `{data}`; interval of the "
         "mean: 95 %, Student's t; "
@@ -191,23 +198,28 @@ def _latency_rows(trial: TrialFacts) -> list[tuple[str, str, str]]:
 
 
 def _use(name: str, architecture: Architecture, weights: str) -> str:
-    return f"""The module in this folder registers the architecture with timm; nothing but torch and timm is needed.
+    return f"""The module in this folder registers the architecture with timm. It needs {NEEDS}, or newer versions;
+this entry was written with timm {timm.__version__} and torch {torch.__version__}.
 
 ```python
 import sys
 import timm
 
-sys.path.insert(0, "zoo/{name}")
+folder = "{name}"  # the folder of this card, wherever it lies
+sys.path.insert(0, folder)
 import hybrid_backbone
 
-model = timm.create_model("local-dir:zoo/{name}", pretrained=True).eval()
+model = timm.create_model(f"local-dir:{{folder}}", pretrained=True).eval()
 ```
+
+Entries of several versions stand in one process: for each import the module that "architecture" in its config.json
+names, in place of `hybrid_backbone`.
 
 These weights {weights}. To train one for a task of your own:
 
 ```python
-model = timm.create_model("local-dir:zoo/{name}", pretrained=False, num_classes=1000, in_chans=3)
-features = timm.create_model("local-dir:zoo/{name}", pretrained=False, features_only=True)
+model = timm.create_model(f"local-dir:{{folder}}", pretrained=False, num_classes=1000, in_chans=3)
+features = timm.create_model(f"local-dir:{{folder}}", pretrained=False, features_only=True)
 ```
 
 Images may have any sides that are multiples of {total_stride(architecture)}, 224 pixels for example;
@@ -215,13 +227,25 @@ Images may have any sides that are multiples of {total_stride(architecture)}, 22
 
 
 def _input(architecture: Architecture, card: CardFacts) -> str:
-    labels = (
-        f"\n- classes: {', '.join(card.label_names)}" if card.label_names else f"\n- {architecture.num_classes} classes"
-    )
-    return (
-        f"- {_size(architecture)}, {architecture.in_chans} channel(s), resized with {card.interpolation} interpolation"
-        f"\n- mean {list(card.mean)}, standard deviation {list(card.std)} of values in [0, 1]{labels}"
-    )
+    resized = math.floor(architecture.image_size / card.crop_pct)  # as timm computes it
+    lines = [
+        f"- {_size(architecture)}, {architecture.in_chans} channel(s) of 8 bits, EXIF orientation not applied",
+        f"- shorter side resized to {resized} pixels, {card.interpolation}; then the {card.crop_mode} is cut out "
+        f"(crop_pct {card.crop_pct})",
+        f"- mean {list(card.mean)}, standard deviation {list(card.std)} of values in [0, 1]",
+        "- all that stands in config.json: `timm.data.create_transform(**timm.data.resolve_model_data_config(model))`",
+        f"- {architecture.num_classes} classes{_classes(card)}",
+    ]
+    return "\n".join(lines)
+
+
+def _classes(card: CardFacts) -> str:
+    """Names in the order of the logits, as JSON: a name may hold what Markdown would take for its own."""
+    if not card.label_names:
+        return " without names"
+    names = [[name, card.label_descriptions[name]] if card.label_descriptions else name for name in card.label_names]
+    lines = ",\n".join(f"  {json.dumps(name, ensure_ascii=False)}" for name in names)
+    return f", in the order of the logits:\n\n```json\n[\n{lines}\n]\n```"
 
 
 def _origin(card: CardFacts) -> str:
@@ -257,7 +281,8 @@ def _file_list(files: list[str]) -> str:
     meaning = {
         "config.json": "timm's description of network and input",
         "model.safetensors": "weights",
-        "hybrid_backbone.py": "the architecture, the same file in every entry of this version",
+        f"{DOOR}.py": "the module to import",
+        f"{module_name()}.py": "the architecture, the same file in every entry of this version",
         "layout.svg": "drawing",
         "model.onnx": "the same network for ONNX runtimes, compared with torch when it was written",
     }

@@ -1,7 +1,8 @@
 """The model zoo: a folder per model that timm loads without this project, and an index of them.
 
     ZOO/index.json
-    ZOO/NAME/{config.json, model.safetensors, hybrid_backbone.py, layout.svg, README.md[, model.onnx]}
+    ZOO/NAME/{config.json, model.safetensors, hybrid_backbone.py, hybrid_backbone_VERSION.py, layout.svg, README.md[,
+        model.onnx]}
 
 Nothing in an entry is a pickle. An entry appears whole or not at all: it is written beside the others under a hidden
 name, then renamed.
@@ -23,12 +24,13 @@ from safetensors import SafetensorError
 from torch import nn
 
 from nas.errors import InvalidInputError, NasError
+from nas.files import check_folder
 from nas.records import JSON
 from search_spaces.architecture.drawing import draw
 from search_spaces.architecture.spec import Architecture, total_stride
 from search_spaces.network.backbone import HybridBackbone
 from search_spaces.network.entrypoint import ADAPTED_LAYERS
-from search_spaces.zoo.bundle import MODULE_NAME, bundle_source
+from search_spaces.zoo.bundle import DOOR, bundle_source, door_source, module_name
 from search_spaces.zoo.card import CardFacts, FoundBySearch, card_text
 from search_spaces.zoo.onnx import export_onnx, require_onnx
 
@@ -80,7 +82,7 @@ def export_model(
 
 
 def check_export(*, zoo: Path, name: str, spec: JSON, onnx: bool = False, overwrite: bool = False) -> None:
-    """Refuse what export_model would refuse, where the weights are still to be made; the zoo is only read.
+    """Refuse what export_model would refuse, where the weights are still to be made. The zoo stays as it is.
 
     Raises:
         InvalidInputError: as export_model, except for the weights.
@@ -89,6 +91,7 @@ def check_export(*, zoo: Path, name: str, spec: JSON, onnx: bool = False, overwr
     if onnx:
         require_onnx()
     architecture = Architecture.from_spec(spec)
+    check_folder(zoo, "--zoo")
     if zoo.is_dir():
         _require_free(zoo, name, architecture, _read_index(zoo), overwrite)
 
@@ -180,7 +183,8 @@ def _write_entry(
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(_config(architecture, card), indent=2) + "\n", encoding="utf-8")
     (folder / "model.safetensors").write_bytes(weights)
-    (folder / f"{MODULE_NAME}.py").write_text(bundle_source(), encoding="utf-8")
+    (folder / f"{DOOR}.py").write_text(door_source(), encoding="utf-8")
+    (folder / f"{module_name()}.py").write_text(bundle_source(), encoding="utf-8")
     (folder / "layout.svg").write_text(draw(architecture), encoding="utf-8")
     if onnx:
         export_onnx(model, _input_size(architecture), folder / "model.onnx")
@@ -192,9 +196,11 @@ def _config(architecture: Architecture, card: CardFacts) -> JSON:
     """config.json as timm reads it (timm/models/_hub.py): pretrained_cfg takes the fields of timm's PretrainedCfg
     only."""
     stride = total_stride(architecture)
-    labels = {"label_names": list(card.label_names)} if card.label_names else {}
+    labels: JSON = {"label_names": list(card.label_names)} if card.label_names else {}
+    if card.label_descriptions:
+        labels["label_descriptions"] = dict(card.label_descriptions)
     return {
-        "architecture": MODULE_NAME,
+        "architecture": module_name(),
         "num_classes": architecture.num_classes,
         "num_features": architecture.stages[-1].width,
         "global_pool": "avg",
@@ -207,6 +213,7 @@ def _config(architecture: Architecture, card: CardFacts) -> JSON:
             "fixed_input_size": False,
             "interpolation": card.interpolation,
             "crop_pct": card.crop_pct,
+            "crop_mode": card.crop_mode,
             "mean": card.mean,
             "std": card.std,
             "num_classes": architecture.num_classes,

@@ -10,6 +10,7 @@ from typing import Any
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
+from timm.data.imagenet_info import ImageNetInfo
 
 from nas.errors import InvalidInputError
 from search_spaces.architecture.costs import costs
@@ -71,11 +72,19 @@ def import_checkpoint(
         std=IMAGENET_STD,
         interpolation="bicubic",
         crop_pct=0.875,
-        label_names=(),
+        **_imagenet_labels(found.architecture.num_classes),
         command=command,
         created=datetime.now(UTC),
     )
     return export_model(zoo=zoo, name=name, spec=spec, weights=stored, card=card, onnx=onnx, overwrite=overwrite)
+
+
+def _imagenet_labels(num_classes: int) -> Mapping[str, Any]:
+    """Names of the classes as timm has them: what was published for 1,000 classes was trained on ImageNet-1k."""
+    if num_classes != 1000:
+        return {"label_names": ()}
+    descriptions = ImageNetInfo("imagenet-1k").label_descriptions(as_dict=True)
+    return {"label_names": tuple(descriptions), "label_descriptions": descriptions}
 
 
 def read_checkpoint(file: Path) -> Mapping[str, Any]:

@@ -53,6 +53,7 @@ def record_study(folder: Path) -> SqlStore:
         data="digits",
         data_location="digits",
         data_fingerprint=source.fingerprint,
+        data_facts=source.facts,
         recipe=Recipe(rungs=(4,), batch_size=16, learning_rate=5e-3).to_json(),
         target=None,
         limits={},

@@ -324,7 +324,7 @@ def test_a_calibration_without_a_target_times_nothing(context: EvaluationContext
 
 
 def test_a_config_crosses_processes_as_json(tmp_path: Path) -> None:
-    config = make_config(tmp_path, target="cpu")
+    config = replace(make_config(tmp_path, target="cpu"), data_facts=open_data("digits").facts)
     assert EvaluationConfig.from_json(config.to_json()) == config
 
 

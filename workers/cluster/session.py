@@ -5,10 +5,10 @@ host's temporary files.
 """
 
 import logging
-import math
 import os
 import secrets
 import socket
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import ray
 from ray._private import utils as ray_utils
 from ray._private import worker as ray_worker
 from ray.exceptions import RayError
+from ray.job_config import JobConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nas.errors import EvaluatorError, InvalidInputError
@@ -29,7 +30,7 @@ from workers.cluster.session_processes import (
     end_processes,
     make_session_folder,
 )
-from workers.devices import num_gpus
+from workers.devices import gpu_places, num_gpus, require_gpus
 from workers.processes import environment, signals_kept
 
 logger = logging.getLogger(__name__)
@@ -53,17 +54,12 @@ def start_local(num_workers: int, gpus_per_worker: float) -> str:
         InvalidInputError: if this host has not the GPUs.
         EvaluatorError: if Ray does not start.
     """
-    gpus = num_workers * gpus_per_worker
-    if gpus and gpus > num_gpus():
-        raise InvalidInputError(
-            f"{num_workers} workers need {gpus:g} GPUs, and torch sees {num_gpus()}; expected no more: fewer "
-            "--workers, or a smaller --gpus-per-worker (0 trains on the CPU)"
-        )
+    if gpus_per_worker:
+        require_gpus(num_workers, gpus_per_worker)
     end_abandoned_sessions()
     folder = make_session_folder()
     variables = {
         SESSION_VARIABLE: folder,
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")])),
         # With a token at hand and the mode unset, Ray demands the token from everybody. (Without one it would write its
         # own into the home.)
         "RAY_AUTH_TOKEN": _TOKEN,
@@ -74,9 +70,10 @@ def start_local(num_workers: int, gpus_per_worker: float) -> str:
     try:
         with environment(variables), signals_kept():
             _init(
+                [os.path.abspath(entry) for entry in sys.path],
                 address="local",
                 num_cpus=num_workers,
-                num_gpus=math.ceil(gpus),
+                num_gpus=num_gpus() if gpus_per_worker else 0,
                 include_dashboard=False,
                 object_store_memory=OBJECT_STORE_BYTES,
                 _temp_dir=f"{folder}/ray",  # Ray opens its own folder to everybody; ours, above it, stays private
@@ -107,7 +104,8 @@ def join_cluster(address: str) -> None:
             # Ray itself tries for minutes.
             socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
         with environment(), signals_kept():
-            _init(address=address, runtime_env={"py_modules": packages, "excludes": ["**/__pycache__"]})
+            # What was shipped comes first; our own folders mean nothing there.
+            _init([], address=address, runtime_env={"py_modules": packages, "excludes": ["**/__pycache__"]})
     except INIT_ERRORS as error:
         raise InvalidInputError(
             f"no Ray cluster can be joined at {address!r} ({describe(error)}); {expected}"
@@ -189,7 +187,8 @@ def _probe_all(
 def _room(node: JSON, gpus: float) -> int:
     """Workers that fit onto a node with nothing else on it."""
     total = node["Resources"]
-    return int(min(total.get("CPU", 0), total.get("GPU", 0) / gpus if gpus else math.inf))
+    cores = int(total.get("CPU", 0))
+    return min(cores, gpu_places(int(total.get("GPU", 0)), gpus)) if gpus else cores
 
 
 def _probe(make_work: Callable[[], Work], config: Any) -> JSON | None:
@@ -212,7 +211,29 @@ def difference(expected: JSON | None, found: JSON | None) -> str:
     )
 
 
-def _init(**arguments: Any) -> None:
+class _Path(JobConfig):
+    """Where the workers look for modules.
+
+    Ray would put the current folder before everything else, where any torch.py or workers.py of the user's would
+    replace ours.
+    """
+
+    def __init__(self, folders: Sequence[str]) -> None:
+        super().__init__()
+        self._folders = folders
+
+    def _get_proto_job_config(self) -> Any:
+        # Each worker puts one after the other in front.
+        self._py_driver_sys_path = list(reversed(self._folders))
+        return super()._get_proto_job_config()  # type: ignore[no-untyped-call]
+
+
+def _init(path: Sequence[str], **arguments: Any) -> None:
+    """Start or join.
+
+    Args:
+        path: folders in which the workers look for modules before they look where Python does by itself.
+    """
     # Errors reach us as exceptions; those that nobody waits for any more are no news.
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     # Messages about dead workers would go to stdout, through our progress display, with log_to_driver=False too.
@@ -221,7 +242,7 @@ def _init(**arguments: Any) -> None:
     ray_utils.get_entrypoint_name = lambda: "launch.py"
     # Ray's handler would exit in the middle of its own start, and nobody would say how to go on.
     ray_utils.set_sigterm_handler = lambda handler: None
-    ray.init(log_to_driver=False, configure_logging=False, **arguments)
+    ray.init(log_to_driver=False, configure_logging=False, job_config=_Path(path), **arguments)
 
 
 def _log_message(data: Mapping[str, Any], ignore_prefix: bool) -> None:

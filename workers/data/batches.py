@@ -2,10 +2,12 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
+from PIL import Image
+from timm.data.transforms_factory import create_transform
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate, pad
 
@@ -37,9 +39,26 @@ class Batches(ABC):
         """Every validation image once, unchanged, always in the same order."""
 
 
+def validation_transform(source: DataSource) -> Callable[[Image.Image], Tensor]:
+    """What timm does by the configuration of an exported network, up to the normalisation.
+
+    Returns:
+        An image of any size, in the mode of the data -> (channels, size, size) uint8.
+    """
+    transform: Callable[[Image.Image], Tensor] = create_transform(
+        source.input_shape,
+        interpolation=source.interpolation,
+        mean=source.mean,
+        crop_pct=source.crop_pct,
+        crop_mode=source.crop_mode,
+        normalize=False,
+    )
+    return transform
+
+
 class Preprocess:
-    """From stored images, (num, channels, side, side) uint8, to what the model sees: augmented or centre-cropped, and
-    normalised.
+    """From stored images, (num, channels, side, side) uint8, to what the model sees: augmented for training, and
+    normalised. Those for validation come at their size.
 
     Works on whole batches on the device, with random numbers from the CPU, so a seed gives the same augmentation
     everywhere.
@@ -51,10 +70,12 @@ class Preprocess:
     def __init__(self, source: DataSource, recipe: Recipe, device: torch.device, *, cropped: bool = False) -> None:
         self._size = source.image_size
         self._device = device
+        self._mean = torch.tensor(source.mean, device=device).view(1, -1, 1, 1)
+        self._std = torch.tensor(source.std, device=device).view(1, -1, 1, 1)
         self._recipe = replace(recipe, min_crop_area=1.0, horizontal_flip=False) if cropped else recipe
         self._training_size = recipe.training_size(source.image_size)
-        self._scale = (255.0 * torch.tensor(source.std, device=device)).view(1, -1, 1, 1)
-        self._offset = (255.0 * torch.tensor(source.mean, device=device)).view(1, -1, 1, 1)
+        self._scale = 255.0 * self._std
+        self._offset = 255.0 * self._mean
 
     def training(self, images: Tensor, generator: torch.Generator) -> Tensor:
         recipe = self._recipe
@@ -76,7 +97,9 @@ class Preprocess:
         return self._normalise(images)
 
     def validation(self, images: Tensor) -> Tensor:
-        return self._normalise(self._centre(images.to(self._device, non_blocking=True)))
+        """In the order of timm's operations, which gives the same bits."""
+        images = images.to(self._device, torch.float32, non_blocking=True, memory_format=torch.contiguous_format)
+        return images.div_(255).sub_(self._mean).div_(self._std)
 
     def _centre(self, images: Tensor) -> Tensor:
         margin = (images.shape[-1] - self._size) // 2
@@ -92,7 +115,8 @@ class TensorBatches(Batches):
     """Both splits as uint8 tensors on the device: for sets that fit in memory.
 
     Args:
-        train, validation: images (num, channels, side, side) uint8 and labels (num,) int64.
+        train, validation: images (num, channels, side, side) uint8 and labels (num,) int64; those for validation are
+            of the size that the model sees.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ import torch
 
 from nas.errors import InvalidInputError
 from workers.data.batches import Batch, Preprocess, TensorBatches, in_order
-from workers.data.source import DataSource, LabelledImages, fingerprint, hold_out, require_classes
+from workers.data.source import DataSource, LabelledImages, fingerprint, hold_out, plain_text, require_classes
 from workers.recipe import Recipe
 
 IMAGE_SIZE = 32
@@ -82,7 +82,7 @@ def open_cifar(text: str, kind: str, path: str) -> DataSource:
     """
     archive = ARCHIVES[kind]
     folder = _find_folder(text, archive, path)
-    _, images, labels = _training_images(text, archive, folder)
+    names, images, labels = _training_images(text, archive, folder)
     _, test_labels = _read_images(text, archive, folder, (archive.test,))
     train, validation = hold_out(labels, HOLD_OUT)
     mean, std = _pixel_statistics(images[train])
@@ -95,6 +95,7 @@ def open_cifar(text: str, kind: str, path: str) -> DataSource:
         image_size=IMAGE_SIZE,
         mean=mean,
         std=std,
+        label_names=tuple(map(plain_text, names)),
         num_train=len(train),
         num_validation=len(validation),
         num_test=len(test_labels),
@@ -178,7 +179,7 @@ def _training_images(text: str, archive: _Archive, folder: Path) -> tuple[list[s
 
 
 def _find_folder(text: str, archive: _Archive, path: str) -> Path:
-    for folder in (Path(path).expanduser() / archive.folder, Path(path).expanduser()):
+    for folder in (Path(path) / archive.folder, Path(path)):
         if (folder / archive.meta).is_file():
             return folder
     raise InvalidInputError(

@@ -160,6 +160,7 @@ def open_digits() -> DataSource:
         image_size=IMAGE_SIZE,
         mean=(round(float(pixels.mean()), 4),),
         std=(round(float(pixels.std()), 4),),
+        label_names=tuple(map(str, range(NUM_CLASSES))),
         num_train=len(train.labels),
         num_validation=len(validation.labels),
         num_test=NUM_TEST,

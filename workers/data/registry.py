@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from nas.data_facts import DataFacts
 from nas.errors import InvalidInputError
 from nas.files import user_path
+from nas.records import StudyRecord
 from workers.data.batches import Batch, Batches
 from workers.data.beton.reader import load_beton, open_beton
 from workers.data.cifar import cifar_images, cifar_test, load_cifar, open_cifar
@@ -101,20 +103,45 @@ def open_data(text: str) -> DataSource:
     return replace(KINDS[kind].open(text, kind, lies), text=f"{kind}:{lies}")
 
 
-def open_same_data(text: str, expected: str | None) -> DataSource:
+def open_same_data(text: str, expected: str | None, facts: DataFacts | None = None) -> DataSource:
     """open_data, for data that a study has used already.
 
     Args:
         expected: the study's fingerprint; None takes the data as they are.
+        facts: what the study recorded of them, for the words of a difference.
 
     Raises:
         InvalidInputError: as open_data, and if the data are not those of the fingerprint.
     """
     source = open_data(text)
     if expected not in (None, source.fingerprint):
+        how = "other contents or names of files" if facts is None else source.facts.differences(facts)
         raise InvalidInputError(
-            f"data {text!r} on this host differ from those of the study (fingerprint {source.fingerprint[:12]}, "
-            f"expected {str(expected)[:12]}); copy the same files to every node"
+            f"data {text!r} on this host differ from those of the study ({how}); copy the same files to every node"
+        )
+    return source
+
+
+def open_study_data(study: StudyRecord, given: str | None) -> DataSource:
+    """The data of a study, wherever they lie now.
+
+    Args:
+        given: what opens them here; None for what opened them when the study was created.
+
+    Raises:
+        InvalidInputError: as open_same_data, and if test images have come or gone since.
+    """
+    facts = study.data_facts
+    try:
+        source = open_same_data(given or study.data_location, study.data_fingerprint, facts)
+    except InvalidInputError as error:
+        if given is not None:
+            raise
+        raise InvalidInputError(f"{error}; if the data lie elsewhere now, name them with --data") from error
+    if facts is not None and facts.num_test and source.num_test != facts.num_test:
+        raise InvalidInputError(
+            f"data {source.text!r} have {source.num_test:,} test images, expected the {facts.num_test:,} of the study; "
+            "give the same files"
         )
     return source
 

@@ -1,23 +1,33 @@
 """What is known about a data set before it is loaded."""
 
 import hashlib
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from statistics import median_low
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 
-from nas.errors import InvalidInputError
+from nas.data_facts import DataFacts
+from nas.errors import InvalidInputError, listed
 
 HASHED_BYTES = 64 * 2**20
 """Up to this size all contents enter the fingerprint, above it a sample of this size at most."""
 CHUNK_BYTES = 256 * 2**10
 """Bytes read of each file in a sample."""
 
+CROP_PCT = 0.875
+"""Share that validation keeps of images of all sizes: 224 of 256 pixels, timm's default."""
+
 T = TypeVar("T")
+Show = Callable[[str, int, int], object]
+"""(what is done, images done, all images); 0 for all where their number is not known yet."""
+_show: ContextVar[Show] = ContextVar("_show", default=lambda what, done, total: None)
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)
@@ -37,6 +47,13 @@ class DataSource:
     mean: tuple[float, ...]
     """Per channel, of images scaled to [0, 1]."""
     std: tuple[float, ...]
+    interpolation: str = "bilinear"
+    """How images of other sizes are resized; this and the two that follow are timm's words, with timm's meaning."""
+    crop_pct: float = 1.0
+    """Share of the resized image's side that validation keeps."""
+    crop_mode: str = "center"
+    label_names: tuple[str, ...] = ()
+    """In the order of the labels, as `plain_text` gives them; empty where they have no names."""
     num_train: int
     """Images."""
     num_validation: int
@@ -45,11 +62,23 @@ class DataSource:
     fingerprint: str
     """SHA-256 (64 hex digits) over names, sizes and contents; see docs/reference/data-formats.md for how much of
     the contents of large sets."""
+    passed_over: str = ""
+    """What lies among the images and is none, for people; empty where nothing does."""
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of one image."""
         return self.in_chans, self.image_size, self.image_size
+
+    @property
+    def stored(self) -> Self:
+        """The same data as they are kept for training: before the cut, of the side that timm resizes to."""
+        return replace(self, image_size=math.floor(self.image_size / self.crop_pct), crop_pct=1.0)
+
+    @property
+    def facts(self) -> DataFacts:
+        """What a study records of it."""
+        return DataFacts(**{field.name: getattr(self, field.name) for field in fields(DataFacts)})
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)
@@ -66,6 +95,23 @@ class LabelledImages:
     read: Callable[[int], np.ndarray]
     """Index of an image -> (height, width, 3) uint8. Raises InvalidInputError, with the image's name, if it cannot be
     read."""
+    passed_over: str = ""
+    """See DataSource."""
+
+
+@contextmanager
+def showing(show: Show) -> Iterator[None]:
+    """Let `show` hear, for the time of the block, how far the work on data is."""
+    token = _show.set(show)
+    try:
+        yield
+    finally:
+        _show.reset(token)
+
+
+def tell(what: str, done: int, total: int) -> None:
+    """Say how far the work on data is; see Show."""
+    _show.get()(what, done, total)
 
 
 def fingerprint(parts: Iterable[bytes]) -> str:
@@ -93,10 +139,9 @@ def require_classes(text: str, labels: np.ndarray, names: Sequence[str], at_leas
         )
     counts = np.bincount(labels, minlength=len(names))
     if poor := [f"{name} ({count})" for name, count in zip(names, counts, strict=True) if count < at_least]:
-        shown = ", ".join(poor[:5]) + (f" and {len(poor) - 5} more" if len(poor) > 5 else "")
         raise InvalidInputError(
-            f"data {text!r}: class with too few images: {shown}; expected at least {at_least} in each, add images "
-            "or remove the class"
+            f"data {text!r}: class with too few images: {listed(poor)}; expected at least {at_least} in each, add "
+            "images or remove the class"
         )
 
 
@@ -143,12 +188,11 @@ def image_size_for(sizes: Sequence[tuple[int, int]]) -> int:
     return min(128, max(32, median_low([min(size) for size in sizes]) // 32 * 32))
 
 
-def stored_size(image_size: int) -> int:
-    """Side at which images are decoded: 8/7 of what the model sees, which leaves a margin for crops; 224 of 256 is the
-    common case."""
-    return round(image_size * 8 / 7)
-
-
 def plain_name(text: str) -> str:
     """A part of a study's name: letters, digits, dots, underscores and dashes."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-") or "images"
+
+
+def plain_text(name: str) -> str:
+    """A name as every file, database and terminal takes it: one that holds anything unprintable is escaped."""
+    return name if name.isprintable() else ascii(name)[1:-1]

@@ -69,7 +69,7 @@ def measure(model: nn.Module, target: LatencyTarget, input_shape: tuple[int, int
                 observer = _Observer(target)
                 sitting = sit(forward, reference, clock)
                 observed = observer.conditions()
-                history = PaceHistory(lock.folder / f"{lock.stem}-pace-{_reference_digest(target)}.json")
+                history = PaceHistory(lock.notes / f"{lock.stem}-pace-{_reference_digest(target)}.json")
                 history.note(statistics.median(sitting.reference_s))
         finally:
             if target.compile:

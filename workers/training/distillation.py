@@ -7,13 +7,15 @@ from typing import Any
 import timm
 import torch
 from safetensors import SafetensorError
+from timm.models._hub import load_model_config_from_path
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
-from nas.errors import InvalidInputError, first_line
+from nas.errors import InvalidInputError, first_line, listed
 from nas.files import user_path
 from nas.records import JSON
-from search_spaces.network import entrypoint  # noqa: F401 (registers what our zoo entries name as their architecture)
+from search_spaces.network.entrypoint import build_hybrid_backbone
+from search_spaces.zoo.bundle import DOOR
 from search_spaces.zoo.proof import check_entry
 from workers.data.source import DataSource
 from workers.recipe import Recipe
@@ -73,7 +75,7 @@ def load_teacher(text: str, source: DataSource, image_size: int) -> Teacher:
     if found.startswith(LOCAL):
         check_entry(Path(found.removeprefix(LOCAL)))
     try:
-        network: Any = timm.create_model(found, pretrained=True)
+        network = _open(found)
     except (RuntimeError, OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         reason = first_line(error)
         expected = "a folder as `launch.py export` writes it, or the name of a pretrained model of timm"
@@ -88,6 +90,12 @@ def load_teacher(text: str, source: DataSource, image_size: int) -> Teacher:
             raise InvalidInputError(
                 f"teacher {text!r} has {has} {what}, the data {wanted}; give one that was trained on these classes"
             )
+    names = tuple(config.get("label_names") or ())
+    if names != source.label_names and set(names) & set(source.label_names):
+        raise InvalidInputError(
+            f"teacher {text!r} has other classes than the data, or in another order: its first are "
+            f"{listed(names)}, those of the data {listed(source.label_names)}; give one that was trained on these"
+        )
     mean = torch.tensor(config["mean"])
     std = torch.tensor(config["std"])
     name = PurePath(found).name  # where a folder lies is nobody's business
@@ -101,6 +109,15 @@ def load_teacher(text: str, source: DataSource, image_size: int) -> Teacher:
             f"teacher {text!r} cannot look at images of {image_size} pixels ({reason}); give another"
         ) from error
     return teacher
+
+
+def _open(text: str) -> Any:
+    """The network; one of our zoo is built by this version's code, so no file of its entry is run."""
+    if text.startswith(LOCAL):
+        config, name, arguments = load_model_config_from_path(text.removeprefix(LOCAL))
+        if name.startswith(DOOR):
+            return build_hybrid_backbone(name, True, pretrained_cfg=config, **arguments)
+    return timm.create_model(text, pretrained=True)
 
 
 def distillation_loss(logits: Tensor, taught: Tensor, recipe: Recipe) -> Tensor:

@@ -22,6 +22,7 @@ from db.engine import engine_kwargs
 from db.store import SqlStore, open_store
 from db.tables import fronts
 from nas.config import SearchConfig
+from nas.data_facts import DataFacts
 from nas.errors import InvalidInputError, NasError, SearchAbortedError, StudyLockedError, StudyMismatchError
 from nas.pareto.front import front_of
 from nas.pareto.history import History, history_of
@@ -36,6 +37,18 @@ from nas.search.weights import read_weights
 from nas.workspace import study_folder
 from tests.doubles import TARGET, ScriptedEvaluator, TinyArchitecture, TinySpace, latency_of, tiny_top1
 
+FACTS = DataFacts(
+    mean=(0.5,),
+    std=(0.25,),
+    interpolation="bilinear",
+    crop_pct=1.0,
+    crop_mode="center",
+    label_names=("cat", "dog"),
+    num_train=1,
+    num_validation=1,
+    num_test=0,
+)
+OTHER_FACTS = replace(FACTS, label_names=("dog", "owl"), num_train=2)
 IDENTITY = Identity(
     data="toy",
     data_fingerprint="f",
@@ -44,6 +57,7 @@ IDENTITY = Identity(
     target=TARGET,
     code_version="test",
     config={"budget": 1},
+    data_facts=FACTS,
 )
 
 
@@ -152,7 +166,7 @@ def architectures(space: TinySpace) -> list[TinyArchitecture]:
 
 def recorded_volumes(store: SqlStore) -> list[float]:
     """Hypervolume of every snapshot, by version."""
-    with store._reading() as connection:
+    with store._reader.begin() as connection:
         return list(connection.scalars(sa.select(fronts.c.hypervolume).order_by(fronts.c.version)))
 
 
@@ -565,7 +579,15 @@ def test_every_rung_is_kept_and_the_worse_half_is_stopped(bench: Bench) -> None:
             {"max_latency_ms": 5.0, "identity": replace(IDENTITY, target={"kind": "other"})},
             "limits.latency_ms = None, and now it would be 5.0",
         ),
-        ({"identity": replace(IDENTITY, data_fingerprint="g")}, "data_fingerprint = f, and now it would be g"),
+        (
+            {"identity": replace(IDENTITY, data_fingerprint="g", data="pets", data_facts=OTHER_FACTS)},
+            "exists with other data: toy, and now it would be pets (2 training images, expected 1; surplus classes: "
+            "owl; missing classes: cat)",
+        ),
+        (
+            {"identity": replace(IDENTITY, data_facts=replace(FACTS, crop_pct=0.875))},
+            "preprocessing.crop_pct = 1.0, and now it would be 0.875",
+        ),
         ({"identity": replace(IDENTITY, target={"kind": "other"})}, "target.kind = virtual, and now it would be other"),
     ],
 )
@@ -576,6 +598,13 @@ def test_a_study_is_continued_only_as_it_was_created(bench: Bench, options: dict
         bench.run(9, **options)
     assert difference in str(caught.value)
     assert bench.facts() == before
+
+
+def test_moved_data_of_another_name_are_the_same_data(bench: Bench) -> None:
+    bench.run(5)
+    found = replace(IDENTITY, data="renamed", data_facts=replace(FACTS, num_test=7))
+    bench.run(6, identity=found)
+    assert len(bench.facts()) == 6
 
 
 def test_weights_that_a_kill_kept_too_long_are_dropped_by_the_next_run(

@@ -50,7 +50,10 @@ def test_the_command_writes_a_model_with_the_published_weights(
     create("groupmixformer_mobile").load_state_dict(written)
     config = json.loads((folder / "config.json").read_text())
     assert config["pretrained_cfg"]["tag"] == "published" and config["pretrained_cfg"]["crop_pct"] == 0.875
+    assert (len(config["label_names"]), config["label_names"][:2]) == (1000, ["n01440764", "n01443537"])
+    assert config["label_descriptions"]["n01440764"] == "tench, Tinca tinca"
     card = (folder / "README.md").read_text()
+    assert '\n  ["n01440764", "tench, Tinca tinca"],\n  ["n01443537", "goldfish' in card
     assert "The preset `groupmixformer_mobile` with published weights" in card and "accuracy: not measured here" in card
     assert (
         "python launch.py import-weights mobile.pth --preset groupmixformer_mobile\n" in card

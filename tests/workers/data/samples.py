@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from workers.data.batches import Batches
 from workers.data.registry import load_test
@@ -73,6 +74,23 @@ def write_cifar10(folder: Path, *, per_batch: int = 40, protocol: int = 2) -> Pa
         pickle.dumps({b"label_names": [f"class{i}".encode() for i in range(10)]}, protocol)
     )
     return archive
+
+
+def write_folder(
+    root: Path,
+    *,
+    classes: tuple[str, ...] = ("cat", "dog", "owl"),
+    per_class: int = 6,
+    size: tuple[int, int] = (50, 40),
+) -> Path:
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for name in classes:
+            (root / split / name).mkdir(parents=True)
+            for i in range(per_class):
+                pixels = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / split / name / f"{i}.{'jpg' if i % 2 else 'png'}")
+    return root
 
 
 def unpickle(path: Path) -> dict[bytes, Any]:

@@ -38,6 +38,7 @@ def test_cifar10_is_read_with_its_hold_out(tmp_path: Path, inside: bool) -> None
     assert np.bincount(labels_of(batches)).tolist() == [2] * 10
     assert labels_of_the_test(source) == unpickle(archive / "test_batch")[b"labels"]
     assert source.num_test == 40
+    assert source.label_names == tuple(f"class{i}" for i in range(10))
 
 
 def test_cifar10_normalises_the_pixels_of_the_files(tmp_path: Path) -> None:
@@ -74,6 +75,7 @@ def test_cifar100_uses_its_fine_labels(tmp_path: Path) -> None:
     (tmp_path / "meta").write_bytes(pickle.dumps({b"fine_label_names": [str(i).encode() for i in range(100)]}, 2))
     source = open_data(f"cifar100:{tmp_path}")
     assert (source.num_classes, source.num_train, source.num_validation) == (100, 300, 100)
+    assert source.label_names == tuple(map(str, range(100)))
 
 
 def test_the_fingerprint_sees_one_changed_byte(tmp_path: Path) -> None:

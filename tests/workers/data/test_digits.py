@@ -107,6 +107,7 @@ def test_the_data_source_describes_the_canvases() -> None:
     )
     assert source.input_shape == (1, 32, 32)
     assert source.num_classes == 10
+    assert source.label_names == tuple("0123456789")
     pixels = make_canvases("train", NUM_CANVASES["train"]).images.double() / 255
     assert source.mean == pytest.approx((float(pixels.mean()),), abs=1e-4)
     assert source.std == pytest.approx((float(pixels.std()),), abs=1e-4)

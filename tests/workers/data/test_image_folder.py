@@ -21,27 +21,12 @@ from tests.workers.data.samples import (
     snapshot,
     take_train,
     truncate,
+    write_folder,
 )
-from workers.data import image_folder
-from workers.data.image_folder import FolderBatches
-from workers.data.registry import load_data, open_data
-
-
-def write_folder(
-    root: Path,
-    *,
-    classes: tuple[str, ...] = ("cat", "dog", "owl"),
-    per_class: int = 6,
-    size: tuple[int, int] = (50, 40),
-) -> Path:
-    rng = np.random.default_rng(0)
-    for split in ("train", "val"):
-        for name in classes:
-            (root / split / name).mkdir(parents=True)
-            for i in range(per_class):
-                pixels = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(root / split / name / f"{i}.{'jpg' if i % 2 else 'png'}")
-    return root
+from workers.data import image_folder, streamed
+from workers.data.registry import load_data, load_test, open_data, open_images
+from workers.data.source import showing
+from workers.data.streamed import StreamedBatches
 
 
 def test_a_folder_is_read(tmp_path: Path) -> None:
@@ -70,11 +55,11 @@ def test_images_of_a_folder_test_are_kept_apart_if_they_have_labels(tmp_path: Pa
 def test_a_folder_too_large_for_memory_gives_the_same_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = open_data(f"folder:{write_folder(tmp_path)}")
     kept = load_data(source, AUGMENTED, CPU)
-    monkeypatch.setattr(image_folder, "MEMORY_BYTES", 0)
-    streamed = load_data(source, AUGMENTED, CPU)
-    assert isinstance(streamed, FolderBatches)
-    check_batches(streamed, channels=3, size=32, num_validation=18)
-    for (images, labels), (images_kept, labels_kept) in zip(streamed.validation(), kept.validation(), strict=True):
+    monkeypatch.setattr(streamed, "MEMORY_BYTES", 0)
+    anew = load_data(source, AUGMENTED, CPU)
+    assert isinstance(anew, StreamedBatches)
+    check_batches(anew, channels=3, size=32, num_validation=18)
+    for (images, labels), (images_kept, labels_kept) in zip(anew.validation(), kept.validation(), strict=True):
         assert torch.equal(images, images_kept)
         assert torch.equal(labels, labels_kept)
 
@@ -83,7 +68,7 @@ def test_reading_a_folder_leaves_the_random_numbers_of_the_training_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = open_data(f"folder:{write_folder(tmp_path)}")
-    monkeypatch.setattr(image_folder, "MEMORY_BYTES", 0)
+    monkeypatch.setattr(streamed, "MEMORY_BYTES", 0)
     batches = load_data(source, AUGMENTED, CPU)
     torch.manual_seed(0)
     before = torch.get_rng_state()
@@ -107,6 +92,90 @@ def test_sixteen_bits_are_scaled_to_eight(tmp_path: Path) -> None:
     Image.fromarray(ramp).save(root / "val" / "cat" / "2.png")
     images, _ = next(load_data(open_data(f"folder:{root}"), PLAIN, CPU).validation())
     assert torch.equal(images[0], images[2])  # 0.png, 1.jpg, 2.png
+
+
+NOBODYS = (
+    *("._0.png", ".DS_Store", ".nfs0000000100000001", ":2e_0.png", "0.png~", "~$0.png", "Thumbs.db", "desktop.ini"),
+    *(".ipynb_checkpoints/0-checkpoint.png", "__MACOSX/0.png", "@eaDir/0.png/SYNOPHOTO_THUMB_XL.jpg"),
+    *(".AppleDouble/0.png", "lost+found/0.png", "$RECYCLE.BIN/0.png", "System Volume Information/0.png"),
+    *("#recycle/0.png", "@__thumb/0.png", "~snapshot/0.png", "__pycache__/0.png", ".Trash-1000/files/0.png"),
+)
+"""What Windows, macOS, Linux, network disks and tools leave in folders."""
+
+
+@pytest.mark.parametrize("depth", ["", "cat", "cat/outdoors"])
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_what_is_left_behind_is_passed_over_at_every_depth(tmp_path: Path, split: str, depth: str) -> None:
+    root = write_folder(tmp_path)
+    shutil.copytree(root / "val", root / "test")
+    for part in ("train", "val", "test"):
+        (root / part / "cat/outdoors").mkdir()
+    before = open_data(f"folder:{root}")
+    assert (before.num_test, before.passed_over) == (18, "")
+    for name in NOBODYS:
+        file = root / split / depth / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"no image at all")
+    source = open_data(f"folder:{root}")
+    assert source.passed_over == "20 files: 14 .png, 2 without suffix, 1 .db, 1 .ini, 1 .jpg, 1 .png~"
+    assert replace(source, passed_over="") == before
+    assert sum(len(images) for images, _ in load_test(source, PLAIN, CPU)) == 18
+
+
+def test_other_files_are_counted_wherever_they_lie(tmp_path: Path) -> None:
+    root = write_folder(tmp_path)
+    (root / "train" / "labels.csv").touch()
+    (root / "train" / "beside.jpg").touch()
+    (root / "val" / "owl" / "notes").touch()
+    (root / "val" / "owl" / "clip.GIF").touch()
+    (root / "val" / "owl" / "gone.jpg").symlink_to("nowhere.jpg")
+    source = open_data(f"folder:{root}")
+    assert source.passed_over == "5 files: 2 .jpg, 1 without suffix, 1 .csv, 1 .gif"
+    assert (source.num_train, source.num_validation) == (18, 18)
+
+
+def test_a_folder_in_a_hidden_place_is_as_good_as_any(tmp_path: Path) -> None:
+    source = open_data(f"folder:{write_folder(tmp_path / '.cache' / 'lost+found')}")
+    assert (source.num_train, source.passed_over) == (18, "")
+
+
+def test_several_broken_images_are_listed_in_one_message(tmp_path: Path) -> None:
+    root = write_folder(tmp_path)
+    shutil.copytree(root / "val", root / "test")
+    broken = [
+        "train/cat/0.png",
+        "train/dog/1.jpg",
+        "train/owl/2.png",
+        "val/cat/3.jpg",
+        "test/owl/4.png",
+        "test/owl/5.jpg",
+    ]
+    for name in broken:
+        make_unreadable(root / name)
+    for read in (open_data, open_images):
+        with pytest.raises(InvalidInputError) as caught:
+            read(f"folder:{root}")
+        message = str(caught.value)
+        assert all(f"{root / name} is no readable image (cannot identify" in message for name in broken[:4])
+        assert "; replace or remove them" in message and "\n" not in message
+        assert f": {6 if read is open_data else 4} images cannot be read: " in message
+        assert ("and 1 more; " in message) == (read is open_data)
+
+
+def test_a_name_that_is_no_plain_text_is_escaped(tmp_path: Path) -> None:
+    names = ["b\nc", "caf\udce9", "größe", 'a "quoted" | `name`']
+    root = write_folder(tmp_path, classes=tuple(names))
+    (root / "train" / "größe" / "0.png").rename(root / "train" / "größe" / "\udcff.png")
+    source = open_data(f"folder:{root}")
+    assert source.label_names == ('a "quoted" | `name`', "b\\nc", "caf\\udce9", "größe")
+
+
+def test_progress_is_told_while_a_folder_is_opened_and_decoded(tmp_path: Path) -> None:
+    told = []
+    root = write_folder(tmp_path)
+    with showing(lambda *words: told.append(words)):
+        load_data(open_data(f"folder:{root}"), PLAIN, CPU)
+    assert ("listing", 18, 0) in told and ("checking", 36, 36) in told and ("decoding", 18, 18) in told
 
 
 def make_unreadable(path: Path) -> None:
@@ -153,13 +222,13 @@ def test_a_small_set_is_decoded_wholly_when_it_is_opened(tmp_path: Path, monkeyp
         open_data(f"folder:{root}")
 
 
-@pytest.mark.parametrize("memory_bytes", [0, image_folder.MEMORY_BYTES])
+@pytest.mark.parametrize("memory_bytes", [0, streamed.MEMORY_BYTES])
 def test_an_image_that_is_found_damaged_later_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory_bytes: int
 ) -> None:
     source = open_data(f"folder:{write_folder(tmp_path)}")
     truncate(tmp_path / "val/dog/3.jpg")  # its header stays whole, as in a large set that was not decoded wholly
-    monkeypatch.setattr(image_folder, "MEMORY_BYTES", memory_bytes)
+    monkeypatch.setattr(streamed, "MEMORY_BYTES", memory_bytes)
     with pytest.raises(InvalidInputError, match=r"val/dog/3\.jpg is no readable image"):
         list(load_data(source, PLAIN, CPU).validation())
 

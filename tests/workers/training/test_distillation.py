@@ -56,6 +56,20 @@ def test_a_teacher_with_an_altered_byte_is_refused(entry: Path, tmp_path: Path) 
         load_teacher(str(weights.parent), DIGITS, 32)
 
 
+@pytest.mark.parametrize(
+    ("names", "refused"),
+    [("0123456789", False), ("0213456789", True), ("012345678x", True), ("abcdefghij", False)],
+)
+def test_a_teacher_of_other_classes_or_another_order_is_refused(entry: Path, names: str, refused: bool) -> None:
+    """Names that have nothing in common may be the same classes in another language."""
+    source = replace(DIGITS, label_names=tuple(names))
+    if not refused:
+        assert load_teacher(str(entry), source, 32)
+        return
+    with pytest.raises(InvalidInputError, match=r"other classes than the data, or in another order: .* are 0, 1"):
+        load_teacher(str(entry), source, 32)
+
+
 def test_soft_labels_are_hintons_and_hard_ones_are_deits() -> None:
     logits = torch.tensor([[1.0, -2.0, 0.5], [0.0, 0.0, 3.0]])
     taught = torch.tensor([[2.0, 1.0, 0.0], [1.0, -1.0, 0.0]])

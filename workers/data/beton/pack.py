@@ -37,7 +37,16 @@ Show = Callable[[int, int], object]
 """(images done, all images)."""
 
 
-def pack_images(text: str, file: Path, *, max_size: int, workers: int | None, force: bool, show: Show) -> Sidecar:
+def pack_images(
+    text: str,
+    file: Path,
+    *,
+    max_size: int,
+    workers: int | None,
+    force: bool,
+    show: Show,
+    say: Callable[[str], object] = lambda line: None,
+) -> Sidecar:
     """Write the images of a data set to an FFCV file with a sidecar: all training images, then all validation images.
 
     The file grows under a hidden name and takes its own when it is complete and verified, after its sidecar, without
@@ -49,6 +58,8 @@ def pack_images(text: str, file: Path, *, max_size: int, workers: int | None, fo
         max_size: longest side of an image in the file, pixels; larger images are reduced.
         workers: processes that decode and encode; None for one per core.
         force: replace an existing file.
+        show: hears how many images are packed.
+        say: takes a line about what lies among the images and is none.
 
     Raises:
         InvalidInputError: if an argument is wrong, the file exists, or an image cannot be read; nothing is left then.
@@ -57,6 +68,8 @@ def pack_images(text: str, file: Path, *, max_size: int, workers: int | None, fo
     _check_arguments(file, max_size, workers, force)
     import_ffcv("packing")
     source, images = open_images(text)
+    if images.passed_over:
+        say(f"passed over {images.passed_over}")
     part = file.with_name(f".{file.name}.part")
     try:
         with _claimed(part) as stream:

@@ -4,20 +4,24 @@ FFCV is an extra: it compiles against system libraries when it is installed, and
 (seconds).
 """
 
+import io
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from nas.errors import InvalidInputError
-from workers.data.batches import MIN_VALIDATION_BATCH, Batch, Batches, Preprocess
+from workers.data.batches import Batch, Batches, Preprocess, TensorBatches
 from workers.data.beton.sidecar import Sidecar, check_contents, read_sidecar
 from workers.data.beton.writer import import_ffcv
 from workers.data.source import (
     CHUNK_BYTES,
+    CROP_PCT,
     HASHED_BYTES,
     DataSource,
     evenly,
@@ -25,11 +29,14 @@ from workers.data.source import (
     hold_out,
     image_size_for,
     plain_name,
+    plain_text,
     require_classes,
-    stored_size,
 )
+from workers.data.streamed import Images, StreamedBatches, as_rgb, fit_in_memory, readable
 from workers.recipe import Recipe
 
+RAW = 1
+"""FFCV's mode of an image that is kept as pixels (IMAGE_MODES in ffcv/fields/rgb_image.py)."""
 HOLD_OUT = 0.1
 """Share of the images of every class that is held out for validation from a file without a sidecar."""
 BATCHES_AHEAD = 1
@@ -43,7 +50,7 @@ def open_beton(text: str, path: str) -> DataSource:
         InvalidInputError: if FFCV is not installed, or the file is missing, truncated, altered, has other fields or
             useless classes.
     """
-    file = Path(path).expanduser()
+    file = Path(path)
     import_ffcv(f"data {text!r}")
     sidecar = read_sidecar(text, file)
     if sidecar is not None:
@@ -62,6 +69,8 @@ def open_beton(text: str, path: str) -> DataSource:
         image_size=image_size_for(sizes),
         mean=IMAGENET_DEFAULT_MEAN,
         std=IMAGENET_DEFAULT_STD,
+        crop_pct=CROP_PCT,
+        label_names=() if sidecar is None else tuple(map(plain_text, sidecar.class_names)),
         num_train=len(train),
         num_validation=len(validation),
         fingerprint=fingerprint([reader.metadata.tobytes(), validation.tobytes(), *_content_chunks(file)]),
@@ -83,7 +92,7 @@ def _split(text: str, file: Path, labels: np.ndarray, sidecar: Sidecar | None) -
 
 def load_beton(source: DataSource, recipe: Recipe, device: torch.device) -> Batches:
     """Loaders over the file; compiling them takes seconds."""
-    file = Path(source.text.partition(":")[2]).expanduser()
+    file = Path(source.text.partition(":")[2])
     import_ffcv(f"data {source.text!r}")
     reader = open_reader(source.text, file)
     from ffcv.fields.rgb_image import CenterCropRGBImageDecoder
@@ -91,26 +100,68 @@ def load_beton(source: DataSource, recipe: Recipe, device: torch.device) -> Batc
     from workers.data.beton.crop import PlannedCropDecoder
 
     images = image_table(source.text, reader)
-    train, validation = _split(source.text, file, label_table(source.text, reader), read_sidecar(source.text, file))
+    labels = label_table(source.text, reader)
+    train, validation = _split(source.text, file, labels, read_sidecar(source.text, file))
     fields = _field_names(source.text, reader)
-    side = stored_size(source.image_size)
-    whole = CenterCropRGBImageDecoder((side, side), ratio=1.0)
+    side = source.stored.image_size
     crop = (
         PlannedCropDecoder(recipe.training_size(source.image_size), images["width"], images["height"], recipe)
         if recipe.min_crop_area < 1
         else None
     )
-    training = _make_loader(file, fields, crop or whole, train, min(recipe.batch_size, len(train)), shuffle=True)
-    validating = _make_loader(
-        file, fields, whole, validation, max(MIN_VALIDATION_BATCH, recipe.batch_size), shuffle=False
+    decoder = crop or CenterCropRGBImageDecoder((side, side), ratio=1.0)
+    training = _make_loader(file, fields, decoder, train, min(recipe.batch_size, len(train)))
+    kept = Images(
+        _Packed(file, images[validation], _sizes_bytes(reader, images[validation])), labels[validation], source
     )
+    validating = _validating(kept, source, recipe, device)
     preprocess = Preprocess(source, recipe, device, cropped=crop is not None)
     return BetonBatches(training, validating, preprocess, crop.plan if crop else lambda _: None, device)
 
 
+def _validating(images: Images, source: DataSource, recipe: Recipe, device: torch.device) -> Batches:
+    """Validation images as timm would see them: FFCV cuts before it resizes, and averages over areas."""
+    if not fit_in_memory(images):
+        return StreamedBatches(images, images, source, recipe, device)
+    pixels, labels = images.decode_all()
+    kept = pixels.to(device), labels.to(device)
+    return TensorBatches(kept, kept, source, recipe, device)
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """Images of a file one by one."""
+
+    file: Path
+    rows: np.ndarray
+    """(num_images,) of image_table."""
+    sizes: np.ndarray
+    """(num_images,) bytes that each takes."""
+
+    def __call__(self, index: int) -> Image.Image:
+        row = self.rows[index]
+        with readable(f"image {index} of the validation images of {self.file}"), self.file.open("rb") as stream:
+            stream.seek(int(row["data_ptr"]))
+            content = stream.read(int(self.sizes[index]))
+            if row["mode"] == RAW:
+                width = int(row["width"])
+                height = int(row["height"])
+                return Image.frombytes("RGB", (width, height), content[: 3 * width * height])
+            with Image.open(io.BytesIO(content)) as image:
+                return as_rgb(image)
+
+
+def _sizes_bytes(reader: Any, images: np.ndarray) -> np.ndarray:
+    """(num_images,) bytes of each image, which `image_table` found allocated."""
+    allocated = reader.alloc_table
+    order = np.argsort(allocated["ptr"])
+    places = np.searchsorted(allocated["ptr"], images["data_ptr"], sorter=order)
+    sizes: np.ndarray = allocated["size"][order[places]]
+    return sizes
+
+
 class BetonBatches(Batches):
-    """Batches of two FFCV loaders: `training` in random order without incomplete batches, `validating` in order with
-    them.
+    """Training batches of an FFCV loader, in random order and without incomplete ones; validation batches of others.
 
     Args:
         plan: called before each epoch of training, with the generator of its random numbers.
@@ -119,7 +170,7 @@ class BetonBatches(Batches):
     def __init__(
         self,
         training: Any,
-        validating: Any,
+        validating: Batches,
         preprocess: Preprocess,
         plan: Callable[[torch.Generator], None],
         device: torch.device,
@@ -142,12 +193,10 @@ class BetonBatches(Batches):
 
     @property
     def num_validation(self) -> int:
-        number: int = len(self._validating)
-        return number
+        return self._validating.num_validation
 
     def validation(self) -> Iterator[Batch]:
-        for images, labels in _epoch(self._validating):
-            yield self._preprocess.validation(images.permute(0, 3, 1, 2)), self._to_device(labels)
+        return self._validating.validation()
 
     def _to_device(self, labels: torch.Tensor) -> torch.Tensor:
         return labels.flatten().clone().to(self._device)  # FFCV reuses the memory of its batches
@@ -163,9 +212,7 @@ def _epoch(loader: Any) -> Iterator[Any]:
         batches.close()
 
 
-def _make_loader(
-    file: Path, fields: tuple[str, str], decoder: Any, indices: np.ndarray, batch_size: int, *, shuffle: bool
-) -> Any:
+def _make_loader(file: Path, fields: tuple[str, str], decoder: Any, indices: np.ndarray, batch_size: int) -> Any:
     from ffcv.fields.basics import IntDecoder
     from ffcv.loader import Loader, OrderOption
     from ffcv.transforms import ToTensor
@@ -176,10 +223,10 @@ def _make_loader(
         batch_size=batch_size,
         num_workers=torch.get_num_threads(),
         os_cache=True,
-        order=OrderOption.RANDOM if shuffle else OrderOption.SEQUENTIAL,
+        order=OrderOption.RANDOM,
         indices=indices,
         seed=0,
-        drop_last=shuffle,
+        drop_last=True,
         batches_ahead=BATCHES_AHEAD,
         pipelines={image_field: [decoder, ToTensor()], label_field: [IntDecoder(), ToTensor()]},
     )

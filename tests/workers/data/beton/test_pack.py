@@ -69,6 +69,7 @@ def test_a_folder_comes_back_with_its_split_labels_and_images(folder: Path, pack
     batches = load_data(source, AUGMENTED, CPU)
     check_batches(batches, channels=3, size=128, num_validation=8)
     assert labels_of(batches) == [0] * 4 + [1] * 4
+    assert source.label_names == original.label_names == ("cat", "owl")
     (images, _), (expected, _) = (next(load_data(each, AUGMENTED, CPU).validation()) for each in (source, original))
     assert float((images - expected).abs().mean()) < 0.05  # of standard deviations; other images differ by about 1
     assert float((images - expected.flip(0)).abs().mean()) > 0.5
@@ -287,7 +288,8 @@ def test_progress_is_lines_now_and_then_or_a_bar(
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("hybrid_nas.commands.LINE_S", 0.0)
     assert command(monkeypatch, f"folder:{folder}", tmp_path / "b.beton") == 0
-    assert capsys.readouterr().err == "packing: 24 of 24 images\n"
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-2:] == ["checking: 24 of 24 images", "packing: 24 of 24 images"]
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(sys, "stderr", terminal)
