@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hybrid_nas.commands import counting
+from hybrid_nas.streams import tell
 from nas.caller import Caller
 from nas.signals import StopSignals
 from nas.workspace import open_log
@@ -31,7 +32,7 @@ def called_from_python(*, silent: bool) -> Iterator[Caller]:
             opened.enter_context(signals)
         if not silent:
             opened.enter_context(counting())
-        yield Caller(signals, _silence if silent else print, lambda file: opened.enter_context(_logging_to(file)))
+        yield Caller(signals, _silence if silent else tell, lambda file: opened.enter_context(_logging_to(file)))
 
 
 def _silence(text: str) -> None:

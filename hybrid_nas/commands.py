@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 
+from hybrid_nas.streams import tell
 from nas.errors import NasError
 
 ENTRY_POINTS = "hybrid_nas.commands"
@@ -109,7 +110,7 @@ class _Counter:
             elif time.monotonic() - self._shown_at >= LINE_S:
                 self._shown_at = time.monotonic()
                 of_all = f"of {total:,} images" if total else "images so far"
-                click.echo(f"{what}: {done:,} {of_all}", err=True)
+                tell(f"{what}: {done:,} {of_all}", err=True)
 
     def _move_bar(self, done: int, total: int) -> None:
         if self._bar is None:

@@ -17,7 +17,7 @@ from db.errors import again_after_races, let_outages_through
 from db.look import require_whole
 from db.store import SqlStore, open_store, require_writable
 from nas.caller import Caller
-from nas.config import SearchConfig
+from nas.config import SearchConfig, default_study
 from nas.errors import InvalidInputError
 from nas.files import check_folder, user_folder
 from nas.patience import IMPATIENT, Patience
@@ -373,7 +373,18 @@ def _with_targets(config: SearchConfig, source: "DataSource") -> tuple[SearchCon
 
 
 def _named(config: SearchConfig, space: SearchSpace, data: str) -> SearchConfig:
-    return replace(config, study=f"{space.name}-{space.scale}-{data}") if config.study == UNNAMED else config
+    _require_printable(space)
+    return replace(config, study=default_study(space.name, space.scale, data)) if config.study == UNNAMED else config
+
+
+def _require_printable(space: SearchSpace) -> None:
+    """Refuse a space of a user's own whose words no database takes."""
+    words = [space.name, space.scale]
+    for gene in space.genes:
+        words += [gene.name, *map(str, gene.values)]
+    for word in words:
+        if not word.isprintable():
+            raise InvalidInputError(f"the space {space.name!r} says {word!r}; expected printable characters alone")
 
 
 def _shown_config(config: SearchConfig) -> JSON:
