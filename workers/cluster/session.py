@@ -70,7 +70,7 @@ def start_local(num_workers: int, gpus_per_worker: float) -> str:
     try:
         with environment(variables), signals_kept():
             _init(
-                [os.path.abspath(entry) for entry in sys.path],
+                path=[os.path.abspath(entry) for entry in sys.path],
                 address="local",
                 num_cpus=num_workers,
                 num_gpus=num_gpus() if gpus_per_worker else 0,
@@ -104,8 +104,7 @@ def join_cluster(address: str) -> None:
             # Ray itself tries for minutes.
             socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
         with environment(), signals_kept():
-            # What was shipped comes first; our own folders mean nothing there.
-            _init([], address=address, runtime_env={"py_modules": packages, "excludes": ["**/__pycache__"]})
+            _init(address=address, runtime_env={"py_modules": packages, "excludes": ["**/__pycache__"]})
     except INIT_ERRORS as error:
         raise InvalidInputError(
             f"no Ray cluster can be joined at {address!r} ({describe(error)}); {expected}"
@@ -228,11 +227,12 @@ class _Path(JobConfig):
         return super()._get_proto_job_config()  # type: ignore[no-untyped-call]
 
 
-def _init(path: Sequence[str], **arguments: Any) -> None:
+def _init(*, path: Sequence[str] = (), **arguments: Any) -> None:
     """Start or join.
 
     Args:
-        path: folders in which the workers look for modules before they look where Python does by itself.
+        path: folders in which the workers look for modules before they look where Python does by itself. None in a
+            cluster, where ours mean nothing, and what is shipped comes first.
     """
     # Errors reach us as exceptions; those that nobody waits for any more are no news.
     logging.getLogger("ray").setLevel(logging.CRITICAL)
