@@ -19,6 +19,12 @@ if (
     # `python -m launch` looks into the current folder first, where any torch.py or nas.py of the user's would be found.
     del sys.path[0]
 
+from nas.systems import lacking
+
+if (_lacking := lacking(sys.platform)) is not None:
+    print(f"error: {_lacking}", file=sys.stderr)
+    sys.exit(2)
+
 import signal
 
 if __name__ == "__main__":
@@ -370,6 +376,8 @@ def export(study: str | None, storage: str, artifacts: str | None, **options: An
     top1 = f"top1 {done.trial.top1:.4f}" if done.full is None else full_training_text(done.full)
     click.echo(f"wrote {done.folder}: trial {done.trial.trial_number}, {top1}, {done.trial.layout}")
     click.echo(load_text(done.folder))
+    if done.note:
+        click.echo(done.note, err=True)
 
 
 @cli.command()

@@ -1,21 +1,21 @@
 """SqlStore: nas.protocols.Store on SQLite or PostgreSQL."""
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
-from db.engine import make_engine, parse_url, reading, writing
+from db.engine import make_engine, make_reading_engine, may_write, reading, redact_url, writing
 from db.errors import translated_errors
 from db.exports import insert_export, select_exports
 from db.finals import insert_final_front, insert_final_training, select_final_front, select_final_trainings
 from db.fronts import insert_front, latest_front_faults, select_front, snapshot_faults
 from db.lease import is_abandoned, release_lease, renew_lease, require_lease, select_lease, take_lease
+from db.look import look
 from db.rows import study_record, study_values, weights_values
-from db.schema import check_version, ensure_schema
+from db.schema import SCHEMA_VERSION, ensure_schema
 from db.tables import studies, trainings
 from db.trials import (
     has_latency,
@@ -29,48 +29,79 @@ from db.trials import (
     study_row,
     training_keys,
 )
-from nas.errors import InvalidInputError, NasError
+from nas.errors import InvalidInputError, NasError, ReadOnlyError
 from nas.patience import IMPATIENT, Patience
 from nas.processes import is_dead, machine
-from nas.records import Export, FinalFront, FinalTraining, Front, Latency, Lease, Retiming, StudyRecord, TrialFacts
+from nas.records import (
+    Export,
+    FinalFront,
+    FinalTraining,
+    Front,
+    Latency,
+    Lease,
+    Retiming,
+    Schema,
+    StudyRecord,
+    TrialFacts,
+)
 
 T = TypeVar("T")
 
 
-def open_store(url: str, *, create: bool = True, patience: Patience = IMPATIENT) -> "SqlStore":
-    """Connect, and bring our tables up to date.
+def open_store(
+    url: str, *, create: bool = True, beside: Sequence[Schema] = (), patience: Patience = IMPATIENT
+) -> "SqlStore":
+    """Look at a database, connect, and bring our tables up to date where it may be written.
 
     Args:
         url: sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST:PORT/NAME.
-        create: True to make a missing SQLite file, its folder and our tables; False, for commands that only read, to
-            refuse instead and leave nothing behind.
+        create: True to make a missing SQLite file, its folder and our tables; False to refuse instead and leave nothing
+            behind. A file that may not be written is then only read.
+        beside: other programs whose tables share the database.
         patience: how long an outage is waited for, once the database is open.
 
     Raises:
-        InvalidInputError: if the URL cannot be used, the server does not answer, or the database is newer than this
-            code or older than 0.1.0, and then it is untouched; the message has no password.
+        InvalidInputError: if the URL cannot be used, the server does not answer, or tables are of another program, or
+            of another version; then the database is untouched. The message has no password.
+        ReadOnlyError: if it must be written, and may not be.
     """
-    if create:
-        _look_at_file(url)
+    version = look(url, beside, create=create)
+    if version is None and not create:
+        make_engine(url, create=False).dispose()  # refuses a file that is not there
+        raise InvalidInputError(
+            f"the database {redact_url(url)} holds no study: name the one that a search has written (--storage)"
+        )
+    if version is not None and not may_write(url):
+        return _read_only_store(url, version, create)
     engine = make_engine(url, create=create)
     try:
-        ensure_schema(engine, create=create)
+        ensure_schema(engine)
     except NasError:
         engine.dispose()
         raise
     return SqlStore(engine, patience)
 
 
-def _look_at_file(url: str) -> None:
-    """Refuse a SQLite file of another version before a writing connection changes its journal mode."""
-    parsed = parse_url(url)
-    if parsed.get_backend_name() != "sqlite" or not Path(str(parsed.database)).is_file():
-        return
-    engine = make_engine(url, create=False)
-    try:
-        check_version(engine)
-    finally:
-        engine.dispose()
+def _read_only_store(url: str, version: str, create: bool) -> "SqlStore":
+    shown = redact_url(url)
+    if create:
+        require_writable(url)
+    if version != SCHEMA_VERSION:
+        raise ReadOnlyError(
+            f"the database {shown} has tables of version {version} and cannot be upgraded, as it may not be written: "
+            "see who may write the file and its folder"
+        )
+    return SqlStore(make_reading_engine(url))
+
+
+def require_writable(url: str) -> None:
+    """Refuse a SQLite file that this user may not write.
+
+    Raises:
+        ReadOnlyError: if it is one.
+    """
+    if not may_write(url):
+        raise ReadOnlyError(f"cannot write the database {redact_url(url)}: see who may write the file and its folder")
 
 
 class SqlStore:

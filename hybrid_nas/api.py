@@ -9,9 +9,15 @@ Whatever fails for a reason that a user can act on raises a nas.errors.NasError.
 the function that needs it.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from nas.systems import lacking
+
+if (_lacking := lacking(sys.platform)) is not None:
+    raise ImportError(_lacking)
 
 from nas.config import STORAGE_TIMEOUT_S
 from nas.protocols import SearchSpace

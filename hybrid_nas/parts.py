@@ -12,9 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from db.engine import engine_kwargs, parse_url, redact_url
+from db.engine import engine_kwargs, may_write, parse_url, reading_kwargs, redact_url
 from db.errors import again_after_races, let_outages_through
-from db.store import SqlStore, open_store
+from db.look import require_whole
+from db.store import SqlStore, open_store, require_writable
 from nas.caller import Caller
 from nas.config import SearchConfig
 from nas.errors import InvalidInputError
@@ -33,7 +34,7 @@ from nas.search.loop import Outcome
 from nas.search.progress import Progress
 from nas.search.proposals import require_reachable
 from nas.search.run import SearchParts, Surroundings, run_search
-from nas.search.study import open_optuna_storage
+from nas.search.study import open_optuna_storage, optuna_schema
 from nas.search.weights import WEIGHTS
 from nas.version import code_version
 from nas.workspace import DEFAULT_FOLDER, DEFAULT_STORAGE, STORAGE_VARIABLE, Workspace, storage_url
@@ -99,17 +100,49 @@ def _is_default(storage: str) -> bool:
 
 
 @contextlib.contextmanager
-def existing(storage: str, patience: Patience = IMPATIENT) -> Iterator[SqlStore]:
-    """The store of a database that exists; `patience` says how long an outage is waited for."""
-    with contextlib.closing(open_store(storage, create=False, patience=patience)) as store:
+def existing(storage: str, patience: Patience = IMPATIENT, *, writes: bool = False) -> Iterator[SqlStore]:
+    """The store of a database that exists.
+
+    Args:
+        storage: URL of the database.
+        patience: how long an outage is waited for.
+        writes: refuse a database that can only be read, before any work is done.
+    """
+    beside = [optuna_schema()]
+    with contextlib.closing(open_store(storage, create=False, beside=beside, patience=patience)) as store:
+        if writes:
+            require_writable(storage)
         yield store
 
 
 @contextlib.contextmanager
-def optuna_storage(storage: str) -> "Iterator[RDBStorage]":
-    """Optuna's storage in a database."""
+def optuna_storage(storage: str, *, writes: bool = False) -> "Iterator[RDBStorage]":
+    """Optuna's storage in a database that exists.
+
+    Args:
+        storage: URL of the database.
+        writes: whether notes are to be written too, where that is allowed.
+
+    Raises:
+        InvalidInputError: if Optuna's tables are not there.
+    """
+    require_whole(storage, optuna_schema())
+    arguments = engine_kwargs(storage) if writes and may_write(storage) else reading_kwargs(storage)
+    with _closing(open_optuna_storage(storage, arguments, create=False)) as opened:
+        yield opened
+
+
+@contextlib.contextmanager
+def _new_optuna_storage(storage: str) -> "Iterator[RDBStorage]":
+    """Optuna's storage for a search, whose tables are made if they are missing."""
     opened = again_after_races(lambda: open_optuna_storage(storage, engine_kwargs(storage)), parse_url(storage))
     let_outages_through(opened.engine)
+    with _closing(opened):
+        yield opened
+
+
+@contextlib.contextmanager
+def _closing(opened: "RDBStorage") -> "Iterator[RDBStorage]":
     try:
         yield opened
     finally:
@@ -155,8 +188,8 @@ def search(
         caller = replace(caller, say=lambda text: None)
     patience = Patience(config.storage_timeout_s, caller.say)
     with (
-        contextlib.closing(open_store(config.storage, patience=patience)) as store,
-        optuna_storage(config.storage) as storage,
+        contextlib.closing(open_store(config.storage, beside=[optuna_schema()], patience=patience)) as store,
+        _new_optuna_storage(config.storage) as storage,
     ):
         around = Surroundings(
             caller=caller,
@@ -483,7 +516,7 @@ def show_dashboard(storage: str, artifacts: str | None, port: int, say: Callable
     """
     storage, artifacts = located(storage, artifacts)
     drawings = drawings_folder(workspace_of(storage, artifacts).artifacts)
-    with existing(storage), optuna_storage(storage) as opened:
+    with existing(storage), optuna_storage(storage, writes=True) as opened:
         if not drawings.is_dir():
             raise InvalidInputError(f"no drawings under {drawings}; give the --artifacts of the search")
         serve(opened, drawings, port, say)

@@ -338,7 +338,7 @@ class Study:
         workspace = self.workspace
         with self._working(quiet) as caller:
             patience = Patience(storage_timeout_s, caller.say)
-            with self._opened(patience) as (store, study):
+            with self._opened(patience, writes=True) as (store, study):
                 parts.require_networks(study)
                 log_file = workspace.log_file(study.name, study.uid)
                 return finalize(study, store, config, workspace.artifacts, log_file, caller, patience)
@@ -365,9 +365,11 @@ class Study:
         from workers.profile import profile_study
 
         check_storage_timeout(storage_timeout_s)
-        with self._working(quiet) as caller, self._opened(Patience(storage_timeout_s, caller.say)) as (store, study):
-            parts.require_networks(study)
-            return profile_study(study, store, latency_target, trials, caller.say)
+        with self._working(quiet) as caller:
+            patience = Patience(storage_timeout_s, caller.say)
+            with self._opened(patience, writes=True) as (store, study):
+                parts.require_networks(study)
+                return profile_study(study, store, latency_target, trials, caller.say)
 
     def _no_front(self) -> NasError:
         return NasError(
@@ -379,8 +381,10 @@ class Study:
         return self.workspace.study_words(self.name)
 
     @contextlib.contextmanager
-    def _opened(self, patience: Patience = IMPATIENT) -> "Iterator[tuple[SqlStore, StudyRecord]]":
-        with parts.existing(self.storage, patience) as store:
+    def _opened(
+        self, patience: Patience = IMPATIENT, *, writes: bool = False
+    ) -> "Iterator[tuple[SqlStore, StudyRecord]]":
+        with parts.existing(self.storage, patience, writes=writes) as store:
             yield store, pick_study(self.name, store.studies())
 
     @contextlib.contextmanager

@@ -198,7 +198,15 @@ class Failed:
     loss, out of memory on an otherwise free device)."""
 
 
-Event = Started | LatencyMeasured | RungReached | Finished | Failed
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something about the workers as a whole that the user should hear: a machine left or came."""
+
+    text: str
+    """One line."""
+
+
+Event = Started | LatencyMeasured | RungReached | Finished | Failed | Notice
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +223,9 @@ class Evaluator(Protocol):
     """Evaluates jobs on `num_workers` workers, asynchronously. One thread calls it."""
 
     @property
-    def num_workers(self) -> int: ...
+    def num_workers(self) -> int:
+        """Jobs that can be worked on now. It may change while jobs are in flight, when machines leave or come."""
+        ...
 
     def calibrate(self, slowest: JSON, typical: JSON) -> Calibration:
         """Time the spec `slowest` and estimate the evaluation of the spec `typical`, by doing a small part of it.
@@ -226,7 +236,8 @@ class Evaluator(Protocol):
         ...
 
     def submit(self, job: Job) -> None:
-        """Start the job on a free worker. At most `num_workers` jobs are in flight; one more is a caller's error."""
+        """Start the job on a free worker, or on the next one if a worker was lost. At most `num_workers` jobs, or those
+        that were in flight before, are in flight; one more is a caller's error."""
         ...
 
     def answer(self, trial_number: int, proceed: bool) -> None:

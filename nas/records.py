@@ -5,7 +5,7 @@ construction, because they are outcomes with a reason and not values (DESIGN 2.1
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
@@ -419,3 +419,23 @@ class Lease:
     ray_session: str = ""
     """Path of that session's folder; it stands in the command line of every process of the session. Empty without a
     local Ray."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The tables that a program keeps in a database."""
+
+    owner: str
+    """Who the program is, for people."""
+    version_table: str
+    """Table with the version of the others, as alembic writes it."""
+    version: str
+    """The newest one."""
+    all_versions: Callable[[], Sequence[str]]
+    """Every version that the program knows; asked where the database is of another than the newest."""
+    columns: Mapping[str, frozenset[str]]
+    """Table -> columns of the newest version."""
+    update: str
+    """What to do when the database is newer than the program."""
+    upgrade: str = ""
+    """What to do when it is older, with {url} for its URL; empty where opening it upgrades it."""

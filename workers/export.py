@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from nas.errors import InvalidInputError
+from nas.errors import InvalidInputError, ReadOnlyError
 from nas.finalists.front import full_training
 from nas.pareto.picks import pick_trial
 from nas.protocols import StudyReader
@@ -58,6 +58,8 @@ class Exported:
     """What was written; where it was trained again, with the scores of that training."""
     full: FullTraining | None
     """The trial's final trainings; None where the weights are those of the search."""
+    note: str = ""
+    """Line that says what could not be done beside it; empty where there is nothing to say."""
 
 
 def load_text(folder: Path) -> str:
@@ -117,8 +119,12 @@ def export(study: StudyRecord, store: ExportStore, config: ExportConfig, workspa
         onnx=config.onnx,
         overwrite=config.overwrite,
     )
-    store.record_export(study.name, trial.trial_number, name, str(folder.resolve()))
-    return Exported(folder, trial, full)
+    note = ""
+    try:
+        store.record_export(study.name, trial.trial_number, name, str(folder.resolve()))
+    except ReadOnlyError as error:
+        note = f"note: the export is not recorded in the study: {error}"
+    return Exported(folder, trial, full, note)
 
 
 def _command(study: StudyRecord, trial: TrialFacts, full: FullTraining | None, workspace: Workspace) -> str:

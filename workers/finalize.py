@@ -118,6 +118,7 @@ def finalize(
             study_folder(study.name, study.uid),
             num_workers=workers,
             gpus_per_worker=gpus,
+            say=caller.say,
             ray_address=config.ray_address,
         )
 

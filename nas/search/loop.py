@@ -24,6 +24,7 @@ from nas.protocols import (
     Finished,
     Job,
     LatencyMeasured,
+    Notice,
     RungReached,
     SearchSpace,
     Started,
@@ -297,6 +298,9 @@ class Search:
         return Job(flight.number, flight.candidate.architecture.to_spec(), self._config.seed, flight.attempt)
 
     def _handle(self, event: Event) -> None:
+        if isinstance(event, Notice):
+            self._note(event.text)
+            return
         flight = self._flights[event.trial_number]
         match event:
             case Started():

@@ -11,18 +11,19 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages._rdb.models import BaseModel
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from nas.errors import InvalidInputError, NasError
 from nas.patience import IMPATIENT, Patience
-from nas.records import Gene, Genotype, Objectives, TrialFacts, Value
+from nas.records import Gene, Genotype, Objectives, Schema, TrialFacts, Value
 from nas.samplers.knowledge import COST, CURVE, Knowledge
 from nas.samplers.registry import make_sampler
 from nas.search.attributes import constraint_attributes
@@ -58,15 +59,33 @@ class Waiting:
     genotype: Genotype
 
 
-def open_optuna_storage(url: str, engine_kwargs: Mapping[str, object]) -> RDBStorage:
-    """Open (or create the tables of) Optuna's storage.
+@cache
+def optuna_schema() -> Schema:
+    """The tables of the installed Optuna."""
+    storage = RDBStorage("sqlite://")
+    version = storage.get_head_version()
+    all_versions = storage.get_all_versions()
+    storage.engine.dispose()
+    return Schema(
+        owner="Optuna",
+        version_table="alembic_version",
+        version=version,
+        all_versions=lambda: all_versions,
+        columns={name: frozenset(table.columns.keys()) for name, table in BaseModel.metadata.tables.items()},
+        update="update Optuna (pip install -U optuna)",
+        upgrade="upgrade them (optuna storage upgrade --storage {url})",
+    )
+
+
+def open_optuna_storage(url: str, engine_kwargs: Mapping[str, object], *, create: bool = True) -> RDBStorage:
+    """Open Optuna's storage, and create its tables where that is wanted.
 
     Raises:
         NasError: if the database fails; `url` itself is never part of the message.
     """
     template = url.replace("{", "{{").replace("}", "}}")  # Optuna fills in its version
     with _storage_errors():
-        return RDBStorage(template, engine_kwargs=dict(engine_kwargs))
+        return RDBStorage(template, engine_kwargs=dict(engine_kwargs), skip_table_creation=not create)
 
 
 def memory_storage() -> Storage:

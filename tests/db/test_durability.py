@@ -167,7 +167,7 @@ def test_a_kill_at_any_moment_leaves_whole_trials(url: str) -> None:
 
 def test_a_full_disk_is_said_and_loses_nothing(sqlite_url: str) -> None:
     engine = make_engine(sqlite_url)
-    ensure_schema(engine, create=True)
+    ensure_schema(engine)
     limit = 60  # pages of 4 KiB
     event.listen(engine, "checkout", lambda connection, *_: connection.execute(f"PRAGMA max_page_count={limit}"))
     store = SqlStore(engine)

@@ -52,7 +52,7 @@ def describe(engine: sa.Engine) -> dict[str, object]:
 
 
 def assert_migrations_give_the_tables(migrated: sa.Engine, created: sa.Engine) -> None:
-    ensure_schema(migrated, create=True)
+    ensure_schema(migrated)
     metadata.create_all(created)
     assert describe(migrated) == describe(created)
     with migrated.connect() as connection:

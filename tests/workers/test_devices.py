@@ -1,6 +1,5 @@
 """Which device is trained on and how many workers there are, for hosts with GPUs that are not here."""
 
-import os
 from pathlib import Path
 
 import psutil
@@ -16,11 +15,12 @@ from workers.devices import (
     device_of_process,
     device_of_worker,
     fitting_workers,
+    num_cores,
     num_processes,
     open_device,
 )
 
-CORES = len(os.sched_getaffinity(0))
+CORES = num_cores()
 
 
 @pytest.mark.parametrize(("gpus", "workers", "share"), [(0, CORES, 0.0), (4, 4, 1.0)])

@@ -1,6 +1,6 @@
 """What a failure on a worker means, and how it reads."""
 
-from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, GetTimeoutError, OutOfMemoryError, RayError, RayTaskError
 
 MEMORY_ADVICE = "give fewer --workers, or a --recipe with smaller batches"
 
@@ -27,6 +27,8 @@ def reason_of(error: RayError) -> str:
     if isinstance(error, OutOfMemoryError):
         used = str(error).partition(" was ")[2].partition(" used ")[0]
         return f"the host ran out of memory{f' with {used} in use' if used else ''}; {MEMORY_ADVICE}"
+    if isinstance(error, ActorUnavailableError) or "its node has died" in str(error):
+        return "the worker's node died or cannot be reached"
     detail = str(error).partition("Worker exit detail: ")[2].partition(" Some common causes")[0]
     if "unexpectedly" in detail:  # the kernel, which ends what takes too much memory, tells nobody why
         return f"the worker process died ({detail}); if memory is short, {MEMORY_ADVICE}"

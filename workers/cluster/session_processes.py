@@ -28,8 +28,8 @@ GRACE_S = 2.0
 _OWNER_FILE = "coordinator.json"
 _ROUNDS = 5
 """A process may start another one while it is being ended; one that outlives this many rounds hangs in the kernel."""
-_LONGEST_BASE = 20
-"""Ray puts sockets some 85 characters below this, and the path of a socket has at most 107."""
+_LONGEST_BASE = 18
+"""Ray puts sockets some 85 characters below this, and the path of a socket has at most 107, on macOS 103."""
 
 
 def make_session_folder() -> str:
