@@ -42,6 +42,7 @@ from typing import Any
 import click
 
 from hybrid_nas import parts
+from hybrid_nas.calling import libraries_unheard
 from hybrid_nas.commands import Commands, UserPath, counting
 from hybrid_nas.study import Study, find_study, summaries
 from nas.caller import Caller
@@ -455,7 +456,7 @@ def log_to(file: Path) -> None:
 
 def main() -> None:
     """Run the command line; every outcome becomes an exit code and at most one line."""
-    with StopSignals() as signals:
+    with StopSignals() as signals, libraries_unheard():
         try:
             cli(standalone_mode=False, obj=signals)
         except click.ClickException as error:
