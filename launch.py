@@ -42,6 +42,7 @@ from typing import Any, NoReturn
 import click
 
 from hybrid_nas import parts
+from hybrid_nas.calling import libraries_unheard
 from hybrid_nas.commands import Commands, UserPath, counting
 from hybrid_nas.streams import close_streams, echo, is_output_fault, open_streams, tell
 from hybrid_nas.study import Study, find_study, summaries
@@ -460,7 +461,7 @@ def log_to(file: Path) -> None:
 def main() -> None:
     """Run the command line; every outcome becomes an exit code and at most one line."""
     open_streams()
-    with StopSignals() as signals:
+    with StopSignals() as signals, libraries_unheard():
         try:
             run(signals)
         finally:
