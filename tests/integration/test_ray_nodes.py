@@ -13,11 +13,12 @@ import pytest
 
 from db.store import open_store
 from tests.integration.nodes import Cluster, NamespaceCluster, has_namespaces
+from tests.integration.test_finalize import RECIPE, record_study
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 100.0
-BUDGET = 16
+PATIENCE_S = 240.0
+BUDGET = 12
 
 
 class Command:
@@ -47,8 +48,8 @@ class Command:
     def end(self) -> tuple[int, str, str]:
         """Exit code, output and errors, once it has ended."""
         assert self.process.stderr is not None
-        errors = self.process.stderr.read()
         code = self.process.wait(PATIENCE_S)
+        errors = self.process.stderr.read()
         self._reader.join()
         return code, "".join(self.lines), errors
 
@@ -135,6 +136,31 @@ def test_a_search_outlives_a_node_that_is_cut_off(search: Callable[[Cluster], Co
         assert (code, errors) == (0, ""), output
         _require_whole(tmp_path)
         _require_gone(cluster, lost)
+
+
+@pytest.mark.slow
+def test_finalists_outlive_a_node(cluster: Cluster, tmp_path: Path) -> None:
+    lost = cluster.start_node()
+    recipe = {**RECIPE.to_json(), "rungs": [20, 40, 80]}
+    with contextlib.closing(record_study(tmp_path)) as store:
+        (tmp_path / "own.json").write_text(json.dumps(recipe))
+        words = ["finalize", "--study", "s", "--recipe", "own.json", "--top", "1", "--samples", "2", "--seeds", "3"]
+        words += ["--workers", "2", "--ray-address", cluster.address]
+        command = Command([sys.executable, str(ROOT / "launch.py"), *words], cluster.users, tmp_path)
+        try:
+            command.wait_for("tuning 1/2")
+            cluster.kill(lost)
+            command.wait_for("the node is lost")
+            cluster.start_node()
+            code, output, errors = command.end()
+        finally:
+            command.stop()
+        assert (code, errors) == (0, ""), output
+        trainings = store.final_trainings("s")
+        assert sorted(training.purpose for training in trainings) == ["final"] * 3 + ["tuning"] * 2
+        assert len({training.key for training in trainings}) == 5
+        assert {training.state for training in trainings} <= {"COMPLETE", "PRUNED"}
+    _require_gone(cluster, lost)
 
 
 DRIVER = """
