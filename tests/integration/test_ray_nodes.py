@@ -164,12 +164,13 @@ def test_finalists_outlive_a_node(cluster: Cluster, tmp_path: Path) -> None:
 
 
 DRIVER = """
-import json, sys
+import json, logging, sys
 from nas.errors import NasError
 from nas.protocols import Failed, Finished, Notice
 from tests.integration.quick_work import quick_job, quick_pool
 from workers.cluster import nodes
 
+logging.disable()
 nodes.HEAD_TIMEOUT_S = 5.0
 pool = quick_pool(ray_address=sys.argv[1], workers_timeout_s=6.0, trial_timeout_s=100.0)
 
@@ -234,3 +235,36 @@ def test_a_lost_head_ends_it_in_one_line(
     assert (code, errors) == (0, "")
     assert said in output
     assert "the state is saved" in output
+
+
+BAD_NODE = """
+import json, logging, sys
+from nas.protocols import Failed, Finished, Notice
+from tests.integration.quick_work import quick_job, quick_pool
+
+logging.disable()
+pool = quick_pool(ray_address=sys.argv[1], trial_timeout_s=100.0)
+for number in range(6):
+    pool.submit(quick_job(number, "die"))
+    events = []
+    while not any(isinstance(event, Failed) for event in events):
+        events += pool.events(1.0)
+    print(json.dumps([event.text for event in events if isinstance(event, Notice)]), flush=True)
+print(json.dumps(["workers left", pool.num_workers]), flush=True)
+pool.close()
+"""
+
+
+def test_a_node_that_loses_every_worker_is_set_aside_while_others_are_left(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.start_node()
+    environment = {**cluster.users, "PYTHONPATH": str(ROOT)}
+    command = Command([sys.executable, "-c", BAD_NODE, cluster.address], environment, tmp_path)
+    try:
+        code, output, errors = command.end()
+    finally:
+        command.stop()
+    assert (code, errors) == (0, "")
+    assert (
+        output.count("the node is not used: 3 workers in a row were lost, the last one: the worker process died") == 1
+    )
+    assert '["workers left", 1]' in output

@@ -2,6 +2,9 @@
 
 from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayError, RayTaskError
 
+_NODE_DIED = ("its node has died", "Owner's node has crashed")
+"""What Ray says of an actor whose node is gone."""
+
 
 def machine_is_to_blame(error: Exception) -> bool:
     """Whether the same job may succeed on another worker: errors of the system, and CUDA's, which torch raises as
@@ -22,7 +25,7 @@ def reason_of(error: RayError) -> str:
         return describe(error.cause)
     if isinstance(error, GetTimeoutError):
         return "no result in time"
-    if isinstance(error, ActorUnavailableError) or "its node has died" in str(error):
+    if isinstance(error, ActorUnavailableError) or any(words in str(error) for words in _NODE_DIED):
         return "the worker's node died or cannot be reached"
     detail = str(error).partition("Worker exit detail: ")[2].partition(" Some common causes")[0]
-    return f"the worker process died ({detail})" if detail else describe(error)
+    return f"the worker process died ({detail.splitlines()[0]})" if detail else describe(error)
