@@ -36,6 +36,7 @@ from nas.search.proposals import require_reachable
 from nas.search.run import SearchParts, Surroundings, run_search
 from nas.search.study import open_optuna_storage, optuna_schema
 from nas.search.weights import WEIGHTS
+from nas.text import workers_text
 from nas.version import code_version
 from nas.workspace import DEFAULT_FOLDER, DEFAULT_STORAGE, STORAGE_VARIABLE, Workspace, storage_url
 
@@ -319,14 +320,10 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
         sampling=sampling_guard((config.latency_target, *config.other_targets)),
         trial_timeout_s=config.trial_timeout_s,
         notes=notes,
-        begin_text=lambda workers: f"study {config.study}: starting {_counted(workers)}",
+        begin_text=lambda workers: f"study {config.study}: starting {workers_text(workers)}",
         make_evaluator=partial(_make_pool, config, identity),
         end_session=end_processes,
     )
-
-
-def _counted(workers: int) -> str:
-    return f"{workers} workers" if workers != 1 else "1 worker"
 
 
 def _fitting(config: SearchConfig) -> tuple[SearchConfig, list[str]]:

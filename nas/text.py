@@ -63,6 +63,11 @@ def count_text(count: int) -> str:
     return f"{count:,}" if count < 10**9 else f"{count:.1e}"
 
 
+def workers_text(count: int) -> str:
+    """ "1 worker", "2 workers"."""
+    return f"{count} worker" if count == 1 else f"{count} workers"
+
+
 def utc_text(moment: datetime) -> str:
     """A moment in UTC to the minute: "2026-05-04 03:02 UTC"."""
     return f"{moment:%Y-%m-%d %H:%M} UTC"
