@@ -34,7 +34,7 @@ def attempt(address, **variables):
         join_cluster(address)
         return ray.get(ray.remote(lambda: "worked").remote())
     except NasError as error:
-        assert time.monotonic() - started < 20
+        assert time.monotonic() - started < 25
         return str(error)
     finally:
         ray.shutdown()
