@@ -225,6 +225,7 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
     from workers.training.recipes import search_recipe
 
     source = _open_data(config.data)
+    num_images = source.num_train + source.num_validation
     own = find_own(space_name)
     space = make_space(space_name, config.scale, source)
     config, targets = _with_targets(replace(config, data=source.text), source)
@@ -247,7 +248,7 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
         identity=identity,
         targets=targets,
         sampling=sampling_guard((config.latency_target, *config.other_targets)),
-        begin_text=f"study {config.study}: starting {config.workers} workers",
+        begin_text=f"study {config.study}: starting {config.workers} workers, each reads {num_images:,} images",
         make_evaluator=lambda: _make_pool(config, identity),
         end_session=end_processes,
     )
