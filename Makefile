@@ -27,6 +27,7 @@ check: $(DEVELOPMENT) ## lint, format, types, import table, then the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin
 	$(BIN)/lint-imports
 	$(MAKE) test
 

@@ -7,6 +7,24 @@ packages add commands by name (hybrid_nas/commands.py). Libraries that are slow 
 that needs them.
 """
 
+import os
+import sys
+
+if (
+    __name__ == "__main__"
+    and __spec__ is not None
+    and not sys.flags.safe_path
+    and sys.path[0] != os.path.dirname(os.path.abspath(__file__))
+):
+    # `python -m launch` looks into the current folder first, where any torch.py or nas.py of the user's would be found.
+    del sys.path[0]
+
+from nas.systems import lacking
+
+if (_lacking := lacking(sys.platform)) is not None:
+    print(f"error: {_lacking}", file=sys.stderr)
+    sys.exit(2)
+
 import signal
 
 if __name__ == "__main__":
@@ -15,25 +33,28 @@ if __name__ == "__main__":
 
 import logging
 import shlex
-import sys
 import traceback
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from hybrid_nas import parts
-from hybrid_nas.commands import Commands, counting
+from hybrid_nas.calling import libraries_unheard
+from hybrid_nas.commands import Commands, UserPath, counting
+from hybrid_nas.streams import close_streams, echo, is_output_fault, open_streams, tell
 from hybrid_nas.study import Study, find_study, summaries
 from nas.caller import Caller
-from nas.config import COST_OBJECTIVES
+from nas.config import COST_OBJECTIVES, STORAGE_TIMEOUT_S
 from nas.errors import InvalidInputError, NasError, SearchAbortedError
-from nas.files import check_file, give
+from nas.files import STDOUT, check_file, give, user_file, user_folder
 from nas.finalists.plan import MIN_SEEDS
 from nas.pareto.picks import EXPECTED
 from nas.records import facts_by_number
 from nas.reports.final_fronts import final_front_text, full_training_text
+from nas.reports.pages import PICTURE_SUFFIXES
 from nas.reports.spaces import space_text
 from nas.reports.status import studies_text
 from nas.samplers.registry import SAMPLERS, check_sampler
@@ -45,8 +66,8 @@ from nas.workspace import DEFAULT_STORAGE, STORAGE_VARIABLE, open_log
 
 _log = logging.getLogger("nas")
 
-file_type = click.Path(dir_okay=False, path_type=Path)
-folder_type = click.Path(file_okay=False, path_type=Path)
+file_type = UserPath("file", user_file)
+folder_type = UserPath("directory", user_folder)
 at_least = click.IntRange
 shown = partial(click.option, show_default=True)
 flag = partial(click.option, is_flag=True)
@@ -59,6 +80,11 @@ storage_option = click.option(
 study_option = click.option("--study", help="Name of the study; may be left out where the database has only one.")
 artifacts_option = click.option("--artifacts", help="Folder of weights and drawings; beside the database by default.")
 ray_option = click.option("--ray-address", help="Running Ray cluster to use; a local one is started by default.")
+patience_option = shown(
+    "--storage-timeout-s",
+    default=STORAGE_TIMEOUT_S,
+    help="Wait this long for a database or a disk that cannot be used.",
+)
 given_file = partial(click.option, is_flag=False, flag_value="-")
 json_option = given_file("--json", "json_file", help="Give it as JSON, to a file or without one to the output.")
 name_option = partial(click.option, "--name")
@@ -66,7 +92,7 @@ onnx_option = flag("--onnx", help="Add a checked ONNX file.")
 overwrite_option = flag("--overwrite", help="Replace a model of that name.")
 zoo_option = shown("--zoo", default="zoo", type=folder_type, help="Folder of the zoo.")
 data_option = click.option("--data", help="Where the data of the study lie now; where they lay then, by default.")
-hand_out = partial(give, show=click.echo, note=partial(click.echo, err=True))
+hand_out = partial(give, show=echo, note=partial(tell, err=True))
 targets_help = (
     "What latency is measured on, such as cpu:threads=1,batch=1 or onnxruntime:threads=2; repeatable, the first is the "
     "objective."
@@ -106,6 +132,7 @@ teacher_help = "Learn from it too: a folder that `export` wrote, or a pretrained
 @shown("--trial-timeout-s", default=3600.0, help="Replace a worker that makes no progress for this long.")
 @shown("--warm-start", default="presets", help="presets: published layouts; study:NAME: what that one found; none.")
 @ray_option
+@patience_option
 @flag("--quiet", help="Print errors and the end only.")
 @click.pass_context
 def cli(context: click.Context, /, quiet: bool, **options: Any) -> None:
@@ -115,7 +142,7 @@ def cli(context: click.Context, /, quiet: bool, **options: Any) -> None:
     if context.invoked_subcommand is not None:
         return
     if options["space"] is None and options["budget"] is None:
-        click.echo(context.get_help())
+        echo(context.get_help())
         return
     for name in ("space", "budget"):
         if options[name] is None:
@@ -126,12 +153,23 @@ def cli(context: click.Context, /, quiet: bool, **options: Any) -> None:
 
 def caller_of(signals: StopSignals, *, err: bool = False) -> Caller:
     """The command line as a caller; what is said goes to the output, or to the errors."""
-    return Caller(signals, lambda line: click.echo(line, err=err), log_to)
+    return Caller(signals, partial(tell, err=err), log_to)
 
 
 def opened(study: str | None, storage: str, artifacts: str | None = None, *, err: bool = False) -> Study:
     """The study that the options name."""
     return find_study(study, storage, artifacts, caller=caller_of(click.get_current_context().obj, err=err))
+
+
+def check_outputs(*outputs: tuple[str | Path | None, Sequence[str]]) -> None:
+    """Refuse files that cannot be written, before any work is done for them.
+
+    Args:
+        outputs: each what was given, and what its name may end in.
+    """
+    for file, suffixes in outputs:
+        if file is not None and file != STDOUT:
+            check_file(user_file(file), suffixes)
 
 
 @cli.command()
@@ -140,10 +178,10 @@ def opened(study: str | None, storage: str, artifacts: str | None = None, *, err
 def status(study: str | None, storage: str) -> None:
     """List the studies, or say how one of them stands."""
     if study is None:
-        click.echo(studies_text(summaries(storage)))
+        echo(studies_text(summaries(storage)))
         return
     found = opened(study, storage).status()
-    click.echo(str(found))
+    echo(str(found))
     if found.problems:
         sys.exit(1)
 
@@ -167,6 +205,12 @@ def pareto(
     if final and (history or latency_target is not None):
         other = "--history" if history else "--latency-target"
         raise InvalidInputError(f"--final and {other} are both given; give one of them")
+    check_outputs(
+        (files["json_file"], [".json"]),
+        (files["csv_file"], [".csv"]),
+        (files["plot_file"], PICTURE_SUFFIXES),
+        (files["html_file"], [".html"]),
+    )
     found = opened(study, storage)
     if history:
         view = found.history(latency_target).view
@@ -180,9 +224,9 @@ def pareto(
     for path, draw in ((files["plot_file"], view.plot), (files["html_file"], view.html)):
         if path is not None:
             draw(path)
-            click.echo(f"wrote {path}", err=True)
+            tell(f"wrote {path}", err=True)
     if not any(files.values()):
-        click.echo(view.text())
+        echo(view.text())
 
 
 @cli.command("bench")
@@ -210,24 +254,23 @@ def bench_samplers(
     for sampler in chosen:
         check_sampler(sampler)
     recorded = open_problem(problem, folder, cost == "known")
-    if json_file not in (None, "-"):
-        check_file(Path(json_file), (".json",))  # before hours of work
+    check_outputs((json_file, [".json"]))
     results: list[SamplerResult] = []
     try:
         for number, sampler in enumerate(chosen, 1):
             results.append(bench(recorded, sampler, conditions))
-            click.echo(f"{sampler}: done, {number} of {len(chosen)}", err=True)
+            tell(f"{sampler}: done, {number} of {len(chosen)}", err=True)
     except SearchAbortedError as error:
         raise SearchAbortedError(f"a search by {sampler} stopped itself: {error}; give a smaller --failures") from error
     except KeyboardInterrupt:
         done = ", ".join(chosen[: len(results)]) or "nothing"
-        click.echo(f"interrupted; the same command begins again. Done: {done}", err=True)
+        tell(f"interrupted; the same command begins again. Done: {done}", err=True)
         sys.exit(EXIT_INTERRUPTED)
     finally:  # hours of work are not lost with what follows them
         if results and json_file is not None:
             hand_out(json_file, bench_json(recorded, results, conditions), ".json")
         elif results:
-            click.echo(bench_text(recorded, results, conditions))
+            echo(bench_text(recorded, results, conditions))
 
 
 @cli.command()
@@ -238,13 +281,14 @@ def bench_samplers(
 @click.option("--html", "html_file", type=file_type, help="Write it as one page.")
 def explain(study: str | None, storage: str, trial: int | None, json_file: str | None, html_file: Path | None) -> None:
     """Say which genes drive a study's top1 and cost, and how its front came about."""
+    check_outputs((json_file, [".json"]), (html_file, [".html"]))
     explained = opened(study, storage).explain(trial)
     if json_file is not None:
         hand_out(json_file, explained.json(), ".json")
     if html_file is not None:
-        click.echo(f"wrote {explained.html(html_file)}", err=True)
+        tell(f"wrote {explained.html(html_file)}", err=True)
     if json_file is None and html_file is None:
-        click.echo(explained.text())
+        echo(explained.text())
 
 
 @cli.command()
@@ -262,12 +306,14 @@ def audit(study: str | None, storage: str, artifacts: str | None, json_file: str
     """Train a sample of a study's architectures fully, and say how well the search ranks them."""
     from nas.analysis.audit import audit_json, audit_text
 
+    check_outputs((json_file, [".json"]))
     result = opened(study, storage, artifacts, err=True).audit(**options)
     if json_file is None:
-        click.echo(audit_text(result))
+        echo(audit_text(result))
     else:
         hand_out(json_file, audit_json(result), ".json")
-        click.echo("\n".join(result.warnings), err=True, nl=bool(result.warnings))
+        for warning in result.warnings:
+            tell(warning, err=True)
 
 
 @cli.command()
@@ -276,7 +322,7 @@ def audit(study: str | None, storage: str, artifacts: str | None, json_file: str
 @shown("--data", default="digits", help="Image size and classes depend on it.")
 def spaces(space: str | None, scale: str, data: str) -> None:
     """List the search spaces with their genes."""
-    click.echo("\n\n".join(space_text(made) for made in parts.spaces(space, scale, data)))
+    echo("\n\n".join(space_text(made) for made in parts.spaces(space, scale, data)))
 
 
 @cli.command()
@@ -285,7 +331,7 @@ def spaces(space: str | None, scale: str, data: str) -> None:
 @shown("--port", default=8080, help="On 127.0.0.1; 0 takes any free one.")
 def dashboard(storage: str, artifacts: str | None, port: int) -> None:
     """Show the studies of a database in the Optuna dashboard, on this machine only."""
-    parts.show_dashboard(storage, artifacts, port, click.echo)
+    parts.show_dashboard(storage, artifacts, port, tell)
 
 
 @cli.command()
@@ -305,12 +351,13 @@ def dashboard(storage: str, artifacts: str | None, port: int) -> None:
     help="Share of a GPU for each worker; 1 with GPUs, else 0, by default.",
 )
 @ray_option
+@patience_option
 def finalize(study: str | None, storage: str, artifacts: str | None, **options: Any) -> None:
     """Train the best of a study fully with several seeds, and score them on test images."""
     found = opened(study, storage, artifacts)
     front = found.finalize(**options)
-    click.echo(final_front_text(front, facts_by_number(found.trials), found.record))
-    click.echo(f"next: launch.py export {found.workspace.study_words(found.name)} --pick knee --zoo zoo")
+    echo(final_front_text(front, facts_by_number(found.trials), found.record))
+    echo(f"next: launch.py export {found.workspace.study_words(found.name)} --pick knee --zoo zoo")
 
 
 @cli.command()
@@ -330,8 +377,10 @@ def export(study: str | None, storage: str, artifacts: str | None, **options: An
 
     done = opened(study, storage, artifacts).export(**options)
     top1 = f"top1 {done.trial.top1:.4f}" if done.full is None else full_training_text(done.full)
-    click.echo(f"wrote {done.folder}: trial {done.trial.trial_number}, {top1}, {done.trial.layout}")
-    click.echo(load_text(done.folder))
+    echo(f"wrote {done.folder}: trial {done.trial.trial_number}, {top1}, {done.trial.layout}")
+    echo(load_text(done.folder))
+    if done.note:
+        tell(done.note, err=True)
 
 
 @cli.command()
@@ -339,13 +388,14 @@ def export(study: str | None, storage: str, artifacts: str | None, **options: An
 @storage_option
 @click.option("--latency-target", help="What to time on; the GPU, else one CPU thread, by default.")
 @shown("--trials", default="front", help="front, all (finished ones), or numbers separated by commas.")
-def profile(study: str | None, storage: str, latency_target: str | None, trials: str) -> None:
+@patience_option
+def profile(study: str | None, storage: str, latency_target: str | None, trials: str, storage_timeout_s: float) -> None:
     """Time the networks of a study on this machine, without training; `pareto --latency-target` then gives their
     front."""
     found = opened(study, storage, err=True)
-    done = found.profile(latency_target, trials)
+    done = found.profile(latency_target, trials, storage_timeout_s=storage_timeout_s)
     words = f"{found.workspace.study_words(found.name)} --latency-target {done.target}"
-    click.echo(f"{done.timed} timed, {done.failed} failed; next: launch.py pareto {words}")
+    echo(f"{done.timed} timed, {done.failed} failed; next: launch.py pareto {words}")
     if done.failed:
         sys.exit(1)
 
@@ -374,13 +424,13 @@ def import_weights(file: Path, preset: str, zoo: Path, name: str | None, onnx: b
         code_version=code_version(),
         command=f"python launch.py import-weights {shlex.join(words)}",
     )
-    click.echo(f"wrote {folder}: {preset}, every entry of {file.name} used once")
-    click.echo(load_text(folder))
+    echo(f"wrote {folder}: {preset}, every entry of {file.name} used once")
+    echo(load_text(folder))
 
 
 @cli.command()
 @click.argument("source")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=file_type)
 @shown("--max-size", default=256, help="Longest side of an image in the file, pixels; larger ones are reduced.")
 @click.option("--workers", type=int, help="Processes that decode and encode; one per core by default.")
 @flag("--force", help="Replace FILE if there is one.")
@@ -388,19 +438,19 @@ def pack(source: str, file: Path, **options: Any) -> None:
     """Write the images of SOURCE (folder:DIR, cifar10:DIR or cifar100:DIR) to FILE.beton, for --data
     beton:FILE.beton."""
     from workers.data.beton.pack import pack_images
-    from workers.data.source import tell
+    from workers.data.source import tell as count
 
     try:
-        packed = pack_images(source, file, show=partial(tell, "packing"), say=click.echo, **options)
+        packed = pack_images(source, file, show=partial(count, "packing"), say=tell, **options)
     except KeyboardInterrupt:
-        click.echo(f"interrupted; {file} was not written, the same command begins again", err=True)
+        tell(f"interrupted; {file} was not written, the same command begins again", err=True)
         sys.exit(EXIT_INTERRUPTED)
     images = (
         f"{packed.num_train:,} images for training and {packed.num_validation:,} for validation in "
         f"{len(packed.class_names)} classes"
     )
-    click.echo(f"wrote {file} and {file}.json: {images}, {packed.file_bytes / 1e6:,.1f} MB, verified")
-    click.echo(f"use it: --data {shlex.quote(f'beton:{file}')}")
+    echo(f"wrote {file} and {file}.json: {images}, {packed.file_bytes / 1e6:,.1f} MB, verified")
+    echo(f"use it: --data {shlex.quote(f'beton:{file}')}")
 
 
 def log_to(file: Path) -> None:
@@ -410,29 +460,52 @@ def log_to(file: Path) -> None:
 
 def main() -> None:
     """Run the command line; every outcome becomes an exit code and at most one line."""
-    with StopSignals() as signals:
+    open_streams()
+    with StopSignals() as signals, libraries_unheard():
         try:
-            cli(standalone_mode=False, obj=signals)
-        except click.ClickException as error:
-            click.echo(f"error: {error.format_message()}", err=True)
-            sys.exit(error.exit_code)
-        except (KeyboardInterrupt, click.Abort):
-            click.echo("interrupted; the state is saved, the same command continues", err=True)
-            sys.exit(EXIT_INTERRUPTED)
-        except NasError as error:
-            if _log.hasHandlers():
-                _log.error("%s", error)
-            click.echo(f"error: {error}", err=True)
-            sys.exit(error.exit_code)
-        except Exception as error:
-            details = "the log of the study has the details"
-            if _log.hasHandlers():
-                _log.exception("unexpected error")
-            else:
-                details = "the lines above are the details"
-                traceback.print_exc()
-            click.echo(f"error: unexpected {type(error).__name__}; this is a fault of ours, {details}", err=True)
-            sys.exit(1)
+            run(signals)
+        finally:
+            close_streams()
+
+
+def run(signals: StopSignals) -> None:
+    """The command that was typed. Raises SystemExit where the exit code is not 0."""
+    try:
+        cli(standalone_mode=False, obj=signals)
+    except click.ClickException as error:
+        fail(error.format_message(), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        tell("interrupted; the state is saved, the same command continues", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except NasError as error:
+        if _log.hasHandlers():
+            _log.error("%s", error)
+        fail(str(error), error.exit_code)
+    except OSError as error:
+        if not is_output_fault(error):
+            fail(fault_of_ours(error), 1)
+        if not isinstance(error, BrokenPipeError):
+            fail(f"the output cannot be written ({error.strerror}); send it elsewhere", 1)
+        sys.exit(1)  # `launch.py status | head` has had what it wants
+    except Exception as error:
+        fail(fault_of_ours(error), 1)
+
+
+def fault_of_ours(error: Exception) -> str:
+    """The last line about an error that nobody foresaw; the lines before it go to the log, or before it."""
+    details = "the log of the study has the details"
+    if _log.hasHandlers():
+        _log.exception("unexpected error")
+    else:
+        details = "the lines above are the details"
+        tell(traceback.format_exc(), err=True)
+    return f"unexpected {type(error).__name__}; this is a fault of ours, {details}"
+
+
+def fail(message: str, exit_code: int) -> NoReturn:
+    """Print one line about an error, and end."""
+    tell(f"error: {' '.join(message.split(chr(10)))}", err=True)
+    sys.exit(exit_code)
 
 
 if __name__ == "__main__":

@@ -182,11 +182,13 @@ def proxy_trial(device: torch.device, steps: int) -> str:
 def main() -> None:
     """Run all parts and print what they give."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
-    parser.add_argument("--device", default="cuda:0" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", help="cuda:0 by default")
     parser.add_argument("--quick", action="store_true", help="few architectures, batches of 2, a second for each part")
     parser.add_argument("--without-compile", action="store_true", help="no compiled training")
     options = parser.parse_args()
-    device = torch.device(options.device)
+    if options.device is None and not torch.cuda.is_available():
+        parser.error("torch sees no GPU here; --device cpu --quick runs the same path in small")
+    device = torch.device(options.device or "cuda:0")
     started = time.monotonic()
     architectures, batch, seconds, steps = (2, 2, 1.0, 5) if options.quick else (20, 128, 8.0, 400)
     target = LatencyTarget.parse(

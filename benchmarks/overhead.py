@@ -15,6 +15,7 @@ import io
 import logging
 import os
 import resource
+import sys
 import tempfile
 import time
 import uuid
@@ -117,6 +118,7 @@ def run_ours(folder: Path, budget: int) -> tuple[float, float]:
             space=space,
             identity=identity,
             recorded=recorded,
+            uid=uuid.uuid4().hex,
             evaluator=evaluator,
             store=store,
             storage=storage,
@@ -298,7 +300,8 @@ def main() -> None:
     if arguments.resume_trials:
         with tempfile.TemporaryDirectory() as name:
             _print_resume(Path(name), arguments.resume_trials)
-    print(f"peak memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    print(f"peak memory of this process {peak_bytes / 2**20:.0f} MiB")
 
 
 def _print_row(name: str, trials: int, seconds: float) -> None:

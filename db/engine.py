@@ -12,10 +12,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import URL, Engine, event
 from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import NullPool
 
+from db.sqlite_file import BUSY_TIMEOUT_S, connect_reading, is_writable
 from nas.errors import InvalidInputError
 
-BUSY_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 5
 _EXPECTED = "expected sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST:PORT/NAME"
 
@@ -104,8 +105,16 @@ def engine_kwargs(url: str) -> dict[str, Any]:
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
         return {"connect_args": {"factory": WalConnection, "timeout": BUSY_TIMEOUT_S}}
-    timeout = {} if "connect_timeout" in parsed.query else {"connect_timeout": CONNECT_TIMEOUT_S}
-    return {"connect_args": timeout, "pool_pre_ping": True}
+    # A server whose machine has vanished answers nothing, and TCP alone would notice after a quarter of an hour.
+    patience = {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 4,
+        "tcp_user_timeout": 30_000,
+    }
+    given = {name: value for name, value in patience.items() if name not in parsed.query}
+    return {"connect_args": given, "pool_pre_ping": True}
 
 
 def make_engine(url: str, *, create: bool = True) -> Engine:
@@ -128,6 +137,42 @@ def make_engine(url: str, *, create: bool = True) -> Engine:
     engine = sa.create_engine(parsed, json_serializer=partial(json.dumps, allow_nan=False), **arguments)
     if parsed.get_backend_name() == "sqlite":
         _prepare_file(Path(str(parsed.database)), url, create)
+        event.listen(engine, "connect", _leave_transactions_to_us)
+        event.listen(engine, "begin", _begin)
+    return engine
+
+
+def may_write(url: str) -> bool:
+    """Whether this user may write the SQLite file; of a server only an attempt tells, and this says True.
+
+    Raises:
+        InvalidInputError: as parse_url.
+    """
+    parsed = parse_url(url)
+    return parsed.get_backend_name() != "sqlite" or is_writable(Path(str(parsed.database)))
+
+
+def reading_kwargs(url: str) -> dict[str, Any]:
+    """As engine_kwargs, for a database that is only read: a SQLite file and its folder stay as they are.
+
+    Raises:
+        InvalidInputError: as parse_url.
+    """
+    parsed = parse_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return engine_kwargs(url)
+    # How a file can be read depends on who else has it open at the moment.
+    return {"creator": partial(connect_reading, Path(str(parsed.database))), "poolclass": NullPool}
+
+
+def make_reading_engine(url: str) -> Engine:
+    """An engine for our own tables that only reads; a SQLite file is there.
+
+    Raises:
+        InvalidInputError: as parse_url.
+    """
+    engine = sa.create_engine(parse_url(url), **reading_kwargs(url))
+    if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _leave_transactions_to_us)
         event.listen(engine, "begin", _begin)
     return engine

@@ -2,6 +2,7 @@
 transaction."""
 
 from collections.abc import Callable
+from typing import NoReturn
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -11,29 +12,45 @@ from db.tables import leases
 from nas.errors import StudyLockedError
 from nas.records import Lease, ProcessId
 
-IsAlive = Callable[[ProcessId], bool]
-"""Whether a process of this host still runs."""
+IsDead = Callable[[ProcessId], bool]
+"""Whether a process of this machine is known to have ended."""
 
 
-def take_lease(
-    connection: Connection, study: str, lease: Lease, stale_after_s: float, is_alive: IsAlive
-) -> Lease | None:
+def take_lease(connection: Connection, study: str, lease: Lease, silent: Lease | None, is_dead: IsDead) -> Lease | None:
     """Make `lease` the owner of the study.
+
+    Args:
+        connection: in a transaction.
+        study: its name.
+        lease: who wants it.
+        silent: an owner whose heartbeat stood still for so long that it counts as dead.
+        is_dead: tells it of processes of this machine.
 
     Returns:
         The lease in whose place it stands now; None when nobody owned the study.
 
     Raises:
-        StudyLockedError: if the owner lives.
+        StudyLockedError: if the owner lives, or may live.
         IntegrityError: if another process took the free study at the same moment.
     """
     while (owner := select_lease(connection, study)) is not None:
-        _require_abandoned(study, owner, lease, stale_after_s, is_alive)
+        if owner.token == lease.token:  # the answer to an earlier attempt was lost
+            return None
+        if owner != silent and not is_abandoned(owner, lease.machine, is_dead):
+            raise StudyLockedError(
+                f"study {study!r} is being searched by {_describe(owner)}, last heartbeat "
+                f"{owner.heartbeat:%Y-%m-%d %H:%M:%S} UTC: wait until it ends, or stop it"
+            )
         unchanged = (*_owned_by(study, owner), leases.c.heartbeat == owner.heartbeat)
         if connection.execute(sa.update(leases).where(*unchanged), lease_values(study, lease)).rowcount == 1:
             return owner
     connection.execute(sa.insert(leases), lease_values(study, lease))
     return None
+
+
+def is_abandoned(owner: Lease, machine: str, is_dead: IsDead) -> bool:
+    """Whether the owner is known to be dead: its process was one of this machine, and has ended."""
+    return bool(machine) and owner.machine == machine and is_dead(owner.process)
 
 
 def renew_lease(connection: Connection, study: str, lease: Lease) -> None:
@@ -44,6 +61,21 @@ def renew_lease(connection: Connection, study: str, lease: Lease) -> None:
     """
     if connection.execute(sa.update(leases).where(*_owned_by(study, lease)), lease_values(study, lease)).rowcount == 1:
         return
+    _refuse(connection, study, lease)
+
+
+def require_lease(connection: Connection, study: str, lease: Lease) -> None:
+    """Keep the study ours until the transaction ends.
+
+    Raises:
+        StudyLockedError: if the owner is another process, or nobody.
+    """
+    owned = sa.select(leases.c.pid).where(*_owned_by(study, lease)).with_for_update(read=True)
+    if connection.execute(owned).one_or_none() is None:
+        _refuse(connection, study, lease)
+
+
+def _refuse(connection: Connection, study: str, lease: Lease) -> NoReturn:
     owner = select_lease(connection, study)
     now = "nobody owns it now" if owner is None else f"{_describe(owner)} owns it now"
     raise StudyLockedError(
@@ -62,29 +94,9 @@ def select_lease(connection: Connection, study: str) -> Lease | None:
     return None if row is None else lease_record(row)
 
 
-def _require_abandoned(study: str, owner: Lease, lease: Lease, stale_after_s: float, is_alive: IsAlive) -> None:
-    # The heartbeat of the process that asks is "now".
-    age_s = (lease.heartbeat - owner.heartbeat).total_seconds()
-    here = owner.host == lease.host
-    if not is_alive(owner.process) if here else age_s > stale_after_s:
-        return
-    advice = "wait until it ends, or stop it"
-    if not here:
-        advice += f"; if that host is gone, its study is free {stale_after_s:.0f} s after the last heartbeat"
-    raise StudyLockedError(
-        f"study {study!r} is being searched by {_describe(owner)}, last heartbeat {age_s:.0f} s ago: {advice}"
-    )
-
-
 def _describe(lease: Lease) -> str:
     return f"process {lease.process.pid} on host {lease.host}"
 
 
 def _owned_by(study: str, lease: Lease) -> tuple[sa.ColumnElement[bool], ...]:
-    process = lease.process
-    return (
-        leases.c.study == study,
-        leases.c.host == lease.host,
-        leases.c.pid == process.pid,
-        leases.c.start_time_s == process.start_time,
-    )
+    return leases.c.study == study, leases.c.token == lease.token

@@ -98,6 +98,8 @@ def lease_values(study: str, lease: Lease) -> Values:
     return {
         "study": study,
         "host": lease.host,
+        "machine": lease.machine,
+        "token": lease.token,
         "pid": lease.process.pid,
         "start_time_s": lease.process.start_time,
         "heartbeat": lease.heartbeat,
@@ -109,6 +111,8 @@ def lease_values(study: str, lease: Lease) -> Values:
 def lease_record(row: Row[Any]) -> Lease:
     return Lease(
         host=row.host,
+        machine=row.machine,
+        token=row.token,
         process=ProcessId(row.pid, row.start_time_s),
         heartbeat=row.heartbeat,
         ray_processes=tuple(ProcessId(**process) for process in row.ray_processes),

@@ -1,5 +1,7 @@
 """Brings a database to the tables of this code: a new one, or one that an older version wrote."""
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
@@ -8,7 +10,8 @@ from sqlalchemy import Connection, Engine
 
 from db.engine import reading, writing
 from db.errors import translated_errors
-from nas.errors import InvalidInputError
+from db.tables import metadata
+from nas.records import Schema
 
 VERSION_TABLE = "nas_alembic_version"
 """Not alembic_version: that one is Optuna's, in the same database."""
@@ -23,51 +26,40 @@ FORGOTTEN_VERSIONS = ("0001", "0002", "0003")
 _ADVISORY_LOCK = 0x6E617364
 
 
-def ensure_schema(engine: Engine, *, create: bool) -> None:
+def ensure_schema(engine: Engine) -> None:
     """Create or upgrade our tables if they need it; when they are current, one query and nothing more.
 
     Args:
-        engine: of db.engine.make_engine.
-        create: False to refuse a database without our tables instead of creating them.
+        engine: of db.engine.make_engine, of a database that db.look has found usable.
 
     Raises:
-        InvalidInputError: if the database does not answer, is newer than this code or older than 0.1.0, or holds no
-            study and create is False.
+        InvalidInputError: if the database does not answer.
         NasError: if the upgrade fails; it is then as it was before.
     """
-    version = check_version(engine)
+    with translated_errors(engine.url, opening=True), reading(engine).begin() as connection:
+        version = schema_version(connection)
     if version == SCHEMA_VERSION:
         return
-    if version is None and not create:
-        raise InvalidInputError(
-            f"the database {_place(engine)} holds no study: name the one that a search has written (--storage)"
-        )
     with translated_errors(engine.url, opening=True), writing(engine).begin() as connection:
         _upgrade(connection)
 
 
-def check_version(engine: Engine) -> str | None:
-    """The version of our tables in this database, by one query; None without any.
+def our_schema() -> Schema:
+    """Our tables, as db.look compares them with what a database has."""
+    return Schema(
+        owner="this project",
+        version_table=VERSION_TABLE,
+        version=SCHEMA_VERSION,
+        all_versions=_all_versions,
+        columns={table.name: frozenset(table.columns.keys()) for table in metadata.sorted_tables},
+        update="update it",
+    )
 
-    Raises:
-        InvalidInputError: if the database does not answer, is newer than this code or older than 0.1.0.
-    """
-    with translated_errors(engine.url, opening=True), reading(engine).begin() as connection:
-        version = schema_version(connection)
-        if version in (None, SCHEMA_VERSION):
-            return version
-        if version in FORGOTTEN_VERSIONS:
-            raise InvalidInputError(
-                f"the database {_place(engine)} was written before version 0.1.0 and cannot be read: finish its "
-                "studies with the revision that wrote it, or name another database (--storage)"
-            )
+
+def _all_versions() -> Sequence[str]:
+    with sa.create_engine("sqlite://").connect() as connection:
         scripts = ScriptDirectory.from_config(alembic_config(connection))
-        if version not in {script.revision for script in scripts.walk_revisions()}:
-            raise InvalidInputError(
-                f"the database {_place(engine)} has tables of version {version}, this code knows {SCHEMA_VERSION}: "
-                "update it, or name another database"
-            )
-        return version
+    return [script.revision for script in scripts.walk_revisions()]
 
 
 def schema_version(connection: Connection) -> str | None:
@@ -92,7 +84,3 @@ def _upgrade(connection: Connection) -> None:
         # does the same.
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
     command.upgrade(alembic_config(connection), "head")
-
-
-def _place(engine: Engine) -> str:
-    return engine.url.render_as_string(hide_password=True)

@@ -85,6 +85,8 @@ leases = Table(
     metadata,
     Column("study", String(512), primary_key=True),
     Column("host", Text, nullable=False),
+    Column("machine", Text, nullable=False),
+    Column("token", String(32), nullable=False),
     Column("pid", BigInteger, nullable=False),
     Column("start_time_s", _Float, nullable=False),
     Column("heartbeat", UtcDateTime, nullable=False),

@@ -80,6 +80,14 @@ def insert_trial(connection: Connection, study: Row[Any], facts: TrialFacts) -> 
     )
 
 
+def has_trial(connection: Connection, study: str, trial_number: int) -> bool:
+    """Whether the trial has recorded facts."""
+    wanted = (
+        sa.select(trainings.c.id).join(studies).where(studies.c.name == study, trainings.c.trial_number == trial_number)
+    )
+    return connection.execute(wanted).first() is not None
+
+
 def select_trials(connection: Connection, study: str) -> list[TrialFacts]:
     """In the order in which the trials ended; empty for an unknown study."""
     return [trial_facts(row) for row in connection.execute(_FACTS, {"study": study})]
@@ -101,6 +109,13 @@ def insert_latency(connection: Connection, study_id: int, trial_number: int, lat
     if architecture_id is None:
         raise InvalidInputError(f"trial {trial_number} has no recorded facts in this study")
     return _insert(connection, latencies, latency_values(architecture_id, latency))
+
+
+def has_latency(connection: Connection, latency: Latency) -> bool:
+    """Whether this very timing is recorded; no two agree in every digit."""
+    numbers = ("median_ms", "ci_low_ms", "ci_high_ms", "p95_ms", "samples")
+    same = [latencies.c[name] == getattr(latency, name) for name in numbers]
+    return connection.execute(sa.select(latencies.c.id).where(*same)).first() is not None
 
 
 def select_timings(connection: Connection, study: str) -> dict[int, list[Latency]]:

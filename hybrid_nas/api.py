@@ -9,10 +9,17 @@ Whatever fails for a reason that a user can act on raises a nas.errors.NasError.
 the function that needs it.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas.systems import lacking
+
+if (_lacking := lacking(sys.platform)) is not None:
+    raise ImportError(_lacking)
+
+from nas.config import STORAGE_TIMEOUT_S
 from nas.protocols import SearchSpace
 from nas.records import JSON
 from nas.search.events import OnEvent, ignore
@@ -48,6 +55,7 @@ def search(
     trial_timeout_s: float = 3600.0,
     warm_start: str = "presets",
     ray_address: str | None = None,
+    storage_timeout_s: float = STORAGE_TIMEOUT_S,
     quiet: bool = False,
     evaluate: Callable[[JSON], float | tuple[float, float]] | None = None,
     on_event: OnEvent = ignore,
@@ -83,6 +91,7 @@ def search(
         trial_timeout_s: replace a worker that makes no progress for this long.
         warm_start: presets: published layouts; study:NAME: what that one found; none.
         ray_address: running Ray cluster to use; a local one is started by default.
+        storage_timeout_s: wait this long for a database or a disk that cannot be used.
         quiet: print nothing.
         evaluate: evaluates an architecture in this process, instead of workers: its spec (JSON) -> top1 in [0, 1];
             with the objective latency_ms or the limit max_latency_ms -> (top1, milliseconds). What it raises makes the
@@ -104,12 +113,13 @@ def search(
     from hybrid_nas.calling import called_from_python
     from hybrid_nas.study import Study
 
+    url, folder = parts.located(storage, artifacts)
     given = {
         "space": space,
         "budget": budget,
         "study": study,
-        "storage": storage or parts.default_storage(),
-        "artifacts": artifacts,
+        "storage": url,
+        "artifacts": folder,
         "data": data,
         "scale": scale,
         "objectives": objectives,
@@ -129,14 +139,14 @@ def search(
         "trial_timeout_s": trial_timeout_s,
         "warm_start": warm_start,
         "ray_address": ray_address,
+        "storage_timeout_s": storage_timeout_s,
     }
     with called_from_python(silent=quiet) as caller:
         name, outcome = parts.search(given, caller, quiet=quiet, silent=quiet, evaluate=evaluate, on_event=on_event)
     if outcome.interrupted:
         raise KeyboardInterrupt
     own_space = None if isinstance(space, str) else space
-    own_artifacts = None if artifacts is None else str(artifacts)
-    return Study(name, str(given["storage"]), own_artifacts, own_space, outcome)
+    return Study(name, url, folder, own_space, outcome)
 
 
 def open_study(
@@ -157,11 +167,9 @@ def open_study(
     Raises:
         InvalidInputError: if there is no database or no such study.
     """
-    from hybrid_nas import parts
     from hybrid_nas.study import find_study
 
-    own_artifacts = None if artifacts is None else str(artifacts)
-    return find_study(name, storage or parts.default_storage(), own_artifacts, space)
+    return find_study(name, storage, artifacts, space)
 
 
 def studies(storage: str | None = None) -> "list[StudySummary]":
@@ -173,7 +181,6 @@ def studies(storage: str | None = None) -> "list[StudySummary]":
     Raises:
         InvalidInputError: if there is no database.
     """
-    from hybrid_nas import parts
     from hybrid_nas.study import summaries
 
-    return summaries(storage or parts.default_storage())
+    return summaries(storage)

@@ -11,17 +11,32 @@ It is loaded when it is used, so it costs a search nothing.
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 import click
 
+from hybrid_nas.streams import tell
 from nas.errors import NasError
 
 ENTRY_POINTS = "hybrid_nas.commands"
 LINE_S = 10.0
 """Between two lines of a command that counts, where there is no terminal."""
+
+
+class UserPath(click.ParamType[Path]):
+    """A path that a user gives, as nas.files reads it."""
+
+    def __init__(self, name: str, read: Callable[[str | Path], Path]) -> None:
+        """What the help calls it, and one of the functions of nas.files."""
+        self.name = name
+        self._read = read
+
+    def convert(self, value: str | Path, param: click.Parameter | None, context: click.Context | None) -> Path:
+        """The absolute path; raises InvalidInputError."""
+        return self._read(value)
 
 
 class Commands(click.Group):
@@ -95,7 +110,7 @@ class _Counter:
             elif time.monotonic() - self._shown_at >= LINE_S:
                 self._shown_at = time.monotonic()
                 of_all = f"of {total:,} {unit}" if total else f"{unit} so far"
-                click.echo(f"{what}: {done:,} {of_all}", err=True)
+                tell(f"{what}: {done:,} {of_all}", err=True)
 
     def _move_bar(self, done: int, total: int) -> None:
         if self._bar is None:

@@ -8,15 +8,19 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from db.engine import engine_kwargs, parse_url, redact_url
-from db.errors import again_after_races
-from db.store import SqlStore, open_store
+from db.engine import engine_kwargs, may_write, parse_url, reading_kwargs, redact_url
+from db.errors import again_after_races, let_outages_through
+from db.look import require_whole
+from db.store import SqlStore, open_store, require_writable
 from nas.caller import Caller
-from nas.config import SearchConfig
+from nas.config import SearchConfig, default_study
 from nas.errors import InvalidInputError
+from nas.files import check_folder, user_folder
+from nas.patience import IMPATIENT, Patience
 from nas.protocols import SearchSpace
 from nas.records import JSON, Genotype, StudyRecord, TrialFacts, Value
 from nas.reports.dashboard import serve
@@ -28,10 +32,12 @@ from nas.search.events import OnEvent, ignore
 from nas.search.inline import DATA, RECIPE, TARGET, Evaluate, InlineEvaluator
 from nas.search.loop import Outcome
 from nas.search.progress import Progress
+from nas.search.proposals import require_reachable
 from nas.search.run import SearchParts, Surroundings, run_search
-from nas.search.study import open_optuna_storage
+from nas.search.study import open_optuna_storage, optuna_schema
+from nas.search.weights import WEIGHTS
 from nas.version import code_version
-from nas.workspace import DEFAULT_FOLDER, DEFAULT_STORAGE, STORAGE_VARIABLE, Workspace
+from nas.workspace import DEFAULT_FOLDER, DEFAULT_STORAGE, STORAGE_VARIABLE, Workspace, storage_url
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -41,6 +47,10 @@ if TYPE_CHECKING:
 
 UNNAMED = "(no name yet)"
 """The default name of a study needs the data, which take longer to check than all options."""
+SHORTEST_LIMIT_S = 1.0
+"""A time limit below this is a mistake."""
+SHORTEST_LATENCY_MS = 1e-3
+"""A limit below this is a mistake: torch needs longer for a single operation."""
 WITHOUT_WORKERS = {
     "data": "digits",
     "recipe": None,
@@ -55,36 +65,84 @@ WITHOUT_WORKERS = {
 
 def default_storage() -> str:
     """URL of the database where none is given."""
-    return os.environ.get(STORAGE_VARIABLE, DEFAULT_STORAGE)
+    return os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
 
 
-def workspace_of(storage: str, artifacts: str | Path | None = None) -> Workspace:
-    """Where the files of a database's studies lie.
+def located(storage: str | None, artifacts: str | Path | None = None) -> tuple[str, str | None]:
+    """Database and artifacts as a user gave them, with absolute paths: every call of ours begins here.
 
     Args:
-        storage: URL of the database.
+        storage: URL of the database; None for the default.
         artifacts: folder of weights and drawings; None for the one beside the database.
+
+    Raises:
+        InvalidInputError: if nothing can lie there.
+    """
+    url = storage_url(storage or default_storage())
+    return url, None if artifacts is None else str(user_folder(artifacts))
+
+
+def workspace_of(storage: str, artifacts: str | None = None) -> Workspace:
+    """Where the files of a database's studies lie; the arguments are those that `located` gives.
 
     Raises:
         InvalidInputError: if the URL cannot be used.
     """
     url = parse_url(storage)
-    folder = Path(url.database or "").parent if url.get_backend_name() == "sqlite" else DEFAULT_FOLDER
-    given = None if artifacts is None else str(artifacts)
-    return Workspace(folder, redact_url(storage), storage == default_storage(), given)
+    folder = Path(url.database or "").parent if url.get_backend_name() == "sqlite" else user_folder(DEFAULT_FOLDER)
+    return Workspace(folder, redact_url(storage), _is_default(storage), artifacts)
+
+
+def _is_default(storage: str) -> bool:
+    with contextlib.suppress(InvalidInputError):  # the default may be unusable where another one is given
+        return storage == storage_url(default_storage())
+    return False
 
 
 @contextlib.contextmanager
-def reading(storage: str) -> Iterator[SqlStore]:
-    """The store of a database that exists."""
-    with contextlib.closing(open_store(storage, create=False)) as store:
+def existing(storage: str, patience: Patience = IMPATIENT, *, writes: bool = False) -> Iterator[SqlStore]:
+    """The store of a database that exists.
+
+    Args:
+        storage: URL of the database.
+        patience: how long an outage is waited for.
+        writes: refuse a database that can only be read, before any work is done.
+    """
+    beside = [optuna_schema()]
+    with contextlib.closing(open_store(storage, create=False, beside=beside, patience=patience)) as store:
+        if writes:
+            require_writable(storage)
         yield store
 
 
 @contextlib.contextmanager
-def optuna_storage(storage: str) -> "Iterator[RDBStorage]":
-    """Optuna's storage in a database."""
+def optuna_storage(storage: str, *, writes: bool = False) -> "Iterator[RDBStorage]":
+    """Optuna's storage in a database that exists.
+
+    Args:
+        storage: URL of the database.
+        writes: whether notes are to be written too, where that is allowed.
+
+    Raises:
+        InvalidInputError: if Optuna's tables are not there.
+    """
+    require_whole(storage, optuna_schema())
+    arguments = engine_kwargs(storage) if writes and may_write(storage) else reading_kwargs(storage)
+    with _closing(open_optuna_storage(storage, arguments, create=False)) as opened:
+        yield opened
+
+
+@contextlib.contextmanager
+def _new_optuna_storage(storage: str) -> "Iterator[RDBStorage]":
+    """Optuna's storage for a search, whose tables are made if they are missing."""
     opened = again_after_races(lambda: open_optuna_storage(storage, engine_kwargs(storage)), parse_url(storage))
+    let_outages_through(opened.engine)
+    with _closing(opened):
+        yield opened
+
+
+@contextlib.contextmanager
+def _closing(opened: "RDBStorage") -> "Iterator[RDBStorage]":
     try:
         yield opened
     finally:
@@ -118,22 +176,30 @@ def search(
         InvalidInputError: if an option cannot be used.
         NasError: as nas.search.run.run_search.
     """
-    config = _search_config(given, evaluate is not None)
+    url, artifacts = located(given["storage"], given["artifacts"])
+    config = _search_config({**given, "storage": url, "artifacts": artifacts}, evaluate is not None)
     if evaluate is not None:
         parts = _parts_in_process(config, given["space"], evaluate)
     else:
         parts = _parts_with_workers(config, given["space"])
     config = parts.config
     workspace = workspace_of(config.storage, config.artifacts)
-    with contextlib.closing(open_store(config.storage)) as store, optuna_storage(config.storage) as storage:
+    if quiet:
+        caller = replace(caller, say=lambda text: None)
+    patience = Patience(config.storage_timeout_s, caller.say)
+    with (
+        contextlib.closing(open_store(config.storage, beside=[optuna_schema()], patience=patience)) as store,
+        _new_optuna_storage(config.storage) as storage,
+    ):
         around = Surroundings(
-            caller=caller if not quiet else replace(caller, say=lambda text: None),
-            log_file=workspace.log_file(config.study),
+            caller=caller,
+            log_file=partial(workspace.log_file, config.study),
             make_progress=lambda evaluated: Progress(
                 config.study, config.budget, evaluated, quiet, silent=silent, cost_objective=config.cost_objective
             ),
             closing_lines=lambda outcome: _closing_lines(config, store, workspace, outcome),
             on_event=on_event,
+            patience=patience,
         )
         return config.study, run_search(parts, store, storage, around)
 
@@ -198,6 +264,7 @@ def _parts_in_process(config: SearchConfig, space: str | SearchSpace, evaluate: 
         source = _open_data(config.data)
         space = make_space(space, config.scale, source)
     config = _named(replace(config, space=space.name, scale=space.scale, data=DATA), space, DATA)
+    require_reachable(space, config.limits)
     return SearchParts(
         config=config,
         space=space,
@@ -211,8 +278,8 @@ def _parts_in_process(config: SearchConfig, space: str | SearchSpace, evaluate: 
             config=_shown_config(config),
         ),
         sampling=contextlib.nullcontext,
-        begin_text=f"study {config.study}: evaluating in this process",
-        make_evaluator=lambda: InlineEvaluator(evaluate, times=config.needs_latency),
+        begin_text=lambda workers: f"study {config.study}: evaluating in this process",
+        make_evaluator=lambda workers, log_file: InlineEvaluator(evaluate, times=config.needs_latency),
         end_session=end_processes,
     )
 
@@ -224,12 +291,15 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
     from workers.latency.guard import sampling_guard
     from workers.training.recipes import search_recipe
 
+    config, notes = _fitting(config)
     source = _open_data(config.data)
-    num_images = source.num_train + source.num_validation
+    reading = f"each reads {source.num_train + source.num_validation:,} images"
     own = find_own(space_name)
     space = make_space(space_name, config.scale, source)
     config, targets = _with_targets(replace(config, data=source.text), source)
     config = _named(config, space, source.name)
+    require_reachable(space, config.limits)
+    check_folder(Path(config.artifacts) / WEIGHTS, "--artifacts")
     identity = Identity(
         data=source.name,
         data_fingerprint=source.fingerprint,
@@ -248,10 +318,42 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
         identity=identity,
         targets=targets,
         sampling=sampling_guard((config.latency_target, *config.other_targets)),
-        begin_text=f"study {config.study}: starting {config.workers} workers, each reads {num_images:,} images",
-        make_evaluator=lambda: _make_pool(config, identity),
+        trial_timeout_s=config.trial_timeout_s,
+        notes=notes,
+        begin_text=lambda workers: f"study {config.study}: starting {_counted(workers)}, {reading}",
+        make_evaluator=partial(_make_pool, config, identity),
         end_session=end_processes,
     )
+
+
+def _counted(workers: int) -> str:
+    return f"{workers} workers" if workers != 1 else "1 worker"
+
+
+def _fitting(config: SearchConfig) -> tuple[SearchConfig, list[str]]:
+    """The options with as many workers as this host has room for, and lines about what was changed.
+
+    Raises:
+        InvalidInputError: if it has not the GPUs, or no evaluation can be as short as the time limit.
+    """
+    from workers.devices import fitting_workers, room_text
+
+    if config.trial_timeout_s < SHORTEST_LIMIT_S:
+        raise InvalidInputError(
+            f"--trial-timeout-s is {config.trial_timeout_s:g}; expected at least {SHORTEST_LIMIT_S:g}, as no training "
+            "is done in less"
+        )
+    if config.max_latency_ms is not None and config.max_latency_ms < SHORTEST_LATENCY_MS:
+        raise InvalidInputError(
+            f"--max-latency-ms is {config.max_latency_ms:g}; expected at least {SHORTEST_LATENCY_MS:g}, as no network "
+            "is faster"
+        )
+    if config.ray_address is not None:  # its nodes are asked when it is joined
+        return config, []
+    workers = fitting_workers(config.workers, config.gpus_per_worker)
+    if workers == config.workers:
+        return config, []
+    return replace(config, workers=workers), [f"note: --workers is {config.workers}, and {room_text()}"]
 
 
 def _with_targets(config: SearchConfig, source: "DataSource") -> tuple[SearchConfig, list[JSON]]:
@@ -263,20 +365,34 @@ def _with_targets(config: SearchConfig, source: "DataSource") -> tuple[SearchCon
     texts = [str(target), *map(str, others)]
     if len(set(texts)) < len(texts):
         raise InvalidInputError(f"--latency-target names one target twice: {', '.join(texts)}; give each once")
+    for timed in (target, *others):
+        if timed is not None:
+            timed.check_memory(source.input_shape)
     fingerprints = [timed.fingerprint(source.input_shape) for timed in (target, *others) if timed is not None]
     own = None if target is None else str(target)
     return replace(config, latency_target=own, other_targets=tuple(texts[1:])), fingerprints
 
 
 def _named(config: SearchConfig, space: SearchSpace, data: str) -> SearchConfig:
-    return replace(config, study=f"{space.name}-{space.scale}-{data}") if config.study == UNNAMED else config
+    _require_printable(space)
+    return replace(config, study=default_study(space.name, space.scale, data)) if config.study == UNNAMED else config
+
+
+def _require_printable(space: SearchSpace) -> None:
+    """Refuse a space of a user's own whose words no database takes."""
+    words = [space.name, space.scale]
+    for gene in space.genes:
+        words += [gene.name, *map(str, gene.values)]
+    for word in words:
+        if not word.isprintable():
+            raise InvalidInputError(f"the space {space.name!r} says {word!r}; expected printable characters alone")
 
 
 def _shown_config(config: SearchConfig) -> JSON:
     return {**config.to_json(), "storage": redact_url(config.storage)}
 
 
-def _make_pool(config: SearchConfig, identity: Identity) -> "RayPool":
+def _make_pool(config: SearchConfig, identity: Identity, workers: int, log_file: Path) -> "RayPool":
     from search_spaces.registry import find_own
     from workers.cluster.pool import RayPool
     from workers.devices import device_of_worker
@@ -296,12 +412,12 @@ def _make_pool(config: SearchConfig, identity: Identity) -> "RayPool":
     )
     return RayPool(
         evaluation,
-        num_workers=config.workers,
+        num_workers=workers,
         trial_timeout_s=config.trial_timeout_s,
         ray_address=config.ray_address,
         gpus_per_worker=config.gpus_per_worker,
         target=identity.target,
-        log_file=workspace_of(config.storage).log_file(config.study),
+        log_file=log_file,
     )
 
 
@@ -310,7 +426,7 @@ def _closing_lines(config: SearchConfig, store: SqlStore, workspace: Workspace, 
     study = store.study(config.study)
     assert study is not None, "a search that ended was established"
     words = workspace.study_words(config.study)
-    log_file = workspace.log_file(config.study)
+    log_file = workspace.log_file(study.name, study.uid)
     steps = [f"pareto {words}"]
     if not is_own(study):
         steps.append(f"export {words}{workspace.artifacts_words} --pick knee --zoo zoo")
@@ -410,8 +526,9 @@ def show_dashboard(storage: str, artifacts: str | None, port: int, say: Callable
     Raises:
         InvalidInputError: if there is no database, no drawings, or the port cannot be used.
     """
+    storage, artifacts = located(storage, artifacts)
     drawings = drawings_folder(workspace_of(storage, artifacts).artifacts)
-    with reading(storage), optuna_storage(storage) as opened:
+    with existing(storage), optuna_storage(storage, writes=True) as opened:
         if not drawings.is_dir():
             raise InvalidInputError(f"no drawings under {drawings}; give the --artifacts of the search")
         serve(opened, drawings, port, say)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from nas.files import user_file
 from nas.pareto.history import History
 from nas.records import FinalFront, Front
 from nas.reports.views import View
@@ -42,8 +43,9 @@ class Shown(Generic[V]):
         Raises:
             InvalidInputError: if the file cannot be written as asked.
         """
-        self.view.plot(Path(path))
-        return Path(path)
+        file = user_file(path)
+        self.view.plot(file)
+        return file
 
     def html(self, path: str | Path) -> Path:
         """Write one interactive page, which needs no network, to a .html.
@@ -51,8 +53,9 @@ class Shown(Generic[V]):
         Raises:
             InvalidInputError: if the file cannot be written as asked.
         """
-        self.view.html(Path(path))
-        return Path(path)
+        file = user_file(path)
+        self.view.html(file)
+        return file
 
     def __str__(self) -> str:
         return self.text()
@@ -89,8 +92,9 @@ class Explained:
         """
         from nas.reports.explanations import html_explanation
 
-        html_explanation(Path(path), self.value)
-        return Path(path)
+        file = user_file(path)
+        html_explanation(file, self.value)
+        return file
 
     def __str__(self) -> str:
         return self.text()

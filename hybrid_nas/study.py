@@ -10,12 +10,15 @@ from hybrid_nas import parts
 from hybrid_nas.calling import called_from_python
 from hybrid_nas.shown import Explained, Shown
 from nas.caller import Caller
+from nas.config import STORAGE_TIMEOUT_S, check_storage_timeout
 from nas.errors import NasError
+from nas.files import user_folder
 from nas.finalists.front import final_front_faults
 from nas.pareto.history import History, history_of
 from nas.pareto.picks import pick_study
 from nas.pareto.places import latest, places
 from nas.pareto.targets import on_target
+from nas.patience import IMPATIENT, Patience
 from nas.protocols import SearchSpace
 from nas.records import FinalFront, Front, StudyRecord, TrialFacts, facts_by_number
 from nas.reports.exports import exports_text
@@ -237,7 +240,7 @@ class Study:
         with self._opened() as (store, study):
             facts = list(store.facts(self.name))
         parts.require_networks(study)
-        log = AuditLog(self.workspace.artifacts, study_folder(study))
+        log = AuditLog(self.workspace.artifacts, study_folder(study.name, study.uid))
         with self._working(quiet) as caller:
             return audit_study(study, facts, config, log, caller.say)
 
@@ -270,7 +273,13 @@ class Study:
         from workers.export import ExportConfig, export
 
         config = ExportConfig(
-            pick=pick, zoo=Path(zoo), name=name, onnx=onnx, retrain=retrain, data=data, overwrite=overwrite
+            pick=pick,
+            zoo=user_folder(zoo),
+            name=name,
+            onnx=onnx,
+            retrain=retrain,
+            data=data,
+            overwrite=overwrite,
         )
         with self._opened() as (store, study):
             parts.require_networks(study)
@@ -288,6 +297,7 @@ class Study:
         workers: int | None = None,
         gpus_per_worker: float | None = None,
         ray_address: str | None = None,
+        storage_timeout_s: float = STORAGE_TIMEOUT_S,
         quiet: bool = False,
     ) -> FinalFront:
         """Train the best of the study fully with several seeds, and score them on test images.
@@ -303,6 +313,7 @@ class Study:
             workers: concurrent trainings; one per GPU, else one per core, by default.
             gpus_per_worker: share of a GPU for each worker; 1 with GPUs, else 0, by default.
             ray_address: running Ray cluster to use; a local one is started by default.
+            storage_timeout_s: wait this long for a database or a disk that cannot be used.
             quiet: print nothing.
 
         Raises:
@@ -322,18 +333,30 @@ class Study:
             workers=workers,
             gpus_per_worker=gpus_per_worker,
             ray_address=ray_address,
+            storage_timeout_s=storage_timeout_s,
         )
         workspace = self.workspace
-        with self._opened() as (store, study), self._working(quiet) as caller:
-            parts.require_networks(study)
-            return finalize(study, store, config, workspace.artifacts, workspace.log_file(self.name), caller)
+        with self._working(quiet) as caller:
+            patience = Patience(storage_timeout_s, caller.say)
+            with self._opened(patience, writes=True) as (store, study):
+                parts.require_networks(study)
+                log_file = workspace.log_file(study.name, study.uid)
+                return finalize(study, store, config, workspace.artifacts, log_file, caller, patience)
 
-    def profile(self, latency_target: str | None = None, trials: str = "front", *, quiet: bool = False) -> "Profiled":
+    def profile(
+        self,
+        latency_target: str | None = None,
+        trials: str = "front",
+        *,
+        storage_timeout_s: float = STORAGE_TIMEOUT_S,
+        quiet: bool = False,
+    ) -> "Profiled":
         """Time its networks on this machine, without training; `pareto(latency_target)` then gives their front.
 
         Args:
             latency_target: what to time on; the GPU, else one CPU thread, by default.
             trials: front, all (finished ones), or numbers separated by commas.
+            storage_timeout_s: wait this long for a database that cannot be used.
             quiet: print nothing.
 
         Raises:
@@ -341,9 +364,12 @@ class Study:
         """
         from workers.profile import profile_study
 
-        with self._opened() as (store, study), self._working(quiet) as caller:
-            parts.require_networks(study)
-            return profile_study(study, store, latency_target, trials, caller.say)
+        check_storage_timeout(storage_timeout_s)
+        with self._working(quiet) as caller:
+            patience = Patience(storage_timeout_s, caller.say)
+            with self._opened(patience, writes=True) as (store, study):
+                parts.require_networks(study)
+                return profile_study(study, store, latency_target, trials, caller.say)
 
     def _no_front(self) -> NasError:
         return NasError(
@@ -355,8 +381,10 @@ class Study:
         return self.workspace.study_words(self.name)
 
     @contextlib.contextmanager
-    def _opened(self) -> "Iterator[tuple[SqlStore, StudyRecord]]":
-        with parts.reading(self.storage) as store:
+    def _opened(
+        self, patience: Patience = IMPATIENT, *, writes: bool = False
+    ) -> "Iterator[tuple[SqlStore, StudyRecord]]":
+        with parts.existing(self.storage, patience, writes=writes) as store:
             yield store, pick_study(self.name, store.studies())
 
     @contextlib.contextmanager
@@ -370,8 +398,8 @@ class Study:
 
 def find_study(
     name: str | None,
-    storage: str,
-    artifacts: str | None = None,
+    storage: str | None,
+    artifacts: str | Path | None = None,
     space: SearchSpace | None = None,
     caller: Caller | None = None,
 ) -> Study:
@@ -380,18 +408,19 @@ def find_study(
     Raises:
         InvalidInputError: if there is no database or no such study, or none is named where there is not exactly one.
     """
-    with parts.reading(storage) as store:
+    url, folder = parts.located(storage, artifacts)
+    with parts.existing(url) as store:
         found = pick_study(name, store.studies())
-    return Study(found.name, storage, artifacts, space, caller=caller)
+    return Study(found.name, url, folder, space, caller=caller)
 
 
-def summaries(storage: str) -> list[StudySummary]:
+def summaries(storage: str | None) -> list[StudySummary]:
     """How each study of a database stands, by creation.
 
     Raises:
         InvalidInputError: if there is no database.
     """
-    with parts.reading(storage) as store:
+    with parts.existing(parts.located(storage)[0]) as store:
         return [
             summarize(study, store.facts(study.name), store.front(study.name), store.lease(study.name))
             for study in store.studies()

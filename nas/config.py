@@ -1,14 +1,20 @@
 """What a search is asked to do: the command line's options after validation."""
 
+import hashlib
 from dataclasses import asdict, dataclass
 
 from nas.errors import InvalidInputError
 from nas.records import JSON, Objectives
 
 COST_OBJECTIVES = ("latency_ms", "macs", "param_count")
+MAX_NAME_BYTES = 200
+"""The longest name of a study, in UTF-8."""
 WARM_STARTS = ("presets", "none")
 EARLIER_STUDY = "study:"
 """Before the name of a study to begin with."""
+
+STORAGE_TIMEOUT_S = 300.0
+"""How long a command waits for a database or a disk where nothing else is said."""
 
 _TYPES = (
     (("budget", "seed", "patience", "workers", "rungs", "max_params", "max_macs"), int, "a whole number"),
@@ -20,6 +26,26 @@ _TYPES = (
 def _option(name: str) -> str:
     """How the command line spells it."""
     return f"--{name.replace('_', '-')}"
+
+
+def default_study(space: str, scale: str, data: str) -> str:
+    """SPACE-SCALE-DATA, as a name that a study can have whatever the three are."""
+    signs = (sign if sign.isprintable() and sign not in "/\\" else "-" for sign in f"{space}-{scale}-{data}")
+    name = "".join(signs)
+    if len(name.encode()) <= MAX_NAME_BYTES:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name.encode()[: MAX_NAME_BYTES - 9].decode(errors='ignore')}-{digest}"
+
+
+def check_storage_timeout(value: float) -> None:
+    """Refuse a waiting time that is none.
+
+    Raises:
+        InvalidInputError: if it is not a number, negative or without end.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise InvalidInputError(f"--storage-timeout-s is {value!r}; expected seconds, 0 or more")
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -81,6 +107,8 @@ class SearchConfig:
     earlier study."""
     ray_address: str | None = None
     """Address of a running Ray cluster; None starts a local one."""
+    storage_timeout_s: float = STORAGE_TIMEOUT_S
+    """How long the search waits for a database or a disk that cannot be used; 0 for not at all."""
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -121,6 +149,7 @@ class SearchConfig:
                 raise InvalidInputError(f"{_option(option)} is {value}; expected a positive number")
         if not 0 <= self.gpus_per_worker < float("inf"):
             raise InvalidInputError(f"--gpus-per-worker is {self.gpus_per_worker}; expected 0 or more")
+        check_storage_timeout(self.storage_timeout_s)
 
     def _check_words(self) -> None:
         if len(self.objectives) != 2 or self.objectives[0] != "top1" or self.objectives[1] not in COST_OBJECTIVES:
@@ -146,10 +175,11 @@ class SearchConfig:
             not self.study.strip(" .")
             or not self.study.isprintable()
             or set("/\\") & set(self.study)
-            or len(self.study.encode()) > 200
+            or len(self.study.encode()) > MAX_NAME_BYTES
         ):
             raise InvalidInputError(
-                f"--study is {self.study!r}; expected 1 to 200 bytes of printable characters without slashes"
+                f"--study is {self.study!r}; expected 1 to {MAX_NAME_BYTES} bytes of printable characters "
+                "without slashes"
             )
 
     @property

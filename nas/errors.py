@@ -2,7 +2,9 @@
 
     NasError                     exit code 1
     ├── InvalidInputError        exit code 2: an argument, a path, a URL or a study name is wrong
-    │   └── StudyMismatchError   the study exists and was created with other settings
+    │   ├── StudyMismatchError   the study exists and was created with other settings
+    │   └── ReadOnlyError        the database can be read here, and not written
+    ├── UnavailableError         database or disk cannot be used now, and may be again (nas/patience.py waits)
     ├── StudyLockedError         another coordinator that is alive owns the study
     ├── SearchAbortedError       evaluations keep failing; the reason is the architectures' or the machine's
     └── EvaluatorError           the evaluator itself cannot go on (the Ray cluster is gone, for example)
@@ -28,6 +30,14 @@ class InvalidInputError(NasError, ValueError):
 
 class StudyMismatchError(InvalidInputError):
     """A study of this name exists and differs in something that is fixed at its creation."""
+
+
+class ReadOnlyError(InvalidInputError):
+    """The database can be read here, and not written."""
+
+
+class UnavailableError(NasError):
+    """Database or disk cannot be used now, and may be again."""
 
 
 class StudyLockedError(NasError):

@@ -198,7 +198,15 @@ class Failed:
     loss, out of memory on an otherwise free device)."""
 
 
-Event = Started | LatencyMeasured | RungReached | Finished | Failed
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something about the workers as a whole that the user should hear: a machine left or came."""
+
+    text: str
+    """One line."""
+
+
+Event = Started | LatencyMeasured | RungReached | Finished | Failed | Notice
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +223,9 @@ class Evaluator(Protocol):
     """Evaluates jobs on `num_workers` workers, asynchronously. One thread calls it."""
 
     @property
-    def num_workers(self) -> int: ...
+    def num_workers(self) -> int:
+        """Jobs that can be worked on now. It may change while jobs are in flight, when machines leave or come."""
+        ...
 
     def calibrate(self, slowest: JSON, typical: JSON) -> Calibration:
         """Time the spec `slowest` and estimate the evaluation of the spec `typical`, by doing a small part of it.
@@ -226,7 +236,8 @@ class Evaluator(Protocol):
         ...
 
     def submit(self, job: Job) -> None:
-        """Start the job on a free worker. At most `num_workers` jobs are in flight; one more is a caller's error."""
+        """Start the job on a free worker, or on the next one if a worker was lost. At most `num_workers` jobs, or those
+        that were in flight before, are in flight; one more is a caller's error."""
         ...
 
     def answer(self, trial_number: int, proceed: bool) -> None:
@@ -296,23 +307,34 @@ class FinalsStore(Protocol):
 class Leases(Protocol):
     """Who coordinates which study. Transactions and errors as in TrialStore."""
 
-    def acquire_lease(self, study: str, lease: Lease, stale_after_s: float) -> Lease | None:
+    def acquire_lease(self, study: str, lease: Lease, silent: Lease | None = None) -> Lease | None:
         """Make `lease` the owner of the study, atomically. The study need not exist yet.
 
+        Args:
+            study: its name.
+            lease: who wants it.
+            silent: an owner whose heartbeat stood still for so long that it counts as dead; it is followed if nothing
+                of it has changed.
+
         Returns:
-            The lease that was taken over: the former owner's, whose process is dead on this host or whose heartbeat, on
-            another host, is older than stale_after_s. None when there was none.
+            The lease that was taken over: the silent owner's, or that of a process of this machine which is dead. None
+            when there was none.
 
         Raises:
-            StudyLockedError: if the owner is alive; the message names host, pid and heartbeat.
+            StudyLockedError: if the owner is alive, or may be; the message names host, pid and heartbeat.
         """
         ...
 
+    def lease(self, study: str) -> Lease | None:
+        """Who owns the study now; None when nobody does, or the owner is known to be dead."""
+        ...
+
     def renew_lease(self, study: str, lease: Lease) -> None:
-        """Write heartbeat and Ray processes of the owner.
+        """Write heartbeat and Ray processes of the owner. In an outage it does not wait.
 
         Raises:
             StudyLockedError: if another process has become the owner meanwhile.
+            UnavailableError: if the same may succeed later.
         """
         ...
 
@@ -331,10 +353,6 @@ class StudyReader(Protocol):
 
     def studies(self) -> Sequence[StudyRecord]:
         """All studies, by creation."""
-        ...
-
-    def lease(self, study: str) -> Lease | None:
-        """Who owns the study now; None when nobody does, or the owner is known to be dead."""
         ...
 
     def facts(self, study: str) -> Iterator[TrialFacts]:

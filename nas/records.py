@@ -5,7 +5,7 @@ construction, because they are outcomes with a reason and not values (DESIGN 2.1
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
@@ -394,11 +394,11 @@ class StudyRecord:
 
 @dataclass(frozen=True, slots=True)
 class ProcessId:
-    """One process on one host, safe against reuse of the number."""
+    """One process of one machine (nas.processes.machine), safe against reuse of the number."""
 
     pid: int
     start_time: float
-    """psutil's create_time()."""
+    """Seconds; nas.processes.process_id says on which clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,11 +406,36 @@ class Lease:
     """Who coordinates a study now."""
 
     host: str
+    """Name of the host, for people: two machines may have one name, and one machine may get another."""
     process: ProcessId
     heartbeat: datetime
-    """UTC."""
+    """UTC, by the clock of the owner."""
+    machine: str = ""
+    """Where the number of the process means something (nas.processes.machine); empty where nobody can tell."""
+    token: str = ""
+    """Drawn at random when the study was taken: this owner, and no other."""
     ray_processes: tuple[ProcessId, ...] = ()
     """What the owner's local Ray session started; a takeover ends exactly these."""
     ray_session: str = ""
     """Path of that session's folder; it stands in the command line of every process of the session. Empty without a
     local Ray."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The tables that a program keeps in a database."""
+
+    owner: str
+    """Who the program is, for people."""
+    version_table: str
+    """Table with the version of the others, as alembic writes it."""
+    version: str
+    """The newest one."""
+    all_versions: Callable[[], Sequence[str]]
+    """Every version that the program knows; asked where the database is of another than the newest."""
+    columns: Mapping[str, frozenset[str]]
+    """Table -> columns of the newest version."""
+    update: str
+    """What to do when the database is newer than the program."""
+    upgrade: str = ""
+    """What to do when it is older, with {url} for its URL; empty where opening it upgrades it."""

@@ -1,19 +1,21 @@
 """Where the files of a database's studies lie, and the words that name database and files in other commands."""
 
 import logging
+import re
 import shlex
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from nas.errors import InvalidInputError
-from nas.records import StudyRecord
+from nas.files import user_file
 
 STORAGE_VARIABLE = "NAS_STORAGE"
 """Environment variable with the URL of the database."""
 DEFAULT_STORAGE = "sqlite:///runs/nas.db"
 DEFAULT_FOLDER = Path("runs")
 """Where the files of studies lie whose database is on a server."""
+_SQLITE_FILE = re.compile(r"(sqlite(?:\+pysqlite)?:///)([^?]+)", re.DOTALL)
 _LOG_FORMAT = "%(asctime)s %(levelname)s coordinator %(name)s: %(message)s"
 
 
@@ -35,9 +37,9 @@ class Workspace:
         """Folder of weights and drawings."""
         return Path(self.given_artifacts) if self.given_artifacts else self.folder / "artifacts"
 
-    def log_file(self, study: str) -> Path:
-        """Log of a study's coordinator and workers."""
-        return self.folder / "logs" / f"{study}.log"
+    def log_file(self, study: str, uid: str) -> Path:
+        """Log of a study's coordinator and workers, by the study's name and id."""
+        return self.folder / "logs" / f"{study_folder(study, uid)}.log"
 
     @property
     def storage_words(self) -> str:
@@ -53,6 +55,20 @@ class Workspace:
     def study_words(self, study: str) -> str:
         """The options that name a study of this database in another command."""
         return f"--study {shlex.quote(study)}{self.storage_words}"
+
+
+def storage_url(given: str) -> str:
+    """The URL of a database as a user means it: the path of a SQLite file as nas.files.user_file gives it.
+
+    Raises:
+        InvalidInputError: if no SQLite file can have that path. db.engine.parse_url looks at everything else.
+    """
+    if not isinstance(given, str):
+        raise InvalidInputError(f"--storage is {given!r}; expected a text, a database URL")
+    file = _SQLITE_FILE.fullmatch(given)
+    if file is None or file[2] == ":memory:":
+        return given
+    return f"{file[1]}{user_file(file[2])}"
 
 
 class _Log(logging.FileHandler):
@@ -84,9 +100,9 @@ def open_log(file: Path) -> logging.Handler:
     return handler
 
 
-def study_folder(study: StudyRecord) -> str:
-    """Name under which the files of a study lie: its own, and the beginning of the id that its database made for it.
+def study_folder(study: str, uid: str) -> str:
+    """Name under which the files of a study lie: its own, and the beginning of the id that it got at its creation.
 
-    Databases may share a folder of artifacts. Their studies of one name never share a file there.
+    Databases may share a folder. Their studies of one name never share a file there.
     """
-    return f"{study.name}-{study.uid[:8]}"
+    return f"{study}-{uid[:8]}"

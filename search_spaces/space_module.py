@@ -7,7 +7,7 @@ The specs of networks that a module builds itself are JSON of its own, with the 
 A new meaning of the same spec needs a new space_hash; without it, recorded studies silently change.
 
 The text of a file travels to the workers, on whatever host they are. It travels alone: files beside it are not found,
-and what it imports must be installed on every host.
+and what it imports must be installed on every host. On the coordinator's own, workers look where it looks.
 """
 
 import hashlib
@@ -23,6 +23,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 from nas.errors import InvalidInputError, NasError, first_line
+from nas.files import user_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def find_module(given: str) -> SpaceModule | None:
         InvalidInputError: if the file cannot be read.
     """
     if given.endswith(".py"):
-        return _read(Path(given).expanduser().resolve())
+        return _read(user_file(given).resolve())
     names = given.split(".")
     if len(names) > 1 and all(name.isidentifier() for name in names):
         return SpaceModule(given, None)

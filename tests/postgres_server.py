@@ -76,9 +76,18 @@ class PostgresServer:
 
     def stop(self) -> None:
         """End this server and remove its files."""
-        self._process.send_signal(signal.SIGINT)  # "fast shutdown": disconnects clients
-        self._process.wait(timeout=30)
+        self.halt()
         shutil.rmtree(self._folder)
+
+    def halt(self, number: int = signal.SIGINT) -> None:
+        """End the server, and keep its files. SIGINT is its "fast shutdown", which disconnects clients; after SIGKILL
+        it recovers when it is started again."""
+        self._process.send_signal(number)
+        self._process.wait(timeout=30)
+
+    def start_again(self) -> None:
+        """Start the server that was halted, on the same port."""
+        self._process = self._start()
 
     def _initialise(self) -> None:
         password_file = self._folder / "password"

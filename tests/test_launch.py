@@ -12,6 +12,7 @@ import pytest
 from nas.errors import SearchAbortedError
 from nas.tabular.bench import Conditions, SamplerResult, bench
 from nas.tabular.recorded import RecordedProblem
+from workers.latency.reach import lacks_compiler
 
 SEARCH = ["--space", "hybrid_layout", "--budget", "5"]
 
@@ -48,6 +49,25 @@ def run(
             [*SEARCH, "--objectives", "top1,macs", "--latency-target", "cpu"],
             "--latency-target is 'cpu', and a search for macs times nothing",
         ),
+        ([*SEARCH, "--latency-target", "cpu:threads=100000"], "threads is 100000, and this process may use "),
+        ([*SEARCH, "--latency-target", "cpu", "--latency-target", "cpu:threads=999999"], "threads is 999999, and"),
+        ([*SEARCH, "--latency-target", "cpu:batch=1000000000"], "expected batch as a whole number from 1 to 65536"),
+        ([*SEARCH, "--max-latency-ms", "1e-9"], "--max-latency-ms is 1e-09; expected at least 0.001"),
+        ([*SEARCH, "--max-params", "10"], "--max-params 10 leaves nothing of the space hybrid_layout at scale nano"),
+        ([*SEARCH, "--max-macs", "10"], "parameters and 276,496 macs; give more"),
+        ([*SEARCH, "--trial-timeout-s", "0.001"], "--trial-timeout-s is 0.001; expected at least 1"),
+        ([*SEARCH, "--workers", "3", "--gpus-per-worker", "1000"], "3 workers need 3000 GPUs, and torch sees "),
+        (
+            [*SEARCH, "--gpus-per-worker", "1.5"],
+            "expected 0, a share of one GPU from 0.01 on, or a whole number of GPUs",
+        ),
+        ([*SEARCH, "--gpus-per-worker", "1e-9"], "--gpus-per-worker is 1e-09; expected 0, a share of one GPU"),
+        ([*SEARCH, "--rungs", "1000000000"], "--rungs is 1000000000, but a training of "),
+        ([*SEARCH, "--artifacts", "/proc/here"], "give a folder that you may write as --artifacts"),
+        (["audit", "--json", "nowhere/x.json"], "lies in a folder that does not exist"),
+        (["explain", "--html", "x.txt"], "expected a file name that ends in .html"),
+        (["pareto", "--json", "--plot", "x.gif"], "expected a file name that ends in .png or .svg or .pdf"),
+        (["pareto", "--csv", f"{'x' * 250}.csv"], "File name too long"),
         ([*SEARCH, "--max-latency-ms", "-1"], "--max-latency-ms is -1.0; expected a positive number"),
         ([*SEARCH, "--warm-start", "lukewarm"], "--warm-start is 'lukewarm'; expected presets, none or study:NAME"),
         ([*SEARCH, "--study", "a", "--warm-start", "study:a"], "--warm-start names the study 'a' itself"),
@@ -56,9 +76,9 @@ def run(
             [*SEARCH, "--recipe", "nano", "--rungs", "9"],
             "--rungs is 9, but a training of 96 steps cannot be halved that often",
         ),
-        ([*SEARCH, "--data", "cifar10:nowhere"], "'nowhere'"),
+        ([*SEARCH, "--data", "cifar10:nowhere"], "nowhere' neither holds"),
         ([*SEARCH, "--data", "mnist"], "'mnist'"),
-        ([*SEARCH, "--storage", "sqlite:///missing\0/nas.db"], "storage"),
+        ([*SEARCH, "--storage", "sqlite:///missing\0/nas.db"], "names no file"),
         ([*SEARCH, "--storage", "mysql://me:hunter2@host/db"], "mysql"),
         ([*SEARCH, "--storage", "postgresql+psycopg://me:hunter2@127.0.0.1:1/db"], "does not answer"),
         ([*SEARCH, "--study", "a/b"], "--study is 'a/b'"),
@@ -74,7 +94,7 @@ def run(
         (["dashboard"], "there is no database"),
         (["spaces", "--scale", "huge"], "unknown scale 'huge'"),
         (["bench", "--problem", "micro"], "unknown problem 'micro'"),
-        (["bench", "--problem", "macro", "--data", "nowhere"], "the data of problem 'macro' cannot be read in nowhere"),
+        (["bench", "--problem", "macro", "--data", "nowhere"], "the data of problem 'macro' cannot be read in "),
         (["bench", "--problem", "synthetic", "--sampler", "best"], "unknown sampler 'best'"),
         (["bench", "--problem", "synthetic", "--cost", "guessed"], "--cost is 'guessed'; expected known or modelled"),
         (
@@ -110,12 +130,32 @@ def test_image_folder_with_one_class_is_refused(run, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
+def test_a_missing_compiler_is_known_before_anything_starts(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacks_compiler.cache_clear()
+    monkeypatch.setenv("CXX", "/nowhere/g++")
+    code, out, err = run(*SEARCH, "--latency-target", "cpu:compile")
+    lacks_compiler.cache_clear()
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "torch.compile needs a C++ compiler" in err and "'/nowhere/g++' does not do" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recipe_of_more_images_than_there_are_is_refused(run, tmp_path: Path) -> None:
+    (tmp_path / "q.json").write_text('{"rungs": [4], "batch_size": 100000, "learning_rate": 0.1}')
+    code, _, err = run(*SEARCH, "--recipe", "q.json")
+    assert code == 2
+    assert "batch_size is 100000, and the data have 4,096 images for training" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["q.json"]
+
+
 def test_a_log_that_cannot_be_written_stops_before_any_worker_starts(run, tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "logs").write_text("in the way")
     code, out, err = run(*SEARCH, "--study", "s")
     assert (code, out) == (2, "")
-    assert "cannot write the log file runs/logs/s.log" in err
+    assert "cannot write the log file " in err and "/runs/logs/s-" in err
     assert err.count("\n") == 1
 
 

@@ -1,4 +1,4 @@
-"""Every command on a database of a revision before 0.1.0: one line, and the file as it was."""
+"""Every command on a database of a revision before 0.1.0, or of another program: one line, and the file as it was."""
 
 import sqlite3
 from contextlib import closing
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from db.schema import FORGOTTEN_VERSIONS, VERSION_TABLE
+from tests.db.test_look import FOREIGN_VERSION, contents, make
 
 COMMANDS = (
     ("--space", "conv_only", "--budget", "1", "--workers", "1"),
@@ -40,3 +41,16 @@ def test_it_is_refused_in_one_line(run_command, old: Path, command: tuple[str, .
     assert "sqlite:///old.db was written before version 0.1.0" in err and "(--storage)" in err
     assert old.read_bytes() == before
     assert list(old.parent.iterdir()) == [old]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_that_of_another_program_is_refused_in_one_line(
+    run_command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path / "mlflow.db", FOREIGN_VERSION, "delete")
+    before = contents(tmp_path)
+    code, out, err = run_command(*command, "--storage", "sqlite:///mlflow.db")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "sqlite:///mlflow.db belongs to another program" in err and "(--storage)" in err
+    assert contents(tmp_path) == before

@@ -3,26 +3,30 @@ finalizes it with its recorded meaning."""
 
 import hashlib
 import json
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-import timm
 import torch
 from torch import nn
 
 from db.store import SqlStore, open_store
 from nas.records import FrontMember, StudyRecord
 from tests.recorded.record import ARCHIVE, FINALIZE, SEARCH, STUDY
+from tests.zoo_entries import load_entry
 from workers.data.registry import load_test, open_data
 from workers.evaluate import EvaluationConfig, EvaluationContext
 from workers.recipe import Recipe
 
 Command = Callable[..., tuple[int, str, str]]
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -109,6 +113,13 @@ def check_explanation(run_command: Command) -> None:
     assert explained["lineages"]
 
 
+def test_a_picture_is_drawn_without_a_word_of_the_library(folder: Path) -> None:
+    command = [sys.executable, str(ROOT / "launch.py"), "pareto", *STUDY, "--plot", "front.png"]
+    environment = {**os.environ, "MPLCONFIGDIR": "/dev/null/cache"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "") and (folder / "front.png").is_file()
+
+
 def top1_of(model: nn.Module, batches: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> float:
     hits = []
     with torch.inference_mode():
@@ -130,7 +141,7 @@ def test_the_knee_of_the_final_front_is_exported_and_scores_what_was_recorded(
         for training in store.final_trainings("recorded")
         if training.weights is not None and training.weights.sha256 == hashlib.sha256(weights).hexdigest()
     ]
-    model = timm.create_model("local-dir:again/knee", pretrained=True).eval()
+    model = load_entry(folder / "again/knee")
     images = load_test(open_data("digits"), Recipe.from_json(training.recipe), torch.device("cpu"))
     assert top1_of(model, images) == pytest.approx(training.test_top1, abs=2 / 1024)
 
@@ -145,13 +156,13 @@ def member_of_the_search_alone(store: SqlStore) -> FrontMember:
 
 
 def test_a_member_of_the_front_is_exported_and_scores_what_was_recorded(
-    run_command: Command, store: SqlStore, study: StudyRecord
+    run_command: Command, store: SqlStore, study: StudyRecord, folder: Path
 ) -> None:
     member = member_of_the_search_alone(store)
     pick = ("--pick", f"trial:{member.trial_number}")
     code, _, err = run_command("export", *STUDY, *pick, "--zoo", "again", "--name", "member")
     assert (code, err) == (0, "")
-    model = timm.create_model("local-dir:again/member", pretrained=True).eval()
+    model = load_entry(folder / "again/member")
     context = EvaluationContext(EvaluationConfig(data="digits", recipe=Recipe.from_json(study.recipe)))
     assert top1_of(model, context.batches.validation()) == pytest.approx(member.top1, abs=2 / 1024)
 
@@ -179,7 +190,7 @@ def test_the_entry_of_the_zoo_is_whole_and_loads(store: SqlStore, folder: Path) 
             shutil.copy(folder / "artifacts" / training.weights.path, folder / "zoo/knee/model.safetensors")
     for name, recorded in entry["sha256"].items():
         assert hashlib.sha256((folder / "zoo/knee" / name).read_bytes()).hexdigest() == recorded
-    assert timm.create_model("local-dir:zoo/knee", pretrained=True).num_classes == 10
+    assert load_entry(folder / "zoo/knee").num_classes == 10
 
 
 @pytest.mark.usefixtures("later_space")

@@ -7,6 +7,8 @@ import timm
 import torch
 from PIL import Image
 
+from tests.zoo_entries import load_entry
+
 
 def top1_through_timm(entry: Path, images: Iterable[tuple[Image.Image, int]], **changed: object) -> float:
     """Share of the images that the network of an entry names rightly, by the entry's own transform.
@@ -15,7 +17,7 @@ def top1_through_timm(entry: Path, images: Iterable[tuple[Image.Image, int]], **
         images: pictures of the mode that the network sees, and their labels.
         changed: parts of the transform's configuration to set otherwise.
     """
-    model = timm.create_model(f"local-dir:{entry}", pretrained=True).eval()
+    model = load_entry(entry)
     config = timm.data.resolve_model_data_config(model)
     transform = timm.data.create_transform(**{**config, **changed})
     pairs = [(transform(image), label) for image, label in images]

@@ -1,10 +1,16 @@
 """Trained models to put into a zoo, without a training."""
 
+import importlib
+import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
+import pytest
 import safetensors.torch
+import timm
 import torch
+from torch import nn
 
 from nas.records import (
     JSON,
@@ -47,6 +53,16 @@ def trained(architecture: Architecture) -> HybridBackbone:
 
 def weights_of(model: HybridBackbone) -> bytes:
     return safetensors.torch.save(dict(model.state_dict()))
+
+
+def load_entry(folder: Path) -> nn.Module:
+    """The network of an entry by its own code, in inference mode."""
+    config = json.loads((folder / "config.json").read_text())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder.resolve())
+        importlib.import_module(config["architecture"])
+    model: nn.Module = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    return model.eval()
 
 
 def full_training(split: FinalSplit = "test") -> FullTraining:

@@ -16,13 +16,14 @@ import torch
 from nas.analysis.audit import MIN_COUNT, Audit, audit, stratified_sample
 from nas.analysis.audit_log import AuditLog, AuditTraining
 from nas.errors import InvalidInputError, NasError, first_line
+from nas.files import check_folder
 from nas.protocols import Failed, Job, RungReached
 from nas.records import StudyRecord, TrialFacts
 from nas.text import duration_text
 from search_spaces.network.backbone import HybridBackbone
 from search_spaces.registry import building_module
 from workers.data.registry import open_study_data
-from workers.devices import device_as_recorded, device_of_process, num_processes
+from workers.devices import device_as_recorded, device_of_process, fitting_processes
 from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
 from workers.memory import is_out_of_memory
 from workers.processes import environment, follow_parent
@@ -72,6 +73,8 @@ class AuditConfig:
             )
         if self.workers is not None and self.workers < 1:
             raise InvalidInputError(f"--workers is {self.workers}; expected at least 1")
+        if self.seed is not None and not 0 <= self.seed < 2**31:
+            raise InvalidInputError(f"--seed is {self.seed}; expected a whole number from 0 to {2**31 - 1}")
 
     def final_recipe(self, searched: Recipe, image_size: int) -> Recipe:
         """See workers.training.recipes.audit_recipe."""
@@ -110,7 +113,9 @@ def audit_study(
         raise _too_few(study, len(sample))
     device = device_as_recorded(study.device)
     missing = [trial for trial in sample if trial.arch_hash not in final]
-    workers = max(1, min(config.workers or num_processes(device), len(missing)))
+    workers = max(1, min(fitting_processes(config.workers, device), len(missing)))
+    if missing:
+        check_folder(log.path.parent, "--artifacts")
     say(_plan(sample, missing, searched, recipe, seed, workers))
     evaluation = EvaluationConfig(
         data=open_study_data(study, config.data).text if missing else study.data_location,
@@ -193,7 +198,8 @@ def train_all(
     """
     context = multiprocessing.get_context("spawn")  # a fork would share the threads' locks, and cannot use CUDA
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(context.Value("i", 0),))
+    with environment():  # the shared value starts a process too
+        pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(context.Value("i", 0),))
     try:
         with _signals_wait(), environment():
             orders = {pool.submit(_train, config, trial, seed): trial for trial in trials}

@@ -65,7 +65,7 @@ class EvaluationConfig:
     teacher: str | None = None
     """What workers.training.distillation.load_teacher takes; None for a recipe without a teacher."""
     lock_folder: str | None = None
-    """Where the device locks lie; None for the host's default, which every process of this user shares."""
+    """Where the device locks lie; None for the place that every process of this host shares."""
     space_module: SpaceModule | None = None
     """The module that builds the networks; None for networks of ours."""
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from nas.errors import InvalidInputError
+from nas.errors import InvalidInputError, ReadOnlyError
 from nas.finalists.front import full_training
 from nas.pareto.picks import pick_trial
 from nas.protocols import StudyReader
@@ -15,7 +15,7 @@ from nas.search.weights import read_weights
 from nas.workspace import Workspace
 from search_spaces.registry import require_ours
 from search_spaces.zoo.card import CardFacts, FoundBySearch
-from search_spaces.zoo.export import check_export, export_model
+from search_spaces.zoo.export import MAX_NAME, check_export, export_model
 from workers.data.registry import open_study_data
 from workers.retrain import retrain
 
@@ -58,6 +58,8 @@ class Exported:
     """What was written; where it was trained again, with the scores of that training."""
     full: FullTraining | None
     """The trial's final trainings; None where the weights are those of the search."""
+    note: str = ""
+    """Line that says what could not be done beside it; empty where there is nothing to say."""
 
 
 def load_text(folder: Path) -> str:
@@ -66,6 +68,12 @@ def load_text(folder: Path) -> str:
         f'load it: timm.create_model("local-dir:{folder}", pretrained=True) '
         "after importing hybrid_backbone from that folder"
     )
+
+
+def default_name(study: str, trial_number: int) -> str:
+    """STUDY-tN, as a name that a model of a zoo can have whatever the study is called."""
+    plain = re.sub(r"[^A-Za-z0-9_-]", "-", study).lstrip("-_") or "study"
+    return f"{plain[: MAX_NAME - 20]}-t{trial_number}"
 
 
 def export(study: StudyRecord, store: ExportStore, config: ExportConfig, workspace: Workspace) -> Exported:
@@ -86,7 +94,7 @@ def export(study: StudyRecord, store: ExportStore, config: ExportConfig, workspa
     final = None if config.retrain else store.final_front(study.name)
     trial = pick_trial(config.pick, final or store.front(study.name), facts, study.cost_objective)
     full = full_training(final, store.final_trainings(study.name), trial.trial_number)
-    name = config.name or re.sub(r"[^A-Za-z0-9_-]", "-", f"{study.name}-t{trial.trial_number}")
+    name = config.name or default_name(study.name, trial.trial_number)
     command = _command(study, trial, full, workspace)
     require_ours(study, trial.spec)
     check_export(zoo=config.zoo, name=name, spec=trial.spec, onnx=config.onnx, overwrite=config.overwrite)
@@ -117,8 +125,12 @@ def export(study: StudyRecord, store: ExportStore, config: ExportConfig, workspa
         onnx=config.onnx,
         overwrite=config.overwrite,
     )
-    store.record_export(study.name, trial.trial_number, name, str(folder.resolve()))
-    return Exported(folder, trial, full)
+    note = ""
+    try:
+        store.record_export(study.name, trial.trial_number, name, str(folder.resolve()))
+    except ReadOnlyError as error:
+        note = f"note: the export is not recorded in the study: {error}"
+    return Exported(folder, trial, full, note)
 
 
 def _command(study: StudyRecord, trial: TrialFacts, full: FullTraining | None, workspace: Workspace) -> str:

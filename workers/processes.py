@@ -13,6 +13,8 @@ from nas.workspace import STORAGE_VARIABLE
 SECRETS = (STORAGE_VARIABLE,)
 """Variables that no process which this one starts inherits: the storage URL may hold a password, and the environment of
 a process is shown to whoever may look at it."""
+SAFE_PATH = {"PYTHONSAFEPATH": "1"}
+"""A Python that is started looks for no module in the current folder, where a signal.py of the user's may lie."""
 _NONE: Mapping[str, str | None] = MappingProxyType({})
 
 
@@ -37,7 +39,8 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def environment(variables: Mapping[str, str | None] = _NONE) -> Iterator[None]:
-    """The environment of processes that are started meanwhile: this one's without SECRETS, and with `variables`.
+    """The environment of processes that are started meanwhile: this one's without SECRETS, with SAFE_PATH and
+    `variables`.
 
     It is put back, because later children must not look like Ray's. Whatever in workers starts a process does so
     within this.
@@ -45,7 +48,7 @@ def environment(variables: Mapping[str, str | None] = _NONE) -> Iterator[None]:
     Args:
         variables: name -> value; None unsets.
     """
-    changes = {**dict.fromkeys(SECRETS), **variables}
+    changes = {**dict.fromkeys(SECRETS), **SAFE_PATH, **variables}
     before = {name: os.environ.get(name) for name in changes}
     _set_environment(changes)
     try:

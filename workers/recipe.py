@@ -14,6 +14,8 @@ RUNG_SCHEDULE = "inverse_sqrt"
 """Schedule of trainings with more than one rung; `benchmarks/rungs.py` chose it."""
 COOLDOWN = 0.3
 """Share of the steps at the end over which inverse_sqrt goes to zero."""
+MAX_STEPS = 10**9
+"""Longest training that is no mistake."""
 DISTILLATIONS = "soft", "hard"
 _TAUGHT = "distillation", "distillation_weight", "distillation_temperature", "teacher"
 _ADDED = "schedule", "image_size", "mixup", "cutmix", "ema_decay", "amp", *_TAUGHT
@@ -87,7 +89,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         rules = {
-            "rungs": _is_ascending(self.rungs),
+            "rungs": _is_ascending(self.rungs) and self.steps <= MAX_STEPS,
             "batch_size": self.batch_size >= 1,
             "learning_rate": 0 < self.learning_rate < 100,
             "warmup": 0 <= self.warmup < 1,
@@ -139,12 +141,12 @@ class Recipe:
         Raises:
             InvalidInputError: if the training has too few steps for that.
         """
-        rungs = tuple(self.steps // 2**place for place in reversed(range(num_rungs)))
-        if rungs[0] < 1 or len(set(rungs)) < num_rungs:
+        if num_rungs > self.steps.bit_length():  # so many halves are at least one step
             raise InvalidInputError(
                 f"--rungs is {num_rungs}, but a training of {self.steps} steps cannot be halved that often; give "
                 "fewer rungs"
             )
+        rungs = tuple(self.steps // 2**place for place in reversed(range(num_rungs)))
         return replace(self, rungs=rungs, schedule=RUNG_SCHEDULE if num_rungs > 1 else self.schedule)
 
     def training_size(self, image_size: int) -> int:

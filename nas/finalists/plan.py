@@ -25,6 +25,7 @@ from nas.text import duration_text
 
 MIN_SEEDS = 2
 """Final trainings of a finalist; fewer have no spread."""
+FLOAT_BYTES = 4
 TUNED = ("learning_rate", "weight_decay", "drop_path_rate")
 """Fields of the recipe in which variants differ."""
 
@@ -124,6 +125,23 @@ class Finals:
                 "search, less what is stopped early"
             ),
         )
+
+    def most_at_once(self, trainings: Sequence[FinalTraining]) -> int:
+        """How many trainings may be under way at a time where these have ended; at least one."""
+        known = {training.key for training in trainings}
+        tunings = sum(job.key not in known for job in self.tuning_jobs())
+        finals = len(self.finalists) * self.num_seeds
+        if not tunings:
+            finals = sum(job.key not in known for job in self.final_jobs(trainings))
+        return max(1, tunings, finals)
+
+    def num_bytes(self, workers: int) -> int:
+        """Room on the disk for the weights of all final trainings, and for checkpoints of those under way.
+
+        A checkpoint has weights, two moments of AdamW, and perhaps an average of the weights.
+        """
+        params = [trial.costs.param_count for trial in self.finalists]
+        return FLOAT_BYTES * (self.num_seeds * sum(params) + 4 * workers * max(params))
 
     def tuning_jobs(self) -> list[FinalJob]:
         """Variant by variant, so that all finalists advance together."""

@@ -9,6 +9,9 @@ from pathlib import Path
 from nas.files import write_file
 from nas.records import JSON
 
+PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
+"""What the name of a picture may end in."""
+
 
 def write_page(path: Path, template: str, title: str, page: JSON) -> None:
     """Fill a template and write it.

@@ -7,8 +7,8 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from nas.errors import InvalidInputError, NasError
-from nas.files import write_whole
+from nas.errors import InvalidInputError
+from nas.files import cannot_keep, write_whole
 from nas.records import Costs, Latency
 
 
@@ -93,14 +93,17 @@ def drawing_attributes(svg: str, artifact_folder: Path) -> dict[str, str]:
         artifact_folder: existing folder; the file is written into it under a new UUID.
 
     Raises:
-        NasError: if it cannot be written (no space, no permission).
+        UnavailableError: if the disk is full.
+        NasError: if it cannot be written for another reason.
     """
     artifact_id = str(uuid.uuid4())
     try:
-        write_whole(artifact_folder / artifact_id, svg.encode())
+        write_whole(artifact_folder / artifact_id, svg.encode(errors="backslashreplace"))
     except OSError as error:
-        raise NasError(
-            f"a drawing cannot be kept under {artifact_folder}: {error.strerror}; make room or give another --artifacts"
+        raise cannot_keep(
+            f"a drawing cannot be kept under {artifact_folder}: {error.strerror}; make room or give another "
+            "--artifacts",
+            error,
         ) from error
     description = {"artifact_id": artifact_id, "filename": "layout.svg", "mimetype": "image/svg+xml", "encoding": None}
     return {f"artifacts:{artifact_id}": json.dumps(description)}

@@ -5,7 +5,6 @@ What a study is, is fixed at its creation (DESIGN 2.14); everything here happens
 
 import json
 import math
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from nas.data_facts import DataFacts
 from nas.errors import InvalidInputError, StudyMismatchError
 from nas.pareto.front import FrontKeeper
 from nas.pareto.history import history_of
+from nas.patience import IMPATIENT, Patience
 from nas.protocols import Evaluator, SearchSpace, Store, TrialStore
 from nas.records import JSON, Genotype, Latency, StudyRecord, TrialFacts, cost_of, facts_by_number
 from nas.samplers.knowledge import Knowledge
@@ -119,7 +119,8 @@ def check_study(
     if storage is not None:
         earlier_study(config, space, store, storage)
     if recorded is not None:
-        _require_equal(recorded, _record(config, space, identity, recorded.reference_point, identity.target))
+        wanted = _record(config, space, identity, recorded.uid, recorded.reference_point, identity.target)
+        _require_equal(recorded, wanted)
     elif storage is not None and has_study(storage, config.study):
         raise InvalidInputError(
             f"the database has an Optuna study {config.study!r} that is no search of ours; give another --study"
@@ -128,7 +129,12 @@ def check_study(
 
 
 def already_done(
-    config: SearchConfig, space: SearchSpace, recorded: StudyRecord, store: Store, storage: Storage
+    config: SearchConfig,
+    space: SearchSpace,
+    recorded: StudyRecord,
+    store: Store,
+    storage: Storage,
+    patience: Patience = IMPATIENT,
 ) -> Outcome | None:
     """Bring a study in order whose budget is reached or whose patience is out, without any worker; None when there is
     something to do.
@@ -147,7 +153,7 @@ def already_done(
         )
     if outcome is None:
         return None
-    _open_study(config, storage, knowledge_of(space, config)).reconcile(facts_by_number(facts))
+    _open_study(config, storage, knowledge_of(space, config), patience).reconcile(facts_by_number(facts))
     return outcome
 
 
@@ -157,10 +163,12 @@ def establish(
     space: SearchSpace,
     identity: Identity,
     recorded: StudyRecord | None,
+    uid: str,
     evaluator: Evaluator,
     store: Store,
     storage: Storage,
     sampling: Sampling,
+    patience: Patience = IMPATIENT,
 ) -> Search:
     """Create the study or continue it; the search is ready to run.
 
@@ -169,10 +177,12 @@ def establish(
         space: what is searched.
         identity: what the study is, beside what the options say.
         recorded: what check_study returned.
+        uid: of the study; a new one gets it.
         evaluator: started, idle.
         store: open; the coordinator holds the study's lease.
         storage: Optuna's, in the same database.
         sampling: entered while the sampler computes.
+        patience: how long an outage of database or disk is waited for.
 
     Raises:
         EvaluatorError: if the calibration fails.
@@ -185,9 +195,9 @@ def establish(
         calibration = evaluator.calibrate(space.slowest().to_spec(), _typical_spec(space))
         evaluation_s = calibration.evaluation_s
         if record is None:
-            record = _new_record(config, space, identity, calibration.reference_latency)
+            record = _new_record(config, space, identity, uid, calibration.reference_latency)
             store.create_study(record)
-    earlier = earlier_study(config, space, store, storage)
+    earlier = patience.until_done(lambda: earlier_study(config, space, store, storage))
     search = assemble(
         config=config,
         space=space,
@@ -199,9 +209,10 @@ def establish(
         store=store,
         storage=storage,
         sampling=sampling,
-        weights=WeightsFolder(Path(config.artifacts), study_folder(record)),
+        weights=WeightsFolder(Path(config.artifacts), study_folder(record.name, record.uid)),
         starters=list(space.presets().values()) if config.warm_start == "presets" else list(earlier.front),
         screened=config.max_latency_ms is not None,
+        patience=patience,
     )
     search.plan = _plan(config, space, evaluator.num_workers, record, search, evaluation_s, identity)
     return search
@@ -222,6 +233,7 @@ def assemble(
     weights: WeightsFolder,
     starters: Sequence[Genotype] = (),
     screened: bool = False,
+    patience: Patience = IMPATIENT,
 ) -> Search:
     """The only place where the parts of the loop meet; the recorded trials of the study are brought in order.
 
@@ -238,12 +250,13 @@ def assemble(
         sampling: entered while the sampler computes.
         starters: valid genotypes to propose before the sampler's own.
         screened: pass over candidates that are predicted to be over the latency limit.
+        patience: how long an outage of database or disk is waited for.
 
     Raises:
         NasError: if the database fails.
     """
     known = {trial.arch_hash: trial for trial in facts}
-    study = _open_study(config, storage, knowledge)
+    study = _open_study(config, storage, knowledge, patience)
     waiting = study.reconcile(facts_by_number(facts))
     new_starters = [genotype for genotype in starters if space.architecture(genotype).arch_hash not in known]
     screen = None
@@ -263,15 +276,16 @@ def assemble(
         keeper=keeper,
         weights=weights,
         target=target,
+        patience=patience,
     )
 
 
-def _open_study(config: SearchConfig, storage: Storage, knowledge: Knowledge) -> SearchStudy:
-    return SearchStudy(storage, config.study, config.objectives, knowledge, config.sampler, config.seed)
+def _open_study(config: SearchConfig, storage: Storage, knowledge: Knowledge, patience: Patience) -> SearchStudy:
+    return SearchStudy(storage, config.study, config.objectives, knowledge, config.sampler, config.seed, patience)
 
 
 def _new_record(
-    config: SearchConfig, space: SearchSpace, identity: Identity, reference_latency: Latency | None
+    config: SearchConfig, space: SearchSpace, identity: Identity, uid: str, reference_latency: Latency | None
 ) -> StudyRecord:
     """The reference cost is the limit where there is one, else that of the slowest or largest architecture."""
     cost = config.limits.get(config.cost_objective)
@@ -279,15 +293,20 @@ def _new_record(
         cost = cost_of(config.cost_objective, space.costs(space.largest()), reference_latency)
         assert cost is not None, "a study with the objective latency_ms has a latency target"
     target = None if reference_latency is None else reference_latency.target
-    return _record(config, space, identity, (identity.guessing_top1, cost), target)
+    return _record(config, space, identity, uid, (identity.guessing_top1, cost), target)
 
 
 def _record(
-    config: SearchConfig, space: SearchSpace, identity: Identity, reference: tuple[float, float], target: JSON | None
+    config: SearchConfig,
+    space: SearchSpace,
+    identity: Identity,
+    uid: str,
+    reference: tuple[float, float],
+    target: JSON | None,
 ) -> StudyRecord:
     return StudyRecord(
         name=config.study,
-        uid=uuid.uuid4().hex,
+        uid=uid,
         space=space.name,
         space_module=identity.space_module,
         scale=space.scale,

@@ -16,6 +16,7 @@ from typing import assert_never
 from nas.config import SearchConfig
 from nas.errors import NasError, SearchAbortedError, StudyMismatchError
 from nas.pareto.front import FrontKeeper
+from nas.patience import IMPATIENT, Patience
 from nas.protocols import (
     Evaluator,
     Event,
@@ -23,6 +24,7 @@ from nas.protocols import (
     Finished,
     Job,
     LatencyMeasured,
+    Notice,
     RungReached,
     SearchSpace,
     Started,
@@ -36,7 +38,7 @@ from nas.search.progress import Progress
 from nas.search.proposals import ESCAPES, Candidate, Proposer
 from nas.search.study import SearchStudy
 from nas.search.weights import WeightsFolder
-from nas.text import memory_text
+from nas.text import memory_text, printable
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +116,7 @@ class Search:
         keeper: FrontKeeper,
         weights: WeightsFolder,
         target: JSON | None,
+        patience: Patience = IMPATIENT,
     ) -> None:
         """Take over the parts; nas/search/establish.py puts them together.
 
@@ -127,6 +130,7 @@ class Search:
             keeper: stands at the study's latest front.
             weights: the study's own folder.
             target: fingerprint that every latency of the study must have; None when it asks for none.
+            patience: how long a full disk is waited for; store and study have their own for the database.
         """
         self.study = study
         self.keeper = keeper
@@ -139,6 +143,7 @@ class Search:
         self._proposer = proposer
         self._target = target
         self._weights = weights
+        self._patience = patience
         self._kept: dict[int, KeptWeights] = {
             facts.trial_number: facts.weights for facts in proposer.known.values() if facts.weights
         }
@@ -271,12 +276,13 @@ class Search:
         if number is None:
             architecture = candidate.architecture
             attributes = trial_attributes(
-                layout=architecture.layout(),
+                layout=printable(architecture.layout()),
                 arch_hash=architecture.arch_hash,
                 costs=candidate.costs,
                 reason=None if candidate.feasible else _excess_text(candidate.constraints, self._config.limits),
             )
-            drawing = drawing_attributes(self._space.draw(architecture), self._drawings)
+            picture = self._space.draw(architecture)
+            drawing = self._patience.until_done(lambda: drawing_attributes(picture, self._drawings))
             number = self.study.start(candidate.asked, candidate.genotype, candidate.constraints, attributes, drawing)
         else:
             self.study.restart(candidate.asked, number, candidate.constraints)
@@ -292,6 +298,9 @@ class Search:
         return Job(flight.number, flight.candidate.architecture.to_spec(), self._config.seed, flight.attempt)
 
     def _handle(self, event: Event) -> None:
+        if isinstance(event, Notice):
+            self._note(event.text)
+            return
         flight = self._flights[event.trial_number]
         match event:
             case Started():
@@ -370,11 +379,11 @@ class Search:
             trial_number=flight.number,
             arch_hash=candidate.architecture.arch_hash,
             spec=candidate.architecture.to_spec(),
-            layout=candidate.architecture.layout(),
+            layout=printable(candidate.architecture.layout()),
             costs=candidate.costs,
             seed=self._config.seed,
             state=state,
-            reason=reason,
+            reason=None if reason is None else printable(reason),
             latency=flight.latency,
             other_latencies=event.other_latencies if isinstance(event, Finished) else (),
             rungs=tuple(flight.rungs),
@@ -388,7 +397,7 @@ class Search:
         before = self.keeper.members
         front = self.keeper.add(facts)
         if front is not None and weights is not None:
-            kept = self._weights.keep(facts, weights)
+            kept = self._keep(facts, weights)
             facts = replace(facts, weights=kept)
             self._kept[facts.trial_number] = kept
         self._store.record(self._config.study, facts, front)
@@ -404,6 +413,9 @@ class Search:
         self._on_event(TrialFinished(facts, self.evaluated, self._config.budget))
         if front is not None:
             self._on_event(FrontGrew(front))
+
+    def _keep(self, facts: TrialFacts, weights: bytes) -> KeptWeights:
+        return self._patience.until_done(lambda: self._weights.keep(facts, weights))
 
     def _annotate(self, facts: TrialFacts) -> None:
         attributes: dict[str, object] = {} if facts.latency is None else dict([latency_attribute(facts.latency)])

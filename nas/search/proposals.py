@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from nas.errors import InvalidInputError
 from nas.protocols import Architecture, SearchSpace
 from nas.records import Costs, Genotype, TrialFacts
 from nas.search.screening import Screen
@@ -17,6 +18,8 @@ PATIENCE = 10
 """Repeats and rejections in a row after which the sampler is passed over and a front member is mutated."""
 ESCAPES = 1000
 """Mutated or random genotypes that are looked at before the space counts as exhausted."""
+OPTIONS = {"param_count": "--max-params", "macs": "--max-macs"}
+"""Limits that are known before timing, as the command line spells them."""
 ENUMERABLE = 5000
 """A space with no more genotypes than this is enumerated instead, so that exhaustion is certain."""
 
@@ -43,6 +46,46 @@ def excesses(costs: Costs, limits: Mapping[str, float]) -> dict[str, float]:
     """Limit name -> value / limit - 1, for the limits that are known before timing."""
     known = {"param_count": costs.param_count, "macs": costs.macs}
     return {name: known[name] / limit - 1 for name, limit in limits.items() if name in known}
+
+
+def require_reachable(space: SearchSpace, limits: Mapping[str, float]) -> None:
+    """Refuse limits on size that no architecture of the space keeps.
+
+    One gene after the other takes its value of least excess until none changes; where that is not enough, presets and
+    random ones are looked at too.
+
+    Raises:
+        InvalidInputError: if none was found; the message has the one that comes nearest.
+    """
+    known = {name: limit for name, limit in limits.items() if name in OPTIONS}
+    if not known:
+        return
+
+    def excess(genotype: Genotype) -> float:
+        return max(excesses(space.genotype_costs(genotype), known).values())
+
+    rng = np.random.default_rng(0)
+    others = (space.sample(rng) for _ in range(ESCAPES))
+    nearest = _least(space, excess)
+    if excess(nearest) > 0:
+        nearest = min(itertools.chain([nearest], space.presets().values(), others), key=excess)
+    if excess(nearest) > 0:
+        costs = space.genotype_costs(nearest)
+        given = " and ".join(f"{OPTIONS[name]} {limit:g}" for name, limit in known.items())
+        raise InvalidInputError(
+            f"{given} leaves nothing of the space {space.name} at scale {space.scale}: the smallest network found has "
+            f"{costs.param_count:,} parameters and {costs.macs:,} macs; give more"
+        )
+
+
+def _least(space: SearchSpace, excess: Callable[[Genotype], float]) -> Genotype:
+    best = space.repair({gene.name: gene.values[0] for gene in space.genes})
+    while True:
+        start = best
+        for gene in space.genes:
+            best = min([best, *(space.repair({**best, gene.name: value}) for value in gene.values)], key=excess)
+        if excess(best) >= excess(start):
+            return start
 
 
 @dataclass(slots=True)

@@ -1,6 +1,8 @@
 """One run of a search under its study's lease, from the first check to the last line."""
 
 import logging
+import math
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +10,10 @@ from typing import Protocol
 
 from nas.caller import Caller
 from nas.config import SearchConfig
+from nas.errors import InvalidInputError
+from nas.patience import Patience
 from nas.protocols import Evaluator, SearchSpace, Store
-from nas.records import JSON, ProcessId, StudyRecord
+from nas.records import JSON, ProcessId, StudyRecord, TrialFacts
 from nas.search.attributes import make_drawings_folder
 from nas.search.establish import Identity, Sampling, already_done, check_study, establish
 from nas.search.events import Ended, Note, OnEvent
@@ -48,9 +52,14 @@ class SearchParts:
     """Fingerprints on which the members of the front are timed again at the end, the objective's first."""
     sampling: Sampling
     """Entered while the sampler computes."""
-    begin_text: str
-    """Line that says what is started, before it is."""
-    make_evaluator: Callable[[], HostedEvaluator]
+    trial_timeout_s: float = math.inf
+    """Longest evaluation that workers are allowed."""
+    notes: Sequence[str] = ()
+    """Lines that say what was changed of the options, where something is to be done."""
+    begin_text: Callable[[int], str]
+    """Number of workers -> line that says what is started, before it is."""
+    make_evaluator: Callable[[int, Path], HostedEvaluator]
+    """Starts so many workers, which write to a log file."""
     end_session: EndSession
     """Ends what a dead coordinator of the study left behind."""
 
@@ -61,12 +70,15 @@ class Surroundings:
 
     caller: Caller
     """Says nothing where the search is to be quiet."""
-    log_file: Path
+    log_file: Callable[[str], Path]
+    """Given the study's uid."""
     make_progress: Callable[[int], Progress]
     """Given how many architectures earlier runs evaluated."""
     closing_lines: Callable[[Outcome], Sequence[str]]
     """The front, where things are, and what to type next."""
     on_event: OnEvent
+    patience: Patience
+    """How long an outage of database or disk is waited for; the store shares it."""
 
     def note(self, text: str) -> None:
         """Say a line and tell the caller's function."""
@@ -89,28 +101,33 @@ def run_search(parts: SearchParts, store: Store, storage: Storage, around: Surro
         NasError: if database, disk, evaluator or too many evaluations fail.
     """
     config = parts.config
-    with owned(store, config.study, parts.end_session, around.note) as ownership:
-        recorded = check_study(store, storage, config, parts.space, parts.identity)
-        around.caller.keep_log(around.log_file)
+    patience = around.patience
+    with owned(store, config.study, parts.end_session, around.note, patience) as ownership:
+        recorded = patience.until_done(lambda: check_study(store, storage, config, parts.space, parts.identity))
+        uid = uuid.uuid4().hex if recorded is None else recorded.uid
+        log_file = around.log_file(uid)
+        around.caller.keep_log(log_file)
         make_drawings_folder(Path(config.artifacts))
         outcome = None
         if recorded is not None:
             _note_version(recorded, parts.identity, around)
             _note_missing_weights(config, recorded, store, around)
-            outcome = _finished_before(parts, recorded, store, storage)
+            outcome = _finished_before(parts, recorded, store, storage, patience)
         if outcome is None:
-            around.caller.say(parts.begin_text)
-            with around.caller.signals.closing(parts.make_evaluator) as evaluator:
+            workers = _num_workers(parts, store, around)
+            with around.caller.signals.closing(lambda: parts.make_evaluator(workers, log_file)) as evaluator:
                 ownership.note_session(lambda: (evaluator.session_processes, evaluator.session_folder))
                 search = establish(
                     config=config,
                     space=parts.space,
                     identity=parts.identity,
                     recorded=recorded,
+                    uid=uid,
                     evaluator=evaluator,
                     store=store,
                     storage=storage,
                     sampling=parts.sampling,
+                    patience=patience,
                 )
                 outcome = _run(search, parts, evaluator, store, ownership, around)
         else:
@@ -119,11 +136,42 @@ def run_search(parts: SearchParts, store: Store, storage: Storage, around: Surro
     return outcome
 
 
-def _finished_before(parts: SearchParts, recorded: StudyRecord, store: Store, storage: Storage) -> Outcome | None:
+def _finished_before(
+    parts: SearchParts, recorded: StudyRecord, store: Store, storage: Storage, patience: Patience
+) -> Outcome | None:
     """How a study ended in which nothing is left to do; None where there is something."""
-    outcome = already_done(parts.config, parts.space, recorded, store, storage)
+    outcome = already_done(parts.config, parts.space, recorded, store, storage, patience)
     # A kill may have come before the front was timed again, and that needs workers.
     return None if outcome is None or unsettled(recorded, parts.targets, store) else outcome
+
+
+def _num_workers(parts: SearchParts, store: Store, around: Surroundings) -> int:
+    """Workers that are started, no more than there are evaluations left; says so.
+
+    Raises:
+        InvalidInputError: if every evaluation of the study took longer than one may take now.
+    """
+    config = parts.config
+    facts = list(store.facts(config.study))
+    _check_timeout(parts, facts)
+    left = max(1, config.budget - sum(trial.is_counted for trial in facts))
+    for note in parts.notes:
+        around.note(note)
+    if left < config.workers:
+        around.note(f"note: only {left} of {config.workers} workers would have work, so no more are started")
+    workers = min(left, config.workers)
+    around.caller.say(parts.begin_text(workers))
+    return workers
+
+
+def _check_timeout(parts: SearchParts, facts: Sequence[TrialFacts]) -> None:
+    """A study without evaluations is asked by its calibration."""
+    shortest_s = min((trial.duration_s for trial in facts if trial.state == "COMPLETE"), default=0.0)
+    if parts.trial_timeout_s < shortest_s:
+        raise InvalidInputError(
+            f"--trial-timeout-s is {parts.trial_timeout_s:g}, and the shortest evaluation of study "
+            f"{parts.config.study!r} took {shortest_s:.3g} s; give a larger one"
+        )
 
 
 def _run(
@@ -143,6 +191,8 @@ def _run(
             progress.note(text)
             around.on_event(Note(text))
 
+        around.patience.say = note
+        around.patience.stop_requested = stop_requested
         progress.plan(search.plan)
         outcome = search.run(progress, ownership.check, stop_requested, around.on_event)
         if outcome.complete and not time_again(

@@ -8,22 +8,27 @@ is written whole. The recorded study holds one trial per architecture; a repeat 
 import contextlib
 import itertools
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from functools import cache, partial
+from typing import Any, TypeVar
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages._rdb.models import BaseModel
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from nas.errors import InvalidInputError, NasError
-from nas.records import Gene, Genotype, Objectives, TrialFacts, Value
+from nas.patience import IMPATIENT, Patience
+from nas.records import Gene, Genotype, Objectives, Schema, TrialFacts, Value
 from nas.samplers.knowledge import COST, CURVE, Knowledge
 from nas.samplers.registry import make_sampler
 from nas.search.attributes import constraint_attributes
+
+T = TypeVar("T")
 
 Storage = BaseStorage
 """What keeps the recorded study."""
@@ -54,14 +59,33 @@ class Waiting:
     genotype: Genotype
 
 
-def open_optuna_storage(url: str, engine_kwargs: Mapping[str, object]) -> RDBStorage:
-    """Open (or create the tables of) Optuna's storage.
+@cache
+def optuna_schema() -> Schema:
+    """The tables of the installed Optuna."""
+    storage = RDBStorage("sqlite://")
+    version = storage.get_head_version()
+    all_versions = storage.get_all_versions()
+    storage.engine.dispose()
+    return Schema(
+        owner="Optuna",
+        version_table="alembic_version",
+        version=version,
+        all_versions=lambda: all_versions,
+        columns={name: frozenset(table.columns.keys()) for name, table in BaseModel.metadata.tables.items()},
+        update="update Optuna (pip install -U optuna)",
+        upgrade="upgrade them (optuna storage upgrade --storage {url})",
+    )
+
+
+def open_optuna_storage(url: str, engine_kwargs: Mapping[str, object], *, create: bool = True) -> RDBStorage:
+    """Open Optuna's storage, and create its tables where that is wanted.
 
     Raises:
         NasError: if the database fails; `url` itself is never part of the message.
     """
+    template = url.replace("{", "{{").replace("}", "}}")  # Optuna fills in its version
     with _storage_errors():
-        return RDBStorage(url, engine_kwargs=dict(engine_kwargs))
+        return RDBStorage(template, engine_kwargs=dict(engine_kwargs), skip_table_creation=not create)
 
 
 def memory_storage() -> Storage:
@@ -74,7 +98,8 @@ def _storage_errors() -> Iterator[None]:
     try:
         yield
     except optuna.exceptions.StorageInternalError as error:
-        raise NasError(f"the study's database failed: {error.__cause__ or error}") from error
+        text = " ".join(str(error.__cause__ or error).split())
+        raise NasError(f"the study's database failed: {text}") from error
 
 
 def distributions_of(genes: Sequence[Gene]) -> dict[str, BaseDistribution]:
@@ -94,9 +119,17 @@ class SearchStudy:
     """One study, owned by one coordinator. Not safe for threads."""
 
     def __init__(
-        self, storage: BaseStorage, name: str, objectives: Objectives, knowledge: Knowledge, sampler: str, seed: int
+        self,
+        storage: BaseStorage,
+        name: str,
+        objectives: Objectives,
+        knowledge: Knowledge,
+        sampler: str,
+        seed: int,
+        patience: Patience = IMPATIENT,
     ) -> None:
-        """Create the recorded study, or continue the one of that name.
+        """Create the recorded study, or continue the one of that name; `patience` says how long an outage of the
+        database is waited for.
 
         Raises:
             InvalidInputError: if the sampler is unknown.
@@ -108,16 +141,9 @@ class SearchStudy:
         self._database = storage if isinstance(storage, RDBStorage) else None
         self._objectives = objectives
         self._distributions = distributions_of(knowledge.genes)
-        with _storage_errors():
-            recorded = optuna.create_study(
-                study_name=name, storage=self._storage, directions=DIRECTIONS, load_if_exists=True
-            )
-            if recorded.metric_names is None:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                    recorded.set_metric_names(list(objectives))
-            self._study_id = self._storage.get_study_id_from_name(name)
-            past = self._storage.get_all_trials(self._study_id, deepcopy=False)
+        self._patience = patience
+        self._study_id = self._storing(lambda: self._open(name))
+        past = self._storing(lambda: self._storage.get_all_trials(self._study_id, deepcopy=False))
         self._trial_ids = {trial.number: trial._trial_id for trial in past}
         self._past = past
         self.genotypes: dict[int, Genotype] = {trial.number: dict(trial.params) for trial in past}
@@ -128,6 +154,26 @@ class SearchStudy:
         )
         self._asked: dict[int, Asked] = {}
         self._constraints: dict[int, Mapping[str, float]] = {}
+
+    def _open(self, name: str) -> int:
+        recorded = optuna.create_study(
+            study_name=name, storage=self._storage, directions=DIRECTIONS, load_if_exists=True
+        )
+        if recorded.metric_names is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                recorded.set_metric_names(list(self._objectives))
+        return self._storage.get_study_id_from_name(name)
+
+    def _storing(self, call: Callable[[], T]) -> T:
+        """Read or write the recorded study, once the database can be used. The call may be made again although it went
+        through, when its answer was lost."""
+
+        def translated() -> T:
+            with _storage_errors():
+                return call()
+
+        return self._patience.until_done(translated)
 
     def reconcile(self, facts: Mapping[int, TrialFacts]) -> list[Waiting]:
         """Bring the trials of earlier runs in order, once, before the first ask.
@@ -148,8 +194,7 @@ class SearchStudy:
                 self._tell_recorded(trial._trial_id, known)
             elif not trial.state.is_finished():
                 if trial.state == TrialState.RUNNING:
-                    with _storage_errors():
-                        self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+                    self._set_state(trial._trial_id, TrialState.WAITING)
                 waiting.append(Waiting(trial.number, dict(trial.params)))
             if known is not None:
                 self._memory.add_trial(self._as_finished(trial, known))
@@ -192,13 +237,44 @@ class SearchStudy:
             user_attrs=dict(user_attributes),
             system_attrs={**system_attributes, **_constraint_attributes(constraints)},
         )
-        with _storage_errors(), self._one_flush():
-            trial_id = self._storage.create_new_trial(self._study_id, template)
-            number = self._number_of(trial_id)
+        trial_id = self._create(template)
+        number = self._storing(lambda: self._number_of(trial_id))
         self._trial_ids[number] = trial_id
         self.genotypes[number] = genotype
         self._expect(number, asked, constraints)
         return number
+
+    def _create(self, template: FrozenTrial) -> int:
+        """Record a new trial, once; its id."""
+        tried = False
+
+        def create() -> int:
+            nonlocal tried
+            known = self._find_new(template) if tried else None
+            tried = True
+            if known is not None:
+                return known
+            with self._one_flush():
+                return self._storage.create_new_trial(self._study_id, template)
+
+        return self._storing(create)
+
+    def _find_new(self, template: FrozenTrial) -> int | None:
+        """A trial with these parameters that an attempt of ours has recorded; no two trials of a study share them."""
+        for trial in self._storage.get_all_trials(self._study_id, deepcopy=False):
+            if trial.number not in self.genotypes and trial.params == template.params:
+                return trial._trial_id
+        return None
+
+    def _set_state(self, trial_id: int, state: TrialState, values: list[float] | None = None) -> None:
+        def set_once() -> None:
+            try:
+                self._storage.set_trial_state_values(trial_id, state, values)
+            except optuna.exceptions.UpdateFinishedTrialError:
+                if self._storage.get_trial(trial_id).state != state:  # else an earlier attempt went through
+                    raise
+
+        self._storing(set_once)
 
     def _number_of(self, trial_id: int) -> int:
         """The number of a new trial: the next one, unless somebody else added a trial. Optuna's cache confirms that;
@@ -215,8 +291,7 @@ class SearchStudy:
 
     def restart(self, asked: Asked, number: int, constraints: Mapping[str, float]) -> None:
         """Set a WAITING trial RUNNING again under its old number."""
-        with _storage_errors():
-            self._storage.set_trial_state_values(self._trial_ids[number], TrialState.RUNNING)
+        self._set_state(self._trial_ids[number], TrialState.RUNNING)
         self._expect(number, asked, constraints)
 
     def _expect(self, number: int, asked: Asked, constraints: Mapping[str, float]) -> None:
@@ -226,17 +301,15 @@ class SearchStudy:
     def constrain(self, number: int, constraints: Mapping[str, float]) -> None:
         """Replace a trial's constraints, once another became known after the start (measured latency, again after a
         retry)."""
-        trial_id = self._trial_ids[number]
-        with _storage_errors():
-            for key, attribute in _constraint_attributes(constraints).items():
-                self._storage.set_trial_system_attr(trial_id, key, attribute)
+        for key, attribute in _constraint_attributes(constraints).items():
+            set_attribute = partial(self._storage.set_trial_system_attr, self._trial_ids[number], key, attribute)
+            self._storing(set_attribute)
         self._constraints[number] = constraints
 
     def annotate(self, number: int, attributes: Mapping[str, object]) -> None:
         """Add user attributes to a RUNNING trial."""
-        with _storage_errors():
-            for key, value in attributes.items():
-                self._storage.set_trial_user_attr(self._trial_ids[number], key, value)
+        for key, value in attributes.items():
+            self._storing(partial(self._storage.set_trial_user_attr, self._trial_ids[number], key, value))
 
     def tell(self, number: int, facts: TrialFacts) -> None:
         """Finish a trial, in the record first and for the sampler after."""
@@ -261,19 +334,16 @@ class SearchStudy:
 
     def drop(self, number: int) -> None:
         """Fail a WAITING trial that will not be taken up."""
-        with _storage_errors():
-            self._storage.set_trial_state_values(self._trial_ids[number], TrialState.FAIL)
+        self._set_state(self._trial_ids[number], TrialState.FAIL)
 
     def release(self, number: int) -> None:
         """Put a RUNNING trial back to WAITING, for the next run."""
-        with _storage_errors():
-            self._storage.set_trial_state_values(self._trial_ids[number], TrialState.WAITING)
+        self._set_state(self._trial_ids[number], TrialState.WAITING)
         self._asked.pop(number, None)
         self._constraints.pop(number, None)
 
     def _tell_recorded(self, trial_id: int, facts: TrialFacts) -> None:
-        with _storage_errors():
-            self._storage.set_trial_state_values(trial_id, _STATES[facts.state], self._values(facts))
+        self._set_state(trial_id, _STATES[facts.state], self._values(facts))
 
     def _values(self, facts: TrialFacts) -> list[float] | None:
         if facts.state != "COMPLETE":

@@ -4,9 +4,12 @@ import contextlib
 import hashlib
 from pathlib import Path
 
-from nas.errors import InvalidInputError, NasError
-from nas.files import write_whole
+from nas.errors import InvalidInputError
+from nas.files import cannot_keep, write_whole
 from nas.records import KeptWeights, TrialFacts
+
+WEIGHTS = "weights"
+"""Folder of them among the artifacts."""
 
 
 class WeightsFolder:
@@ -20,21 +23,23 @@ class WeightsFolder:
             study_folder: name of the study's own folder (nas.workspace.study_folder).
         """
         self._artifacts = artifacts
-        self._folder = artifacts / "weights" / study_folder
+        self._folder = artifacts / WEIGHTS / study_folder
 
     def keep(self, facts: TrialFacts, weights: bytes) -> KeptWeights:
         """Write the weights of a trial, whole or not at all.
 
         Raises:
-            NasError: if they cannot be written (no space, no permission).
+            UnavailableError: if the disk is full.
+            NasError: if they cannot be written for another reason.
         """
         path = self._folder / f"trial-{facts.trial_number:06d}-{facts.arch_hash[:12]}.safetensors"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             write_whole(path, weights, durable=True)
         except OSError as error:
-            raise NasError(
-                f"weights cannot be kept under {self._folder}: {error.strerror}; make room or give another --artifacts"
+            raise cannot_keep(
+                f"weights cannot be kept under {self._folder}: {error.strerror}; make room or give another --artifacts",
+                error,
             ) from error
         return KeptWeights(path.relative_to(self._artifacts).as_posix(), hashlib.sha256(weights).hexdigest())
 

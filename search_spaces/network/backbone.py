@@ -3,14 +3,14 @@
 from typing import Any
 
 import torch
-from timm.layers.classifier import ClassifierHead, NormMlpClassifierHead
-from timm.layers.drop import calculate_drop_path_rates
+from timm.layers.norm import LayerNorm2d
 from timm.layers.weight_init import trunc_normal_
+from timm.models import checkpoint_seq
 from timm.models._features import feature_take_indices
-from timm.models._manipulate import checkpoint_seq
 from torch import nn
 
 from search_spaces.network.blocks import make_block, make_downsample, make_stem
+from search_spaces.network.head import Head
 
 
 class HybridStage(nn.Module):
@@ -48,6 +48,11 @@ class HybridBackbone(nn.Module):
         global_pool: timm's name of the pooling; "" for none.
         drop_rate: dropout before the classifier.
         drop_path_rate: stochastic depth of the last block, rising linearly from 0 in the first.
+        img_size: sides of the images in pixels, for callers that give it to every model; only checked.
+        output_stride: sides of the images over those of the last map; only checked.
+
+    Raises:
+        ValueError: if the network cannot take images of that size, or has another output stride.
     """
 
     def __init__(
@@ -58,6 +63,8 @@ class HybridBackbone(nn.Module):
         global_pool: str = "avg",
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
+        img_size: int | tuple[int, int] | None = None,
+        output_stride: int | None = None,
     ) -> None:
         super().__init__()
         self.num_classes: int = spec["num_classes"] if num_classes is None else num_classes
@@ -67,21 +74,22 @@ class HybridBackbone(nn.Module):
         reduction = 4
         self.stem = make_stem(spec["stem"]["kind"], self.in_chans, width, spec["stem"]["norm"])
         depths = [len(stage["blocks"]) for stage in spec["stages"]]
-        rates: Any = calculate_drop_path_rates(drop_path_rate, depths, stagewise=True)
+        rates: Any = torch.linspace(0, drop_path_rate, sum(depths), device="cpu")
         stages = []
         feature_info = []
-        for index, (stage, stage_rates) in enumerate(zip(spec["stages"], rates, strict=True)):
+        for index, (stage, stage_rates) in enumerate(zip(spec["stages"], rates.split(depths), strict=True)):
             reduction *= stage["stride"]
-            stages.append(HybridStage(stage, width, spec["image_size"] // reduction, stage_rates))
+            stages.append(HybridStage(stage, width, spec["image_size"] // reduction, stage_rates.tolist()))
             width = stage["width"]
             feature_info.append({"num_chs": width, "reduction": reduction, "module": f"stages.{index}"})
+        _require_size(img_size, output_stride, reduction)
         self.feature_info = feature_info
         self.stages = nn.Sequential(*stages)
         self.num_features = width
         batch_norm = spec["head_norm"] == "batch"
         self.norm: nn.Module = nn.BatchNorm2d(width) if batch_norm else nn.Identity()
-        make_head: Any = ClassifierHead if batch_norm else NormMlpClassifierHead
-        self.head = make_head(width, self.num_classes, pool_type=global_pool, drop_rate=drop_rate)
+        head_norm = nn.Identity() if batch_norm else LayerNorm2d(width)
+        self.head = Head(width, self.num_classes, global_pool, drop_rate, head_norm)
         self.head_hidden_size: int = self.head.num_features
         self.apply(_init_weights)
 
@@ -114,8 +122,13 @@ class HybridBackbone(nn.Module):
     def reset_classifier(self, num_classes: int, global_pool: str | None = None, reset_other: bool = False) -> None:
         """Put a new classifier (and pooling, if named) in place; reset_other removes the head's norm too."""
         self.num_classes = num_classes
-        self.head.reset(num_classes, global_pool, reset_other=reset_other, in_features=self.num_features)
-        self.head_hidden_size = self.head.num_features
+        pool_type = self.head.global_pool.pool_type if global_pool is None else global_pool
+        norm = nn.Identity() if reset_other else self.head.norm
+        head = Head(self.num_features, num_classes, pool_type, self.drop_rate, norm)
+        weight = next(self.parameters())
+        head.fc.to(weight.device, weight.dtype)
+        self.head = head.train(self.training)
+        self.head_hidden_size = head.num_features
 
     def forward_intermediates(
         self,
@@ -178,6 +191,21 @@ class HybridBackbone(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.forward_head(self.forward_features(x))
+
+
+def _require_size(img_size: int | tuple[int, int] | None, output_stride: int | None, stride: int) -> None:
+    """Refuse what this network's total stride does not allow."""
+    sides = (img_size, img_size) if isinstance(img_size, int) else img_size or ()
+    if any(side < stride or side % stride for side in sides):
+        raise ValueError(
+            f"img_size {img_size} was given; expected sides that are multiples of {stride}, which is the stride of "
+            "this network"
+        )
+    if output_stride not in (None, stride):
+        raise ValueError(
+            f"output_stride {output_stride} was given; this network has {stride} and no other: leave it out, or take "
+            "an earlier map with features_only and out_indices"
+        )
 
 
 def _init_weights(module: nn.Module) -> None:

@@ -1,34 +1,82 @@
 """One module from many: the network files in order of dependency, so that a zoo entry needs no installation of this
-project."""
+project.
+
+The module has its contents in its name, and timm knows its networks by that name. So entries of any versions load
+beside each other, and one import serves all entries of one version.
+"""
 
 import ast
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
 from search_spaces.architecture.kinds.registry import KINDS
+from search_spaces.network.versions import OLDEST
 
 PACKAGE = "search_spaces"
 NETWORK = f"{PACKAGE}.network"
+FIRST = f"{NETWORK}.versions"
+"""Runs before anything is imported that an older timm lacks."""
 ROOT = f"{NETWORK}.entrypoint"
-MODULE_NAME = "hybrid_backbone"
+DOOR = "hybrid_backbone"
+"""The module of every entry that people import; it imports the one with the networks."""
+NEEDS = ", ".join(f"{name} {version}" for name, version in OLDEST.items())
 
-HEADER = '''"""The hybrid_backbone architecture for timm. Importing this module registers it:
+HEADER = f'''"""Networks of hybrid-nas for timm. Importing this module registers them as %(module)s.
+
+It needs {NEEDS}, or newer versions.
+It is generated from several files of hybrid-nas, whose names stand above their parts. Licence: Apache-2.0.
+"""
+'''
+REGISTRATION = '''# ---------- the name in timm's registry
+
+default_cfgs = timm.models.generate_default_cfgs({"%(module)s": ADAPTED_LAYERS})
+
+
+@timm.models.register_model
+def %(module)s(pretrained: bool = False, **kwargs: Any) -> HybridBackbone:
+    """The network of the spec in `kwargs`; arguments and errors are those of build_hybrid_backbone."""
+    return build_hybrid_backbone("%(module)s", pretrained, **kwargs)
+'''
+DOOR_TEXT = f'''"""The architecture of this model for timm. Importing this module registers it:
 
     import sys, timm
     sys.path.insert(0, "FOLDER")  # the folder of this file
     import hybrid_backbone
     model = timm.create_model("local-dir:FOLDER", pretrained=True)
 
-It needs torch and timm only. It is generated from several files of hybrid-nas, whose names stand above their parts.
-Licence: Apache-2.0.
+It needs {NEEDS}, or newer versions.
+For models of several versions in one process import, for each, the module that "architecture" in its config.json names.
 """
+
+import os
+import sys
+
+if os.path.dirname(__file__) not in sys.path:
+    sys.path.append(os.path.dirname(__file__))  # for those who loaded this very file
+from %(module)s import HybridBackbone, %(module)s  # noqa: E402, F401
 '''
 
 
-@cache
+def module_name() -> str:
+    """Name of the module with the networks, and of these in timm's registry: it changes with the contents."""
+    return f"{DOOR}_{hashlib.sha256((HEADER + _body() + REGISTRATION).encode()).hexdigest()[:8]}"
+
+
 def bundle_source() -> str:
-    """Source text of the self-contained module: the same for every entry of a version of this project.
+    """Source text of the module with the networks: the same for every entry of a version of this project."""
+    return "\n".join([HEADER % {"module": module_name()}, _body(), REGISTRATION % {"module": module_name()}])
+
+
+def door_source() -> str:
+    """Source text of the module that people import."""
+    return DOOR_TEXT % {"module": module_name()}
+
+
+@cache
+def _body() -> str:
+    """The files in order.
 
     Comments and docstrings are kept, imports are gathered at the top, a file's docstring becomes a comment above its
     part.
@@ -37,8 +85,12 @@ def bundle_source() -> str:
     for module in (*(f"{NETWORK}.mixers.{name}" for name in KINDS), ROOT):
         _visit(module, order)
     trees = {module: ast.parse(_source(module)) for module in order}
-    _require_distinct_names(trees)
-    return "\n".join([HEADER, *_external_imports(trees), "", *(_part(module, trees[module]) for module in order)])
+    first = ast.parse(_source(FIRST))
+    _require_distinct_names({FIRST: first, **trees})
+    imports_of_first = _external_imports([first])
+    imports = [line for line in _external_imports(trees.values()) if line not in imports_of_first]
+    parts = [_part(module, trees[module]) for module in order]
+    return "\n".join([*imports_of_first, "", _part(FIRST, first), *imports, "", *parts])
 
 
 def _source(module: str) -> str:
@@ -68,10 +120,10 @@ def _is_ours(node: ast.Import | ast.ImportFrom) -> bool:
     return any(module.split(".")[0] == PACKAGE for module in modules)
 
 
-def _external_imports(trees: dict[str, ast.Module]) -> list[str]:
+def _external_imports(trees: Iterable[ast.Module]) -> list[str]:
     """Every import statement of torch, timm and the standard library once, one name per line."""
     lines = set()
-    for tree in trees.values():
+    for tree in trees:
         for node in _imports(tree):
             if not _is_ours(node):
                 prefix = f"from {node.module} import" if isinstance(node, ast.ImportFrom) else "import"

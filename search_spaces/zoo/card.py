@@ -8,9 +8,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePath
 
+import timm
+import torch
+
 from nas.records import Costs, FullTraining, RungScore, StudyRecord, TrialFacts
 from nas.text import cost_text, duration_text, memory_text
 from search_spaces.architecture.spec import Architecture, total_stride
+from search_spaces.zoo.bundle import DOOR, NEEDS, module_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,23 +198,25 @@ def _latency_rows(trial: TrialFacts) -> list[tuple[str, str, str]]:
 
 
 def _use(name: str, architecture: Architecture, weights: str) -> str:
-    return f"""The module in this folder registers the architecture with timm; nothing but torch and timm is needed.
+    return f"""The module in this folder registers the architecture with timm. It needs {NEEDS}, or newer versions;
+this entry was written with timm {timm.__version__} and torch {torch.__version__}.
 
 ```python
 import sys
 import timm
 
-sys.path.insert(0, "zoo/{name}")
-import hybrid_backbone
+folder = "{name}"  # the folder of this card, wherever it lies
+sys.path.insert(0, folder)
+import {module_name()}
 
-model = timm.create_model("local-dir:zoo/{name}", pretrained=True).eval()
+model = timm.create_model(f"local-dir:{{folder}}", pretrained=True).eval()
 ```
 
 These weights {weights}. To train one for a task of your own:
 
 ```python
-model = timm.create_model("local-dir:zoo/{name}", pretrained=False, num_classes=1000, in_chans=3)
-features = timm.create_model("local-dir:zoo/{name}", pretrained=False, features_only=True)
+model = timm.create_model(f"local-dir:{{folder}}", pretrained=False, num_classes=1000, in_chans=3)
+features = timm.create_model(f"local-dir:{{folder}}", pretrained=False, features_only=True)
 ```
 
 Images may have any sides that are multiples of {total_stride(architecture)}, 224 pixels for example;
@@ -272,7 +278,8 @@ def _file_list(files: list[str]) -> str:
     meaning = {
         "config.json": "timm's description of network and input",
         "model.safetensors": "weights",
-        "hybrid_backbone.py": "the architecture, the same file in every entry of this version",
+        f"{DOOR}.py": "imports the architecture, by the same name in every entry",
+        f"{module_name()}.py": "the architecture, the same file in every entry of one version",
         "layout.svg": "drawing",
         "model.onnx": "the same network for ONNX runtimes, compared with torch when it was written",
     }

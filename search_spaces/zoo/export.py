@@ -1,7 +1,8 @@
 """The model zoo: a folder per model that timm loads without this project, and an index of them.
 
     ZOO/index.json
-    ZOO/NAME/{config.json, model.safetensors, hybrid_backbone.py, layout.svg, README.md[, model.onnx]}
+    ZOO/NAME/{config.json, model.safetensors, hybrid_backbone.py, hybrid_backbone_VERSION.py, layout.svg, README.md[,
+        model.onnx]}
 
 Nothing in an entry is a pickle. An entry appears whole or not at all: it is written beside the others under a hidden
 name, then renamed.
@@ -23,17 +24,20 @@ from safetensors import SafetensorError
 from torch import nn
 
 from nas.errors import InvalidInputError, NasError
+from nas.files import check_folder
 from nas.records import JSON
 from search_spaces.architecture.drawing import draw
 from search_spaces.architecture.spec import Architecture, total_stride
 from search_spaces.network.backbone import HybridBackbone
 from search_spaces.network.entrypoint import ADAPTED_LAYERS
-from search_spaces.zoo.bundle import MODULE_NAME, bundle_source
+from search_spaces.zoo.bundle import DOOR, bundle_source, door_source, module_name
 from search_spaces.zoo.card import CardFacts, FoundBySearch, card_text
 from search_spaces.zoo.onnx import export_onnx, require_onnx
 
 INDEX = "index.json"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+MAX_NAME = 128
+"""Characters of a model's name."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def export_model(
@@ -78,23 +82,30 @@ def export_model(
 
 
 def check_export(*, zoo: Path, name: str, spec: JSON, onnx: bool = False, overwrite: bool = False) -> None:
-    """Refuse what export_model would refuse, where the weights are still to be made; the zoo is only read.
+    """Refuse what export_model would refuse, where the weights are still to be made. The zoo stays as it is.
 
     Raises:
         InvalidInputError: as export_model, except for the weights.
     """
-    _require_name(name)
+    require_name(name)
     if onnx:
         require_onnx()
     architecture = Architecture.from_spec(spec)
+    check_folder(zoo, "--zoo")
     if zoo.is_dir():
         _require_free(zoo, name, architecture, _read_index(zoo), overwrite)
 
 
-def _require_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
+def require_name(name: str) -> None:
+    """Refuse a name that no entry can have.
+
+    Raises:
+        InvalidInputError: unless it is 1 to MAX_NAME letters, digits, - and _, the first a letter or a digit.
+    """
+    if len(name) > MAX_NAME or not _NAME.fullmatch(name):
         raise InvalidInputError(
-            f"zoo name {name!r} cannot be used; give 1 to 128 letters, digits, - or _, beginning with a letter or digit"
+            f"zoo name {name!r} cannot be used; give 1 to {MAX_NAME} letters, digits, - or _, beginning with a "
+            "letter or digit"
         )
 
 
@@ -172,7 +183,8 @@ def _write_entry(
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(_config(architecture, card), indent=2) + "\n", encoding="utf-8")
     (folder / "model.safetensors").write_bytes(weights)
-    (folder / f"{MODULE_NAME}.py").write_text(bundle_source(), encoding="utf-8")
+    (folder / f"{DOOR}.py").write_text(door_source(), encoding="utf-8")
+    (folder / f"{module_name()}.py").write_text(bundle_source(), encoding="utf-8")
     (folder / "layout.svg").write_text(draw(architecture), encoding="utf-8")
     if onnx:
         export_onnx(model, _input_size(architecture), folder / "model.onnx")
@@ -188,7 +200,7 @@ def _config(architecture: Architecture, card: CardFacts) -> JSON:
     if card.label_descriptions:
         labels["label_descriptions"] = dict(card.label_descriptions)
     return {
-        "architecture": MODULE_NAME,
+        "architecture": module_name(),
         "num_classes": architecture.num_classes,
         "num_features": architecture.stages[-1].width,
         "global_pool": "avg",

@@ -57,17 +57,15 @@ store.record("study", complete_trial(1), front_with(complete_trial(0), complete_
 
 ACQUIRE = """
 import sys
-from datetime import UTC, datetime
 from db.store import open_store
 from nas.errors import StudyLockedError
-from nas.records import Lease
-from tests.contracts.store_contract import live_process
+from tests.contracts.store_contract import lease_of, live_process
 
 store = open_store(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
 try:
-    store.acquire_lease("study", Lease("here", live_process(), datetime.now(UTC)), 60.0)
+    store.acquire_lease("study", lease_of(live_process()))
     print("won", flush=True)
 except StudyLockedError as error:
     print("lost", error, flush=True)
@@ -160,7 +158,7 @@ def test_a_kill_at_any_moment_leaves_whole_trials(url: str) -> None:
     recorded = [facts.trial_number for facts in store.facts("study")]
     assert recorded == list(range(len(recorded)))
     assert reported <= len(recorded) <= reported + 1
-    with store._reading() as connection:
+    with store._reader.begin() as connection:
         versions = list(connection.scalars(sa.select(fronts.c.version).order_by(fronts.c.version)))
     assert versions == [number + 1 for number in recorded]
     assert store.check_fronts("study") == []
@@ -169,7 +167,7 @@ def test_a_kill_at_any_moment_leaves_whole_trials(url: str) -> None:
 
 def test_a_full_disk_is_said_and_loses_nothing(sqlite_url: str) -> None:
     engine = make_engine(sqlite_url)
-    ensure_schema(engine, create=True)
+    ensure_schema(engine)
     limit = 60  # pages of 4 KiB
     event.listen(engine, "checkout", lambda connection, *_: connection.execute(f"PRAGMA max_page_count={limit}"))
     store = SqlStore(engine)

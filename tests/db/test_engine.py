@@ -198,11 +198,10 @@ def test_a_silent_server_is_given_up(silent_port: int) -> None:
 
 
 def test_connections_give_up_after_seconds_unless_the_url_says_otherwise() -> None:
-    assert engine_kwargs("postgresql+psycopg://ada@host/nas") == {
-        "connect_args": {"connect_timeout": 5},
-        "pool_pre_ping": True,
-    }
-    assert engine_kwargs("postgresql+psycopg://ada@host/nas?connect_timeout=60")["connect_args"] == {}
+    default = engine_kwargs("postgresql+psycopg://ada@host/nas")["connect_args"]
+    assert (default["connect_timeout"], default["tcp_user_timeout"]) == (5, 30_000)
+    given = engine_kwargs("postgresql+psycopg://ada@host/nas?connect_timeout=60")["connect_args"]
+    assert given == {name: value for name, value in default.items() if name != "connect_timeout"}
 
 
 @pytest.mark.postgres

@@ -52,7 +52,7 @@ def describe(engine: sa.Engine) -> dict[str, object]:
 
 
 def assert_migrations_give_the_tables(migrated: sa.Engine, created: sa.Engine) -> None:
-    ensure_schema(migrated, create=True)
+    ensure_schema(migrated)
     metadata.create_all(created)
     assert describe(migrated) == describe(created)
     with migrated.connect() as connection:
@@ -194,7 +194,7 @@ def test_an_older_database_is_upgraded_with_its_facts(
     add_migration(tmp_path, monkeypatch, last="pass")
     store = open_store(older_url, create=False)
     assert list(store.facts("study")) == [complete_trial(0)]
-    with store._reading() as connection:
+    with store._reader.begin() as connection:
         assert connection.exec_driver_sql("SELECT name, format FROM exports").all() == [("winner", None)]
         assert db.schema.schema_version(connection) == "next"
     store.close()

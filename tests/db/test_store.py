@@ -1,4 +1,3 @@
-import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +11,7 @@ from db.store import SqlStore, open_store
 from db.tables import front_members, fronts, metadata, trainings
 from nas.errors import StudyLockedError
 from nas.pareto.front import FrontKeeper
-from nas.processes import is_alive
+from nas.processes import is_dead
 from tests.contracts.store_contract import (
     REFERENCE,
     StoreContract,
@@ -44,10 +43,10 @@ def postgres_store(postgres_server: "PostgresServer") -> Iterator[SqlStore]:
 class TestPostgresStore(StoreContract):
     @pytest.fixture
     def store(self, postgres_store: SqlStore) -> SqlStore:
-        with postgres_store._writing() as connection:
+        with postgres_store._writer.begin() as connection:
             for table in reversed(metadata.sorted_tables):
                 connection.execute(sa.delete(table))
-        return postgres_store
+        return SqlStore(postgres_store._engine)
 
 
 @pytest.fixture
@@ -64,7 +63,7 @@ def searched(sqlite_store: SqlStore) -> SqlStore:
 
 
 def tamper(store: SqlStore, statement: sa.Update | sa.Delete) -> None:
-    with store._writing() as connection:
+    with store._writer.begin() as connection:
         assert connection.execute(statement).rowcount > 0
 
 
@@ -138,22 +137,22 @@ def test_a_trial_of_known_architecture_adds_no_architecture_row(sqlite_store: Sq
     sqlite_store.create_study(study_record())
     for number in range(3):
         sqlite_store.record("study", replace(complete_trial(0), trial_number=number), None)
-    with sqlite_store._reading() as connection:
+    with sqlite_store._reader.begin() as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM architectures")) == 1
 
 
 def test_the_owner_of_a_study_can_be_asked_for(sqlite_store: SqlStore) -> None:
     assert sqlite_store.lease("study") is None
-    owner = replace(lease_of(live_process(), host=socket.gethostname(), age_s=3600.0), ray_session="session")
-    sqlite_store.acquire_lease("study", owner, 60.0)
+    owner = replace(lease_of(live_process(), age_s=3600.0), ray_session="session")
+    sqlite_store.acquire_lease("study", owner)
     assert sqlite_store.lease("study") == owner
     elsewhere = lease_of(dead_process(), host="there")
-    sqlite_store.acquire_lease("another study", elsewhere, 60.0)
+    sqlite_store.acquire_lease("another study", elsewhere)
     assert sqlite_store.lease("another study") == elsewhere
 
 
 def test_a_dead_owner_on_this_host_owns_nothing(sqlite_store: SqlStore) -> None:
-    sqlite_store.acquire_lease("study", lease_of(dead_process(), host=socket.gethostname()), 60.0)
+    sqlite_store.acquire_lease("study", lease_of(dead_process()))
     assert sqlite_store.lease("study") is None
 
 
@@ -163,7 +162,7 @@ def test_rows_that_a_front_rests_on_cannot_be_removed(searched: SqlStore) -> Non
 
 
 def someone_waits_for_a_lock(store: SqlStore) -> bool:
-    with store._reading() as connection:
+    with store._reader.begin() as connection:
         waiting = (
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
         )
@@ -174,18 +173,18 @@ def someone_waits_for_a_lock(store: SqlStore) -> bool:
 def test_the_loser_of_a_race_for_a_free_study_is_told_the_winner(postgres_store: SqlStore) -> None:
     """The winner has inserted and not yet committed: the loser sees no owner, waits at its own insert, and must look
     again."""
-    winner = replace(lease_of(live_process()), ray_session="winner")
+    winner = replace(lease_of(live_process()), ray_session="winner", token="winner")
     refusals = []
 
     def lose() -> None:
         try:
-            postgres_store.acquire_lease("raced", lease_of(live_process()), 60.0)
+            postgres_store.acquire_lease("raced", lease_of(live_process()))
         except StudyLockedError as error:
             refusals.append(str(error))
 
     loser = threading.Thread(target=lose)
-    with postgres_store._writing() as connection:
-        take_lease(connection, "raced", winner, 60.0, is_alive)
+    with postgres_store._writer.begin() as connection:
+        take_lease(connection, "raced", winner, None, is_dead)
         loser.start()
         while not someone_waits_for_a_lock(postgres_store):
             pass
@@ -198,7 +197,7 @@ def read_while_writing(url: str) -> int:
     writer = open_store(url)
     reader = open_store(url)
     writer.create_study(study_record())
-    with reader._reading() as connection:
+    with reader._reader.begin() as connection:
         connection.execute(sa.select(fronts)).all()
         writer.record("study", complete_trial(0), None)
         seen = len(connection.execute(sa.select(trainings)).all())

@@ -60,7 +60,8 @@ def test_every_option_of_a_command_is_a_keyword_of_its_method(command: str) -> N
     keywords = inspect.signature(getattr(Study, command)).parameters
     defaults = launch.cli.commands[command].make_context(command, [], resilient_parsing=True).params
     for name in set(defaults) - {"study", "storage", "artifacts", "json_file"}:
-        assert str(keywords[name].default) == str(defaults[name]), name
+        default = defaults[name].name if isinstance(defaults[name], Path) else str(defaults[name])
+        assert str(keywords[name].default) == default, name
 
 
 def test_a_search_gives_a_handle_on_what_it_recorded(study: Study) -> None:
@@ -173,7 +174,8 @@ def test_another_thread_searches_without_signal_handlers() -> None:
 
 
 def test_the_log_is_kept_for_the_time_of_the_search_and_other_loggers_stay(study: Study) -> None:
-    log = Path("runs/logs/tiny-nano-own.log").read_text()
+    (file,) = Path("runs/logs").glob("tiny-nano-own-*.log")
+    log = file.read_text()
     assert len(re.findall(r"INFO coordinator nas\.search\.loop: trial \d+ COMPLETE", log)) == 12
     logger = logging.getLogger("nas")
     assert logger.propagate and logger.level == logging.NOTSET
@@ -268,3 +270,25 @@ def test_the_api_is_quick_to_import() -> None:
     loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for library in ("torch", "ray", "optuna", "sqlalchemy", "scipy", "matplotlib", "pandas", "click"):
         assert f"'{library}'" not in loaded, library
+
+
+def test_texts_that_no_database_takes_are_recorded_as_their_escapes() -> None:
+    def fails(spec: JSON) -> float:
+        if spec["depth"] == 1:
+            raise ValueError("half \udcff, null \0, \x1b[2J")
+        return tiny_top1(spec)
+
+    study = api.search(**{**OWN, "evaluate": fails}, budget=12)
+    reasons = {trial.reason for trial in study.trials if trial.state == "FAIL"}
+    assert reasons == {"ValueError: half \\udcff, null \\x00, \\x1b[2J"}
+
+
+@pytest.mark.parametrize("name", ["half \udcff", "a\nb", "\u202ereversed"])
+def test_a_space_of_unprintable_words_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInputError, match="expected printable characters alone"):
+        api.search(**{**OWN, "space": TinySpace(name=name)}, budget=1)
+
+
+def test_a_space_may_be_called_what_no_file_can_be() -> None:
+    study = api.search(**{**OWN, "space": TinySpace(name="a/b " + "x" * 300)}, budget=1)
+    assert study.name.startswith("a-b xxx") and len(study.name) == 200

@@ -38,8 +38,8 @@ COMMAND = [
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-def record_study(folder: Path) -> SqlStore:
-    """Two trials on a front of top1 against macs."""
+def record_study(folder: Path, url: str | None = None) -> SqlStore:
+    """Two trials on a front of top1 against macs; in a SQLite file of the folder where no database is named."""
     source = open_data("digits")
     study = StudyRecord(
         name="s",
@@ -64,7 +64,7 @@ def record_study(folder: Path) -> SqlStore:
         code_version="0.1.0",
         created=datetime.now(UTC),
     )
-    store = open_store(f"sqlite:///{folder}/runs/nas.db")
+    store = open_store(url or f"sqlite:///{folder}/runs/nas.db")
     store.create_study(study)
     space = make_space("conv_only", "nano", 32, 1, 10)
     rng = np.random.default_rng(0)

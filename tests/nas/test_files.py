@@ -1,12 +1,13 @@
 """Files that are written whole or not at all."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from nas.errors import InvalidInputError
-from nas.files import give, write_file, write_whole
+from nas.files import MIN_FREE_BYTES, check_file, check_folder, give, write_file, write_whole
 
 
 def test_file_is_replaced_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -78,3 +79,27 @@ def test_a_text_is_given_to_the_output_or_to_a_file_and_said(tmp_path: Path) -> 
     give(str(file), "a,b\n1,2\n", ".csv", show=shown.append, note=notes.append)
     assert file.read_text() == "a,b\n1,2\n"
     assert (len(shown), notes) == (1, [f"wrote {file}"])
+
+
+def test_a_folder_that_long_work_writes_into_is_tried_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_folder(tmp_path / "not" / "there", "--zoo")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidInputError, match=r"Not a directory.; give a folder that you may write as --zoo"):
+        check_folder(tmp_path / "file" / "here", "--zoo")
+    with pytest.raises(InvalidInputError, match="cannot be written"):
+        check_folder(Path("/proc/nas"), "--zoo")
+    usage = shutil.disk_usage(tmp_path)._replace(free=MIN_FREE_BYTES + 2**20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    check_folder(tmp_path, "--zoo", 2**20)
+    with pytest.raises(
+        InvalidInputError, match="has 65 MiB left, expected at least 66; make room, or give a folder on"
+    ):
+        check_folder(tmp_path, "--zoo", 2**21)
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+def test_a_file_in_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    with pytest.raises(InvalidInputError, match=r"Permission denied.; choose a folder that you may write to"):
+        check_file(tmp_path / "front.csv", (".csv",))

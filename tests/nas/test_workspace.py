@@ -1,20 +1,18 @@
 """Where files lie, and the words for them."""
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nas.errors import InvalidInputError
 from nas.workspace import Workspace, open_log, study_folder
-from tests.samples import study_record
 
 
 def test_files_lie_beside_the_database() -> None:
     workspace = Workspace(Path("runs"), "sqlite:///runs/nas.db", is_default=True)
     assert workspace.artifacts == Path("runs/artifacts")
-    assert workspace.log_file("s") == Path("runs/logs/s.log")
+    assert workspace.log_file("s", "0123456789") == Path("runs/logs/s-01234567.log")
     assert (workspace.study_words("s"), workspace.artifacts_words) == ("--study s", "")
 
 
@@ -40,6 +38,5 @@ def test_a_line_that_cannot_be_written_is_lost_in_silence(capsys: pytest.Capture
 
 
 def test_studies_of_one_name_have_folders_of_their_own() -> None:
-    first = replace(study_record(name="s"), uid="0123456789abcdef" * 2)
-    second = replace(first, uid="89abcdef01234567" * 2)
-    assert [study_folder(study) for study in (first, second)] == ["s-01234567", "s-89abcdef"]
+    assert study_folder("s", "0123456789abcdef" * 2) == "s-01234567"
+    assert study_folder("s", "89abcdef01234567" * 2) == "s-89abcdef"

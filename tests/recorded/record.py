@@ -34,7 +34,7 @@ EXPORT = ("--pick", "knee", "--zoo", "zoo", "--name", "knee")
 
 
 def main() -> None:
-    """Run the commands in an empty folder, so that every recorded path is relative, and pack what they left."""
+    """Run the commands in an empty folder, and pack what they left."""
     with TemporaryDirectory() as folder:
         work = Path(folder)
         for name, recipe in RECIPES.items():
@@ -53,6 +53,10 @@ def leave_out_the_host(database: Path) -> None:
             conditions = json.dumps({**json.loads(text), "host": "somewhere"})
             connection.execute("UPDATE latencies SET conditions = ? WHERE id = ?", (conditions, key))
         connection.execute("UPDATE exports SET path = '/somewhere/zoo/' || name")
+        for column in ("artifacts", "config"):
+            connection.execute(
+                f"UPDATE nas_studies SET {column} = replace({column}, ?, '/somewhere')", (str(database.parent),)
+            )
         connection.commit()
         connection.execute("PRAGMA journal_mode=DELETE")
         connection.execute("VACUUM")

@@ -105,6 +105,8 @@ def test_the_seed_is_never_the_searchs() -> None:
         ({"count": 4}, "--count is 4; expected at least 5"),
         ({"times": 0}, "--times is 0; expected at least 1"),
         ({"workers": 0}, "--workers is 0; expected at least 1"),
+        ({"seed": -1}, "--seed is -1; expected a whole number from 0 to 2147483647"),
+        ({"seed": 10**30}, "expected a whole number from 0 to"),
         ({"times": 2, "recipe": "nano"}, "--times and --recipe are both given"),
     ],
 )

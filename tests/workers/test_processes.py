@@ -1,9 +1,12 @@
 """What started processes inherit, and what this one has back afterwards."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -34,3 +37,11 @@ def test_no_process_inherits_the_storage_url(monkeypatch: pytest.MonkeyPatch) ->
         shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown == "None inside\n"
     assert os.environ["NAS_STORAGE"] == "postgresql://me:secret@host/studies"
+
+
+def test_no_process_looks_for_modules_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the children of multiprocessing would find this one before Python's own."""
+    (tmp_path / "signal.py").write_text("raise SystemExit('a module of the current folder')")
+    monkeypatch.chdir(tmp_path)
+    with environment(), ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        assert pool.submit(os.getppid).result() == os.getpid()

@@ -57,6 +57,7 @@ def test_the_last_rung_is_the_whole_training() -> None:
         ("learning_rate", 0.0),
         ("learning_rate", float("nan")),
         ("warmup", 1.0),
+        ("rungs", (10**400,)),
         ("weight_decay", -1.0),
         ("betas", (0.9, 1.0)),
         ("label_smoothing", 1.0),

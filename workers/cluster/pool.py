@@ -5,11 +5,13 @@ event, `resume` the next. One call per actor is in flight, and the pool waits fo
 that dies, hangs or had a CUDA error is killed and replaced; its job is over with a retryable Failed.
 
 Without an address a local Ray is started for this pool alone. With an address the workers join that cluster, and
-closing the pool leaves it running. Both stand in workers/cluster/session.py.
+closing the pool leaves it running (workers/cluster/session.py and joining.py). The nodes of a cluster come and go
+(workers/cluster/nodes.py): the pool works with those that are there, up to the number of workers that was asked for.
 """
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,28 +19,31 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
 
 from nas.errors import EvaluatorError, InvalidInputError
-from nas.protocols import Calibration, Event, Failed, Job, LatencyMeasured, RungReached, Started
+from nas.protocols import Calibration, Event, Failed, Job, LatencyMeasured, Notice, RungReached, Started
 from nas.records import JSON, ProcessId
 from workers.cluster.actor import Work, Worker, training_work
 from workers.cluster.failures import describe, machine_is_to_blame, reason_of
-from workers.cluster.session import (
+from workers.cluster.joining import join_cluster
+from workers.cluster.nodes import (
+    LIST_S,
     START_TIMEOUT_S,
+    WORKERS_TIMEOUT_S,
+    Nodes,
     difference,
-    find_nodes,
-    join_cluster,
+    no_worker_left,
     resources,
-    start_local,
 )
+from workers.cluster.session import start_local
 from workers.cluster.session_processes import end_processes, session_processes
 from workers.processes import signals_kept
 
 logger = logging.getLogger(__name__)
 
 MAX_FAILED_STARTS = 3
-"""In a row, over all workers; then the pool gives up."""
+"""In a row, over all workers of a local Ray; then the pool gives up."""
 
 
 @dataclass(slots=True)
@@ -58,8 +63,11 @@ class _Seat:
     left_s: float = 0.0
     """How long the job may still compute."""
     doing: str = "starting"
-    failed_trial: int | None = None
-    """The latest trial that was lost here; a retry goes elsewhere if it can."""
+
+    @property
+    def place(self) -> str:
+        """What a retry avoids: the node in a cluster, else the seat."""
+        return self.node or self.name
 
 
 class RayPool:
@@ -67,7 +75,8 @@ class RayPool:
 
     Args:
         config: what every worker opens its data, device and target from.
-        num_workers: actors, each with one CPU of Ray's and `gpus_per_worker`.
+        num_workers: actors, each with one CPU of Ray's and `gpus_per_worker`; in a cluster as many of them as its nodes
+            have room for.
         trial_timeout_s: how long a job may compute, waiting for the device lock included, waiting for an answer
             excluded.
         ray_address: of an existing cluster ("auto" or HOST:PORT); None starts a local Ray.
@@ -77,10 +86,11 @@ class RayPool:
         log_file: for the workers of a local Ray.
         make_work: gives what the workers run; called in each worker. Tests and benchmarks put something quicker in
             place of training.
+        workers_timeout_s: how long to wait for a node of the cluster when no worker is left.
 
     Raises:
         InvalidInputError: if the numbers cannot be served, or nothing answers at the address.
-        EvaluatorError: if Ray does not start.
+        EvaluatorError: if Ray does not start, or no node of the cluster can do the work.
     """
 
     def __init__(
@@ -94,37 +104,51 @@ class RayPool:
         target: JSON | None = None,
         log_file: Path | None = None,
         make_work: Callable[[], Work] = training_work,
+        workers_timeout_s: float = WORKERS_TIMEOUT_S,
     ) -> None:
         _check(num_workers, trial_timeout_s, gpus_per_worker)
         assert not ray.is_initialized(), "one pool at a time in one process"
         self._config = config
         self._make_work = make_work
+        self._wanted = num_workers
         self._trial_timeout_s = trial_timeout_s
+        self._workers_timeout_s = workers_timeout_s
         self._gpus = gpus_per_worker
         self._target = target
         self._failed_starts = 0
         self._closed = False
         self._seats: list[_Seat] = []
+        self._queue: deque[Job] = deque()
+        """Jobs without a seat: their worker was lost, and the others are busy."""
+        self._lost_at: dict[int, str] = {}
+        """Trial -> where it was lost last; a retry goes elsewhere if it can."""
+        self._news: list[Event] = []
+        """Noted while nobody asked for events."""
+        self._seated = time.monotonic()
+        """When there was a worker last."""
+        self._said_seats = num_workers
+        self._nodes: Nodes | None = None
+        """Those of the cluster; None for a local Ray."""
         self.session_folder = ""
         """Folder of the local Ray; empty in a cluster."""
         self._log_file = str(log_file.resolve()) if log_file and ray_address is None else None
-        nodes: Sequence[str | None] = [None] * num_workers
         if ray_address is None:
             self.session_folder = start_local(num_workers, gpus_per_worker)
         else:
             join_cluster(ray_address)
         try:
             if ray_address is not None:
-                nodes, self._target = find_nodes(num_workers, gpus_per_worker, make_work, config, target)
-            for index, node in enumerate(nodes):
-                self._seats.append(self._new_seat(f"worker-{index}", node))
+                self._nodes = Nodes(gpus_per_worker, make_work, config, target)
+                self._news += [Notice(line) for line in self._nodes.find_room(num_workers)]
+            self._fill_seats()
         except BaseException:
             self.close()
             raise
 
     @property
     def num_workers(self) -> int:
-        return len(self._seats)
+        """See Evaluator. At least one: without any worker a job waits for the next."""
+        return max(1, len(self._seats))
 
     @property
     def session_processes(self) -> tuple[ProcessId, ...]:
@@ -133,19 +157,16 @@ class RayPool:
         return session_processes(self.session_folder) if self.session_folder else ()
 
     def calibrate(self, slowest: JSON, typical: JSON) -> Calibration:
-        """See Evaluator; done on the first worker that is up.
+        """See Evaluator; done on the first worker that is up, and on another if that is lost meanwhile.
 
         Raises:
             InvalidInputError: if every trial would run into its time limit.
         """
-        while not (ready := [seat for seat in self._seats if seat.ready]):
-            self.events(timeout_s=1.0)
-        try:
-            calibration: Calibration = ray.get(
-                ready[0].actor.calibrate.remote(slowest, typical), timeout=self._trial_timeout_s
-            )
-        except RayError as error:
-            raise EvaluatorError(f"{ready[0].name} cannot evaluate this space: {reason_of(error)}") from error
+        calibration = None
+        while calibration is None:
+            self._news += self._happenings(until=time.monotonic() + 1.0)
+            if ready := [seat for seat in self._seats if seat.ready]:
+                calibration = self._calibrate_on(ready[0], slowest, typical)
         if calibration.evaluation_s > self._trial_timeout_s:
             raise InvalidInputError(
                 f"one evaluation takes about {calibration.evaluation_s:.0f} s here, and the time limit of a trial is "
@@ -153,15 +174,42 @@ class RayPool:
             )
         return calibration
 
+    def _calibrate_on(self, seat: _Seat, slowest: JSON, typical: JSON) -> Calibration | None:
+        """None if the worker was lost with its node, so that another one may do it."""
+        ref = seat.actor.calibrate.remote(slowest, typical)
+        deadline = time.monotonic() + self._trial_timeout_s
+        while not ray.wait([ref], timeout=LIST_S)[0] and time.monotonic() < deadline:
+            self._news += self._tend()
+        try:
+            calibration: Calibration = ray.get(ref, timeout=0)
+            return calibration
+        except RayError as error:
+            blameless = isinstance(error, ActorDiedError | ActorUnavailableError) and self._nodes is not None
+            if blameless and self._failed_starts < MAX_FAILED_STARTS:
+                self._failed_starts += 1
+                if seat in self._seats:
+                    self._news += self._lose(seat, reason_of(error))
+                return None
+            raise EvaluatorError(f"{seat.name} cannot evaluate this space: {reason_of(error)}") from error
+
     def submit(self, job: Job) -> None:
-        """See Evaluator. A worker that is still starting takes the job too; a retry avoids the worker that lost it."""
-        free = [seat for seat in self._seats if seat.job is None]
-        assert free, "more jobs than workers"
-        seat = min(free, key=lambda seat: (seat.failed_trial == job.trial_number, not seat.ready))
-        seat.job = job
-        seat.left_s = self._trial_timeout_s
-        if seat.ready:
-            self._begin(seat, job)
+        """See Evaluator. A worker that is still starting takes the job too; a retry avoids where it was lost."""
+        assert len(self._queue) + sum(seat.job is not None for seat in self._seats) < self._wanted, (
+            "more jobs than workers"
+        )
+        self._queue.append(job)
+        self._serve()
+
+    def _serve(self) -> None:
+        """Give jobs that wait to workers that have none."""
+        while self._queue and (free := [seat for seat in self._seats if seat.job is None]):
+            job = self._queue.popleft()
+            avoided = self._lost_at.get(job.trial_number)
+            seat = min(free, key=lambda seat: (seat.place == avoided, not seat.ready))
+            seat.job = job
+            seat.left_s = self._trial_timeout_s
+            if seat.ready:
+                self._begin(seat, job)
 
     def answer(self, trial_number: int, proceed: bool) -> None:
         """See Evaluator."""
@@ -175,21 +223,64 @@ class RayPool:
         )
 
     def events(self, timeout_s: float) -> Sequence[Event]:
-        """See Evaluator."""
+        """See Evaluator.
+
+        Raises:
+            EvaluatorError: also if the head of the cluster is lost, or no node came for as long as was stated.
+        """
         until = time.monotonic() + timeout_s
-        while True:
-            awaited = {seat.awaited: seat for seat in self._seats if seat.awaited is not None}
-            pause = max(0.0, min([until, *(seat.deadline for seat in awaited.values())]) - time.monotonic())
-            arrived: list[ray.ObjectRef[Any]] = []
-            if not awaited:
-                time.sleep(pause)
-            elif ray.wait(list(awaited), timeout=pause)[0]:
-                arrived = ray.wait(list(awaited), num_returns=len(awaited), timeout=0)[0]
-            late = [seat for ref, seat in awaited.items() if ref not in arrived and time.monotonic() >= seat.deadline]
-            answers = [*(self._receive(awaited[ref]) for ref in arrived), *(self._give_up(seat) for seat in late)]
-            events = [event for event in answers if event is not None]
-            if events or time.monotonic() >= until:
-                return events
+        events = self._news
+        self._news = []
+        while not events:
+            events = self._happenings(until)
+            if time.monotonic() >= until:
+                break
+        return events
+
+    def _happenings(self, until: float) -> list[Event]:
+        """What the nodes and the workers have to say; waits for it a while, at most until then."""
+        events = self._tend()
+        return events if events else self._arrivals(until)
+
+    def _arrivals(self, until: float) -> list[Event]:
+        if self._nodes is not None:
+            until = min(until, time.monotonic() + LIST_S)
+        awaited = {seat.awaited: seat for seat in self._seats if seat.awaited is not None}
+        pause = max(0.0, min([until, *(seat.deadline for seat in awaited.values())]) - time.monotonic())
+        arrived: list[ray.ObjectRef[Any]] = []
+        if not awaited:
+            time.sleep(pause)
+        elif ray.wait(list(awaited), timeout=pause)[0]:
+            arrived = ray.wait(list(awaited), num_returns=len(awaited), timeout=0)[0]
+        late = [seat for ref, seat in awaited.items() if ref not in arrived and time.monotonic() >= seat.deadline]
+        events: list[Event] = []
+        for ref in arrived:
+            events += self._receive(awaited[ref])
+        for seat in late:
+            events += self._give_up(seat)
+        return events
+
+    def _tend(self) -> list[Event]:
+        """Follow the nodes of the cluster: leave those that are lost, and settle on those that came."""
+        if self._nodes is None:
+            return []
+        events: list[Event] = [Notice(line) for line in self._nodes.refresh()]
+        for seat in [seat for seat in self._seats if seat.node and not self._nodes.usable(seat.node)]:
+            events += self._vacate(seat, "its node is lost or set aside")
+        self._fill_seats()
+        if self._seats:
+            self._seated = time.monotonic()
+        elif time.monotonic() - self._seated > self._workers_timeout_s:
+            raise no_worker_left(self._workers_timeout_s, self._nodes.problems)
+        if len(self._seats) != self._said_seats:
+            self._said_seats = len(self._seats)
+            events.append(Notice(self._count_text()))
+        return events
+
+    def _count_text(self) -> str:
+        if self._seats:
+            return f"the search goes on with {len(self._seats)} of {self._wanted} workers"
+        return f"no worker is left; waiting up to {self._workers_timeout_s:g} s for a node of the cluster"
 
     def activities(self) -> Mapping[str, str]:
         """See Evaluator."""
@@ -201,6 +292,8 @@ class RayPool:
         if self._closed:
             return
         self._closed = True
+        if self._nodes is not None:
+            self._nodes.close()
         processes = self.session_processes
         if ray.is_initialized():  # otherwise ray.kill would start another Ray
             for seat in self._seats:
@@ -211,25 +304,37 @@ class RayPool:
         if self.session_folder:
             end_processes(processes, self.session_folder)
 
-    def _new_seat(self, name: str, node: str | None) -> _Seat:
-        actor, ready = self._start_actor(name, node)
-        return _Seat(name, node, actor, awaited=ready, deadline=time.monotonic() + START_TIMEOUT_S)
+    def _fill_seats(self) -> None:
+        """Start workers where there is room, up to the number that is wanted."""
+        while len(self._seats) < self._wanted:
+            node = None
+            if self._nodes is not None:
+                node = self._nodes.roomiest(seat.node for seat in self._seats if seat.node)
+                if node is None:
+                    break
+            self._seats.append(self._new_seat(node))
+        self._serve()
 
-    def _start_actor(self, name: str, node: str | None) -> tuple[Any, ray.ObjectRef[Any]]:
+    def _new_seat(self, node: str | None) -> _Seat:
+        taken = {seat.name for seat in self._seats}
+        name = next(name for index in range(self._wanted) if (name := f"worker-{index}") not in taken)
         options = resources(self._gpus, node)
         actor: Any = ray.remote(Worker).options(**options).remote(self._make_work, self._config, name, self._log_file)
-        return actor, actor.open.remote()
+        return _Seat(name, node, actor, actor.open.remote(), deadline=time.monotonic() + START_TIMEOUT_S)
 
-    def _replace(self, seat: _Seat) -> None:
-        """A fresh actor for the seat; a job that had begun is gone, one that had not stays."""
+    def _vacate(self, seat: _Seat, reason: str) -> list[Event]:
+        """Give up the worker; a job that had begun is over, one that had not waits for another worker."""
+        logger.warning("%s is given up: %s", seat.name, reason)
         ray.kill(seat.actor)
-        if seat.ready and seat.job is not None:
-            seat.failed_trial = seat.job.trial_number
-            seat.job = None
-        seat.ready = False
-        seat.doing = "starting again"
-        seat.actor, seat.awaited = self._start_actor(seat.name, seat.node)
-        seat.deadline = time.monotonic() + START_TIMEOUT_S
+        self._seats.remove(seat)
+        job = seat.job
+        if job is None:
+            return []
+        if not seat.ready:
+            self._queue.appendleft(job)
+            return []
+        self._lost_at[job.trial_number] = seat.place
+        return [Failed(job.trial_number, seat.name, reason, retryable=True)]
 
     def _expect(self, seat: _Seat, ref: ray.ObjectRef[Any], within_s: float, doing: str) -> None:
         seat.awaited = ref
@@ -239,8 +344,8 @@ class RayPool:
     def _begin(self, seat: _Seat, job: Job) -> None:
         self._expect(seat, seat.actor.start.remote(job), seat.left_s, f"trial {job.trial_number}: started")
 
-    def _receive(self, seat: _Seat) -> Event | None:
-        """Take what the worker of the seat sent; None if that is nothing for the caller.
+    def _receive(self, seat: _Seat) -> list[Event]:
+        """Take what the worker of the seat sent.
 
         Raises:
             EvaluatorError: if a new worker finds something wrong that no other one would find right.
@@ -259,71 +364,80 @@ class RayPool:
         if not seat.ready:
             return self._welcome(seat, received)
         event: Event = received
+        if isinstance(event, Failed) and event.retryable:
+            return self._lose(seat, event.reason)
         self._note(seat, event)
-        return event
+        return [event]
 
-    def _raised(self, seat: _Seat, error: Exception) -> Event | None:
+    def _raised(self, seat: _Seat, error: Exception) -> list[Event]:
         """The code in the worker raised an exception; the worker itself is alive."""
-        if seat.ready and seat.job is not None:
-            failed = Failed(seat.job.trial_number, seat.name, describe(error), retryable=machine_is_to_blame(error))
-            self._note(seat, failed)
-            return failed
-        if isinstance(error, InvalidInputError):
+        if not seat.ready and self._nodes is None and isinstance(error, InvalidInputError):
             raise EvaluatorError(f"{seat.name} cannot work: {error}") from error
-        return self._lose(seat, describe(error))
+        if not seat.ready or machine_is_to_blame(error):
+            return self._lose(seat, describe(error))
+        assert seat.job is not None
+        failed = Failed(seat.job.trial_number, seat.name, describe(error), retryable=False)
+        self._note(seat, failed)
+        return [failed]
 
     def _note(self, seat: _Seat, event: Event) -> None:
         """Follow the job of the seat through its event."""
-        number = event.trial_number
         match event:
             case LatencyMeasured():
-                seat.doing = f"trial {number}: timed, {event.latency.median_ms:.3g} ms"
+                seat.doing = f"trial {event.trial_number}: timed, {event.latency.median_ms:.3g} ms"
             case RungReached(last=False):
-                seat.doing = f"trial {number}: rung {event.score.rung}, top1 {event.score.top1:.3f}"
+                seat.doing = f"trial {event.trial_number}: rung {event.score.rung}, top1 {event.score.top1:.3f}"
             case RungReached():
-                self._expect(seat, seat.actor.resume.remote(True), seat.left_s, f"trial {number}: finishing")
-            case Failed(retryable=True):
-                logger.warning("%s is replaced: %s", seat.name, event.reason)
-                self._replace(seat)
+                doing = f"trial {event.trial_number}: finishing"
+                self._expect(seat, seat.actor.resume.remote(True), seat.left_s, doing)
             case _:
                 seat.job = None
                 seat.doing = "idle"
+                if self._nodes is not None and seat.node is not None:
+                    self._nodes.note_success(seat.node)
+                self._serve()
 
-    def _welcome(self, seat: _Seat, fingerprint: JSON | None) -> Event | None:
+    def _welcome(self, seat: _Seat, fingerprint: JSON | None) -> list[Event]:
         """A new actor is up, and begins with the job that waits for it.
 
         Raises:
-            EvaluatorError: if its timings could not be compared with the study's.
+            EvaluatorError: if the timings of a local one could not be compared with the study's.
         """
-        self._target = self._target or fingerprint
-        if fingerprint != self._target:
-            raise EvaluatorError(f"{seat.name} cannot time for this study: {difference(self._target, fingerprint)}")
+        expected = self._target if self._nodes is None else self._nodes.target
+        if expected and fingerprint != expected:
+            problem = f"{seat.name} cannot time for this study: {difference(expected, fingerprint)}"
+            if self._nodes is None:
+                raise EvaluatorError(problem)
+            return self._lose(seat, problem)
+        self._target = expected or fingerprint
         seat.ready = True
         seat.doing = "idle"
         self._failed_starts = 0
         if seat.job is None:
-            return None
+            return []
         self._begin(seat, seat.job)
-        return Started(seat.job.trial_number, seat.name)
+        return [Started(seat.job.trial_number, seat.name)]
 
-    def _give_up(self, seat: _Seat) -> Event | None:
+    def _give_up(self, seat: _Seat) -> list[Event]:
         seat.awaited = None
         return self._lose(seat, f"no result within {self._trial_timeout_s if seat.ready else START_TIMEOUT_S:g} s")
 
-    def _lose(self, seat: _Seat, reason: str) -> Event | None:
-        """The actor of the seat is of no use any more.
+    def _lose(self, seat: _Seat, reason: str) -> list[Event]:
+        """The actor of the seat is of no use any more; another one takes its place, in a cluster where there is room.
 
         Raises:
-            EvaluatorError: if new ones have not come up several times in a row.
+            EvaluatorError: if new ones of a local Ray have not come up several times in a row.
         """
-        logger.warning("%s is replaced: %s", seat.name, reason)
-        if not seat.ready:
+        if self._nodes is None and not seat.ready:
             self._failed_starts += 1
             if self._failed_starts >= MAX_FAILED_STARTS:
                 raise EvaluatorError(f"workers do not start: {reason}")
-        failed = Failed(seat.job.trial_number, seat.name, reason, retryable=True) if seat.ready and seat.job else None
-        self._replace(seat)
-        return failed
+        events = self._vacate(seat, reason)
+        if self._nodes is not None and seat.node is not None:
+            lines = self._nodes.note_loss(seat.node, reason, started=seat.ready)
+            events += [Notice(line) for line in lines]
+        self._fill_seats()
+        return events
 
 
 def _check(num_workers: int, trial_timeout_s: float, gpus_per_worker: float) -> None:

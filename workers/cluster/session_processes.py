@@ -9,7 +9,6 @@ log of the session keeps the reader.
 import json
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from nas.processes import current_process, find_process, is_alive, process_id
+from nas.processes import current_process, find_process, is_dead, machine, process_id
 from nas.records import ProcessId
 
 SESSION_VARIABLE = "NAS_RAY_SESSION"
@@ -29,29 +28,28 @@ GRACE_S = 2.0
 _OWNER_FILE = "coordinator.json"
 _ROUNDS = 5
 """A process may start another one while it is being ended; one that outlives this many rounds hangs in the kernel."""
-_LONGEST_BASE = 20
-"""Ray puts sockets some 85 characters below this, and the path of a socket has at most 107."""
+_LONGEST_BASE = 18
+"""Ray puts sockets some 85 characters below this, and the path of a socket has at most 107, on macOS 103."""
 
 
 def make_session_folder() -> str:
     """A new folder of this user's for one local Ray session of this process."""
     folder = tempfile.mkdtemp(prefix=SESSION_PREFIX, dir=_sessions_base())
-    (Path(folder) / _OWNER_FILE).write_text(json.dumps({"where": _where(), **asdict(current_process())}))
+    (Path(folder) / _OWNER_FILE).write_text(json.dumps({"machine": machine(), **asdict(current_process())}))
     return folder
 
 
 def end_abandoned_sessions() -> None:
     """Clean up after coordinators of this user that died before their lease named their session."""
     for folder in Path(_sessions_base()).glob(f"{SESSION_PREFIX}*"):
-        with suppress(OSError, ValueError):  # somebody else's, or being made or removed by another coordinator
+        with suppress(
+            OSError, ValueError, KeyError
+        ):  # somebody else's, or being made or removed by another coordinator
             owner = json.loads((folder / _OWNER_FILE).read_text())
-            if owner.pop("where") == _where() and not is_alive(ProcessId(**owner)):
+            # Containers may share temporary files and not processes.
+            is_here = owner.pop("machine") == machine() != ""
+            if is_here and is_dead(ProcessId(**owner)):
                 end_processes((), str(folder))
-
-
-def _where() -> str:
-    """Where a process number means something: containers may share temporary files and not processes."""
-    return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
 
 
 def _sessions_base() -> str:

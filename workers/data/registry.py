@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 
 from nas.data_facts import DataFacts
 from nas.errors import InvalidInputError
+from nas.files import user_path
 from nas.records import StudyRecord
 from workers.data.batches import Batch, Batches
 from workers.data.beton.reader import load_beton, open_beton
@@ -97,12 +97,10 @@ def open_data(text: str) -> DataSource:
         raise InvalidInputError(f"data {text!r}: {kind} takes no path; expected {EXPECTED}")
     if not path and KINDS[kind].path is not None:
         raise InvalidInputError(f"data {text!r}: the path is missing; expected {EXPECTED}")
-    source = KINDS[kind].open(text, kind, path)
-    return replace(source, text=_absolute(kind, path)) if path else source
-
-
-def _absolute(kind: str, path: str) -> str:
-    return f"{kind}:{Path(path).expanduser().resolve()}"
+    if not path:
+        return KINDS[kind].open(text, kind, path)
+    lies = str(user_path(path).resolve())
+    return replace(KINDS[kind].open(text, kind, lies), text=f"{kind}:{lies}")
 
 
 def open_same_data(text: str, expected: str | None, facts: DataFacts | None = None) -> DataSource:
@@ -161,7 +159,8 @@ def open_images(text: str) -> tuple[str, LabelledImages]:
     images = KINDS[kind].images if kind in KINDS else None
     if images is None or not path:
         raise InvalidInputError(f"source {text!r} cannot be packed; expected {PACKABLE}")
-    return _absolute(kind, path), images(text, kind, path)
+    lies = str(user_path(path).resolve())
+    return f"{kind}:{lies}", images(text, kind, lies)
 
 
 def load_data(source: DataSource, recipe: Recipe, device: torch.device) -> Batches:

@@ -9,6 +9,7 @@ state of ASHA (docs/adr/0005).
 import os
 import secrets
 import shutil
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.exceptions import RayError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 
@@ -27,8 +29,10 @@ from nas.finalists.plan import FinalJob
 from nas.protocols import Failed
 from nas.records import FinalState, FinalTraining, KeptWeights, ProcessId, RungScore
 from workers.cluster.actor import Work
-from workers.cluster.failures import describe
-from workers.cluster.session import join_cluster, require_all_nodes, start_local
+from workers.cluster.failures import describe, reason_of
+from workers.cluster.joining import join_cluster
+from workers.cluster.nodes import WORKERS_TIMEOUT_S, Nodes, no_worker_left
+from workers.cluster.session import start_local
 from workers.cluster.session_processes import end_processes, session_processes
 from workers.evaluate import EvaluationConfig, EvaluationContext, calibrate, evaluate
 from workers.finalists.training import checkpoint_path, train_finalist, weights_path
@@ -39,6 +43,8 @@ MAX_RETRIES = 2
 """How often a training is begun again whose worker or machine failed; it goes on from its checkpoint."""
 KEEP = 2
 """At each rung but the last, one of so many tunings of an architecture goes on."""
+FINALISTS = "finalists"
+"""Folder of their weights and checkpoints among the artifacts."""
 _QUIET = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # on Ctrl-C Tune would end as if all were done
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # its files are not used
@@ -59,7 +65,9 @@ class FinalistTrainer:
             (nas.workspace.study_folder).
         num_workers: trainings at a time, each with one CPU and `gpus_per_worker`.
         gpus_per_worker: may be a fraction; 0 trains on the CPU.
+        say: takes lines about nodes of the cluster that leave and come.
         ray_address: of an existing cluster ("auto" or HOST:PORT); None starts a local Ray.
+        workers_timeout_s: how long to wait for a node of the cluster when none is left.
 
     Raises:
         InvalidInputError: if this host has not the GPUs, or nothing answers at the address.
@@ -74,14 +82,22 @@ class FinalistTrainer:
         *,
         num_workers: int,
         gpus_per_worker: float,
+        say: Callable[[str], None],
         ray_address: str | None = None,
+        workers_timeout_s: float = WORKERS_TIMEOUT_S,
     ) -> None:
         assert not ray.is_initialized(), "one Ray at a time in one process"
         self._config = config
         self._artifacts = artifacts
-        self._folder = artifacts / "finalists" / study_folder
+        self._folder = artifacts / FINALISTS / study_folder
         self._num_workers = num_workers
         self._gpus = gpus_per_worker
+        self._say = say
+        self._workers_timeout_s = workers_timeout_s
+        self._nodes: Nodes | None = None
+        """Those of the cluster; None for a local Ray."""
+        self._had_room = time.monotonic()
+        """When a node with room was there last."""
         self.session_folder = ""
         """Folder of the local Ray; empty in a cluster."""
         if ray_address is None:
@@ -97,17 +113,36 @@ class FinalistTrainer:
                 raise
 
     def _check_nodes(self) -> None:
+        """Ray Tune spreads the trainings over the nodes as it likes: each that has room must be able to do them."""
         mark = self._folder / f".seen-by-{secrets.token_hex(8)}"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             mark.touch()
-            require_all_nodes(self._num_workers, self._gpus, probing_work, (self._config, str(mark.resolve())))
+            self._nodes = Nodes(self._gpus, probing_work, (self._config, str(mark.resolve())), None)
+            self._nodes.require_all(self._num_workers)
         except OSError as error:
             raise InvalidInputError(
                 f"{self._folder} cannot be written ({error.strerror}); give another --artifacts"
             ) from error
         finally:
             mark.unlink(missing_ok=True)
+        if self._nodes.room < self._num_workers:
+            self._say(f"the cluster has room for {self._nodes.room} of {self._num_workers} workers")
+
+    def _tend(self) -> None:
+        """Follow the nodes of the cluster.
+
+        Raises:
+            EvaluatorError: if its head is lost, or no node came for as long as was stated.
+        """
+        if self._nodes is None:
+            return
+        for line in self._nodes.refresh():
+            self._say(line)
+        if self._nodes.room:
+            self._had_room = time.monotonic()
+        elif time.monotonic() - self._had_room > self._workers_timeout_s:
+            raise no_worker_left(self._workers_timeout_s, self._nodes.problems)
 
     @property
     def session_processes(self) -> tuple[ProcessId, ...]:
@@ -132,7 +167,7 @@ class FinalistTrainer:
         by_key = {job.key: job for job in jobs}
         rungs = Recipe.from_json(jobs[0].recipe).rungs
         scheduler = None if jobs[0].final else AshaPerArchitecture(len(rungs), ended)
-        watch = _Watch(by_key, self._finished(record))
+        watch = _Watch(by_key, self._finished(record), self._tend)
         trainable: Any = tune.with_resources(_train, {"cpu": 1, "gpu": self._gpus})
         self._folder.mkdir(parents=True, exist_ok=True)
         for training in ended:  # a kill may have come between record and removal
@@ -191,6 +226,8 @@ class FinalistTrainer:
 
     def close(self) -> None:
         """End every process of the local Ray and remove its folder; a cluster goes on."""
+        if self._nodes is not None:
+            self._nodes.close()
         processes = self.session_processes
         with signals_kept():
             ray.shutdown()
@@ -220,9 +257,15 @@ class _Progress:
 class _Watch(tune.Callback):
     """Follows the trainings in the process that started them."""
 
-    def __init__(self, jobs: Mapping[str, FinalJob], finished: Callable[[FinalJob, _Progress], None]) -> None:
+    def __init__(
+        self,
+        jobs: Mapping[str, FinalJob],
+        finished: Callable[[FinalJob, _Progress], None],
+        tend: Callable[[], None] = lambda: None,
+    ) -> None:
         self._jobs = jobs
         self._finished = finished
+        self._tend = tend
         self._progress: dict[str, _Progress] = defaultdict(lambda: _Progress({}))
         self._over: list[tuple[FinalJob, _Progress]] = []
         self.handed_over: set[str] = set()
@@ -251,6 +294,7 @@ class _Watch(tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         self.hand_over()
+        self._tend()
 
     def hand_over(self) -> None:
         """Not in on_trial_complete: an exception there, such as that of a full disk, Tune takes for one of the training
@@ -266,7 +310,7 @@ def _reason(results: tune.ResultGrid, key: str) -> str:
     for number in range(len(results)):
         result = results[number]
         if result.config and _job_of(result.config).key == key and result.error:
-            return describe(getattr(result.error, "cause", None) or result.error)
+            return reason_of(result.error) if isinstance(result.error, RayError) else describe(result.error)
     return "Ray Tune gives no reason"
 
 

@@ -6,17 +6,19 @@ holds it exclusively. Two advisory file locks make one device lock: `.lock` itse
 everybody passes on the way in. A process that wants the exclusive lock stands in the turnstile until it is done, so
 newcomers queue behind it and a stream of shared holders cannot starve it. Source: the turnstile solution of the
 readers-writers problem in Downey, "The Little Book of Semaphores", section 4.2.
+
+The files lie at a fixed place of the host and not under TMPDIR, which differs from job to job and from user to user.
 """
 
+import errno
 import fcntl
 import hashlib
 import os
 import re
 import stat
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,11 @@ from nas.errors import InvalidInputError
 
 if TYPE_CHECKING:
     import torch
+
+PLACES = Path("/run/lock"), Path("/tmp")
+"""Where locks may lie: the first folder in which everybody may make files and nobody may remove those of others. Other
+programs clean up the second one."""
+_OPEN_TO_ALL = stat.S_ISVTX | stat.S_IRWXO
 
 
 def device_identity(device: "torch.device | str") -> str:
@@ -51,17 +58,23 @@ class DeviceLock:
     would share it; programs started with exec do not.)
 
     Args:
-        identity: of the device, as `device_identity` names it. Objects of equal identity and folder exclude each other.
-        folder: where the lock files lie; by default a folder of this user's under the host's temporary files.
+        identity: of the device, as `device_identity` names it. Objects of equal identity and folder exclude each other,
+            whoever's processes they live in.
+        folder: where the lock files lie; by default the one of PLACES that this host has.
+
+    Raises:
+        InvalidInputError: if the files cannot be made or opened there.
     """
 
     def __init__(self, identity: str, folder: Path | None = None) -> None:
+        folder = folder or _place()
         self.identity = identity
-        self.folder = _private_folder(folder or Path(tempfile.gettempdir()) / f"nas-device-locks-{os.getuid()}")
+        self.notes = _private_folder(folder / f"nas-notes-{os.getuid()}")
+        """Folder of this user alone, for what timings learn of the device."""
         self.stem = _file_stem(identity)
-        """Begins the names of all files of this device in the folder."""
-        self._lock = os.open(self.folder / f"{self.stem}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        self._turn = os.open(self.folder / f"{self.stem}.turn", os.O_RDWR | os.O_CREAT, 0o600)
+        """Begins the names of all files of this device."""
+        self._lock = _opened(folder / f"{self.stem}.lock")
+        self._turn = _opened(folder / f"{self.stem}.turn")
         self._held = False
 
     @contextmanager
@@ -106,25 +119,61 @@ def _flock(descriptor: int, operation: int) -> Iterator[None]:
 
 def _file_stem(identity: str) -> str:
     """A readable file name; the digest keeps identities apart that differ in other characters only."""
-    return f"{re.sub(r'[^A-Za-z0-9-]', '_', identity)}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
+    return f"nas-{re.sub(r'[^A-Za-z0-9-]', '_', identity)}-{digest}"
+
+
+def _place() -> Path:
+    for folder in PLACES:
+        with suppress(OSError):
+            if folder.stat().st_mode & _OPEN_TO_ALL == _OPEN_TO_ALL and os.access(folder, os.W_OK):
+                return folder
+    raise InvalidInputError(
+        f"device locks need a folder in which everybody may make files, and neither {' nor '.join(map(str, PLACES))} "
+        "is one; make one of them (mode 1777)"
+    )
+
+
+def _opened(path: Path) -> int:
+    """A descriptor of a file that whoever comes first makes. Others only read it, which is enough for a lock, so that
+    nobody ever writes into a file of somebody else's.
+
+    Raises:
+        InvalidInputError: if it is no plain file, or cannot be made or read.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # neither a link nor a pipe is waited for
+    try:
+        try:
+            descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644)
+            os.fchmod(descriptor, 0o644)  # whatever the umask
+        except FileExistsError:
+            descriptor = os.open(path, flags)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "it is no plain file")
+    except OSError as error:
+        raise InvalidInputError(
+            f"the lock file {path} cannot be used ({error.strerror}); remove it, or let its owner remove it"
+        ) from error
+    return descriptor
 
 
 def _private_folder(folder: Path) -> Path:
     """Create the folder for this user alone.
 
     Raises:
-        InvalidInputError: if it cannot be made, or belongs to somebody else, who could then hold our locks for ever.
+        InvalidInputError: if it cannot be made, or belongs to somebody else, who could then write there for us.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidInputError(
-            f"the folder of device locks {folder} cannot be made ({error.strerror}); set TMPDIR to a folder of yours"
+            f"the folder {folder} cannot be made ({error.strerror}); remove what is in its way"
         ) from error
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
         raise InvalidInputError(
-            f"the folder of device locks {folder} must belong to you and be writable by you alone; "
-            "remove it, or set TMPDIR to a folder of yours"
+            f"the folder {folder} must belong to you and be writable by you alone; remove it, or let its owner "
+            "remove it"
         )
     return folder

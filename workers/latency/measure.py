@@ -69,7 +69,7 @@ def measure(model: nn.Module, target: LatencyTarget, input_shape: tuple[int, int
                 observer = _Observer(target)
                 sitting = sit(forward, reference, clock)
                 observed = observer.conditions()
-                history = PaceHistory(lock.folder / f"{lock.stem}-pace-{_reference_digest(target)}.json")
+                history = PaceHistory(lock.notes / f"{lock.stem}-pace-{_reference_digest(target)}.json")
                 history.note(statistics.median(sitting.reference_s))
         finally:
             if target.compile:
@@ -221,16 +221,24 @@ class _Observer:
             now - then
             for now, then in zip((time.monotonic(), _busy_s(), time.process_time()), self._start, strict=True)
         )
-        frequency = psutil.cpu_freq()
         return {
             "host": socket.gethostname(),
             "measured": datetime.now(UTC).isoformat(timespec="seconds"),
             "exclusive_s": elapsed_s,
             "load_average_1min": self._load,
             "other_busy_cores": max(0.0, (busy_s - own_s) / elapsed_s),
-            "cpu_mhz": frequency.current if frequency else None,
+            "cpu_mhz": _cpu_mhz(),
             **(_gpu_conditions(self._target) if self._target.kind == "cuda" else {}),
         }
+
+
+def _cpu_mhz() -> float | None:
+    """None where the system does not tell: psutil then has nothing, no such function, or an error of the system's."""
+    try:
+        frequency = psutil.cpu_freq()
+    except (AttributeError, NotImplementedError, OSError, RuntimeError):
+        return None
+    return frequency.current if frequency else None
 
 
 def _busy_s() -> float:

@@ -1,8 +1,7 @@
 """How much the pace of a device varies from one sitting to the next: what a single sitting cannot know.
 
-The reference model is timed in every sitting. Its timings are kept per device, in a file beside the device's lock, so
-that every process of this user on this host learns from all of them; the file is written only by who holds the lock
-exclusively.
+The reference model is timed in every sitting. Its timings are kept per device, in a file of this user's, so that every
+process of this user on this host learns from all of them; the file is written only by who holds the lock exclusively.
 """
 
 import contextlib

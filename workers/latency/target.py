@@ -9,6 +9,7 @@ default, so `cpu`, `cuda` and `onnxruntime` alone are targets too.
 """
 
 import importlib.metadata
+import math
 import platform
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -20,11 +21,15 @@ import torch
 from nas.errors import InvalidInputError
 from nas.records import JSON
 from search_spaces.zoo.onnx import require_onnx
-from workers.devices import GPU, num_gpus
+from workers.devices import GPU, memory_bytes, num_gpus
+from workers.latency.reach import MAX_BATCH, lacks_compiler, lacks_threads
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+
+MAX_NUMBER = 999_999
+"""Largest number that is read at all."""
 
 _OPTIONS = {
     "cpu": ("threads", "batch", "dtype", "memory_format", "compile"),
@@ -60,11 +65,11 @@ class LatencyTarget:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a target and check that this process can reach its device.
+        """Read a target and check that this process can time on it.
 
         Raises:
-            InvalidInputError: for an unknown kind or option, a value out of range, an option given twice, a GPU that is
-                not there, or onnxruntime without its packages.
+            InvalidInputError: for an unknown kind or option, a value out of range, an option given twice, a GPU or
+                cores that are not there, onnxruntime without its packages, or compile without a compiler that works.
         """
         target = cls.read(text)
         if target.kind == "cuda" and target.index >= num_gpus():
@@ -76,6 +81,10 @@ class LatencyTarget:
             )
         if target.kind == "onnxruntime":
             require_onnx()
+        if (lacking := lacks_threads(target.threads or 1)) is not None:
+            raise _invalid(text, lacking, "as many threads as there are cores, or fewer")
+        if target.compile and (lacking := lacks_compiler(target.device.type)) is not None:
+            raise _invalid(text, lacking, "a compiler that works: install it, or leave compile out")
         return target
 
     @classmethod
@@ -97,6 +106,27 @@ class LatencyTarget:
             str(value) if name == "index" else f"{name}={value}" for name, value in values.items() if value is not None
         ]
         return f"{self.kind}:{','.join(options)}"
+
+    def check_memory(self, input_shape: tuple[int, int, int]) -> None:
+        """Refuse a batch that cannot be computed on the device, whatever the network.
+
+        Args:
+            input_shape: (channels, height, width) of one image.
+
+        Raises:
+            InvalidInputError: if the images and one copy of them take more than all its memory.
+        """
+        image_bytes = 2 * math.prod(input_shape) * DTYPES[self.dtype].itemsize
+        total = memory_bytes()
+        if self.kind == "cuda":
+            total = torch.cuda.get_device_properties(self.device).total_memory
+        if self.batch * image_bytes > total:
+            raise _invalid(
+                str(self),
+                f"batch is {self.batch}, and its images need {self.batch * image_bytes / 2**30:,.0f} GiB of the "
+                f"{total / 2**30:,.0f} GiB of the device",
+                f"fewer than {total // image_bytes:,} images of {input_shape[1]} x {input_shape[2]} pixels",
+            )
 
     @property
     def device(self) -> torch.device:
@@ -153,11 +183,12 @@ def _read_value(text: str, name: str, value: str) -> Any:
             raise _invalid(text, f"{name}={value} is unknown", f"{name} as one of {', '.join(_CHOICES[name])}")
         return value
     smallest = 0 if name == "index" else 1
-    if not value.isdecimal() or int(value) < smallest:
+    largest = MAX_BATCH if name == "batch" else MAX_NUMBER
+    if not value.isdecimal() or len(value) > len(str(MAX_NUMBER)) or not smallest <= int(value) <= largest:
         raise _invalid(
             text,
-            f"{name} is {value!r}" if value else f"{name} has no value",
-            f"{name} as a whole number from {smallest}",
+            f"{name} is {value[:20]!r}" if value else f"{name} has no value",
+            f"{name} as a whole number from {smallest} to {largest}",
         )
     return int(value)
 

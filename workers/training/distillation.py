@@ -7,12 +7,15 @@ from typing import Any
 import timm
 import torch
 from safetensors import SafetensorError
+from timm.models._hub import load_model_config_from_path
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 from nas.errors import InvalidInputError, first_line, listed
+from nas.files import user_path
 from nas.records import JSON
-from search_spaces.network import entrypoint  # noqa: F401 (registers what our zoo entries name as their architecture)
+from search_spaces.network.entrypoint import build_hybrid_backbone
+from search_spaces.zoo.bundle import DOOR
 from search_spaces.zoo.proof import check_entry
 from workers.data.source import DataSource
 from workers.recipe import Recipe
@@ -51,7 +54,7 @@ class Teacher(nn.Module):
 def locate(text: str) -> str:
     """What names the same teacher from another working directory: local-dir: with an absolute path, or the name of a
     model of timm."""
-    path = Path(text.removeprefix(LOCAL)).expanduser()
+    path = user_path(text.removeprefix(LOCAL))
     return f"{LOCAL}{path.resolve()}" if text.startswith(LOCAL) or path.is_dir() else text
 
 
@@ -72,7 +75,7 @@ def load_teacher(text: str, source: DataSource, image_size: int) -> Teacher:
     if found.startswith(LOCAL):
         check_entry(Path(found.removeprefix(LOCAL)))
     try:
-        network: Any = timm.create_model(found, pretrained=True)
+        network = _open(found)
     except (RuntimeError, OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         reason = first_line(error)
         expected = "a folder as `launch.py export` writes it, or the name of a pretrained model of timm"
@@ -106,6 +109,15 @@ def load_teacher(text: str, source: DataSource, image_size: int) -> Teacher:
             f"teacher {text!r} cannot look at images of {image_size} pixels ({reason}); give another"
         ) from error
     return teacher
+
+
+def _open(text: str) -> Any:
+    """The network; one of our zoo is built by this version's code, so no file of its entry is run."""
+    if text.startswith(LOCAL):
+        config, name, arguments = load_model_config_from_path(text.removeprefix(LOCAL))
+        if name.startswith(DOOR):
+            return build_hybrid_backbone(name, True, pretrained_cfg=config, **arguments)
+    return timm.create_model(text, pretrained=True)
 
 
 def distillation_loss(logits: Tensor, taught: Tensor, recipe: Recipe) -> Tensor:

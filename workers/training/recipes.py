@@ -6,15 +6,14 @@ is their own affair.
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import get_args
 
 from scipy.stats import qmc
 
 from nas.errors import InvalidInputError
+from nas.files import user_file
 from nas.finalists.plan import Variant
 from nas.records import JSON
 from workers.data.registry import KINDS
@@ -101,7 +100,7 @@ def recipe_of(text: str) -> Recipe:
 
 
 def _read_object(text: str) -> JSON:
-    path = Path(os.path.expanduser(text))  # not Path.expanduser, which raises for the home of nobody
+    path = user_file(text)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -133,17 +132,27 @@ def search_recipe(text: str | None, data: DataSource, num_rungs: int) -> Recipe:
 
     Raises:
         InvalidInputError: if the recipe cannot be read or used without a teacher, gives rungs of its own, or is too
-            short for `num_rungs`; if the data have smaller images than it.
+            short for `num_rungs`; if the data have smaller images than it, or fewer than its batches.
     """
     if text is None:
         return default_recipe(data, num_rungs).with_rungs(num_rungs)
     recipe = _without_teacher(recipe_of(text), data.image_size)
+    _require_images(text, recipe, data)
     if len(recipe.rungs) > 1:
         raise InvalidInputError(
             f"recipe {text!r} gives {len(recipe.rungs)} rungs; expected one, the steps of the whole training, as "
             "--rungs says how often a search scores it"
         )
     return recipe.with_rungs(num_rungs)
+
+
+def _require_images(text: str, recipe: Recipe, data: DataSource) -> None:
+    """Raises InvalidInputError if a batch of a recipe that a person named has more images than there are."""
+    if recipe.batch_size > data.num_train:
+        raise InvalidInputError(
+            f"recipe {text!r}: batch_size is {recipe.batch_size}, and the data have {data.num_train:,} images for "
+            "training; give a JSON file with that or less"
+        )
 
 
 def default_recipe(data: DataSource, num_rungs: int = 1) -> Recipe:
@@ -162,7 +171,7 @@ def _sized(recipe: Recipe, num_train: int, nominal: int) -> Recipe:
     """
     if num_train >= nominal:
         return recipe
-    batch_size = min(recipe.batch_size, max(16, 2 ** int(math.log2(max(1.0, num_train / 32)))))
+    batch_size = min(recipe.batch_size, num_train, max(16, 2 ** int(math.log2(max(1.0, num_train / 32)))))
     images = recipe.steps * recipe.batch_size * num_train / nominal
     return replace(recipe, rungs=(max(RECIPES["nano"].steps, round(images / batch_size)),), batch_size=batch_size)
 
@@ -178,7 +187,7 @@ def final_recipe(text: str | None, search_recipe: JSON, source: DataSource, teac
 
     Raises:
         InvalidInputError: if the recipe cannot be read or speaks of a teacher in vain; if the data have smaller images
-            than it, or the teacher cannot teach them.
+            than it or fewer than its batches, or the teacher cannot teach them.
     """
     if text is None:
         recipe = _longer(Recipe.from_json(search_recipe), TIMES).with_rungs(RUNGS)
@@ -186,6 +195,8 @@ def final_recipe(text: str | None, search_recipe: JSON, source: DataSource, teac
         recipe = RECIPES[text].with_rungs(RUNGS)
     else:
         recipe = recipe_of(text)
+    if text is not None:
+        _require_images(text, recipe, source)
     if teacher is None:
         return _without_teacher(recipe, source.image_size)
     return recipe.taught_by(load_teacher(teacher, source, recipe.training_size(source.image_size)).identity)

@@ -59,6 +59,8 @@ def _create_leases() -> None:
         "leases",
         sa.Column("study", sa.String(512), nullable=False),
         sa.Column("host", sa.Text, nullable=False),
+        sa.Column("machine", sa.Text, nullable=False),
+        sa.Column("token", sa.String(32), nullable=False),
         sa.Column("pid", sa.BigInteger, nullable=False),
         sa.Column("start_time_s", sa.Float(53), nullable=False),
         sa.Column("heartbeat", sa.DateTime, nullable=False),

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.models._features_fx import register_notrace_module
+from timm.models import register_notrace_module
 from torch import nn
 
 from search_spaces.network.mixers.registry import mixer

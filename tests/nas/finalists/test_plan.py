@@ -41,3 +41,17 @@ def test_the_plan_says_what_will_be_spent() -> None:
     assert second == "2 settings of it for each, then 2 seeds at the best of them, scored on 1,000 test images"
     assert third == ("at most 12 trainings on 2 workers: 1 s at the pace of the search, less what is stopped early")
     assert "scored on the validation split, which chose them too" in finals().plan(num_test=0, workers=2)[1]
+
+
+def test_no_more_trainings_are_under_way_than_are_left() -> None:
+    wanted = finals()
+    tunings = [ended(job, 0.5) for job in wanted.tuning_jobs()]
+    final = [ended(job, 0.5) for job in wanted.final_jobs(tunings)]
+    assert wanted.most_at_once([]) == 6
+    assert finals(num_seeds=3).most_at_once(tunings[:-1]) == 9, "the final trainings that follow"
+    assert [wanted.most_at_once([*tunings, *final[:count]]) for count in (0, 4, 6)] == [6, 2, 1]
+
+
+def test_the_weights_of_all_final_trainings_find_room() -> None:
+    sizes = [trial.costs.param_count for trial in finals().finalists]
+    assert finals().num_bytes(workers=3) == 4 * (2 * sum(sizes) + 12 * max(sizes))

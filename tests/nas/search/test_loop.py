@@ -4,6 +4,7 @@ import contextlib
 import io
 import re
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -111,6 +112,7 @@ class Bench:
                 space=space,
                 identity=identity,
                 recorded=recorded,
+                uid=uuid.uuid4().hex,
                 evaluator=evaluator,
                 store=store,
                 storage=storage,
@@ -164,7 +166,7 @@ def architectures(space: TinySpace) -> list[TinyArchitecture]:
 
 def recorded_volumes(store: SqlStore) -> list[float]:
     """Hypervolume of every snapshot, by version."""
-    with store._reading() as connection:
+    with store._reader.begin() as connection:
         return list(connection.scalars(sa.select(fronts.c.hypervolume).order_by(fronts.c.version)))
 
 
@@ -202,7 +204,7 @@ def test_weights_are_kept_for_front_members_only(bench: Bench) -> None:
     assert set(kept) == members
     files = {path.relative_to(bench.folder / "artifacts") for path in bench.folder.glob("artifacts/weights/**/*.*")}
     assert files == {Path(weights.path) for weights in kept.values()}
-    assert {path.parent for path in files} == {Path("weights") / study_folder(study)}
+    assert {path.parent for path in files} == {Path("weights") / study_folder(study.name, study.uid)}
     for number, weights in kept.items():
         assert read_weights(bench.folder / "artifacts", weights) == b"weights of %d" % number
 
@@ -854,7 +856,8 @@ def test_latencies_on_further_targets_are_stored_beside_the_front(tmp_path: Path
 
 def test_a_caller_hears_every_trial_every_new_front_and_every_note(tmp_path: Path) -> None:
     heard: list[SearchEvent] = []
-    failing = ScriptedEvaluator(failure=lambda job: FAILURE if job.trial_number == 2 else None)
+    left = "the search goes on with 1 of 2 workers"
+    failing = ScriptedEvaluator(failure=lambda job: FAILURE if job.trial_number == 2 else None, notices=(left,))
     bench = Bench(tmp_path)
     bench.run(6, failing, on_event=heard.append)
     finished = [event for event in heard if isinstance(event, TrialFinished)]
@@ -862,7 +865,7 @@ def test_a_caller_hears_every_trial_every_new_front_and_every_note(tmp_path: Pat
     assert [replace(event.facts, weights=None) for event in finished] == recorded
     assert [event.evaluated for event in finished if event.facts.state == "COMPLETE"] == [1, 2, 3, 4, 5, 6]
     assert {event.budget for event in finished} == {6}
-    assert [event.text for event in heard if isinstance(event, Note)] == ["trial 2 failed: cannot be built"]
+    assert [event.text for event in heard if isinstance(event, Note)] == [left, "trial 2 failed: cannot be built"]
     fronts = [event.front for event in heard if isinstance(event, FrontGrew)]
     assert fronts
     with contextlib.closing(open_store(bench.url)) as store:

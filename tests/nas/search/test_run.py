@@ -13,7 +13,8 @@ from db.engine import engine_kwargs
 from db.store import open_store
 from nas.caller import Caller
 from nas.config import SearchConfig
-from nas.errors import EvaluatorError, StudyLockedError
+from nas.errors import EvaluatorError, InvalidInputError, StudyLockedError
+from nas.patience import IMPATIENT
 from nas.protocols import Event
 from nas.records import ProcessId
 from nas.search.establish import Identity
@@ -47,6 +48,12 @@ class Desk:
     logs: list[Path] = field(default_factory=list)
     signals: StopSignals = field(default_factory=StopSignals)
     screen: io.StringIO = field(default_factory=io.StringIO)
+    started: list[int] = field(default_factory=list)
+    """Workers of each run that started some."""
+
+    def make_evaluator(self, workers: int, log_file: Path) -> Hosted:
+        self.started.append(workers)
+        return self.evaluator
 
     def run(self, budget: int, identity: Identity = IDENTITY, **options: object) -> Outcome:
         url = f"sqlite:///{self.folder}/nas.db"
@@ -57,17 +64,19 @@ class Desk:
             space=TinySpace(),
             identity=identity,
             targets=[TARGET],
+            trial_timeout_s=config.trial_timeout_s,
             sampling=contextlib.nullcontext,
-            begin_text="starting",
-            make_evaluator=lambda: self.evaluator,
+            begin_text=lambda workers: "starting",
+            make_evaluator=self.make_evaluator,
             end_session=lambda processes, folder: [],
         )
         around = Surroundings(
             caller=Caller(self.signals, self.said.append, self.logs.append),
-            log_file=self.folder / "s.log",
+            log_file=lambda uid: self.folder / "s.log",
             make_progress=lambda evaluated: Progress("s", budget, evaluated, False, Console(file=self.screen)),
             closing_lines=lambda outcome: [f"closing: {outcome.reason}"],
             on_event=self.heard.append,
+            patience=IMPATIENT,
         )
         with contextlib.closing(open_store(url)) as store:
             storage = open_optuna_storage(url, engine_kwargs(url))
@@ -99,9 +108,29 @@ def test_a_finished_study_needs_no_evaluator(desk: Desk) -> None:
     again = Desk(desk.folder)
     outcome = again.run(6)
     assert outcome.reason.startswith("budget reached already")
-    assert (again.evaluator.submitted, again.said) == ([], [])
+    assert (again.evaluator.submitted, again.started, again.said) == ([], [], [])
     assert again.screen.getvalue() == f"closing: {outcome.reason}\n"
     assert again.heard == [Ended(outcome.reason, complete=True)]
+
+
+def test_no_more_workers_are_started_than_evaluations_are_left(desk: Desk) -> None:
+    desk.run(6, workers=4)
+    assert (desk.started, desk.said) == ([4], ["starting"])
+    again = Desk(desk.folder)
+    again.run(8, workers=4)
+    assert again.started == [2]
+    assert again.said == ["note: only 2 of 4 workers would have work, so no more are started", "starting"]
+    assert again.heard[0] == Note(again.said[0])
+
+
+def test_a_time_limit_that_no_evaluation_of_the_study_met_is_refused(desk: Desk) -> None:
+    desk.run(6)
+    again = Desk(desk.folder)
+    with pytest.raises(
+        InvalidInputError, match=r"--trial-timeout-s is 1e-09, and the shortest evaluation of study 's'"
+    ):
+        again.run(8, trial_timeout_s=1e-9)
+    assert again.started == []
 
 
 def test_another_version_and_missing_weights_are_noted(desk: Desk) -> None:

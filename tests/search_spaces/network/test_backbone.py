@@ -62,7 +62,7 @@ def test_features_only_gives_every_stage_through_timm(name: str) -> None:
         HybridBackbone,
         "hybrid_backbone",
         False,
-        pretrained_cfg={"num_classes": 10, "input_size": (1, 32, 32), "first_conv": "stem.0", "classifier": "head.fc"},
+        pretrained_cfg={"num_classes": 10, "input_size": (1, 32, 32), "classifier": "head.fc"},
         feature_cfg={"out_indices": (0, 1, 2), "flatten_sequential": True},
         features_only=True,
         spec=spec,

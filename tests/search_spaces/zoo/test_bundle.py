@@ -1,4 +1,5 @@
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -20,15 +21,28 @@ def test_nothing_of_this_project_is_imported(source: str) -> None:
             roots.add((node.module or "").split(".")[0])
         elif isinstance(node, ast.Import):
             roots |= {name.name.split(".")[0] for name in node.names}
-    assert roots <= {"torch", "timm", "math", "functools", "typing", "collections", "importlib"}
+    assert roots <= {"torch", "timm", "math", "functools", "typing", "collections", "importlib", "platform", "re"}
 
 
 def test_every_name_is_defined_once_and_before_its_use_at_import(source: str) -> None:
     tree = ast.parse(source)
     names = list(bundle._top_level_names(tree))
     assert len(names) == len(set(names))
-    assert {"HybridBackbone", "hybrid_backbone", "MIXERS", *(find_mixer(name).__name__ for name in KINDS)} <= set(names)
+    assert {"HybridBackbone", bundle.module_name(), "MIXERS", *(find_mixer(name).__name__ for name in KINDS)} <= set(
+        names
+    )
     compile(source, "hybrid_backbone.py", "exec")
+
+
+def test_the_name_of_the_module_follows_from_its_contents(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = bundle.module_name()
+    monkeypatch.setattr(bundle, "HEADER", bundle.HEADER + "# changed")
+    assert re.fullmatch(r"hybrid_backbone_[0-9a-f]{8}", before) and before != bundle.module_name()
+
+
+def test_the_door_stands_in_front_of_the_networks() -> None:
+    compile(bundle.door_source(), "hybrid_backbone.py", "exec")
+    assert f"\nfrom {bundle.module_name()} import HybridBackbone, " in bundle.door_source()
 
 
 def test_imports_stand_once_above_the_code(source: str) -> None:
@@ -50,7 +64,7 @@ def test_comments_and_docstrings_of_the_files_are_kept(source: str) -> None:
 
 
 def test_it_is_the_same_every_time(source: str) -> None:
-    bundle.bundle_source.cache_clear()
+    bundle._body.cache_clear()
     assert bundle.bundle_source() == source
 
 

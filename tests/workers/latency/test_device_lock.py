@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from nas.errors import InvalidInputError
+from workers.latency import device_lock
 from workers.latency.device_lock import DeviceLock, device_identity
 
 ROOT = Path(__file__).parents[3]
@@ -49,6 +50,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def _can_enter(folder: Path, mode: str, within_s: float = 0.3) -> bool:
+    return _can_enter_lock(DeviceLock("cpu", folder), mode, within_s)
+
+
+def _can_enter_lock(lock: DeviceLock, mode: str, within_s: float = 0.3) -> bool:
     """Whether this process gets the lock in the time given; the alarm interrupts the wait."""
 
     class _TooLongError(Exception):
@@ -57,7 +62,6 @@ def _can_enter(folder: Path, mode: str, within_s: float = 0.3) -> bool:
     def _give_up(*_: object) -> None:
         raise _TooLongError
 
-    lock = DeviceLock("cpu", folder)
     previous = signal.signal(signal.SIGALRM, _give_up)
     signal.setitimer(signal.ITIMER_REAL, within_s)
     try:
@@ -144,16 +148,95 @@ def test_nesting_is_caught(tmp_path: Path) -> None:
         assert waited_s < 1
 
 
-def test_folder_is_private(tmp_path: Path) -> None:
-    DeviceLock("cpu", tmp_path / "locks")
-    assert (tmp_path / "locks").stat().st_mode & 0o777 == 0o700
-    (tmp_path / "open").mkdir()
-    (tmp_path / "open").chmod(0o777)
+def test_what_timings_leave_is_this_users_alone(tmp_path: Path) -> None:
+    notes = DeviceLock("cpu", tmp_path / "locks").notes
+    assert notes.stat().st_mode & 0o777 == 0o700
+    notes.chmod(0o777)
     with pytest.raises(InvalidInputError, match="writable by you alone"):
-        DeviceLock("cpu", tmp_path / "open")
+        DeviceLock("cpu", tmp_path / "locks")
     (tmp_path / "file").touch()
-    with pytest.raises(InvalidInputError, match=r"file cannot be made \(File exists\); set TMPDIR"):
+    with pytest.raises(InvalidInputError, match=r"cannot be made \(Not a directory\); remove what is in its way"):
         DeviceLock("cpu", tmp_path / "file")
+
+
+def test_jobs_with_a_temporary_folder_each_exclude_each_other(tmp_path: Path) -> None:
+    """As batch systems give them. A device of no host, so that nothing else on this one waits meanwhile."""
+    code = """
+import tempfile
+from workers.latency.device_lock import DeviceLock
+with DeviceLock(IDENTITY).exclusive():
+    print(tempfile.gettempdir(), flush=True)
+    input()
+""".replace("IDENTITY", repr(f"test-{tmp_path}"))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as other:
+        assert other.stdout is not None and other.stdin is not None
+        assert other.stdout.readline() == f"{tmp_path}\n"
+        lock = DeviceLock(f"test-{tmp_path}")
+        assert not _can_enter_lock(lock, "shared")
+        other.stdin.close()
+    assert _can_enter_lock(lock, "shared", within_s=5)
+    for file in lock.notes.parent.glob(f"{lock.stem}.*"):
+        file.unlink()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may start a process of another user")
+def test_users_exclude_each_other_and_write_into_no_file_of_the_others(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    for folder in tmp_path.parents[:-2]:
+        folder.chmod(folder.stat().st_mode | 0o011)
+    own = DeviceLock("cpu", tmp_path)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setuid(65534)
+            lock = DeviceLock("cpu", tmp_path)
+            with lock.exclusive():
+                (lock.notes / "held").touch()
+                time.sleep(60)
+        finally:
+            os._exit(1)
+    try:
+        held = tmp_path / "nas-notes-65534" / "held"
+        deadline = time.monotonic() + 5
+        while not held.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not _can_enter_lock(own, "shared")
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    assert _can_enter_lock(own, "exclusive", within_s=5)
+    assert {file.stat().st_mode & 0o777 for file in tmp_path.glob("nas-cpu-*")} == {0o644}
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_what_somebody_put_in_the_way_of_a_lock_is_refused(tmp_path: Path, kind: str) -> None:
+    stem = DeviceLock("cpu", tmp_path).stem
+    path = tmp_path / f"{stem}.lock"
+    path.unlink()
+    if kind == "link":
+        path.symlink_to(tmp_path / "precious")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    with pytest.raises(InvalidInputError, match=r"\.lock cannot be used \(.*\); remove it, or let its owner remove it"):
+        DeviceLock("cpu", tmp_path)
+    assert not (tmp_path / "precious").exists()
+
+
+def test_a_host_without_a_place_for_locks_is_told_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    monkeypatch.setattr(device_lock, "PLACES", (tmp_path / "missing", closed))
+    with pytest.raises(InvalidInputError, match=r"neither .*missing nor .*closed is one; make one of them"):
+        DeviceLock("cpu")
+    closed.chmod(0o1777)
+    DeviceLock("cpu")
+    assert len(list(closed.glob("nas-cpu-*"))) == 2
 
 
 def test_device_identity() -> None:

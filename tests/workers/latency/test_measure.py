@@ -146,7 +146,7 @@ def test_the_interval_learns_from_the_device(tmp_path: Path, lock: DeviceLock) -
     """The pace of the device is remembered beside its lock, and the stated interval is wider than that of the
     samples."""
     first = measure(Spin(1e-3), LatencyTarget.parse("cpu"), SHAPE, lock)
-    (history,) = tmp_path.glob("cpu-*-pace-*.json")
+    (history,) = tmp_path.glob("nas-notes-*/nas-cpu-*-pace-*.json")
     assert first.conditions["pace_timings"] == len(json.loads(history.read_text())) == 1
     low, high = first.conditions["sampling_interval_ms"]
     assert first.ci_low_ms < low <= first.median_ms <= high < first.ci_high_ms

@@ -102,8 +102,8 @@ def test_a_file_that_is_no_recipe_is_refused_by_all_in_the_same_words(tmp_path: 
             "gone.json",
             "recipe 'gone.json' cannot be read (No such file or directory); give a JSON file, or one of nano",
         ),
-        ("~nobody-of-that-name/r.json", "cannot be read (No such file or directory)"),
-        ("a-folder.json", "recipe 'a-folder.json' cannot be read (Is a directory)"),
+        ("~nobody-of-that-name/r.json", "begins with the home of a user who has none here"),
+        ("a-folder.json", "a-folder.json' is a folder; expected a file name"),
     ],
 )
 def test_what_names_no_recipe_is_refused_by_all_in_the_same_words(
@@ -238,3 +238,16 @@ def test_more_variants_begin_with_the_same_ones() -> None:
     assert variants(recipe, 1, 0) == variants(recipe, 8, 0)[:1]
     assert variants(recipe, 8, 0) == variants(recipe, 16, 0)[:8]
     assert variants(recipe, 8, 0)[1:] != variants(recipe, 8, 1)[1:]
+
+
+def test_a_batch_has_no_more_images_than_there_are(tmp_path: Path) -> None:
+    few = replace(DIGITS, kind="folder", num_train=12)
+    assert default_recipe(few).batch_size == 12
+    file = written(tmp_path, json.dumps(GOOD | {"batch_size": 13}))
+    for text, batch in ((file, 13), ("nano", 64)):
+        for read in (lambda text: search_recipe(text, few, 1), lambda text: final_recipe(text, SEARCH, few)):
+            with pytest.raises(
+                InvalidInputError, match=f"batch_size is {batch}, and the data have 12 images for training"
+            ):
+                read(text)
+    assert final_recipe(None, SEARCH, few).batch_size == 64, "the search's own is what it was"

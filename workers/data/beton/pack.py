@@ -16,13 +16,13 @@ import numpy as np
 from PIL import Image
 
 from nas.errors import InvalidInputError, NasError
-from nas.files import write_whole
+from nas.files import check_file, check_folder, write_whole
 from workers.data.beton.reader import image_table, label_table, open_reader
 from workers.data.beton.sidecar import Sidecar, read_sidecar, sha256_of, sidecar_path
 from workers.data.beton.writer import BetonWriter, EncodedImage, encode_image, import_ffcv
 from workers.data.registry import open_images
 from workers.data.source import LabelledImages, evenly
-from workers.devices import num_cores
+from workers.devices import fitting_workers, num_cores
 from workers.processes import environment, follow_parent
 
 SIZES = range(32, 4097)
@@ -74,7 +74,8 @@ def pack_images(
     try:
         with _claimed(part) as stream:
             writer = BetonWriter(stream, images.labels, max_size)
-            with contextlib.closing(_encoded(images, max_size, workers or num_cores(), stream.fileno())) as encoded:
+            processes = fitting_workers(workers or num_cores(), 0.0)
+            with contextlib.closing(_encoded(images, max_size, processes, stream.fileno())) as encoded:
                 for done, image in enumerate(encoded, start=1):
                     writer.add(image)
                     if done % CHUNK == 0 or done == len(images.labels):
@@ -110,15 +111,8 @@ def _check_arguments(file: Path, max_size: int, workers: int | None, force: bool
         raise InvalidInputError(f"--max-size is {max_size}; expected {SIZES[0]} to {SIZES[-1]} pixels")
     if workers is not None and workers < 1:
         raise InvalidInputError(f"--workers is {workers}; expected at least 1")
-    if file.suffix != ".beton":
-        raise InvalidInputError(f"{str(file)!r} ends in {file.suffix!r}; expected a file name that ends in .beton")
-    if file.is_dir() or not file.parent.is_dir():
-        problem = (
-            "is a folder; expected a file name"
-            if file.is_dir()
-            else "lies in a folder that does not exist; create the folder first"
-        )
-        raise InvalidInputError(f"{str(file)!r} {problem}")
+    check_file(file, [".beton"])
+    check_folder(file.parent, "FILE")
     _refuse_existing(file, force)
 
 

@@ -1,7 +1,7 @@
-"""What is said about a node that does not fit. Starting and joining stand in tests/integration."""
+"""What is said about a node that does not fit. Nodes that come and go stand in tests/integration."""
 
 from nas.records import JSON
-from workers.cluster.session import difference
+from workers.cluster.nodes import difference
 
 
 def test_a_difference_names_what_differs() -> None:
