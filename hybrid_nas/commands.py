@@ -98,7 +98,7 @@ class _Counter:
         self._shown_at = 0.0
         self._bar: Any = None
 
-    def show(self, what: str, done: int, total: int) -> None:
+    def show(self, what: str, done: int, total: int, unit: str) -> None:
         """See workers.data.source.Show."""
         with contextlib.suppress(OSError):
             if what != self._what:
@@ -109,7 +109,7 @@ class _Counter:
                 self._move_bar(done, total)
             elif time.monotonic() - self._shown_at >= LINE_S:
                 self._shown_at = time.monotonic()
-                of_all = f"of {total:,} images" if total else "images so far"
+                of_all = f"of {total:,} {unit}" if total else f"{unit} so far"
                 tell(f"{what}: {done:,} {of_all}", err=True)
 
     def _move_bar(self, done: int, total: int) -> None:

@@ -294,6 +294,7 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
 
     config, notes = _fitting(config)
     source = _open_data(config.data)
+    reading = f"each reads {source.num_train + source.num_validation:,} images"
     own = find_own(space_name)
     space = make_space(space_name, config.scale, source)
     config, targets = _with_targets(replace(config, data=source.text), source)
@@ -320,7 +321,7 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
         sampling=sampling_guard((config.latency_target, *config.other_targets)),
         trial_timeout_s=config.trial_timeout_s,
         notes=notes,
-        begin_text=lambda workers: f"study {config.study}: starting {workers_text(workers)}",
+        begin_text=lambda workers: f"study {config.study}: starting {workers_text(workers)}, {reading}",
         make_evaluator=partial(_make_pool, config, identity),
         end_session=end_processes,
     )

@@ -121,8 +121,8 @@ class Finals:
                 f"scored on {what}"
             ),
             (
-                f"at most {trainings} trainings on {workers_text(workers)}: {duration_text(duration_s)} at the pace of the "
-                "search, less what is stopped early"
+                f"at most {trainings} trainings on {workers_text(workers)}: {duration_text(duration_s)} at the pace of "
+                "the search, less what is stopped early"
             ),
         )
 
