@@ -16,6 +16,9 @@ EARLIER_STUDY = "study:"
 STORAGE_TIMEOUT_S = 300.0
 """How long a command waits for a database or a disk where nothing else is said."""
 
+LARGEST = 10**15
+"""Numbers above this are mistakes, and beyond what computes with them."""
+
 _TYPES = (
     (("budget", "seed", "patience", "workers", "rungs", "max_params", "max_macs"), int, "a whole number"),
     (("keep", "gpus_per_worker", "trial_timeout_s", "max_latency_ms", "max_hours"), int | float, "a number"),
@@ -125,9 +128,10 @@ class SearchConfig:
                     raise InvalidInputError(f"{_option(name)} is {value!r}; expected {expected}")
 
     def _check_numbers(self) -> None:
-        if self.budget < 1:
+        if not 1 <= self.budget <= LARGEST:
             raise InvalidInputError(
-                f"--budget is {self.budget}; expected the number of architectures to evaluate, at least 1"
+                f"--budget is {self.budget}; expected the number of architectures to evaluate, at least 1 and at most "
+                f"{LARGEST:g}"
             )
         if not 0 <= self.seed < 2**31:  # samplers take 32 bits, and a study that goes on adds its trials to the seed
             raise InvalidInputError(f"--seed is {self.seed}; expected a whole number from 0 to {2**31 - 1}")
@@ -145,8 +149,10 @@ class SearchConfig:
             raise InvalidInputError(f"--workers is {self.workers}; expected at least 1")
         for option in ("max_latency_ms", "max_params", "max_macs", "max_hours", "trial_timeout_s"):
             value = getattr(self, option)
-            if value is not None and not 0 < value < float("inf"):
-                raise InvalidInputError(f"{_option(option)} is {value}; expected a positive number")
+            if value is not None and not 0 < value <= LARGEST:
+                raise InvalidInputError(
+                    f"{_option(option)} is {value}; expected a positive number, at most {LARGEST:g}"
+                )
         if not 0 <= self.gpus_per_worker < float("inf"):
             raise InvalidInputError(f"--gpus-per-worker is {self.gpus_per_worker}; expected 0 or more")
         check_storage_timeout(self.storage_timeout_s)
