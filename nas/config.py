@@ -1,17 +1,23 @@
 """What a search is asked to do: the command line's options after validation."""
 
+import hashlib
 from dataclasses import asdict, dataclass
 
 from nas.errors import InvalidInputError
 from nas.records import JSON, Objectives
 
 COST_OBJECTIVES = ("latency_ms", "macs", "param_count")
+MAX_NAME_BYTES = 200
+"""The longest name of a study, in UTF-8."""
 WARM_STARTS = ("presets", "none")
 EARLIER_STUDY = "study:"
 """Before the name of a study to begin with."""
 
 STORAGE_TIMEOUT_S = 300.0
 """How long a command waits for a database or a disk where nothing else is said."""
+
+LARGEST = 10**15
+"""Numbers above this are mistakes, and beyond what computes with them."""
 
 _TYPES = (
     (("budget", "seed", "patience", "workers", "rungs", "max_params", "max_macs"), int, "a whole number"),
@@ -23,6 +29,16 @@ _TYPES = (
 def _option(name: str) -> str:
     """How the command line spells it."""
     return f"--{name.replace('_', '-')}"
+
+
+def default_study(space: str, scale: str, data: str) -> str:
+    """SPACE-SCALE-DATA, as a name that a study can have whatever the three are."""
+    signs = (sign if sign.isprintable() and sign not in "/\\" else "-" for sign in f"{space}-{scale}-{data}")
+    name = "".join(signs)
+    if len(name.encode()) <= MAX_NAME_BYTES:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name.encode()[: MAX_NAME_BYTES - 9].decode(errors='ignore')}-{digest}"
 
 
 def check_storage_timeout(value: float) -> None:
@@ -112,9 +128,10 @@ class SearchConfig:
                     raise InvalidInputError(f"{_option(name)} is {value!r}; expected {expected}")
 
     def _check_numbers(self) -> None:
-        if self.budget < 1:
+        if not 1 <= self.budget <= LARGEST:
             raise InvalidInputError(
-                f"--budget is {self.budget}; expected the number of architectures to evaluate, at least 1"
+                f"--budget is {self.budget}; expected the number of architectures to evaluate, at least 1 and at most "
+                f"{LARGEST:g}"
             )
         if not 0 <= self.seed < 2**31:  # samplers take 32 bits, and a study that goes on adds its trials to the seed
             raise InvalidInputError(f"--seed is {self.seed}; expected a whole number from 0 to {2**31 - 1}")
@@ -132,8 +149,10 @@ class SearchConfig:
             raise InvalidInputError(f"--workers is {self.workers}; expected at least 1")
         for option in ("max_latency_ms", "max_params", "max_macs", "max_hours", "trial_timeout_s"):
             value = getattr(self, option)
-            if value is not None and not 0 < value < float("inf"):
-                raise InvalidInputError(f"{_option(option)} is {value}; expected a positive number")
+            if value is not None and not 0 < value <= LARGEST:
+                raise InvalidInputError(
+                    f"{_option(option)} is {value}; expected a positive number, at most {LARGEST:g}"
+                )
         if not 0 <= self.gpus_per_worker < float("inf"):
             raise InvalidInputError(f"--gpus-per-worker is {self.gpus_per_worker}; expected 0 or more")
         check_storage_timeout(self.storage_timeout_s)
@@ -162,10 +181,11 @@ class SearchConfig:
             not self.study.strip(" .")
             or not self.study.isprintable()
             or set("/\\") & set(self.study)
-            or len(self.study.encode()) > 200
+            or len(self.study.encode()) > MAX_NAME_BYTES
         ):
             raise InvalidInputError(
-                f"--study is {self.study!r}; expected 1 to 200 bytes of printable characters without slashes"
+                f"--study is {self.study!r}; expected 1 to {MAX_NAME_BYTES} bytes of printable characters "
+                "without slashes"
             )
 
     @property

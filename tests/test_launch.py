@@ -62,6 +62,12 @@ def run(
             "expected 0, a share of one GPU from 0.01 on, or a whole number of GPUs",
         ),
         ([*SEARCH, "--gpus-per-worker", "1e-9"], "--gpus-per-worker is 1e-09; expected 0, a share of one GPU"),
+        ([*SEARCH, "--max-params", f"1{'0' * 400}"], "expected a positive number, at most 1e+15"),
+        (
+            [*SEARCH, "--trial-timeout-s", "1e300"],
+            "--trial-timeout-s is 1e+300; expected a positive number, at most 1e+15",
+        ),
+        (["--space", "hybrid_layout", "--budget", f"1{'0' * 400}"], "at least 1 and at most 1e+15"),
         ([*SEARCH, "--rungs", "1000000000"], "--rungs is 1000000000, but a training of "),
         ([*SEARCH, "--artifacts", "/proc/here"], "give a folder that you may write as --artifacts"),
         (["audit", "--json", "nowhere/x.json"], "lies in a folder that does not exist"),

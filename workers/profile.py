@@ -57,6 +57,7 @@ def profile_study(
     target = LatencyTarget.parse(latency_target or default_target())
     facts = facts_by_number(store.facts(study.name))
     picked = pick_trials(trials, store.front(study.name), facts)
+    target.check_memory(input_shape(picked[0].spec))
     fingerprint = target.fingerprint(input_shape(picked[0].spec))
     todo = untimed(picked, store.timings(study.name), fingerprint)
     done = len(picked) - len(todo)

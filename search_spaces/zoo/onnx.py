@@ -1,7 +1,7 @@
 """A network as an ONNX file that was compared with torch."""
 
 import contextlib
-import importlib.util
+import importlib
 import io
 import logging
 import warnings
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from nas.errors import InvalidInputError, NasError
+from nas.errors import InvalidInputError, NasError, first_line
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 RELATIVE = 1e-3
@@ -21,13 +21,16 @@ ABSOLUTE = 1e-4
 
 
 def require_onnx() -> None:
-    """Raises InvalidInputError naming the extra if a package is missing."""
-    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise InvalidInputError(
-            f"ONNX was asked for and {', '.join(missing)} cannot be imported; install the extra: pip install "
-            "'hybrid-nas[onnx]'"
-        )
+    """Raises InvalidInputError naming the extra if a package is missing or broken."""
+    for name in PACKAGES:
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                importlib.import_module(name)
+        except (ImportError, OSError) as error:  # a library that it needs may be missing too
+            raise InvalidInputError(
+                f"ONNX was asked for and {name} cannot be imported ({first_line(error)}); install the extra: "
+                "pip install 'hybrid-nas[onnx]'"
+            ) from error
 
 
 def export_onnx(model: nn.Module, input_size: tuple[int, int, int], path: Path) -> None:

@@ -6,7 +6,6 @@ machine is then a new node.
 """
 
 import logging
-import math
 import threading
 import time
 from collections import Counter
@@ -21,8 +20,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nas.errors import EvaluatorError
 from nas.records import JSON
+from nas.text import workers_text
 from workers.cluster.actor import Work
 from workers.cluster.failures import reason_of
+from workers.devices import gpu_places
 
 logger = logging.getLogger(__name__)
 
@@ -199,7 +200,7 @@ class Nodes:
         node.probe = None
         node.problem = None
         node.losses = 0
-        return self._say(node.host, f"the node has room for {node.room} workers")
+        return self._say(node.host, f"the node has room for {workers_text(node.room)}")
 
     def _begin_probe(self, name: str, node: _Node) -> str | None:
         if not node.room:
@@ -294,8 +295,8 @@ def no_worker_left(waited_s: float, problems: Sequence[str]) -> EvaluatorError:
 
 def room_on(node: JSON, gpus: float) -> int:
     """Workers that fit onto a node, as Ray lists it, with nothing else on it."""
-    total = node["Resources"]
-    return int(min(total.get("CPU", 0), total.get("GPU", 0) / gpus if gpus else math.inf))
+    cores = int(node["Resources"].get("CPU", 0))
+    return min(cores, gpu_places(int(node["Resources"].get("GPU", 0)), gpus)) if gpus else cores
 
 
 def _host(node: JSON) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from nas.errors import InvalidInputError
 from nas.processes import current_process, find_process, is_dead, machine, process_id
 from nas.records import ProcessId
 
@@ -33,9 +34,20 @@ _LONGEST_BASE = 18
 
 
 def make_session_folder() -> str:
-    """A new folder of this user's for one local Ray session of this process."""
-    folder = tempfile.mkdtemp(prefix=SESSION_PREFIX, dir=_sessions_base())
-    (Path(folder) / _OWNER_FILE).write_text(json.dumps({"machine": machine(), **asdict(current_process())}))
+    """A new folder of this user's for one local Ray session of this process.
+
+    Raises:
+        InvalidInputError: if it cannot be made.
+    """
+    base = _sessions_base()
+    try:
+        folder = tempfile.mkdtemp(prefix=SESSION_PREFIX, dir=base)
+        (Path(folder) / _OWNER_FILE).write_text(json.dumps({"machine": machine(), **asdict(current_process())}))
+    except OSError as error:
+        raise InvalidInputError(
+            f"Ray needs a folder under {base}, which cannot be made ({error.strerror}); make room, or set TMPDIR to a "
+            f"folder that you may write, of at most {_LONGEST_BASE} characters"
+        ) from error
     return folder
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from nas.errors import InvalidInputError
 from nas.processes import current_process, is_alive, process_id
 from nas.records import ProcessId
 from workers.cluster import session_processes
@@ -149,6 +150,14 @@ def test_session_folder_is_short_enough_for_sockets(monkeypatch: pytest.MonkeyPa
     folder = make_session_folder()
     shutil.rmtree(folder)
     assert len(folder) < 40
+
+
+def test_a_session_folder_that_cannot_be_made_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/proc")
+    with pytest.raises(
+        InvalidInputError, match=r"a folder under /proc, which cannot be made .*; make room, or set TMPDIR"
+    ):
+        make_session_folder()
 
 
 def test_abandoned_sessions_are_ended_and_others_kept(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
