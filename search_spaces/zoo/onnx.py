@@ -25,8 +25,8 @@ def require_onnx() -> None:
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise InvalidInputError(
-            f"ONNX was asked for and {', '.join(missing)} cannot be imported; install the extra: pip install "
-            "'hybrid-nas[onnx]'"
+            f"ONNX was asked for and {', '.join(missing)} cannot be imported; "
+            "install this project with the extra `onnx`"
         )
 
 
