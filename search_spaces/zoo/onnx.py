@@ -28,8 +28,8 @@ def require_onnx() -> None:
                 importlib.import_module(name)
         except (ImportError, OSError) as error:  # a library that it needs may be missing too
             raise InvalidInputError(
-                f"ONNX was asked for and {name} cannot be imported ({first_line(error)}); install the extra: "
-                "pip install 'hybrid-nas[onnx]'"
+                f"ONNX was asked for and {name} cannot be imported ({first_line(error)}); "
+                "install this project with the extra `onnx`"
             ) from error
 
 

@@ -77,7 +77,7 @@ def test_missing_packages_are_named_with_the_extra(tmp_path: Path, monkeypatch: 
     arch = architecture(0)
     with pytest.raises(
         InvalidInputError,
-        match=r"onnx_that_is_not_there cannot be imported .*; install the extra: pip install 'hybrid-nas\[onnx\]'",
+        match=r"onnx_that_is_not_there cannot be imported .*; install this project with the extra `onnx`",
     ):
         export_model(
             zoo=tmp_path,

@@ -178,7 +178,7 @@ def test_onnxruntime_needs_its_packages(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("search_spaces.zoo.onnx.PACKAGES", ("missing_runtime",))
     with pytest.raises(
         InvalidInputError,
-        match=r"missing_runtime cannot be imported .*; install the extra: pip install 'hybrid-nas\[onnx\]'",
+        match=r"missing_runtime cannot be imported .*; install this project with the extra `onnx`",
     ):
         LatencyTarget.parse("onnxruntime")
 
