@@ -114,7 +114,8 @@ def engine_kwargs(url: str) -> dict[str, Any]:
         "tcp_user_timeout": 30_000,
     }
     given = {name: value for name, value in patience.items() if name not in parsed.query}
-    return {"connect_args": given, "pool_pre_ping": True}
+    # The environment, or the database itself, may ask for an encoding that lacks what we write.
+    return {"connect_args": {**given, "client_encoding": "utf8"}, "pool_pre_ping": True}
 
 
 def make_engine(url: str, *, create: bool = True) -> Engine:
@@ -139,6 +140,8 @@ def make_engine(url: str, *, create: bool = True) -> Engine:
         _prepare_file(Path(str(parsed.database)), url, create)
         event.listen(engine, "connect", _leave_transactions_to_us)
         event.listen(engine, "begin", _begin)
+    else:
+        event.listen(engine, "connect", _require_unicode, insert=True)
     return engine
 
 
@@ -195,6 +198,18 @@ def _leave_transactions_to_us(connection: sqlite3.Connection, _record: object) -
     # sqlite3 would open its transaction before the first INSERT only, so that a read before it would stand outside.
     connection.isolation_level = None
     connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _require_unicode(connection: Any, _record: object) -> None:
+    """Refuse a database that cannot hold every text; SQL_ASCII takes what it gets."""
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding not in ("UTF8", "SQL_ASCII"):
+        name = connection.info.dbname
+        connection.close()
+        raise InvalidInputError(
+            f"the database {name!r} holds texts in {encoding}; expected UTF8: "
+            "make another with CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0, and name that (--storage)"
+        )
 
 
 def _begin(connection: sa.Connection) -> None:

@@ -66,12 +66,12 @@ class PostgresServer:
         self._process = self._start()
         self.url = self.new_database()
 
-    def new_database(self) -> str:
+    def new_database(self, encoding: str = "UTF8") -> str:
         """The URL of a new, empty database, password included."""
         self._databases += 1
         name = f"nas{self._databases}"
         with self._connect() as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
         return f"postgresql+psycopg://{USER}:{self._password}@127.0.0.1:{self._port}/{name}"
 
     def stop(self) -> None:

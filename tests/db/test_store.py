@@ -1,3 +1,4 @@
+import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +10,8 @@ import sqlalchemy as sa
 from db.lease import take_lease
 from db.store import SqlStore, open_store
 from db.tables import front_members, fronts, metadata, trainings
-from nas.errors import StudyLockedError
+from hybrid_nas.parts import optuna_storage
+from nas.errors import InvalidInputError, StudyLockedError
 from nas.pareto.front import FrontKeeper
 from nas.processes import is_dead
 from tests.contracts.store_contract import (
@@ -213,3 +215,27 @@ def test_one_reading_sees_one_moment(sqlite_url: str) -> None:
 @pytest.mark.postgres
 def test_one_reading_sees_one_moment_on_postgres(empty_postgres_url: str) -> None:
     assert read_while_writing(empty_postgres_url) == 0
+
+
+@pytest.mark.postgres
+def test_a_database_that_lacks_letters_is_refused_as_a_whole(postgres_server: "PostgresServer") -> None:
+    url = postgres_server.new_database("LATIN1")
+    with pytest.raises(InvalidInputError, match=r"holds texts in LATIN1; expected UTF8: make another with CREATE"):
+        open_store(url)
+    engine = sa.create_engine(url)
+    assert sa.inspect(engine).get_table_names() == []
+    engine.dispose()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(("encoding", "client"), [("SQL_ASCII", "SQL_ASCII"), ("UTF8", "LATIN1")])
+def test_every_letter_comes_back_whatever_the_encodings(
+    postgres_server: "PostgresServer", monkeypatch: pytest.MonkeyPatch, encoding: str, client: str
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", client)
+    url = postgres_server.new_database(encoding)
+    with contextlib.closing(open_store(url)) as store:
+        store.create_study(study_record("größer-数"))
+        assert [study.name for study in store.studies()] == ["größer-数"]
+    with optuna_storage(url) as storage:
+        assert storage.get_all_studies() == []
