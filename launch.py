@@ -37,12 +37,14 @@ import traceback
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from hybrid_nas import parts
+from hybrid_nas.calling import libraries_unheard
 from hybrid_nas.commands import Commands, UserPath, counting
+from hybrid_nas.streams import close_streams, echo, is_output_fault, open_streams, tell
 from hybrid_nas.study import Study, find_study, summaries
 from nas.caller import Caller
 from nas.config import COST_OBJECTIVES, STORAGE_TIMEOUT_S
@@ -90,7 +92,7 @@ onnx_option = flag("--onnx", help="Add a checked ONNX file.")
 overwrite_option = flag("--overwrite", help="Replace a model of that name.")
 zoo_option = shown("--zoo", default="zoo", type=folder_type, help="Folder of the zoo.")
 data_option = click.option("--data", help="Where the data of the study lie now; where they lay then, by default.")
-hand_out = partial(give, show=click.echo, note=partial(click.echo, err=True))
+hand_out = partial(give, show=echo, note=partial(tell, err=True))
 targets_help = (
     "What latency is measured on, such as cpu:threads=1,batch=1 or onnxruntime:threads=2; repeatable, the first is the "
     "objective."
@@ -140,7 +142,7 @@ def cli(context: click.Context, /, quiet: bool, **options: Any) -> None:
     if context.invoked_subcommand is not None:
         return
     if options["space"] is None and options["budget"] is None:
-        click.echo(context.get_help())
+        echo(context.get_help())
         return
     for name in ("space", "budget"):
         if options[name] is None:
@@ -151,7 +153,7 @@ def cli(context: click.Context, /, quiet: bool, **options: Any) -> None:
 
 def caller_of(signals: StopSignals, *, err: bool = False) -> Caller:
     """The command line as a caller; what is said goes to the output, or to the errors."""
-    return Caller(signals, lambda line: click.echo(line, err=err), log_to)
+    return Caller(signals, partial(tell, err=err), log_to)
 
 
 def opened(study: str | None, storage: str, artifacts: str | None = None, *, err: bool = False) -> Study:
@@ -176,10 +178,10 @@ def check_outputs(*outputs: tuple[str | Path | None, Sequence[str]]) -> None:
 def status(study: str | None, storage: str) -> None:
     """List the studies, or say how one of them stands."""
     if study is None:
-        click.echo(studies_text(summaries(storage)))
+        echo(studies_text(summaries(storage)))
         return
     found = opened(study, storage).status()
-    click.echo(str(found))
+    echo(str(found))
     if found.problems:
         sys.exit(1)
 
@@ -222,9 +224,9 @@ def pareto(
     for path, draw in ((files["plot_file"], view.plot), (files["html_file"], view.html)):
         if path is not None:
             draw(path)
-            click.echo(f"wrote {path}", err=True)
+            tell(f"wrote {path}", err=True)
     if not any(files.values()):
-        click.echo(view.text())
+        echo(view.text())
 
 
 @cli.command("bench")
@@ -257,18 +259,18 @@ def bench_samplers(
     try:
         for number, sampler in enumerate(chosen, 1):
             results.append(bench(recorded, sampler, conditions))
-            click.echo(f"{sampler}: done, {number} of {len(chosen)}", err=True)
+            tell(f"{sampler}: done, {number} of {len(chosen)}", err=True)
     except SearchAbortedError as error:
         raise SearchAbortedError(f"a search by {sampler} stopped itself: {error}; give a smaller --failures") from error
     except KeyboardInterrupt:
         done = ", ".join(chosen[: len(results)]) or "nothing"
-        click.echo(f"interrupted; the same command begins again. Done: {done}", err=True)
+        tell(f"interrupted; the same command begins again. Done: {done}", err=True)
         sys.exit(EXIT_INTERRUPTED)
     finally:  # hours of work are not lost with what follows them
         if results and json_file is not None:
             hand_out(json_file, bench_json(recorded, results, conditions), ".json")
         elif results:
-            click.echo(bench_text(recorded, results, conditions))
+            echo(bench_text(recorded, results, conditions))
 
 
 @cli.command()
@@ -284,9 +286,9 @@ def explain(study: str | None, storage: str, trial: int | None, json_file: str |
     if json_file is not None:
         hand_out(json_file, explained.json(), ".json")
     if html_file is not None:
-        click.echo(f"wrote {explained.html(html_file)}", err=True)
+        tell(f"wrote {explained.html(html_file)}", err=True)
     if json_file is None and html_file is None:
-        click.echo(explained.text())
+        echo(explained.text())
 
 
 @cli.command()
@@ -307,10 +309,11 @@ def audit(study: str | None, storage: str, artifacts: str | None, json_file: str
     check_outputs((json_file, [".json"]))
     result = opened(study, storage, artifacts, err=True).audit(**options)
     if json_file is None:
-        click.echo(audit_text(result))
+        echo(audit_text(result))
     else:
         hand_out(json_file, audit_json(result), ".json")
-        click.echo("\n".join(result.warnings), err=True, nl=bool(result.warnings))
+        for warning in result.warnings:
+            tell(warning, err=True)
 
 
 @cli.command()
@@ -319,7 +322,7 @@ def audit(study: str | None, storage: str, artifacts: str | None, json_file: str
 @shown("--data", default="digits", help="Image size and classes depend on it.")
 def spaces(space: str | None, scale: str, data: str) -> None:
     """List the search spaces with their genes."""
-    click.echo("\n\n".join(space_text(made) for made in parts.spaces(space, scale, data)))
+    echo("\n\n".join(space_text(made) for made in parts.spaces(space, scale, data)))
 
 
 @cli.command()
@@ -328,7 +331,7 @@ def spaces(space: str | None, scale: str, data: str) -> None:
 @shown("--port", default=8080, help="On 127.0.0.1; 0 takes any free one.")
 def dashboard(storage: str, artifacts: str | None, port: int) -> None:
     """Show the studies of a database in the Optuna dashboard, on this machine only."""
-    parts.show_dashboard(storage, artifacts, port, click.echo)
+    parts.show_dashboard(storage, artifacts, port, tell)
 
 
 @cli.command()
@@ -353,8 +356,8 @@ def finalize(study: str | None, storage: str, artifacts: str | None, **options: 
     """Train the best of a study fully with several seeds, and score them on test images."""
     found = opened(study, storage, artifacts)
     front = found.finalize(**options)
-    click.echo(final_front_text(front, facts_by_number(found.trials), found.record))
-    click.echo(f"next: launch.py export {found.workspace.study_words(found.name)} --pick knee --zoo zoo")
+    echo(final_front_text(front, facts_by_number(found.trials), found.record))
+    echo(f"next: launch.py export {found.workspace.study_words(found.name)} --pick knee --zoo zoo")
 
 
 @cli.command()
@@ -374,10 +377,10 @@ def export(study: str | None, storage: str, artifacts: str | None, **options: An
 
     done = opened(study, storage, artifacts).export(**options)
     top1 = f"top1 {done.trial.top1:.4f}" if done.full is None else full_training_text(done.full)
-    click.echo(f"wrote {done.folder}: trial {done.trial.trial_number}, {top1}, {done.trial.layout}")
-    click.echo(load_text(done.folder))
+    echo(f"wrote {done.folder}: trial {done.trial.trial_number}, {top1}, {done.trial.layout}")
+    echo(load_text(done.folder))
     if done.note:
-        click.echo(done.note, err=True)
+        tell(done.note, err=True)
 
 
 @cli.command()
@@ -392,7 +395,7 @@ def profile(study: str | None, storage: str, latency_target: str | None, trials:
     found = opened(study, storage, err=True)
     done = found.profile(latency_target, trials, storage_timeout_s=storage_timeout_s)
     words = f"{found.workspace.study_words(found.name)} --latency-target {done.target}"
-    click.echo(f"{done.timed} timed, {done.failed} failed; next: launch.py pareto {words}")
+    echo(f"{done.timed} timed, {done.failed} failed; next: launch.py pareto {words}")
     if done.failed:
         sys.exit(1)
 
@@ -421,8 +424,8 @@ def import_weights(file: Path, preset: str, zoo: Path, name: str | None, onnx: b
         code_version=code_version(),
         command=f"python launch.py import-weights {shlex.join(words)}",
     )
-    click.echo(f"wrote {folder}: {preset}, every entry of {file.name} used once")
-    click.echo(load_text(folder))
+    echo(f"wrote {folder}: {preset}, every entry of {file.name} used once")
+    echo(load_text(folder))
 
 
 @cli.command()
@@ -435,19 +438,19 @@ def pack(source: str, file: Path, **options: Any) -> None:
     """Write the images of SOURCE (folder:DIR, cifar10:DIR or cifar100:DIR) to FILE.beton, for --data
     beton:FILE.beton."""
     from workers.data.beton.pack import pack_images
-    from workers.data.source import tell
+    from workers.data.source import tell as count
 
     try:
-        packed = pack_images(source, file, show=partial(tell, "packing"), say=click.echo, **options)
+        packed = pack_images(source, file, show=partial(count, "packing"), say=tell, **options)
     except KeyboardInterrupt:
-        click.echo(f"interrupted; {file} was not written, the same command begins again", err=True)
+        tell(f"interrupted; {file} was not written, the same command begins again", err=True)
         sys.exit(EXIT_INTERRUPTED)
     images = (
         f"{packed.num_train:,} images for training and {packed.num_validation:,} for validation in "
         f"{len(packed.class_names)} classes"
     )
-    click.echo(f"wrote {file} and {file}.json: {images}, {packed.file_bytes / 1e6:,.1f} MB, verified")
-    click.echo(f"use it: --data {shlex.quote(f'beton:{file}')}")
+    echo(f"wrote {file} and {file}.json: {images}, {packed.file_bytes / 1e6:,.1f} MB, verified")
+    echo(f"use it: --data {shlex.quote(f'beton:{file}')}")
 
 
 def log_to(file: Path) -> None:
@@ -457,29 +460,52 @@ def log_to(file: Path) -> None:
 
 def main() -> None:
     """Run the command line; every outcome becomes an exit code and at most one line."""
-    with StopSignals() as signals:
+    open_streams()
+    with StopSignals() as signals, libraries_unheard():
         try:
-            cli(standalone_mode=False, obj=signals)
-        except click.ClickException as error:
-            click.echo(f"error: {error.format_message()}", err=True)
-            sys.exit(error.exit_code)
-        except (KeyboardInterrupt, click.Abort):
-            click.echo("interrupted; the state is saved, the same command continues", err=True)
-            sys.exit(EXIT_INTERRUPTED)
-        except NasError as error:
-            if _log.hasHandlers():
-                _log.error("%s", error)
-            click.echo(f"error: {error}", err=True)
-            sys.exit(error.exit_code)
-        except Exception as error:
-            details = "the log of the study has the details"
-            if _log.hasHandlers():
-                _log.exception("unexpected error")
-            else:
-                details = "the lines above are the details"
-                traceback.print_exc()
-            click.echo(f"error: unexpected {type(error).__name__}; this is a fault of ours, {details}", err=True)
-            sys.exit(1)
+            run(signals)
+        finally:
+            close_streams()
+
+
+def run(signals: StopSignals) -> None:
+    """The command that was typed. Raises SystemExit where the exit code is not 0."""
+    try:
+        cli(standalone_mode=False, obj=signals)
+    except click.ClickException as error:
+        fail(error.format_message(), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        tell("interrupted; the state is saved, the same command continues", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except NasError as error:
+        if _log.hasHandlers():
+            _log.error("%s", error)
+        fail(str(error), error.exit_code)
+    except OSError as error:
+        if not is_output_fault(error):
+            fail(fault_of_ours(error), 1)
+        if not isinstance(error, BrokenPipeError):
+            fail(f"the output cannot be written ({error.strerror}); send it elsewhere", 1)
+        sys.exit(1)  # `launch.py status | head` has had what it wants
+    except Exception as error:
+        fail(fault_of_ours(error), 1)
+
+
+def fault_of_ours(error: Exception) -> str:
+    """The last line about an error that nobody foresaw; the lines before it go to the log, or before it."""
+    details = "the log of the study has the details"
+    if _log.hasHandlers():
+        _log.exception("unexpected error")
+    else:
+        details = "the lines above are the details"
+        tell(traceback.format_exc(), err=True)
+    return f"unexpected {type(error).__name__}; this is a fault of ours, {details}"
+
+
+def fail(message: str, exit_code: int) -> NoReturn:
+    """Print one line about an error, and end."""
+    tell(f"error: {' '.join(message.split(chr(10)))}", err=True)
+    sys.exit(exit_code)
 
 
 if __name__ == "__main__":

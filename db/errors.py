@@ -25,7 +25,7 @@ _STATES = {
 """SQLite's words -> what is the matter, where it may pass."""
 _READ_ONLY = "readonly database"
 _READ_ONLY_STATES = ("25006", "42501")
-"""PostgreSQL's: the transaction or the server is read-only, the user lacks the privilege.
+"""PostgreSQL's: the transaction or the server is read-only, or the user lacks the privilege.
 Source: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 _PASSING_CLASSES = ("08", "40", "53", "57", "58")
 """PostgreSQL's: connection, rollback, resources (a full disk), intervention (a shutdown), system."""
@@ -46,7 +46,7 @@ def _translate(error: SQLAlchemyError, url: URL, opening: bool) -> NasError:
     place = url.render_as_string(hide_password=True)
     if _READ_ONLY in text or _sqlstate(error) in _READ_ONLY_STATES:
         return ReadOnlyError(
-            f"cannot write the database {place}: it can only be read here ({text}); see who may write it"
+            f"cannot write the database {place}: the rights here do not suffice ({text}); see who may write it"
         )
     if _NO_DATABASE in text:
         return InvalidInputError(

@@ -53,7 +53,17 @@ def connect_reading(path: Path) -> sqlite3.Connection:
     In WAL mode SQLite itself would leave files behind, or refuse a folder that cannot be written. Where no other
     process has the file open it is complete without its index; what only a repair could read is read in a copy.
     Source: https://www.sqlite.org/wal.html#read_only_databases
+
+    Raises:
+        sqlite3.Error: if it cannot be read.
     """
+    try:
+        return _connect_reading(path)
+    except OSError as error:
+        raise sqlite3.OperationalError(f"unable to open database file ({error.strerror})") from error
+
+
+def _connect_reading(path: Path) -> sqlite3.Connection:
     has_log = _has_content(path, "-wal")
     if not _is_in_wal_mode(path):
         return _copied(path, "-journal") if _is_hot(path) else _open(path, "mode=ro")

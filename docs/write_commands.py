@@ -16,6 +16,9 @@ HEAD = """\
 
 `python docs/write_commands.py` writes this page from the help texts. `python launch.py COMMAND --help` says the same.
 
+Every path, alone or within another value, may begin with `~` or `~user`. A relative one begins in the current folder.
+Paths and names are UTF-8.
+
 Exit codes: 0 done, 1 failed, 2 bad arguments, 130 interrupted. After 130 the state is saved, and the same command
 continues.
 """

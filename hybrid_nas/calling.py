@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hybrid_nas.commands import counting
+from hybrid_nas.streams import tell
 from nas.caller import Caller
 from nas.signals import StopSignals
 from nas.workspace import open_log
 
-OURS = ("nas", "workers", "search_spaces", "db")
+OURS = ("nas", "workers", "search_spaces", "db", "hybrid_nas")
 """Loggers of our packages."""
 
 
@@ -31,7 +32,26 @@ def called_from_python(*, silent: bool) -> Iterator[Caller]:
             opened.enter_context(signals)
         if not silent:
             opened.enter_context(counting())
-        yield Caller(signals, _silence if silent else print, lambda file: opened.enter_context(_logging_to(file)))
+        yield Caller(signals, _silence if silent else tell, lambda file: opened.enter_context(_logging_to(file)))
+
+
+@contextlib.contextmanager
+def libraries_unheard() -> Iterator[None]:
+    """Warnings and log lines of libraries go to the log of the study, if one is open, and never to a terminal: glyphs
+    that a font lacks, a cache that cannot be written, how an image was saved. Nobody can act on these there."""
+    others = logging.lastResort
+    assert others is not None
+    others.addFilter(_is_ours)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        others.removeFilter(_is_ours)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    return record.name.partition(".")[0] in OURS
 
 
 def _silence(text: str) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 
+from hybrid_nas.streams import tell
 from nas.errors import NasError
 
 ENTRY_POINTS = "hybrid_nas.commands"
@@ -97,7 +98,7 @@ class _Counter:
         self._shown_at = 0.0
         self._bar: Any = None
 
-    def show(self, what: str, done: int, total: int) -> None:
+    def show(self, what: str, done: int, total: int, unit: str) -> None:
         """See workers.data.source.Show."""
         with contextlib.suppress(OSError):
             if what != self._what:
@@ -108,8 +109,8 @@ class _Counter:
                 self._move_bar(done, total)
             elif time.monotonic() - self._shown_at >= LINE_S:
                 self._shown_at = time.monotonic()
-                of_all = f"of {total:,} images" if total else "images so far"
-                click.echo(f"{what}: {done:,} {of_all}", err=True)
+                of_all = f"of {total:,} {unit}" if total else f"{unit} so far"
+                tell(f"{what}: {done:,} {of_all}", err=True)
 
     def _move_bar(self, done: int, total: int) -> None:
         if self._bar is None:

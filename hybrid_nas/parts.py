@@ -17,7 +17,7 @@ from db.errors import again_after_races, let_outages_through
 from db.look import require_whole
 from db.store import SqlStore, open_store, require_writable
 from nas.caller import Caller
-from nas.config import SearchConfig
+from nas.config import SearchConfig, default_study
 from nas.errors import InvalidInputError
 from nas.files import check_folder, user_folder
 from nas.patience import IMPATIENT, Patience
@@ -36,6 +36,7 @@ from nas.search.proposals import require_reachable
 from nas.search.run import SearchParts, Surroundings, run_search
 from nas.search.study import open_optuna_storage, optuna_schema
 from nas.search.weights import WEIGHTS
+from nas.text import workers_text
 from nas.version import code_version
 from nas.workspace import DEFAULT_FOLDER, DEFAULT_STORAGE, STORAGE_VARIABLE, Workspace, storage_url
 
@@ -293,6 +294,7 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
 
     config, notes = _fitting(config)
     source = _open_data(config.data)
+    reading = f"each reads {source.num_train + source.num_validation:,} images"
     own = find_own(space_name)
     space = make_space(space_name, config.scale, source)
     config, targets = _with_targets(replace(config, data=source.text), source)
@@ -319,14 +321,10 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
         sampling=sampling_guard((config.latency_target, *config.other_targets)),
         trial_timeout_s=config.trial_timeout_s,
         notes=notes,
-        begin_text=lambda workers: f"study {config.study}: starting {_counted(workers)}",
+        begin_text=lambda workers: f"study {config.study}: starting {workers_text(workers)}, {reading}",
         make_evaluator=partial(_make_pool, config, identity),
         end_session=end_processes,
     )
-
-
-def _counted(workers: int) -> str:
-    return f"{workers} workers" if workers != 1 else "1 worker"
 
 
 def _fitting(config: SearchConfig) -> tuple[SearchConfig, list[str]]:
@@ -373,7 +371,18 @@ def _with_targets(config: SearchConfig, source: "DataSource") -> tuple[SearchCon
 
 
 def _named(config: SearchConfig, space: SearchSpace, data: str) -> SearchConfig:
-    return replace(config, study=f"{space.name}-{space.scale}-{data}") if config.study == UNNAMED else config
+    _require_printable(space)
+    return replace(config, study=default_study(space.name, space.scale, data)) if config.study == UNNAMED else config
+
+
+def _require_printable(space: SearchSpace) -> None:
+    """Refuse a space of a user's own whose words no database takes."""
+    words = [space.name, space.scale]
+    for gene in space.genes:
+        words += [gene.name, *map(str, gene.values)]
+    for word in words:
+        if not word.isprintable():
+            raise InvalidInputError(f"the space {space.name!r} says {word!r}; expected printable characters alone")
 
 
 def _shown_config(config: SearchConfig) -> JSON:

@@ -1,11 +1,14 @@
 """What a search is asked to do: the command line's options after validation."""
 
+import hashlib
 from dataclasses import asdict, dataclass
 
 from nas.errors import InvalidInputError
 from nas.records import JSON, Objectives
 
 COST_OBJECTIVES = ("latency_ms", "macs", "param_count")
+MAX_NAME_BYTES = 200
+"""The longest name of a study, in UTF-8."""
 WARM_STARTS = ("presets", "none")
 EARLIER_STUDY = "study:"
 """Before the name of a study to begin with."""
@@ -26,6 +29,16 @@ _TYPES = (
 def _option(name: str) -> str:
     """How the command line spells it."""
     return f"--{name.replace('_', '-')}"
+
+
+def default_study(space: str, scale: str, data: str) -> str:
+    """SPACE-SCALE-DATA, as a name that a study can have whatever the three are."""
+    signs = (sign if sign.isprintable() and sign not in "/\\" else "-" for sign in f"{space}-{scale}-{data}")
+    name = "".join(signs)
+    if len(name.encode()) <= MAX_NAME_BYTES:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name.encode()[: MAX_NAME_BYTES - 9].decode(errors='ignore')}-{digest}"
 
 
 def check_storage_timeout(value: float) -> None:
@@ -168,10 +181,11 @@ class SearchConfig:
             not self.study.strip(" .")
             or not self.study.isprintable()
             or set("/\\") & set(self.study)
-            or len(self.study.encode()) > 200
+            or len(self.study.encode()) > MAX_NAME_BYTES
         ):
             raise InvalidInputError(
-                f"--study is {self.study!r}; expected 1 to 200 bytes of printable characters without slashes"
+                f"--study is {self.study!r}; expected 1 to {MAX_NAME_BYTES} bytes of printable characters "
+                "without slashes"
             )
 
     @property

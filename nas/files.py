@@ -134,7 +134,7 @@ def write_file(path: Path, content: str | bytes, suffixes: Sequence[str]) -> Non
 
     Args:
         path: where to; an existing file is replaced.
-        content: text is written as UTF-8.
+        content: text is written as UTF-8, halves of characters as their escapes.
         suffixes: what the name may end in, ".csv" for example.
 
     Raises:
@@ -142,7 +142,7 @@ def write_file(path: Path, content: str | bytes, suffixes: Sequence[str]) -> Non
     """
     check_file(path, suffixes)
     try:
-        write_whole(path, content.encode() if isinstance(content, str) else content)
+        write_whole(path, content.encode(errors="backslashreplace") if isinstance(content, str) else content)
     except OSError as error:
         raise _unwritable(path, error) from error
 

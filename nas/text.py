@@ -1,4 +1,4 @@
-"""Numbers, moments and tables as people read them; and the hash of a value as JSON."""
+"""Numbers, moments, tables and foreign texts as people read them; and the hash of a value as JSON."""
 
 import csv
 import hashlib
@@ -63,9 +63,29 @@ def count_text(count: int) -> str:
     return f"{count:,}" if count < 10**9 else f"{count:.1e}"
 
 
+def workers_text(count: int) -> str:
+    """ "1 worker", "2 workers"."""
+    return f"{count} worker" if count == 1 else f"{count} workers"
+
+
 def utc_text(moment: datetime) -> str:
     """A moment in UTC to the minute: "2026-05-04 03:02 UTC"."""
     return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def printable(text: str, encoding: str = "utf-8") -> str:
+    """A text from outside as any stream, file and database takes it.
+
+    What is unprintable stands as its escape, as \\x1b or \\u202e, and so does what the encoding lacks: controls, marks
+    that turn the direction of writing, halves of characters. Line ends stay.
+    """
+    if not text.isprintable():
+        text = "".join(sign if sign.isprintable() or sign == "\n" else _escape(sign) for sign in text)
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _escape(sign: str) -> str:
+    return sign.encode("unicode_escape").decode()
 
 
 def text_table(header: Sequence[str], rows: Iterable[Sequence[str]], right: int) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nas.protocols import Calibration, Event, Failed, Finished, Job, LatencyMeasured, RungReached
+from nas.protocols import Calibration, Event, Failed, Finished, Job, LatencyMeasured, Notice, RungReached
 from nas.records import JSON, Costs, FinalFront, FinalTraining, Gene, Genotype, Latency, RungScore
 
 TARGET: JSON = {"kind": "virtual"}
@@ -133,6 +133,8 @@ class ScriptedEvaluator:
     second_timing: Callable[[Job], Latency] = lambda job: latency_of(job.spec)
     """What a job that is only timed takes."""
     on_submit: Callable[[Job], None] = lambda job: None
+    notices: tuple[str, ...] = ()
+    """What it says about its workers before anything else."""
     submitted: list[Job] = field(default_factory=list)
     answers: list[tuple[int, bool]] = field(default_factory=list)
     calibrations: int = 0
@@ -183,7 +185,8 @@ class ScriptedEvaluator:
             self._ready.append(Finished(trial_number, "worker 0", "virtual", None))
 
     def events(self, timeout_s: float) -> Sequence[Event]:
-        events = list(self._ready)
+        events = [*map(Notice, self.notices), *self._ready]
+        self.notices = ()
         self._ready = deque()
         return events
 

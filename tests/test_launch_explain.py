@@ -133,6 +133,9 @@ def test_studies_that_cannot_be_explained_say_why(run_command, tmp_path: Path) -
     with contextlib.closing(open_store(url)) as store:
         store.create_study(study_record("macs", name="s"))
     code, _, err = run_command("explain", "--storage", url)
+    assert code == 2 and "lacks the table 'studies' of Optuna: restore a copy of it" in err
+    open_optuna_storage(url, engine_kwargs(url)).engine.dispose()
+    code, _, err = run_command("explain", "--storage", url)
     assert code == 2 and "Optuna has no study 's' in this database" in err
     (tmp_path / "nas.db").unlink()
     record_study(url, 5)

@@ -38,7 +38,7 @@ def test_it_is_refused_in_one_line(run_command, old: Path, command: tuple[str, .
     before = old.read_bytes()
     code, out, err = run_command(*command, "--storage", "sqlite:///old.db")
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "sqlite:///old.db was written before version 0.1.0" in err and "(--storage)" in err
+    assert "/old.db was written before version 0.1.0" in err and "(--storage)" in err
     assert old.read_bytes() == before
     assert list(old.parent.iterdir()) == [old]
 
@@ -52,5 +52,5 @@ def test_that_of_another_program_is_refused_in_one_line(
     before = contents(tmp_path)
     code, out, err = run_command(*command, "--storage", "sqlite:///mlflow.db")
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "sqlite:///mlflow.db belongs to another program" in err and "(--storage)" in err
+    assert "/mlflow.db belongs to another program" in err and "(--storage)" in err
     assert contents(tmp_path) == before

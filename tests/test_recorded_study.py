@@ -3,8 +3,11 @@ finalizes it with its recorded meaning."""
 
 import hashlib
 import json
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -23,6 +26,7 @@ from workers.evaluate import EvaluationConfig, EvaluationContext
 from workers.recipe import Recipe
 
 Command = Callable[..., tuple[int, str, str]]
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -107,6 +111,14 @@ def check_explanation(run_command: Command) -> None:
     values = {gene["gene"]: gene["values"] for gene in explained["genes"]}
     assert values["stem"] == ["conv", "patchify", "overlap"] and values["stage1_depth"] == [1, 2]
     assert explained["lineages"]
+
+
+def test_a_picture_is_drawn_without_a_word_of_the_library(folder: Path) -> None:
+    command = [sys.executable, str(ROOT / "launch.py"), "pareto", *STUDY, "--plot", "front.png"]
+    environment = {**os.environ, "MPLCONFIGDIR": "/dev/null/cache"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, f"wrote {folder / 'front.png'}\n")
+    assert (folder / "front.png").is_file()
 
 
 def top1_of(model: nn.Module, batches: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> float:

@@ -15,7 +15,7 @@ from nas.search.weights import read_weights
 from nas.workspace import Workspace
 from search_spaces.registry import require_ours
 from search_spaces.zoo.card import CardFacts, FoundBySearch
-from search_spaces.zoo.export import check_export, export_model
+from search_spaces.zoo.export import MAX_NAME, check_export, export_model
 from workers.data.registry import open_study_data
 from workers.retrain import retrain
 
@@ -70,6 +70,12 @@ def load_text(folder: Path) -> str:
     )
 
 
+def default_name(study: str, trial_number: int) -> str:
+    """STUDY-tN, as a name that a model of a zoo can have whatever the study is called."""
+    plain = re.sub(r"[^A-Za-z0-9_-]", "-", study).lstrip("-_") or "study"
+    return f"{plain[: MAX_NAME - 20]}-t{trial_number}"
+
+
 def export(study: StudyRecord, store: ExportStore, config: ExportConfig, workspace: Workspace) -> Exported:
     """Write a trial of a study with its weights, and note the export.
 
@@ -88,7 +94,7 @@ def export(study: StudyRecord, store: ExportStore, config: ExportConfig, workspa
     final = None if config.retrain else store.final_front(study.name)
     trial = pick_trial(config.pick, final or store.front(study.name), facts, study.cost_objective)
     full = full_training(final, store.final_trainings(study.name), trial.trial_number)
-    name = config.name or re.sub(r"[^A-Za-z0-9_-]", "-", f"{study.name}-t{trial.trial_number}")
+    name = config.name or default_name(study.name, trial.trial_number)
     command = _command(study, trial, full, workspace)
     require_ours(study, trial.spec)
     check_export(zoo=config.zoo, name=name, spec=trial.spec, onnx=config.onnx, overwrite=config.overwrite)

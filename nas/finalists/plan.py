@@ -21,7 +21,7 @@ from nas.records import (
     TrialFacts,
     final_key,
 )
-from nas.text import duration_text
+from nas.text import duration_text, workers_text
 
 MIN_SEEDS = 2
 """Final trainings of a finalist; fewer have no spread."""
@@ -121,8 +121,8 @@ class Finals:
                 f"scored on {what}"
             ),
             (
-                f"at most {trainings} trainings on {workers} workers: {duration_text(duration_s)} at the pace of the "
-                "search, less what is stopped early"
+                f"at most {trainings} trainings on {workers_text(workers)}: {duration_text(duration_s)} at the pace of "
+                "the search, less what is stopped early"
             ),
         )
 

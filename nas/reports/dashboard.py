@@ -6,9 +6,11 @@ nothing else.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from http import HTTPStatus
+from ipaddress import ip_address
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
@@ -19,8 +21,10 @@ from optuna.storages import BaseStorage
 
 from nas.errors import InvalidInputError
 from nas.signals import StopSignals
+from nas.text import printable
 
 HOST = "127.0.0.1"
+_AUTHORITY = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[0-9A-Za-z.-]+))(?::[0-9]*)?")
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -42,7 +46,7 @@ def serve(storage: BaseStorage, artifact_folder: Path, port: int, started: Calla
 
     with _bind(port) as server:
         address = f"{HOST}:{server.server_port}"
-        server.set_app(_reading_only(wsgi(storage, artifact_store=FileSystemArtifactStore(artifact_folder)), address))
+        server.set_app(_reading_only(wsgi(storage, artifact_store=FileSystemArtifactStore(artifact_folder))))
         with StopSignals(), suppress(KeyboardInterrupt):
             started(f"http://{address}/")
             server.serve_forever(poll_interval=0.2)
@@ -62,38 +66,74 @@ def _bind(port: int) -> WSGIServer:
     if not 0 <= port <= 65535:
         raise InvalidInputError(f"port {port} is not a port; give one from 1 to 65535, or 0 for any free one")
     try:
-        return make_server(HOST, port, _forbidden, server_class=_ThreadingServer, handler_class=_QuietHandler)
+        return make_server(HOST, port, _starting, server_class=_ThreadingServer, handler_class=_QuietHandler)
     except OSError as error:
         raise InvalidInputError(
             f"port {port} on {HOST} cannot be used ({error.strerror}); give another with --port"
         ) from error
 
 
-def _reading_only(app: WsgiApp, address: str) -> WsgiApp:
+def _reading_only(app: WsgiApp) -> WsgiApp:
     """Pass on what reads, and notes that come from the dashboard's own page.
 
-    The Host check keeps a foreign web page from reading through a name of its own that resolves to this machine (DNS
-    rebinding).
+    The check of Host keeps a foreign web page from reading through a name of its own that resolves to this machine (DNS
+    rebinding). A tunnel or a mapped port changes the port, and may come from another loopback name.
     """
-    hosts = {address, address.replace(HOST, "localhost")}
 
     def guarded(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        reads = environ["REQUEST_METHOD"] in ("GET", "HEAD")
-        note = environ["REQUEST_METHOD"] == "PUT" and environ["PATH_INFO"].endswith("/note")
-        own_page = environ.get("HTTP_ORIGIN", "").removeprefix("http://") in hosts
-        if environ.get("HTTP_HOST") in hosts and (reads or (note and own_page)):
-            return app(environ, start_response)
-        return _forbidden(environ, start_response)
+        reason = _refusal(environ)
+        return app(environ, start_response) if reason is None else _forbidden(environ, start_response, reason)
 
     return guarded
 
 
-def _forbidden(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+def _refusal(environ: dict[str, Any]) -> str | None:
+    """Why a request is refused; None for one that is answered."""
+    host = environ.get("HTTP_HOST", "")
+    if not names_this_machine(host):
+        return (
+            f"This dashboard answers to the names of this machine alone, and was asked for as {printable(host[:100])}; "
+            "open it as http://localhost, with the port that leads here."
+        )
+    if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+        return None
+    if environ["REQUEST_METHOD"] != "PUT" or not environ["PATH_INFO"].endswith("/note"):
+        return "This dashboard shows studies and takes notes; the search alone changes them."
+    origin = environ.get("HTTP_ORIGIN", "")
+    scheme, _, authority = origin.partition("://")
+    if scheme in ("http", "https") and names_this_machine(authority):
+        return None
+    return f"This dashboard takes notes from its own page alone, and this one came from {printable(origin[:100])!r}."
+
+
+def names_this_machine(authority: str) -> bool:
+    """Whether a host, with any port, is a loopback name: localhost, or an address of 127.0.0.0/8 or ::1.
+
+    Whoever can answer for such a name is on this machine. Source: RFC 6761, section 6.3; RFC 3986, section 3.2.
+    """
+    parts = _AUTHORITY.fullmatch(authority)
+    if parts is None:
+        return False
+    if parts["name"] is not None and parts["name"].lower().removesuffix(".") == "localhost":
+        return True
+    try:
+        address = ip_address(parts["v6"] or parts["name"].removesuffix("."))
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _forbidden(environ: dict[str, Any], start_response: Callable[..., Any], reason: str) -> Iterable[bytes]:
     # A socket closed with unread bytes resets the connection, and the answer may be lost with it.
-    environ["wsgi.input"].read(min(int(environ.get("CONTENT_LENGTH") or 0), 1_000_000))
+    length = environ.get("CONTENT_LENGTH") or ""
+    if length.isdecimal():
+        environ["wsgi.input"].read(min(int(length), 1_000_000))
     start_response(
         f"{HTTPStatus.FORBIDDEN.value} {HTTPStatus.FORBIDDEN.phrase}", [("Content-Type", "application/json")]
     )
-    return [
-        json.dumps({"reason": "This dashboard shows studies and takes notes; the search alone changes them."}).encode()
-    ]
+    return [json.dumps({"reason": reason}).encode()]
+
+
+def _starting(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    return _forbidden(environ, start_response, "This dashboard is not ready yet.")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,9 +91,10 @@ def plot_final_front(path: Path, front: FinalFront, facts: Mapping[int, TrialFac
 
 def _save(path: Path, figure: Figure) -> None:
     image = io.BytesIO()
-    figure.savefig(
-        image, format=path.suffix.lower().lstrip(".") if path.suffix.lower() in PICTURE_SUFFIXES else "png", dpi=150
-    )
+    suffix = path.suffix.lower()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the name of a study may be in any script
+        figure.savefig(image, format=suffix.lstrip(".") if suffix in PICTURE_SUFFIXES else "png", dpi=150)
     write_file(path, image.getvalue(), PICTURE_SUFFIXES)
 
 

@@ -98,7 +98,7 @@ def drawing_attributes(svg: str, artifact_folder: Path) -> dict[str, str]:
     """
     artifact_id = str(uuid.uuid4())
     try:
-        write_whole(artifact_folder / artifact_id, svg.encode())
+        write_whole(artifact_folder / artifact_id, svg.encode(errors="backslashreplace"))
     except OSError as error:
         raise cannot_keep(
             f"a drawing cannot be kept under {artifact_folder}: {error.strerror}; make room or give another "

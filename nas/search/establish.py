@@ -28,6 +28,7 @@ from nas.search.screening import Screen
 from nas.search.study import SearchStudy, Storage, has_study
 from nas.search.warm_start import earlier_study
 from nas.search.weights import WeightsFolder
+from nas.text import workers_text
 from nas.workspace import study_folder
 
 # What stays as it was when the study was created, causes before what follows from them; the reference point is taken
@@ -407,7 +408,7 @@ def _plan(
         f"space {space.name} at scale {space.scale}: {len(space.genes)} genes, {space.num_genotypes:.3g} genotypes",
         f"data {record.data}; objectives {', '.join(record.objectives)}; reference point top1 {top1:.4g}, "
         f"{config.cost_objective} {cost:.4g}",
-        f"budget {config.budget}: {search.evaluated} evaluated so far, {todo} to go on {workers} workers",
+        f"budget {config.budget}: {search.evaluated} evaluated so far, {todo} to go on {workers_text(workers)}",
     ]
     lines[2:2] = _images(identity)
     if evaluation_s:

@@ -38,7 +38,7 @@ from nas.search.progress import Progress
 from nas.search.proposals import ESCAPES, Candidate, Proposer
 from nas.search.study import SearchStudy
 from nas.search.weights import WeightsFolder
-from nas.text import memory_text
+from nas.text import memory_text, printable
 
 logger = logging.getLogger(__name__)
 
@@ -276,7 +276,7 @@ class Search:
         if number is None:
             architecture = candidate.architecture
             attributes = trial_attributes(
-                layout=architecture.layout(),
+                layout=printable(architecture.layout()),
                 arch_hash=architecture.arch_hash,
                 costs=candidate.costs,
                 reason=None if candidate.feasible else _excess_text(candidate.constraints, self._config.limits),
@@ -379,11 +379,11 @@ class Search:
             trial_number=flight.number,
             arch_hash=candidate.architecture.arch_hash,
             spec=candidate.architecture.to_spec(),
-            layout=candidate.architecture.layout(),
+            layout=printable(candidate.architecture.layout()),
             costs=candidate.costs,
             seed=self._config.seed,
             state=state,
-            reason=reason,
+            reason=None if reason is None else printable(reason),
             latency=flight.latency,
             other_latencies=event.other_latencies if isinstance(event, Finished) else (),
             rungs=tuple(flight.rungs),

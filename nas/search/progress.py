@@ -1,6 +1,7 @@
 """What a person sees while a search runs: a live display on a terminal, plain lines anywhere else."""
 
 import contextlib
+import io
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.records import FrontMember
-from nas.text import cost_axis, cost_text, duration_text
+from nas.text import cost_axis, cost_text, duration_text, printable
 
 REFRESH_S = 0.5
 """On a terminal: one drawing takes some milliseconds, so at most two a second."""
@@ -56,13 +57,14 @@ class Progress:
             silent: print nothing at all.
             cost_objective: latency_ms, macs or param_count.
         """
+        output = sys.stdout or io.StringIO()  # a process without an output
         # rich takes FORCE_COLOR for a terminal; control characters are for real ones only.
-        self._console = console or Console(highlight=False, force_terminal=sys.stdout.isatty())
+        self._console = console or Console(file=output, highlight=False, force_terminal=output.isatty())
         self._study = study
         self._budget = budget
         self._already = already
-        self._quiet = quiet or silent
-        self._silent = silent
+        self._silent = silent or sys.stdout is None
+        self._quiet = quiet or self._silent
         self._cost_objective = cost_objective
         self._evaluated = already
         self._summary = ""
@@ -172,7 +174,7 @@ class Progress:
         if self._front:
             parts.append(self._draw_front())
         parts += [
-            Text(f"{worker}: {doing}", style="dim", overflow="ellipsis", no_wrap=True)
+            Text(printable(f"{worker}: {doing}"), style="dim", overflow="ellipsis", no_wrap=True)
             for worker, doing in self._activities.items()
         ]
         return Group(*parts)
@@ -185,9 +187,8 @@ class Progress:
         shown = _thin(self._front, FRONT_ROWS)
         for member in shown:
             cost = cost_text(self._cost_objective, member.cost, unit=False)
-            table.add_row(
-                str(member.trial_number), f"{member.top1:.4f}", cost, Text(self._layouts.get(member.trial_number, ""))
-            )
+            layout = Text(printable(self._layouts.get(member.trial_number, "")))
+            table.add_row(str(member.trial_number), f"{member.top1:.4f}", cost, layout)
         if len(shown) < len(self._front):
             table.add_row("", "", "", Text(f"{len(self._front) - len(shown)} more", style="dim"))
         return table
@@ -205,12 +206,12 @@ class Progress:
             for line in lines:
                 if self._is_gone():
                     return
+                encoding = getattr(self._console.file, "encoding", None) or "utf-8"
                 if self._live is not None:
-                    self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+                    self._console.print(printable(line, encoding), markup=False, highlight=False, soft_wrap=True)
                 else:
                     # Not through rich, which ends the process when a pipe closes.
-                    encoding = getattr(self._console.file, "encoding", None) or "utf-8"
-                    print(line.encode(encoding, "replace").decode(encoding), file=self._console.file, flush=True)
+                    print(printable(line, encoding), file=self._console.file, flush=True)
 
     def _is_gone(self) -> bool:
         return self._gone or self._console.file.closed

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from nas.pareto.places import latest
 from nas.pareto.targets import TargetView, target_text, view_on
-from nas.protocols import Evaluator, Failed, Finished, Job, LatencyMeasured, Store
+from nas.protocols import Evaluator, Failed, Finished, Job, LatencyMeasured, Notice, Store
 from nas.records import JSON, Latency, Retiming, StudyRecord
 from nas.search.loop import MAX_RETRIES, POLL_S
 
@@ -90,7 +90,7 @@ def time_again(
         timed: dict[int, Latency] = {}
         for member in view.front.members:
             job = Job(member.trial_number, specs[member.trial_number], seed, timing=place)
-            outcome = _time(job, evaluator, check_owner, stop_requested)
+            outcome = _time(job, evaluator, check_owner, stop_requested, say)
             if outcome is None:
                 return False
             if isinstance(outcome, Failed):
@@ -107,7 +107,11 @@ def time_again(
 
 
 def _time(
-    job: Job, evaluator: Evaluator, check_owner: Callable[[], None], stop_requested: Callable[[], bool]
+    job: Job,
+    evaluator: Evaluator,
+    check_owner: Callable[[], None],
+    stop_requested: Callable[[], bool],
+    say: Callable[[str], None],
 ) -> Latency | Failed | None:
     """One timing and the end of its job, tried again when the machine is to blame; None when the user wants to stop."""
     evaluator.submit(job)
@@ -116,6 +120,8 @@ def _time(
         check_owner()
         for event in evaluator.events(POLL_S):
             match event:
+                case Notice():
+                    say(event.text)
                 case LatencyMeasured():
                     latency = event.latency
                     evaluator.answer(job.trial_number, proceed=False)
@@ -123,7 +129,7 @@ def _time(
                     assert latency is not None, "a job that is only timed was timed"
                     return latency
                 case Failed() if event.retryable and job.attempt < MAX_RETRIES:
-                    return _time(replace(job, attempt=job.attempt + 1), evaluator, check_owner, stop_requested)
+                    return _time(replace(job, attempt=job.attempt + 1), evaluator, check_owner, stop_requested, say)
                 case Failed():
                     return event
     return None

@@ -207,13 +207,10 @@ import timm
 
 folder = "{name}"  # the folder of this card, wherever it lies
 sys.path.insert(0, folder)
-import hybrid_backbone
+import {module_name()}
 
 model = timm.create_model(f"local-dir:{{folder}}", pretrained=True).eval()
 ```
-
-Entries of several versions stand in one process: for each import the module that "architecture" in its config.json
-names, in place of `hybrid_backbone`.
 
 These weights {weights}. To train one for a task of your own:
 
@@ -281,8 +278,8 @@ def _file_list(files: list[str]) -> str:
     meaning = {
         "config.json": "timm's description of network and input",
         "model.safetensors": "weights",
-        f"{DOOR}.py": "the module to import",
-        f"{module_name()}.py": "the architecture, the same file in every entry of this version",
+        f"{DOOR}.py": "imports the architecture, by the same name in every entry",
+        f"{module_name()}.py": "the architecture, the same file in every entry of one version",
         "layout.svg": "drawing",
         "model.onnx": "the same network for ONNX runtimes, compared with torch when it was written",
     }

@@ -35,7 +35,9 @@ from search_spaces.zoo.card import CardFacts, FoundBySearch, card_text
 from search_spaces.zoo.onnx import export_onnx, require_onnx
 
 INDEX = "index.json"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+MAX_NAME = 128
+"""Characters of a model's name."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def export_model(
@@ -85,7 +87,7 @@ def check_export(*, zoo: Path, name: str, spec: JSON, onnx: bool = False, overwr
     Raises:
         InvalidInputError: as export_model, except for the weights.
     """
-    _require_name(name)
+    require_name(name)
     if onnx:
         require_onnx()
     architecture = Architecture.from_spec(spec)
@@ -94,10 +96,16 @@ def check_export(*, zoo: Path, name: str, spec: JSON, onnx: bool = False, overwr
         _require_free(zoo, name, architecture, _read_index(zoo), overwrite)
 
 
-def _require_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
+def require_name(name: str) -> None:
+    """Refuse a name that no entry can have.
+
+    Raises:
+        InvalidInputError: unless it is 1 to MAX_NAME letters, digits, - and _, the first a letter or a digit.
+    """
+    if len(name) > MAX_NAME or not _NAME.fullmatch(name):
         raise InvalidInputError(
-            f"zoo name {name!r} cannot be used; give 1 to 128 letters, digits, - or _, beginning with a letter or digit"
+            f"zoo name {name!r} cannot be used; give 1 to {MAX_NAME} letters, digits, - or _, beginning with a "
+            "letter or digit"
         )
 
 

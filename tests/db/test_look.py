@@ -173,7 +173,7 @@ def test_a_user_who_may_only_read_reads(empty_postgres_url: str) -> None:
     url = f"{empty_postgres_url}?options=-cdefault_transaction_read_only%3Don"
     with closing(open_store(url, create=False, beside=BESIDE)) as store:
         assert store.study("study") == study_record()
-        with pytest.raises(InvalidInputError, match="can only be read here"):
+        with pytest.raises(InvalidInputError, match="rights here do not suffice"):
             store.create_study(study_record("other"))
     open_optuna_storage(url, engine_kwargs(url), create=False).engine.dispose()
 

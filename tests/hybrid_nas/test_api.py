@@ -270,3 +270,25 @@ def test_the_api_is_quick_to_import() -> None:
     loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for library in ("torch", "ray", "optuna", "sqlalchemy", "scipy", "matplotlib", "pandas", "click"):
         assert f"'{library}'" not in loaded, library
+
+
+def test_texts_that_no_database_takes_are_recorded_as_their_escapes() -> None:
+    def fails(spec: JSON) -> float:
+        if spec["depth"] == 1:
+            raise ValueError("half \udcff, null \0, \x1b[2J")
+        return tiny_top1(spec)
+
+    study = api.search(**{**OWN, "evaluate": fails}, budget=12)
+    reasons = {trial.reason for trial in study.trials if trial.state == "FAIL"}
+    assert reasons == {"ValueError: half \\udcff, null \\x00, \\x1b[2J"}
+
+
+@pytest.mark.parametrize("name", ["half \udcff", "a\nb", "\u202ereversed"])
+def test_a_space_of_unprintable_words_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInputError, match="expected printable characters alone"):
+        api.search(**{**OWN, "space": TinySpace(name=name)}, budget=1)
+
+
+def test_a_space_may_be_called_what_no_file_can_be() -> None:
+    study = api.search(**{**OWN, "space": TinySpace(name="a/b " + "x" * 300)}, budget=1)
+    assert study.name.startswith("a-b xxx") and len(study.name) == 200

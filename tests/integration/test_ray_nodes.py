@@ -13,11 +13,12 @@ import pytest
 
 from db.store import open_store
 from tests.integration.nodes import Cluster, NamespaceCluster, has_namespaces
+from tests.integration.test_finalize import RECIPE, record_study
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 100.0
-BUDGET = 16
+PATIENCE_S = 240.0
+BUDGET = 12
 
 
 class Command:
@@ -47,8 +48,8 @@ class Command:
     def end(self) -> tuple[int, str, str]:
         """Exit code, output and errors, once it has ended."""
         assert self.process.stderr is not None
-        errors = self.process.stderr.read()
         code = self.process.wait(PATIENCE_S)
+        errors = self.process.stderr.read()
         self._reader.join()
         return code, "".join(self.lines), errors
 
@@ -137,13 +138,39 @@ def test_a_search_outlives_a_node_that_is_cut_off(search: Callable[[Cluster], Co
         _require_gone(cluster, lost)
 
 
+@pytest.mark.slow
+def test_finalists_outlive_a_node(cluster: Cluster, tmp_path: Path) -> None:
+    lost = cluster.start_node()
+    recipe = {**RECIPE.to_json(), "rungs": [20, 40, 80]}
+    with contextlib.closing(record_study(tmp_path)) as store:
+        (tmp_path / "own.json").write_text(json.dumps(recipe))
+        words = ["finalize", "--study", "s", "--recipe", "own.json", "--top", "1", "--samples", "2", "--seeds", "3"]
+        words += ["--workers", "2", "--ray-address", cluster.address]
+        command = Command([sys.executable, str(ROOT / "launch.py"), *words], cluster.users, tmp_path)
+        try:
+            command.wait_for("tuning 1/2")
+            cluster.kill(lost)
+            command.wait_for("the node is lost")
+            cluster.start_node()
+            code, output, errors = command.end()
+        finally:
+            command.stop()
+        assert (code, errors) == (0, ""), output
+        trainings = store.final_trainings("s")
+        assert sorted(training.purpose for training in trainings) == ["final"] * 3 + ["tuning"] * 2
+        assert len({training.key for training in trainings}) == 5
+        assert {training.state for training in trainings} <= {"COMPLETE", "PRUNED"}
+    _require_gone(cluster, lost)
+
+
 DRIVER = """
-import json, sys
+import json, logging, sys
 from nas.errors import NasError
 from nas.protocols import Failed, Finished, Notice
 from tests.integration.quick_work import quick_job, quick_pool
 from workers.cluster import nodes
 
+logging.disable()
 nodes.HEAD_TIMEOUT_S = 5.0
 pool = quick_pool(ray_address=sys.argv[1], workers_timeout_s=6.0, trial_timeout_s=100.0)
 
@@ -208,3 +235,36 @@ def test_a_lost_head_ends_it_in_one_line(
     assert (code, errors) == (0, "")
     assert said in output
     assert "the state is saved" in output
+
+
+BAD_NODE = """
+import json, logging, sys
+from nas.protocols import Failed, Finished, Notice
+from tests.integration.quick_work import quick_job, quick_pool
+
+logging.disable()
+pool = quick_pool(ray_address=sys.argv[1], trial_timeout_s=100.0)
+for number in range(6):
+    pool.submit(quick_job(number, "die"))
+    events = []
+    while not any(isinstance(event, Failed) for event in events):
+        events += pool.events(1.0)
+    print(json.dumps([event.text for event in events if isinstance(event, Notice)]), flush=True)
+print(json.dumps(["workers left", pool.num_workers]), flush=True)
+pool.close()
+"""
+
+
+def test_a_node_that_loses_every_worker_is_set_aside_while_others_are_left(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.start_node()
+    environment = {**cluster.users, "PYTHONPATH": str(ROOT)}
+    command = Command([sys.executable, "-c", BAD_NODE, cluster.address], environment, tmp_path)
+    try:
+        code, output, errors = command.end()
+    finally:
+        command.stop()
+    assert (code, errors) == (0, "")
+    assert (
+        output.count("the node is not used: 3 workers in a row were lost, the last one: the worker process died") == 1
+    )
+    assert '["workers left", 1]' in output

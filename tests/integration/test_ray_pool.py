@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from nas.errors import InvalidInputError
-from nas.protocols import Event, Failed, Finished, Job, Started
+from nas.protocols import Event, Failed, Finished, Job, RungReached, Started
 from tests.contracts.evaluator_contract import EvaluatorContract, collect, run
 from tests.integration.quick_work import TIMEOUT_S, quick_job, quick_pool
 from workers.cluster.pool import RayPool
@@ -104,6 +104,23 @@ def test_waiting_for_an_answer_is_no_computing(pool: RayPool) -> None:
     assert pool.events(timeout_s=TIMEOUT_S + 0.5) == []
     pool.answer(34, False)
     assert isinstance(collect(pool, bool)[0], Finished)
+
+
+def test_while_nobody_listens_no_time_counts(pool: RayPool) -> None:
+    """The coordinator waits for its database."""
+    pool.submit(quick_job(36))
+    time.sleep(TIMEOUT_S + 0.5)
+    assert isinstance(run_on(pool, 36), Finished)
+
+
+def run_on(pool: RayPool, number: int) -> Event:
+    """Let a job go on to its end; its last event."""
+    while True:
+        for event in collect(pool, bool):
+            if isinstance(event, Finished | Failed):
+                return event
+            if not isinstance(event, RungReached) or not event.last:
+                pool.answer(number, True)
 
 
 def test_the_time_limit_counts_all_rungs_together(pool: RayPool) -> None:

@@ -12,6 +12,7 @@ from nas.text import (
     csv_text,
     duration_text,
     json_hash,
+    printable,
     text_table,
     utc_text,
 )
@@ -81,3 +82,18 @@ def test_equal_values_have_one_hash_which_never_changes() -> None:
         {"a": {"x": "ü", "y": None}, "b": [1, 2.5]}
     )
     assert json_hash({"b": [1, 2.5], "a": "ü"}) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "expected"),
+    [
+        ("plain, größer, 数\nnext", "utf-8", "plain, größer, 数\nnext"),
+        ("\x1b[31mred\x07\0\r", "utf-8", "\\x1b[31mred\\x07\\x00\\r"),
+        ("\u202eevil\u2028\u200b\ufeff", "utf-8", "\\u202eevil\\u2028\\u200b\\ufeff"),
+        ("half \udcff \ud800", "utf-8", "half \\udcff \\ud800"),
+        ("ö数", "ascii", "\\xf6\\u6570"),
+        ("ö数", "latin-1", "ö\\u6570"),
+    ],
+)
+def test_a_foreign_text_cannot_steer_or_break_what_takes_it(text: str, encoding: str, expected: str) -> None:
+    assert printable(text, encoding) == expected

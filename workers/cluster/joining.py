@@ -15,10 +15,15 @@ from workers.cluster.failures import describe
 from workers.cluster.session import INIT_ERRORS, ROOT, init_ray
 from workers.processes import environment, signals_kept
 
-CONNECT_TIMEOUT_S = 5.0
-LOOK_TIMEOUT_S = 15.0
-"""For a process to import Ray and ask the head of a cluster."""
+CONNECT_TIMEOUT_S = 10.0
+LOOK_TIMEOUT_S = 60.0
+"""For a process to import Ray and ask the head of a cluster, on a busy host."""
 EXPECTED = "expected auto or HOST:PORT of a running cluster, on one of whose nodes this command runs"
+_HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
+"""The preface of HTTP/2, which the head speaks, and empty settings; it answers with its own (RFC 9113, 3.4)."""
+_FRAME_HEAD_BYTES = 9
+_HTTP2_SETTINGS = b"\x04"
+_NO_HEAD = "what listens there does not answer as the head of a cluster does"
 _DEFAULT_TOKEN = "~/.ray/auth_token"
 
 
@@ -60,9 +65,14 @@ def _knock(address: str, given: str) -> None:
     if not (colon and host and port.isascii() and port.isdigit() and int(port) < 2**16 and "/" not in host):
         raise InvalidInputError(f"Ray address {given!r} is no address; {EXPECTED}")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S) as connection:
+            connection.sendall(_HTTP2_HELLO)
+            answer = connection.recv(_FRAME_HEAD_BYTES)
     except (OSError, ValueError) as error:
         raise _refusal(given, describe(error)) from error
+    encrypted = os.environ.get("RAY_USE_TLS", "0") not in ("0", "false")
+    if not encrypted and answer[3:4] != _HTTP2_SETTINGS:
+        raise _refusal(given, _NO_HEAD)
 
 
 def _look(address: str, given: str) -> dict[str, str]:
@@ -77,10 +87,8 @@ def _look(address: str, given: str) -> dict[str, str]:
         with environment():
             looked = subprocess.run(command, capture_output=True, text=True, timeout=LOOK_TIMEOUT_S, check=True)
         found: dict[str, str] = json.loads(looked.stdout.splitlines()[-1])
-    except subprocess.TimeoutExpired as error:
-        raise _refusal(given, "what listens there does not answer as the head of a cluster does") from error
-    except (subprocess.CalledProcessError, IndexError, ValueError) as error:
-        raise _refusal(given, "what listens there answers otherwise than the head of a cluster does") from error
+    except (subprocess.SubprocessError, IndexError, ValueError) as error:
+        raise _refusal(given, _NO_HEAD) from error
     if found["problem"]:
         raise _problem(given, found, token)
     return found
@@ -105,6 +113,8 @@ def _problem(given: str, found: dict[str, str], token: str | None) -> InvalidInp
             )
         case "no node here":
             return _refusal(given, f"none of its nodes is on this machine; `ray start --address={found['address']}`")
+        case "no answer":
+            return _refusal(given, _NO_HEAD)
         case _:
             return _refusal(given, "no cluster runs on this machine, and RAY_ADDRESS is not set")
 

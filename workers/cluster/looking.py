@@ -12,7 +12,10 @@ from ray._common.usage.usage_lib import get_cluster_metadata
 from ray._private.services import canonicalize_bootstrap_address, find_node_ids
 from ray._private.utils import check_version_info, compute_version_info
 from ray._raylet import AuthenticationTokenLoader, Config, GcsClient  # type: ignore[attr-defined]
-from ray.exceptions import AuthenticationError
+from ray.exceptions import AuthenticationError, RpcError
+
+ANSWER_WITHIN_S = 3
+"""For the head to answer; Ray adds 10 s of its own."""
 
 
 def look(address: str) -> dict[str, str]:
@@ -22,16 +25,20 @@ def look(address: str) -> dict[str, str]:
         address: auto, or HOST:PORT.
 
     Returns:
-        `problem`, what is in the way: "nothing found", "token missing", "token wrong", "another version" (with the
-        versions as `theirs` and `ours`) or "no node here"; empty if nothing is. With it `address` as HOST:PORT, and
-        `mode`, the RAY_AUTH_MODE with which the cluster is joined.
+        `problem`, what is in the way: "nothing found", "no answer", "token missing", "token wrong", "another version"
+        (with the versions as `theirs` and `ours`) or "no node here"; empty if nothing is. With it `address` as
+        HOST:PORT, and `mode`, the RAY_AUTH_MODE with which the cluster is joined.
     """
     try:
         found = canonicalize_bootstrap_address(address)
     except ConnectionError:
         return {"problem": "nothing found"}
     assert found is not None, "an address was given"
-    client = _connect(found, "disabled")
+    os.environ["RAY_py_gcs_connect_timeout_s"] = str(ANSWER_WITHIN_S)  # noqa: SIM112 - spelt by Ray
+    try:
+        client = _connect(found, "disabled")
+    except RpcError:
+        return {"problem": "no answer"}
     mode = "disabled"
     if client is None:
         if not AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True):

@@ -20,6 +20,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nas.errors import EvaluatorError
 from nas.records import JSON
+from nas.text import workers_text
 from workers.cluster.actor import Work
 from workers.cluster.failures import reason_of
 from workers.devices import gpu_places
@@ -199,7 +200,7 @@ class Nodes:
         node.probe = None
         node.problem = None
         node.losses = 0
-        return self._say(node.host, f"the node has room for {node.room} workers")
+        return self._say(node.host, f"the node has room for {workers_text(node.room)}")
 
     def _begin_probe(self, name: str, node: _Node) -> str | None:
         if not node.room:

@@ -126,6 +126,8 @@ class RayPool:
         """Noted while nobody asked for events."""
         self._seated = time.monotonic()
         """When there was a worker last."""
+        self._listened = time.monotonic()
+        """When events were asked for last."""
         self._said_seats = num_workers
         self._nodes: Nodes | None = None
         """Those of the cluster; None for a local Ray."""
@@ -228,6 +230,7 @@ class RayPool:
         Raises:
             EvaluatorError: also if the head of the cluster is lost, or no node came for as long as was stated.
         """
+        self._forgive(time.monotonic() - self._listened)
         until = time.monotonic() + timeout_s
         events = self._news
         self._news = []
@@ -235,7 +238,14 @@ class RayPool:
             events = self._happenings(until)
             if time.monotonic() >= until:
                 break
+        self._listened = time.monotonic()
         return events
+
+    def _forgive(self, pause_s: float) -> None:
+        """Time in which nobody listened, as while a database is away, counts against no job and no node."""
+        for seat in self._seats:
+            seat.deadline += pause_s
+        self._seated += pause_s
 
     def _happenings(self, until: float) -> list[Event]:
         """What the nodes and the workers have to say; waits for it a while, at most until then."""

@@ -179,7 +179,7 @@ def _training_images(text: str, archive: _Archive, folder: Path) -> tuple[list[s
 
 
 def _find_folder(text: str, archive: _Archive, path: str) -> Path:
-    for folder in (Path(path).expanduser() / archive.folder, Path(path).expanduser()):
+    for folder in (Path(path) / archive.folder, Path(path)):
         if (folder / archive.meta).is_file():
             return folder
     raise InvalidInputError(

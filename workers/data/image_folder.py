@@ -69,7 +69,7 @@ def open_folder(text: str, path: str) -> DataSource:
         InvalidInputError: if a folder is missing, the splits differ in their classes, a class is empty or images
             cannot be read.
     """
-    root = Path(path).expanduser()
+    root = Path(path)
     listing = _list(text, root)
     searched = listing.files("train") + listing.files("val")
     sizes, problems = _check_images(text, searched)
@@ -116,7 +116,7 @@ def folder_images(text: str, path: str) -> LabelledImages:
         InvalidInputError: if a folder is missing, the splits differ in their classes, a class is empty or images
             cannot be read.
     """
-    listing = _list(text, Path(path).expanduser())
+    listing = _list(text, Path(path))
     items = listing.items["train"] + listing.items["val"]
     _require_readable(text, _check_images(text, [file for file, _ in items])[1])
     return LabelledImages(
@@ -145,7 +145,7 @@ class _Listing:
 
 
 def _list_source(source: DataSource) -> _Listing:
-    return _list(source.text, Path(source.text.partition(":")[2]).expanduser())
+    return _list(source.text, Path(source.text.partition(":")[2]))
 
 
 def _list(text: str, root: Path) -> _Listing:

@@ -25,9 +25,9 @@ CROP_PCT = 0.875
 """Share that validation keeps of images of all sizes: 224 of 256 pixels, timm's default."""
 
 T = TypeVar("T")
-Show = Callable[[str, int, int], object]
-"""(what is done, images done, all images); 0 for all where their number is not known yet."""
-_show: ContextVar[Show] = ContextVar("_show", default=lambda what, done, total: None)
+Show = Callable[[str, int, int, str], object]
+"""(what is done, number done, number of all, of what); 0 for all where their number is not known yet."""
+_show: ContextVar[Show] = ContextVar("_show", default=lambda what, done, total, unit: None)
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)
@@ -109,9 +109,9 @@ def showing(show: Show) -> Iterator[None]:
         _show.reset(token)
 
 
-def tell(what: str, done: int, total: int) -> None:
+def tell(what: str, done: int, total: int, unit: str = "images") -> None:
     """Say how far the work on data is; see Show."""
-    _show.get()(what, done, total)
+    _show.get()(what, done, total, unit)
 
 
 def fingerprint(parts: Iterable[bytes]) -> str:

@@ -46,6 +46,15 @@ def test_the_name_of_a_study_is_no_formula(tmp_path: Path) -> None:
     assert r"<!-- $\frac{1$" in (tmp_path / "front.svg").read_text()
 
 
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_a_name_in_any_script_can_be_drawn(tmp_path: Path, suffix: str) -> None:
+    """No font has all glyphs; a warning, here an error, would help nobody."""
+    study = study_record(name="研究 😀 \u0e01")
+    plot_front(tmp_path / f"front.{suffix}", latest_front(), TRIALS, study)
+    plot_history(tmp_path / f"history.{suffix}", HISTORY, study)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_other_costs_have_their_own_axis(tmp_path: Path) -> None:
     plot_front(tmp_path / "front.svg", latest_front("macs"), TRIALS, study_record("macs"))
     assert "<!-- macs, M -->" in (tmp_path / "front.svg").read_text()

@@ -856,7 +856,8 @@ def test_latencies_on_further_targets_are_stored_beside_the_front(tmp_path: Path
 
 def test_a_caller_hears_every_trial_every_new_front_and_every_note(tmp_path: Path) -> None:
     heard: list[SearchEvent] = []
-    failing = ScriptedEvaluator(failure=lambda job: FAILURE if job.trial_number == 2 else None)
+    left = "the search goes on with 1 of 2 workers"
+    failing = ScriptedEvaluator(failure=lambda job: FAILURE if job.trial_number == 2 else None, notices=(left,))
     bench = Bench(tmp_path)
     bench.run(6, failing, on_event=heard.append)
     finished = [event for event in heard if isinstance(event, TrialFinished)]
@@ -864,7 +865,7 @@ def test_a_caller_hears_every_trial_every_new_front_and_every_note(tmp_path: Pat
     assert [replace(event.facts, weights=None) for event in finished] == recorded
     assert [event.evaluated for event in finished if event.facts.state == "COMPLETE"] == [1, 2, 3, 4, 5, 6]
     assert {event.budget for event in finished} == {6}
-    assert [event.text for event in heard if isinstance(event, Note)] == ["trial 2 failed: cannot be built"]
+    assert [event.text for event in heard if isinstance(event, Note)] == [left, "trial 2 failed: cannot be built"]
     fronts = [event.front for event in heard if isinstance(event, FrontGrew)]
     assert fronts
     with contextlib.closing(open_store(bench.url)) as store:

@@ -150,9 +150,9 @@ def test_a_lost_worker_costs_a_retry_and_a_member_that_cannot_be_timed_is_named(
             return Failed(2, "worker 0", "actor died", retryable=True)
         return Failed(3, "worker 0", "out of memory", retryable=False) if job.trial_number == 3 else None
 
-    evaluator = ScriptedEvaluator(second_timing=second_timing, failure=fails)
+    evaluator = ScriptedEvaluator(second_timing=second_timing, failure=fails, notices=("a node is lost",))
     ended, notes = run(store, evaluator)
-    assert ended and notes[1:] == ["trial 3 could not be timed again: out of memory"]
+    assert ended and notes[1:] == ["a node is lost", "trial 3 could not be timed again: out of memory"]
     assert [(job.trial_number, job.attempt) for job in evaluator.submitted] == [(0, 0), (2, 0), (2, 1), (2, 2), (3, 0)]
     front = latest_front()
     text = places_text(front, places(front, TRIALS, store.retimings("sample")[0]))

@@ -151,7 +151,7 @@ def test_the_card_says_how_numbers_were_measured_and_how_to_get_them_again(zoo: 
 def test_the_card_can_be_followed_wherever_the_zoo_is(zoo: Path, tmp_path: Path) -> None:
     card = (zoo / "first" / "README.md").read_text()
     assert 'folder = "first"  # the folder of this card, wherever it lies' in card
-    assert "zoo/" not in card
+    assert "zoo/" not in card and f"\nimport {module_name()}\n" in card
     assert f"timm {OLDEST['timm']}, or newer versions;\nthis entry was written with timm {timm.__version__}" in card
 
 

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
-from ray.exceptions import ActorDiedError, GetTimeoutError, OutOfMemoryError, RayTaskError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError, OutOfMemoryError, RayTaskError
 
 from nas.errors import InvalidInputError
 from workers.cluster.failures import describe, machine_is_to_blame, reason_of
+
+NODE_DIED = "the worker's node died or cannot be reached"
 
 
 @pytest.mark.parametrize(
@@ -32,6 +34,7 @@ def test_reasons_are_one_line() -> None:
     # The address is given because Ray would start itself to find it.
     assert reason_of(RayTaskError("start", "a traceback", KeyError("gene"), ip="127.0.0.1")) == "KeyError: 'gene'"
     assert reason_of(GetTimeoutError("long text")) == "no result in time"
+    assert reason_of(ActorUnavailableError("a trace\nof many lines", b"1" * 16)) == NODE_DIED
     assert reason_of(ActorDiedError()) == "ActorDiedError: The actor died unexpectedly before finishing this task."
 
 

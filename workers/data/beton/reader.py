@@ -50,7 +50,7 @@ def open_beton(text: str, path: str) -> DataSource:
         InvalidInputError: if FFCV is not installed, or the file is missing, truncated, altered, has other fields or
             useless classes.
     """
-    file = Path(path).expanduser()
+    file = Path(path)
     import_ffcv(f"data {text!r}")
     sidecar = read_sidecar(text, file)
     if sidecar is not None:
@@ -92,7 +92,7 @@ def _split(text: str, file: Path, labels: np.ndarray, sidecar: Sidecar | None) -
 
 def load_beton(source: DataSource, recipe: Recipe, device: torch.device) -> Batches:
     """Loaders over the file; compiling them takes seconds."""
-    file = Path(source.text.partition(":")[2]).expanduser()
+    file = Path(source.text.partition(":")[2])
     import_ffcv(f"data {source.text!r}")
     reader = open_reader(source.text, file)
     from ffcv.fields.rgb_image import CenterCropRGBImageDecoder

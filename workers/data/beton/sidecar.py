@@ -12,7 +12,7 @@ from typing import Self
 from nas.errors import InvalidInputError
 from nas.files import write_whole
 from nas.records import JSON
-from workers.data.source import HASHED_BYTES
+from workers.data.source import CHUNK_BYTES, HASHED_BYTES, tell
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)
@@ -120,8 +120,13 @@ def check_contents(text: str, file: Path, sidecar: Sidecar) -> None:
 
 
 def sha256_of(file: Path) -> str:
+    digest = hashlib.sha256()
+    size = file.stat().st_size
     with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        while chunk := stream.read(CHUNK_BYTES):
+            digest.update(chunk)
+            tell("hashing", stream.tell() // 2**20, size // 2**20, "MB")
+    return digest.hexdigest()
 
 
 def _content_of(file: Path) -> str:
