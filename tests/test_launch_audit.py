@@ -104,6 +104,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_continues(run_comman
         (["--study", "s", "--times", "2", "--recipe", "nano"], 2, "--times and --recipe are both given"),
         (["--study", "s", "--recipe", "none.json"], 2, "recipe 'none.json' cannot be read (No such file or directory)"),
         (["--study", "s", "--seed", "7"], 2, "--seed is 7, which the search had"),
+        (["--study", "s", "--artifacts", "/proc/here"], 2, "give a folder that you may write as --artifacts"),
     ],
 )
 def test_bad_input_is_one_line(run_command, url: str, arguments: list[str], code: int, message: str) -> None:

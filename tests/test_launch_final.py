@@ -156,3 +156,23 @@ def test_a_teacher_that_cannot_teach_is_refused_before_anything_starts(
     (tmp_path / "own.json").write_text('{"rungs": [4], "batch_size": 4, "learning_rate": 0.1, "distillation": "hard"}')
     code, _, errors = run_command("finalize", "--study", "s", "--recipe", "own.json", "--data", "digits")
     assert (code, "the recipe gives distillation, and there is no teacher" in errors) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--samples", "1000000000"], "--samples is 1000000000; expected a number, at least 1 and at most 1000"),
+        (["--seeds", "1000000000"], "--seeds is 1000000000; expected a number, at least 2 and at most 1000"),
+        (["--gpus-per-worker", "nan"], "--gpus-per-worker is nan; expected a number, at least 0"),
+        (["--workers", "2", "--gpus-per-worker", "1000"], "2 workers need 2000 GPUs, and torch sees"),
+        (["--artifacts", "/proc/here"], "/proc/here/finalists cannot be written"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_starts(
+    run_command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
+) -> None:
+    record_study(tmp_path).close()
+    monkeypatch.chdir(tmp_path)
+    code, output, errors = run_command("finalize", "--study", "s", "--recipe", "own.json", *options)
+    assert (code, output, errors.count("\n")) == (2, "", 1), errors
+    assert message in errors

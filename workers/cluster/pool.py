@@ -80,7 +80,7 @@ class RayPool:
         trial_timeout_s: how long a job may compute, waiting for the device lock included, waiting for an answer
             excluded.
         ray_address: of an existing cluster ("auto" or HOST:PORT); None starts a local Ray.
-        gpus_per_worker: may be a fraction; 0 hides the GPUs from the workers.
+        gpus_per_worker: may be a fraction; 0 reserves none, and the workers train on the CPU.
         target: the study's target fingerprint, if it is known: workers with another one are not used. Otherwise that of
             the first worker counts.
         log_file: for the workers of a local Ray.
