@@ -258,7 +258,7 @@ def test_a_foreign_file_in_the_place_of_the_sidecar_stays(tmp_path: Path, folder
         ("digits", "a.beton", [], "source 'digits' cannot be packed; expected cifar10:DIR, cifar100:DIR or folder:DIR"),
         ("folder:", "a.beton", [], "source 'folder:' cannot be packed"),
         ("folder:/no/such", "a.beton", [], "/no/such/train cannot be listed"),
-        ("folder:.", "a.ffcv", [], "'a.ffcv' ends in '.ffcv'; expected a file name that ends in .beton"),
+        ("folder:.", "a.ffcv", [], "a.ffcv' ends in '.ffcv'; expected a file name that ends in .beton"),
         ("folder:.", "no/a.beton", [], "lies in a folder that does not exist"),
         ("folder:.", "a.beton", ["--max-size", "16"], "--max-size is 16; expected 32 to 4096 pixels"),
         ("folder:.", "a.beton", ["--workers", "0"], "--workers is 0; expected at least 1"),
