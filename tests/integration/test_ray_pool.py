@@ -93,6 +93,23 @@ def test_a_job_that_waited_for_its_worker_says_when_it_begins(pool: RayPool) -> 
     assert isinstance(collect(pool, bool)[0], Finished)
 
 
+def test_a_job_that_waited_for_its_worker_has_its_own_time_limit(pool: RayPool) -> None:
+    """Not what was left of the time in which a worker must come up."""
+    _worker_pids(pool)  # both are up
+    for number in (40, 41):
+        pool.submit(quick_job(number, "die"))
+    collect(pool, lambda events: len(events) == 2)  # and now neither is
+    pool.submit(quick_job(42, "hang"))
+    events: list[Event] = []
+    while not events:
+        events += pool.events(timeout_s=1.0)
+    assert [type(event) for event in events] == [Started]
+    began = time.monotonic()
+    (failed,) = collect(pool, bool)
+    assert isinstance(failed, Failed) and "no result within 2 s" in failed.reason
+    assert time.monotonic() - began < 20
+
+
 def test_a_retry_goes_to_another_worker(pool: RayPool) -> None:
     (failed,) = run(pool, quick_job(33, "cuda"))
     assert run(pool, quick_job(33))[-1].worker != failed.worker

@@ -209,7 +209,6 @@ class RayPool:
             avoided = self._lost_at.get(job.trial_number)
             seat = min(free, key=lambda seat: (seat.place == avoided, not seat.ready))
             seat.job = job
-            seat.left_s = self._trial_timeout_s
             if seat.ready:
                 self._begin(seat, job)
 
@@ -352,6 +351,7 @@ class RayPool:
         seat.doing = doing
 
     def _begin(self, seat: _Seat, job: Job) -> None:
+        seat.left_s = self._trial_timeout_s
         self._expect(seat, seat.actor.start.remote(job), seat.left_s, f"trial {job.trial_number}: started")
 
     def _receive(self, seat: _Seat) -> list[Event]:
