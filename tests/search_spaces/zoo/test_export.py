@@ -350,5 +350,5 @@ def test_what_a_killed_export_left_is_cleared_away(tmp_path: Path) -> None:
 
 def test_a_zoo_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "zoo").write_text("")
-    with pytest.raises(InvalidInputError, match="cannot be made: File exists; give another --zoo"):
+    with pytest.raises(InvalidInputError, match=r"cannot be written \(Not a directory\); give a folder"):
         export(tmp_path / "zoo", "one", architecture(1))
