@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from nas.errors import InvalidInputError, NasError
+from nas.errors import InvalidInputError, NasError, first_line
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 RELATIVE = 1e-3
@@ -61,7 +61,7 @@ def export_onnx(model: nn.Module, input_size: tuple[int, int, int], path: Path) 
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:
-        raise NasError(f"torch cannot export this network to ONNX: {str(error).strip().splitlines()[0]}") from error
+        raise NasError(f"torch cannot export this network to ONNX: {first_line(error)}") from error
     _compare(model, images, path)
 
 
