@@ -332,6 +332,8 @@ def preload() -> None:
     """Import once what every child would import for itself."""
     for module in ("launch", "workers.export", "workers.finalize", "workers.audit", "search_spaces.zoo.import_weights"):
         import_module(module)
+    with contextlib.suppress(ImportError):
+        import_module("ffcv")
 
 
 @contextlib.contextmanager
