@@ -51,8 +51,8 @@ class WalConnection(sqlite3.Connection):
 
 
 def redact_url(url: str) -> str:
-    """The URL with *** for its password, however it is written; SQLite has none and stays as it is."""
-    if url.startswith("sqlite"):
+    """The URL with *** for its password, however it is written; the path of a SQLite file stays as it is."""
+    if re.match(r"sqlite(\+\w+)?:///", url):
         return url
     url = re.sub(r"(://[^:/@?]*):.*@", r"\1:***@", url, flags=re.DOTALL)
     return re.sub(r"([?&](?:ssl)?password=)[^&#]*", r"\1***", url, flags=re.IGNORECASE)

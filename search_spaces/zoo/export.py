@@ -23,7 +23,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import nn
 
-from nas.errors import InvalidInputError, NasError
+from nas.errors import InvalidInputError, NasError, first_line
 from nas.files import check_folder
 from nas.records import JSON
 from search_spaces.architecture.drawing import draw
@@ -121,7 +121,7 @@ def _load(architecture: Architecture, weights: bytes) -> HybridBackbone:
     try:
         model.load_state_dict(safetensors.torch.load(weights), strict=True)
     except (SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise InvalidInputError(
             f"the weights are not those of architecture {architecture.arch_hash[:12]} ({reason}); train it again"
         ) from error

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from timm.data.imagenet_info import ImageNetInfo
 
-from nas.errors import InvalidInputError
+from nas.errors import InvalidInputError, first_line
 from search_spaces.architecture.costs import costs
 from search_spaces.checkpoints import convert_convnext, convert_groupmixformer, require_match
 from search_spaces.published.families import find_preset
@@ -108,7 +108,7 @@ def read_checkpoint(file: Path) -> Mapping[str, Any]:
             "state_dict alone again and give that"
         ) from error
     except (SafetensorError, RuntimeError, EOFError, ValueError, LookupError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise InvalidInputError(
             f"{file} is no checkpoint of tensors ({reason}); give a .pth with a state_dict, or safetensors"
         ) from error

@@ -64,7 +64,7 @@ def export_onnx(model: nn.Module, input_size: tuple[int, int, int], path: Path) 
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:
-        raise NasError(f"torch cannot export this network to ONNX: {str(error).strip().splitlines()[0]}") from error
+        raise NasError(f"torch cannot export this network to ONNX: {first_line(error)}") from error
     _compare(model, images, path)
 
 

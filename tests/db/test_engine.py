@@ -42,6 +42,8 @@ def refusal(url: str, *, create: bool = True) -> str:
         ("mysql://ada:s3cret@host/nas", "mysql://ada:***@host/nas"),
         ("postgresql+psycopg://ada@host/nas", "postgresql+psycopg://ada@host/nas"),
         ("sqlite:////home/a:b@c/nas.db", "sqlite:////home/a:b@c/nas.db"),
+        ("sqlite://ada:s3cret@host/nas.db", "sqlite://ada:***@host/nas.db"),
+        ("sqlite+aiosqlite://:s3cret@@/nas.db", "sqlite+aiosqlite://:***@/nas.db"),
         ("no url", "no url"),
     ],
 )

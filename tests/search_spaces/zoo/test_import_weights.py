@@ -128,6 +128,8 @@ class Danger:
 def test_files_that_are_no_checkpoints_are_refused(tmp_path: Path) -> None:
     text = tmp_path / "text.pth"
     text.write_text("hello")
+    empty = tmp_path / "empty.pth"
+    empty.touch()
     code = tmp_path / "code.pth"
     torch.save({"model": Danger()}, code)
     listed = tmp_path / "list.pth"
@@ -137,6 +139,7 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path: Path) -> None:
     for file, message in (
         (tmp_path / "missing.pth", r"missing\.pth cannot be read"),
         (text, r"text\.pth is no checkpoint of tensors"),
+        (empty, r"empty\.pth is no checkpoint of tensors \(EOFError\)"),
         (code, r"code\.pth holds objects besides tensors and plain values"),
         (listed, r"list\.pth holds a list; expected a state_dict"),
         (tensors, r"broken\.safetensors is no checkpoint of tensors"),
