@@ -1,6 +1,6 @@
 """Whether an entry of the zoo sees what its search measured: recorded top1, and that of timm alone, for every kind.
 
-    python -m benchmarks.preprocessing [--images TAR] [--steps 200]
+    python -m benchmarks.preprocessing [--images TAR] [--steps 400]
 
 TAR holds train/CLASS/*.jpg and val/CLASS/*.jpg of 32 x 32 pixels in ten classes; without it all images are made up.
 CIFAR archives are written in the published format. The 100 classes of CIFAR-100 are the ten in ten tints each. Images
@@ -204,7 +204,7 @@ def report(work: Path, kind: str, text: str, validation: Iterator[Labelled]) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--images", type=Path, help="TAR of images; made up without it")
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=400)
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as name:
