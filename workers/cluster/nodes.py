@@ -172,7 +172,7 @@ class Nodes:
                 f"the head of the Ray cluster has not answered for {silent_s:.0f} s; the state is saved, and the same "
                 "command continues once the cluster is back"
             )
-        if listing and self._own not in listing:
+        if self._own in self._nodes and self._own not in listing:
             raise EvaluatorError(
                 "the Ray node on which this command runs is lost; the state is saved, and the same command continues "
                 "once the node is back (ray start)"
