@@ -106,14 +106,14 @@ def engine_kwargs(url: str) -> dict[str, Any]:
     if parsed.get_backend_name() == "sqlite":
         return {"connect_args": {"factory": WalConnection, "timeout": BUSY_TIMEOUT_S}}
     # A server whose machine has vanished answers nothing, and TCP alone would notice after a quarter of an hour.
-    patience = {
+    limits = {
         "connect_timeout": CONNECT_TIMEOUT_S,
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 4,
         "tcp_user_timeout": 30_000,
     }
-    given = {name: value for name, value in patience.items() if name not in parsed.query}
+    given = {name: value for name, value in limits.items() if name not in parsed.query}
     # The environment, or the database itself, may ask for an encoding that lacks what we write.
     return {"connect_args": {**given, "client_encoding": "utf8"}, "pool_pre_ping": True}
 

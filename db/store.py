@@ -29,8 +29,8 @@ from db.trials import (
     study_row,
     training_keys,
 )
+from nas.backoff import NO_WAITING, Backoff
 from nas.errors import InvalidInputError, NasError, ReadOnlyError
-from nas.patience import IMPATIENT, Patience
 from nas.processes import is_dead, machine
 from nas.records import (
     Export,
@@ -49,7 +49,7 @@ T = TypeVar("T")
 
 
 def open_store(
-    url: str, *, create: bool = True, beside: Sequence[Schema] = (), patience: Patience = IMPATIENT
+    url: str, *, create: bool = True, beside: Sequence[Schema] = (), backoff: Backoff = NO_WAITING
 ) -> "SqlStore":
     """Look at a database, connect, and bring our tables up to date where it may be written.
 
@@ -58,7 +58,7 @@ def open_store(
         create: True to make a missing SQLite file, its folder and our tables; False to refuse instead and leave nothing
             behind. A file that may not be written is then only read.
         beside: other programs whose tables share the database.
-        patience: how long an outage is waited for, once the database is open.
+        backoff: how long an outage is waited for, once the database is open.
 
     Raises:
         InvalidInputError: if the URL cannot be used, the server does not answer, or tables are of another program, or
@@ -79,7 +79,7 @@ def open_store(
     except NasError:
         engine.dispose()
         raise
-    return SqlStore(engine, patience)
+    return SqlStore(engine, backoff)
 
 
 def _read_only_store(url: str, version: str, create: bool) -> "SqlStore":
@@ -111,14 +111,14 @@ class SqlStore:
     process, which holds its lease, and what it writes proves in the same transaction that it still does. Facts that are
     recorded are never changed, except that the weights of a trial may be forgotten.
 
-    In an outage a method waits as long as the store's patience says. An attempt may have been committed although its
+    In an outage a method waits as long as the store's backoff says. An attempt may have been committed although its
     answer was lost, so each later one looks first whether that is so.
     """
 
-    def __init__(self, engine: Engine, patience: Patience = IMPATIENT) -> None:
+    def __init__(self, engine: Engine, backoff: Backoff = NO_WAITING) -> None:
         """Use a database that has our tables, over an engine of db.engine.make_engine; most callers want open_store."""
         self._engine = engine
-        self._patience = patience
+        self._backoff = backoff
         self._reader = reading(engine)
         self._writer = writing(engine)
         self._leases: dict[str, Lease] = {}
@@ -159,7 +159,7 @@ class SqlStore:
 
         while True:
             try:
-                self._patience.until_done(lambda: self._once(self._writer, take))
+                self._backoff.until_done(lambda: self._once(self._writer, take))
                 break
             except IntegrityError:
                 continue  # another process was quicker; the next look finds its lease
@@ -275,7 +275,7 @@ class SqlStore:
         return self._read(lambda connection: select_exports(connection, study))
 
     def _read(self, work: Callable[[Connection], T]) -> T:
-        return self._patience.until_done(lambda: self._once(self._reader, work))
+        return self._backoff.until_done(lambda: self._once(self._reader, work))
 
     def _write(
         self,
@@ -295,7 +295,7 @@ class SqlStore:
             if not done_before:
                 work(connection)
 
-        self._patience.until_done(lambda: self._once(self._writer, attempt))
+        self._backoff.until_done(lambda: self._once(self._writer, attempt))
 
     def _once(self, engine: Engine, work: Callable[[Connection], T]) -> T:
         with translated_errors(self._engine.url), engine.begin() as connection:

@@ -16,11 +16,11 @@ from db.engine import engine_kwargs, may_write, parse_url, reading_kwargs, redac
 from db.errors import again_after_races, let_outages_through
 from db.look import require_whole
 from db.store import SqlStore, open_store, require_writable
+from nas.backoff import NO_WAITING, Backoff
 from nas.caller import Caller
 from nas.config import SearchConfig, default_study
 from nas.errors import InvalidInputError
 from nas.files import check_folder, user_folder
-from nas.patience import IMPATIENT, Patience
 from nas.protocols import SearchSpace
 from nas.records import JSON, Genotype, StudyRecord, TrialFacts, Value
 from nas.reports.dashboard import serve
@@ -101,16 +101,16 @@ def _is_default(storage: str) -> bool:
 
 
 @contextlib.contextmanager
-def existing(storage: str, patience: Patience = IMPATIENT, *, writes: bool = False) -> Iterator[SqlStore]:
+def existing(storage: str, backoff: Backoff = NO_WAITING, *, writes: bool = False) -> Iterator[SqlStore]:
     """The store of a database that exists.
 
     Args:
         storage: URL of the database.
-        patience: how long an outage is waited for.
+        backoff: how long an outage is waited for.
         writes: refuse a database that can only be read, before any work is done.
     """
     beside = [optuna_schema()]
-    with contextlib.closing(open_store(storage, create=False, beside=beside, patience=patience)) as store:
+    with contextlib.closing(open_store(storage, create=False, beside=beside, backoff=backoff)) as store:
         if writes:
             require_writable(storage)
         yield store
@@ -187,9 +187,9 @@ def search(
     workspace = workspace_of(config.storage, config.artifacts)
     if quiet:
         caller = replace(caller, say=lambda text: None)
-    patience = Patience(config.storage_timeout_s, caller.say)
+    backoff = Backoff(config.storage_timeout_s, caller.say)
     with (
-        contextlib.closing(open_store(config.storage, beside=[optuna_schema()], patience=patience)) as store,
+        contextlib.closing(open_store(config.storage, beside=[optuna_schema()], backoff=backoff)) as store,
         _new_optuna_storage(config.storage) as storage,
     ):
         around = Surroundings(
@@ -200,7 +200,7 @@ def search(
             ),
             closing_lines=lambda outcome: _closing_lines(config, store, workspace, outcome),
             on_event=on_event,
-            patience=patience,
+            backoff=backoff,
         )
         return config.study, run_search(parts, store, storage, around)
 

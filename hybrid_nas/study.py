@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hybrid_nas import parts
 from hybrid_nas.calling import called_from_python
 from hybrid_nas.shown import Explained, Shown
+from nas.backoff import NO_WAITING, Backoff
 from nas.caller import Caller
 from nas.config import STORAGE_TIMEOUT_S, check_storage_timeout
 from nas.errors import NasError
@@ -18,7 +19,6 @@ from nas.pareto.history import History, history_of
 from nas.pareto.picks import pick_study
 from nas.pareto.places import latest, places
 from nas.pareto.targets import on_target
-from nas.patience import IMPATIENT, Patience
 from nas.protocols import SearchSpace
 from nas.records import FinalFront, Front, StudyRecord, TrialFacts, facts_by_number
 from nas.reports.exports import exports_text
@@ -337,11 +337,11 @@ class Study:
         )
         workspace = self.workspace
         with self._working(quiet) as caller:
-            patience = Patience(storage_timeout_s, caller.say)
-            with self._opened(patience, writes=True) as (store, study):
+            backoff = Backoff(storage_timeout_s, caller.say)
+            with self._opened(backoff, writes=True) as (store, study):
                 parts.require_networks(study)
                 log_file = workspace.log_file(study.name, study.uid)
-                return finalize(study, store, config, workspace.artifacts, log_file, caller, patience)
+                return finalize(study, store, config, workspace.artifacts, log_file, caller, backoff)
 
     def profile(
         self,
@@ -366,8 +366,8 @@ class Study:
 
         check_storage_timeout(storage_timeout_s)
         with self._working(quiet) as caller:
-            patience = Patience(storage_timeout_s, caller.say)
-            with self._opened(patience, writes=True) as (store, study):
+            backoff = Backoff(storage_timeout_s, caller.say)
+            with self._opened(backoff, writes=True) as (store, study):
                 parts.require_networks(study)
                 return profile_study(study, store, latency_target, trials, caller.say)
 
@@ -382,9 +382,9 @@ class Study:
 
     @contextlib.contextmanager
     def _opened(
-        self, patience: Patience = IMPATIENT, *, writes: bool = False
+        self, backoff: Backoff = NO_WAITING, *, writes: bool = False
     ) -> "Iterator[tuple[SqlStore, StudyRecord]]":
-        with parts.existing(self.storage, patience, writes=writes) as store:
+        with parts.existing(self.storage, backoff, writes=writes) as store:
             yield store, pick_study(self.name, store.studies())
 
     @contextlib.contextmanager

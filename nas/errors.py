@@ -4,7 +4,7 @@
     ├── InvalidInputError        exit code 2: an argument, a path, a URL or a study name is wrong
     │   ├── StudyMismatchError   the study exists and was created with other settings
     │   └── ReadOnlyError        the database can be read here, and not written
-    ├── UnavailableError         database or disk cannot be used now, and may be again (nas/patience.py waits)
+    ├── UnavailableError         database or disk cannot be used now, and may be again (nas/backoff.py waits)
     ├── StudyLockedError         another coordinator that is alive owns the study
     ├── SearchAbortedError       evaluations keep failing; the reason is the architectures' or the machine's
     └── EvaluatorError           the evaluator itself cannot go on (the Ray cluster is gone, for example)

@@ -6,13 +6,13 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from nas.backoff import NO_WAITING, Backoff
 from nas.caller import Caller
 from nas.config import STORAGE_TIMEOUT_S, check_storage_timeout
 from nas.errors import InvalidInputError
 from nas.files import check_folder
 from nas.finalists.plan import MIN_SEEDS, Finals, choose_finalists
 from nas.finalists.run import run_finals
-from nas.patience import IMPATIENT, Patience
 from nas.protocols import Store
 from nas.records import JSON, FinalFront, StudyRecord, facts_by_number
 from nas.search.ownership import owned
@@ -79,7 +79,7 @@ def finalize(
     artifacts: Path,
     log_file: Path,
     caller: Caller,
-    patience: Patience = IMPATIENT,
+    backoff: Backoff = NO_WAITING,
 ) -> FinalFront:
     """Train what is not recorded yet of a study's finalists, under its lease; record and return the final front.
 
@@ -90,7 +90,7 @@ def finalize(
         artifacts: folder of weights.
         log_file: of the study.
         caller: who asks for it.
-        patience: how long an outage of the database is waited for; the store shares it.
+        backoff: how long an outage of the database is waited for; the store shares it.
 
     Raises:
         InvalidInputError: if the study has no front yet; if recipe, teacher or data cannot be used, or the data are
@@ -123,7 +123,7 @@ def finalize(
         )
 
     with (
-        owned(store, study.name, end_processes, caller.say, patience) as ownership,
+        owned(store, study.name, end_processes, caller.say, backoff) as ownership,
         contextlib.ExitStack() as opened,
     ):
         caller.keep_log(log_file)

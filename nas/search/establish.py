@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from nas.backoff import NO_WAITING, Backoff
 from nas.config import SearchConfig
 from nas.data_facts import DataFacts
 from nas.errors import InvalidInputError, StudyMismatchError
 from nas.pareto.front import FrontKeeper
 from nas.pareto.history import history_of
-from nas.patience import IMPATIENT, Patience
 from nas.protocols import Evaluator, SearchSpace, Store, TrialStore
 from nas.records import JSON, Genotype, Latency, StudyRecord, TrialFacts, cost_of, facts_by_number
 from nas.samplers.knowledge import Knowledge
@@ -135,7 +135,7 @@ def already_done(
     recorded: StudyRecord,
     store: Store,
     storage: Storage,
-    patience: Patience = IMPATIENT,
+    backoff: Backoff = NO_WAITING,
 ) -> Outcome | None:
     """Bring a study in order whose budget is reached or whose patience is out, without any worker; None when there is
     something to do.
@@ -154,7 +154,7 @@ def already_done(
         )
     if outcome is None:
         return None
-    _open_study(config, storage, knowledge_of(space, config), patience).reconcile(facts_by_number(facts))
+    _open_study(config, storage, knowledge_of(space, config), backoff).reconcile(facts_by_number(facts))
     return outcome
 
 
@@ -169,7 +169,7 @@ def establish(
     store: Store,
     storage: Storage,
     sampling: Sampling,
-    patience: Patience = IMPATIENT,
+    backoff: Backoff = NO_WAITING,
 ) -> Search:
     """Create the study or continue it; the search is ready to run.
 
@@ -183,7 +183,7 @@ def establish(
         store: open; the coordinator holds the study's lease.
         storage: Optuna's, in the same database.
         sampling: entered while the sampler computes.
-        patience: how long an outage of database or disk is waited for.
+        backoff: how long an outage of database or disk is waited for.
 
     Raises:
         EvaluatorError: if the calibration fails.
@@ -198,7 +198,7 @@ def establish(
         if record is None:
             record = _new_record(config, space, identity, uid, calibration.reference_latency)
             store.create_study(record)
-    earlier = patience.until_done(lambda: earlier_study(config, space, store, storage))
+    earlier = backoff.until_done(lambda: earlier_study(config, space, store, storage))
     search = assemble(
         config=config,
         space=space,
@@ -213,7 +213,7 @@ def establish(
         weights=WeightsFolder(Path(config.artifacts), study_folder(record.name, record.uid)),
         starters=list(space.presets().values()) if config.warm_start == "presets" else list(earlier.front),
         screened=config.max_latency_ms is not None,
-        patience=patience,
+        backoff=backoff,
     )
     search.plan = _plan(config, space, evaluator.num_workers, record, search, evaluation_s, identity)
     return search
@@ -234,7 +234,7 @@ def assemble(
     weights: WeightsFolder,
     starters: Sequence[Genotype] = (),
     screened: bool = False,
-    patience: Patience = IMPATIENT,
+    backoff: Backoff = NO_WAITING,
 ) -> Search:
     """The only place where the parts of the loop meet; the recorded trials of the study are brought in order.
 
@@ -251,13 +251,13 @@ def assemble(
         sampling: entered while the sampler computes.
         starters: valid genotypes to propose before the sampler's own.
         screened: pass over candidates that are predicted to be over the latency limit.
-        patience: how long an outage of database or disk is waited for.
+        backoff: how long an outage of database or disk is waited for.
 
     Raises:
         NasError: if the database fails.
     """
     known = {trial.arch_hash: trial for trial in facts}
-    study = _open_study(config, storage, knowledge, patience)
+    study = _open_study(config, storage, knowledge, backoff)
     waiting = study.reconcile(facts_by_number(facts))
     new_starters = [genotype for genotype in starters if space.architecture(genotype).arch_hash not in known]
     screen = None
@@ -277,12 +277,12 @@ def assemble(
         keeper=keeper,
         weights=weights,
         target=target,
-        patience=patience,
+        backoff=backoff,
     )
 
 
-def _open_study(config: SearchConfig, storage: Storage, knowledge: Knowledge, patience: Patience) -> SearchStudy:
-    return SearchStudy(storage, config.study, config.objectives, knowledge, config.sampler, config.seed, patience)
+def _open_study(config: SearchConfig, storage: Storage, knowledge: Knowledge, backoff: Backoff) -> SearchStudy:
+    return SearchStudy(storage, config.study, config.objectives, knowledge, config.sampler, config.seed, backoff)
 
 
 def _new_record(

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import assert_never
 
+from nas.backoff import NO_WAITING, Backoff
 from nas.config import SearchConfig
 from nas.errors import NasError, SearchAbortedError, StudyMismatchError
 from nas.pareto.front import FrontKeeper
-from nas.patience import IMPATIENT, Patience
 from nas.protocols import (
     Evaluator,
     Event,
@@ -116,7 +116,7 @@ class Search:
         keeper: FrontKeeper,
         weights: WeightsFolder,
         target: JSON | None,
-        patience: Patience = IMPATIENT,
+        backoff: Backoff = NO_WAITING,
     ) -> None:
         """Take over the parts; nas/search/establish.py puts them together.
 
@@ -130,7 +130,7 @@ class Search:
             keeper: stands at the study's latest front.
             weights: the study's own folder.
             target: fingerprint that every latency of the study must have; None when it asks for none.
-            patience: how long a full disk is waited for; store and study have their own for the database.
+            backoff: how long a full disk is waited for; store and study have their own for the database.
         """
         self.study = study
         self.keeper = keeper
@@ -143,7 +143,7 @@ class Search:
         self._proposer = proposer
         self._target = target
         self._weights = weights
-        self._patience = patience
+        self._backoff = backoff
         self._kept: dict[int, KeptWeights] = {
             facts.trial_number: facts.weights for facts in proposer.known.values() if facts.weights
         }
@@ -282,7 +282,7 @@ class Search:
                 reason=None if candidate.feasible else _excess_text(candidate.constraints, self._config.limits),
             )
             picture = self._space.draw(architecture)
-            drawing = self._patience.until_done(lambda: drawing_attributes(picture, self._drawings))
+            drawing = self._backoff.until_done(lambda: drawing_attributes(picture, self._drawings))
             number = self.study.start(candidate.asked, candidate.genotype, candidate.constraints, attributes, drawing)
         else:
             self.study.restart(candidate.asked, number, candidate.constraints)
@@ -415,7 +415,7 @@ class Search:
             self._on_event(FrontGrew(front))
 
     def _keep(self, facts: TrialFacts, weights: bytes) -> KeptWeights:
-        return self._patience.until_done(lambda: self._weights.keep(facts, weights))
+        return self._backoff.until_done(lambda: self._weights.keep(facts, weights))
 
     def _annotate(self, facts: TrialFacts) -> None:
         attributes: dict[str, object] = {} if facts.latency is None else dict([latency_attribute(facts.latency)])

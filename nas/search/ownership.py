@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from nas.backoff import NO_WAITING, Backoff
 from nas.errors import NasError, UnavailableError
-from nas.patience import IMPATIENT, Patience
 from nas.processes import current_process, is_hidden, machine
 from nas.protocols import Leases
 from nas.records import Lease, ProcessId
@@ -37,12 +37,12 @@ class Ownership:
     """The lease of a study, renewed by a thread of its own: a calibration may take longer than an owner may be
     silent."""
 
-    def __init__(self, store: Leases, study: str, lease: Lease, patience: Patience = IMPATIENT) -> None:
+    def __init__(self, store: Leases, study: str, lease: Lease, backoff: Backoff = NO_WAITING) -> None:
         """The lease is held already."""
         self._store = store
         self._study = study
         self._lease = lease
-        self._patience = patience
+        self._backoff = backoff
         self._session: Session = lambda: ((), "")
         self._failure: NasError | None = None
         self._ended = threading.Event()
@@ -56,7 +56,7 @@ class Ownership:
             NasError: if the lease cannot be renewed.
         """
         self._session = session
-        self._patience.until_done(self.renew)
+        self._backoff.until_done(self.renew)
 
     def check(self) -> None:
         """Does nothing while the study is ours.
@@ -104,7 +104,7 @@ class Ownership:
 
 @contextmanager
 def owned(
-    store: Leases, study: str, end_session: EndSession, say: Callable[[str], None], patience: Patience = IMPATIENT
+    store: Leases, study: str, end_session: EndSession, say: Callable[[str], None], backoff: Backoff = NO_WAITING
 ) -> Iterator[Ownership]:
     """Own the study inside the block; first end what a dead owner left behind on this machine.
 
@@ -113,7 +113,7 @@ def owned(
         study: need not exist yet.
         end_session: ends what is left of a local Ray session.
         say: hears about a takeover.
-        patience: how long the block waits for the database; it learns to look whose the study is after an outage.
+        backoff: how long the block waits for the database; it learns to look whose the study is after an outage.
 
     Raises:
         StudyLockedError: if another living process owns it.
@@ -121,9 +121,9 @@ def owned(
     lease = Lease(socket.gethostname(), current_process(), datetime.now(UTC), machine(), uuid.uuid4().hex)
     former = store.acquire_lease(study, lease, _silent_owner(store, study, lease, say))
     _held.add(lease.token)
-    ownership = Ownership(store, study, lease, patience)
+    ownership = Ownership(store, study, lease, backoff)
     try:
-        patience.check_owner = ownership.renew
+        backoff.check_owner = ownership.renew
         if former is not None:
             is_here = bool(lease.machine) and former.machine == lease.machine
             ended = end_session(former.ray_processes, former.ray_session) if is_here else ()
@@ -133,7 +133,7 @@ def owned(
             )
         yield ownership
     finally:
-        patience.check_owner = _nothing
+        backoff.check_owner = _nothing
         _held.discard(lease.token)
         ownership.end()
 

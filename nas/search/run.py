@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from nas.backoff import Backoff
 from nas.caller import Caller
 from nas.config import SearchConfig
 from nas.errors import InvalidInputError
-from nas.patience import Patience
 from nas.protocols import Evaluator, SearchSpace, Store
 from nas.records import JSON, ProcessId, StudyRecord, TrialFacts
 from nas.search.attributes import make_drawings_folder
@@ -77,7 +77,7 @@ class Surroundings:
     closing_lines: Callable[[Outcome], Sequence[str]]
     """The front, where things are, and what to type next."""
     on_event: OnEvent
-    patience: Patience
+    backoff: Backoff
     """How long an outage of database or disk is waited for; the store shares it."""
 
     def note(self, text: str) -> None:
@@ -101,9 +101,9 @@ def run_search(parts: SearchParts, store: Store, storage: Storage, around: Surro
         NasError: if database, disk, evaluator or too many evaluations fail.
     """
     config = parts.config
-    patience = around.patience
-    with owned(store, config.study, parts.end_session, around.note, patience) as ownership:
-        recorded = patience.until_done(lambda: check_study(store, storage, config, parts.space, parts.identity))
+    backoff = around.backoff
+    with owned(store, config.study, parts.end_session, around.note, backoff) as ownership:
+        recorded = backoff.until_done(lambda: check_study(store, storage, config, parts.space, parts.identity))
         uid = uuid.uuid4().hex if recorded is None else recorded.uid
         log_file = around.log_file(uid)
         around.caller.keep_log(log_file)
@@ -112,7 +112,7 @@ def run_search(parts: SearchParts, store: Store, storage: Storage, around: Surro
         if recorded is not None:
             _note_version(recorded, parts.identity, around)
             _note_missing_weights(config, recorded, store, around)
-            outcome = _finished_before(parts, recorded, store, storage, patience)
+            outcome = _finished_before(parts, recorded, store, storage, backoff)
         if outcome is None:
             workers = _num_workers(parts, store, around)
             with around.caller.signals.closing(lambda: parts.make_evaluator(workers, log_file)) as evaluator:
@@ -127,7 +127,7 @@ def run_search(parts: SearchParts, store: Store, storage: Storage, around: Surro
                     store=store,
                     storage=storage,
                     sampling=parts.sampling,
-                    patience=patience,
+                    backoff=backoff,
                 )
                 outcome = _run(search, parts, evaluator, store, ownership, around)
         else:
@@ -137,10 +137,10 @@ def run_search(parts: SearchParts, store: Store, storage: Storage, around: Surro
 
 
 def _finished_before(
-    parts: SearchParts, recorded: StudyRecord, store: Store, storage: Storage, patience: Patience
+    parts: SearchParts, recorded: StudyRecord, store: Store, storage: Storage, backoff: Backoff
 ) -> Outcome | None:
     """How a study ended in which nothing is left to do; None where there is something."""
-    outcome = already_done(parts.config, parts.space, recorded, store, storage, patience)
+    outcome = already_done(parts.config, parts.space, recorded, store, storage, backoff)
     # A kill may have come before the front was timed again, and that needs workers.
     return None if outcome is None or unsettled(recorded, parts.targets, store) else outcome
 
@@ -191,8 +191,8 @@ def _run(
             progress.note(text)
             around.on_event(Note(text))
 
-        around.patience.say = note
-        around.patience.stop_requested = stop_requested
+        around.backoff.say = note
+        around.backoff.stop_requested = stop_requested
         progress.plan(search.plan)
         outcome = search.run(progress, ownership.check, stop_requested, around.on_event)
         if outcome.complete and not time_again(

@@ -21,8 +21,8 @@ from optuna.storages._rdb.models import BaseModel
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from nas.backoff import NO_WAITING, Backoff
 from nas.errors import InvalidInputError, NasError
-from nas.patience import IMPATIENT, Patience
 from nas.records import Gene, Genotype, Objectives, Schema, TrialFacts, Value
 from nas.samplers.knowledge import COST, CURVE, Knowledge
 from nas.samplers.registry import make_sampler
@@ -126,9 +126,9 @@ class SearchStudy:
         knowledge: Knowledge,
         sampler: str,
         seed: int,
-        patience: Patience = IMPATIENT,
+        backoff: Backoff = NO_WAITING,
     ) -> None:
-        """Create the recorded study, or continue the one of that name; `patience` says how long an outage of the
+        """Create the recorded study, or continue the one of that name; `backoff` says how long an outage of the
         database is waited for.
 
         Raises:
@@ -141,7 +141,7 @@ class SearchStudy:
         self._database = storage if isinstance(storage, RDBStorage) else None
         self._objectives = objectives
         self._distributions = distributions_of(knowledge.genes)
-        self._patience = patience
+        self._backoff = backoff
         self._study_id = self._storing(lambda: self._open(name))
         past = self._storing(lambda: self._storage.get_all_trials(self._study_id, deepcopy=False))
         self._trial_ids = {trial.number: trial._trial_id for trial in past}
@@ -173,7 +173,7 @@ class SearchStudy:
             with _storage_errors():
                 return call()
 
-        return self._patience.until_done(translated)
+        return self._backoff.until_done(translated)
 
     def reconcile(self, facts: Mapping[int, TrialFacts]) -> list[Waiting]:
         """Bring the trials of earlier runs in order, once, before the first ask.

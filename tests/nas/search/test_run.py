@@ -11,10 +11,10 @@ from rich.console import Console
 
 from db.engine import engine_kwargs
 from db.store import open_store
+from nas.backoff import NO_WAITING
 from nas.caller import Caller
 from nas.config import SearchConfig
 from nas.errors import EvaluatorError, InvalidInputError, StudyLockedError
-from nas.patience import IMPATIENT
 from nas.protocols import Event
 from nas.records import ProcessId
 from nas.search.establish import Identity
@@ -76,7 +76,7 @@ class Desk:
             make_progress=lambda evaluated: Progress("s", budget, evaluated, False, Console(file=self.screen)),
             closing_lines=lambda outcome: [f"closing: {outcome.reason}"],
             on_event=self.heard.append,
-            patience=IMPATIENT,
+            backoff=NO_WAITING,
         )
         with contextlib.closing(open_store(url)) as store:
             storage = open_optuna_storage(url, engine_kwargs(url))

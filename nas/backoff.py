@@ -17,7 +17,7 @@ _GLANCE_S = 0.25
 """Between two looks whether the user wants to stop."""
 
 
-class Patience:
+class Backoff:
     """Calls again what failed because database or disk could not be used, with growing pauses, up to a limit.
 
     For the one thread that works. A call must be safe to repeat: an attempt may have been done whose answer was lost.
@@ -87,5 +87,5 @@ class Patience:
         self.say(line)
 
 
-IMPATIENT = Patience()
+NO_WAITING = Backoff()
 """Waits for nothing."""
