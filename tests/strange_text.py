@@ -288,7 +288,7 @@ def _run_in_child(case: Case, work: Path, output: int) -> None:
     try:
         os.chdir(work)
         os.environ.pop("NAS_STORAGE", None)
-        os.environ.update(case.variables, HOME=str(work / "home"))
+        os.environ.update(case.variables, HOME=str(work / "home"), MPLCONFIGDIR=tempfile.gettempdir())
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(output, 1)
         os.dup2(output, 2)

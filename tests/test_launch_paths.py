@@ -35,6 +35,7 @@ READING = [
     (2, ("spaces", "--space", "~/space.py")),
     (2, ("dashboard", *STORAGE, "--artifacts", "~/gone")),
     (2, ("bench", "--problem", "macro", "--data", "~/gone")),
+    (2, ("spaces", "--space", "conv_only", "--data", "beton:~/images")),
     (2, (*SEARCH, "--data", "cifar10:~/gone")),
     (2, ("import-weights", "~/gone.pth", "--preset", "groupmixformer_tiny")),
     (2, ("pack", "folder:~/images", "~/gone/x.beton")),

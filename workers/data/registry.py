@@ -7,7 +7,7 @@ import torch
 
 from nas.data_facts import DataFacts
 from nas.errors import InvalidInputError
-from nas.files import user_path
+from nas.files import user_file, user_path
 from nas.records import StudyRecord
 from workers.data.batches import Batch, Batches
 from workers.data.beton.reader import load_beton, open_beton
@@ -99,7 +99,8 @@ def open_data(text: str) -> DataSource:
         raise InvalidInputError(f"data {text!r}: the path is missing; expected {EXPECTED}")
     if not path:
         return KINDS[kind].open(text, kind, path)
-    lies = str(user_path(path).resolve())
+    read = user_file if KINDS[kind].path == "FILE" else user_path
+    lies = str(read(path).resolve())
     return replace(KINDS[kind].open(text, kind, lies), text=f"{kind}:{lies}")
 
 
