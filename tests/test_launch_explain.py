@@ -21,6 +21,7 @@ from nas.search.establish import knowledge_of
 from nas.search.study import SearchStudy, open_optuna_storage
 from search_spaces.registry import make_space
 from tests.samples import TARGET, study_record
+from workers.data.registry import open_data
 
 SPACE = make_space("conv_only", "nano", 32, 1, 10)
 REFERENCE = (0.1, 1e12)
@@ -42,6 +43,7 @@ def record_study(url: str, num_trials: int) -> None:
         "space_hash": SPACE.space_hash,
         "config": config.to_json(),
         "reference_point": REFERENCE,
+        "data_facts": open_data("digits").facts,
     }
     storage = open_optuna_storage(url, engine_kwargs(url))
     with contextlib.closing(open_store(url)) as store:

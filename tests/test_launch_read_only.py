@@ -182,7 +182,8 @@ def test_it_is_read_and_exported(arranged: Path) -> None:
     assert ("in-the-log" in status[1]) == arranged.joinpath("nas.db-wal").exists()
     assert (pareto[0], pareto[2]) == (0, "") and json.loads(pareto[1])["members"]
     assert (explain[0], explain[2]) == (0, ""), explain
-    assert export[0] == 0 and (arranged.parent / "zoo/winner/model.safetensors").is_file()
+    assert export[0] == 0, export
+    assert (arranged.parent / "zoo/winner/model.safetensors").is_file()
     assert export[2].startswith("note: the export is not recorded in the study: cannot write the database ")
     assert export[2].count("\n") == 1
     assert contents(arranged) == before

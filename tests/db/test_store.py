@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
+from db.engine import engine_kwargs
 from db.lease import take_lease
 from db.store import SqlStore, open_store
 from db.tables import front_members, fronts, metadata, trainings
-from hybrid_nas.parts import optuna_storage
 from nas.errors import InvalidInputError, StudyLockedError
 from nas.pareto.front import FrontKeeper
 from nas.processes import is_dead
+from nas.search.study import open_optuna_storage
 from tests.contracts.store_contract import (
     REFERENCE,
     StoreContract,
@@ -237,5 +238,6 @@ def test_every_letter_comes_back_whatever_the_encodings(
     with contextlib.closing(open_store(url)) as store:
         store.create_study(study_record("größer-数"))
         assert [study.name for study in store.studies()] == ["größer-数"]
-    with optuna_storage(url) as storage:
-        assert storage.get_all_studies() == []
+    storage = open_optuna_storage(url, engine_kwargs(url))
+    assert storage.get_all_studies() == []
+    storage.engine.dispose()

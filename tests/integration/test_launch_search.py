@@ -113,7 +113,7 @@ def test_two_kills_and_a_stop_end_in_the_exact_budget(tmp_path: Path) -> None:
     assert "note: the weights of" not in output
     code, output = run(tmp_path, *arguments, "--budget", str(budget), "--artifacts", "elsewhere")
     assert code == 0 and re.search(
-        r"note: the weights of \d+ members .* not in elsewhere; .* began with --artifacts \S*artifacts", output
+        r"note: the weights of \d+ members .* not in \S*/elsewhere; .* began with --artifacts \S*artifacts", output
     )
     recorded = trials(url, "s")
     assert [trial.state.name for trial in recorded] == ["COMPLETE"] * budget

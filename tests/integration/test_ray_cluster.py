@@ -82,7 +82,7 @@ def test_finalists_are_trained_on_a_cluster_that_goes_on(cluster: Cluster, tmp_p
             "--top",
             "1",
         ]
-        command += ["--samples", "1", "--seeds", "2", "--ray-address", cluster.address, *words]
+        command += ["--samples", "1", "--seeds", "3", "--ray-address", cluster.address, *words]
         return subprocess.run(
             command, env=cluster.users, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
         )
@@ -93,8 +93,8 @@ def test_finalists_are_trained_on_a_cluster_that_goes_on(cluster: Cluster, tmp_p
         assert "the cluster has room for 2 of 3 workers" in done.stdout
         trainings = store.final_trainings("s")
         front = store.final_front("s")
-    assert sorted(training.purpose for training in trainings) == ["final", "final", "tuning"]
-    assert front is not None and len(front.finalists[0].seeds) == 2
+    assert sorted(training.purpose for training in trainings) == ["final"] * 3 + ["tuning"]
+    assert front is not None and len(front.finalists[0].seeds) == 3
     folder = tmp_path / "runs/artifacts"
     assert sorted(path for path in folder.rglob("*") if path.is_file()) == sorted(
         folder / training.weights.path for training in trainings if training.weights
