@@ -95,7 +95,7 @@ def _looking(url: str) -> Iterator[Connection | None]:
 def _find(connection: Connection, schemas: Sequence[Schema]) -> Found:
     names: list[str] = []
     for schema in schemas:
-        names += [schema.version_table, *schema.columns]
+        names += [schema.version_table, *schema.columns, *schema.indexes]
     wanted = sa.text(_TABLES[connection.dialect.name]).bindparams(sa.bindparam("names", expanding=True))
     found: dict[str, set[str]] = {}
     for table, column in connection.execute(wanted, {"names": names}):
@@ -124,6 +124,10 @@ def _judge(schema: Schema, connection: Connection, found: Found, place: str) -> 
             raise InvalidInputError(
                 f"the database {place} has a table {table!r} that is not {schema.owner}'s, {what}: {_ANOTHER}"
             )
+    if version is None and (indexes := sorted(schema.indexes & found.keys())):
+        raise InvalidInputError(
+            f"the database {place} has an index or a table {indexes[0]!r} that is not {schema.owner}'s: {_ANOTHER}"
+        )
     if version is not None and _is_ours(schema) and _missing(schema, found):
         raise _incomplete(schema, found, place)
     return version

@@ -53,7 +53,15 @@ def our_schema() -> Schema:
         all_versions=_all_versions,
         columns={table.name: frozenset(table.columns.keys()) for table in metadata.sorted_tables},
         update="update it",
+        indexes=_index_names(),
     )
+
+
+def _index_names() -> frozenset[str]:
+    names: set[str] = set()
+    for table in metadata.sorted_tables:
+        names |= {str(index.name) for index in table.indexes}
+    return frozenset(names)
 
 
 def _all_versions() -> Sequence[str]:

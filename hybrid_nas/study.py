@@ -11,7 +11,7 @@ from hybrid_nas.calling import called_from_python
 from hybrid_nas.shown import Explained, Shown
 from nas.backoff import NO_WAITING, Backoff
 from nas.caller import Caller
-from nas.config import STORAGE_TIMEOUT_S, check_storage_timeout
+from nas.config import STORAGE_TIMEOUT_S, check_kinds, check_storage_timeout
 from nas.errors import NasError
 from nas.files import user_folder
 from nas.finalists.front import final_front_faults
@@ -197,6 +197,7 @@ class Study:
         """
         from nas.analysis.explain import explain
 
+        check_kinds({"trial": trial})
         with self._opened() as (store, study), parts.optuna_storage(self.storage) as storage:
             front = store.front(self.name)
             facts = list(store.facts(self.name))
@@ -236,6 +237,8 @@ class Study:
         from nas.analysis.audit_log import AuditLog
         from workers.audit import AuditConfig, audit_study
 
+        given = {"data": data, "count": count, "times": times, "recipe": recipe, "seed": seed, "workers": workers}
+        check_kinds(given)
         config = AuditConfig(data=data, count=count, times=times, recipe=recipe, seed=seed, workers=workers)
         with self._opened() as (store, study):
             facts = list(store.facts(self.name))
@@ -272,6 +275,7 @@ class Study:
         """
         from workers.export import ExportConfig, export
 
+        check_kinds({"pick": pick, "name": name, "data": data})
         config = ExportConfig(
             pick=pick,
             zoo=user_folder(zoo),
@@ -323,6 +327,9 @@ class Study:
         """
         from workers.finalize import FinalizeConfig, finalize
 
+        check_kinds({"data": data, "recipe": recipe, "teacher": teacher, "ray_address": ray_address})
+        check_kinds({"top": top, "seeds": seeds, "samples": samples, "workers": workers})
+        check_kinds({"gpus_per_worker": gpus_per_worker})
         config = FinalizeConfig(
             data=data,
             top=top,
@@ -364,6 +371,7 @@ class Study:
         """
         from workers.profile import profile_study
 
+        check_kinds({"latency_target": latency_target, "trials": trials})
         check_storage_timeout(storage_timeout_s)
         with self._working(quiet) as caller:
             backoff = Backoff(storage_timeout_s, caller.say)

@@ -1,7 +1,8 @@
 """What a search is asked to do: the command line's options after validation."""
 
 import hashlib
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 
 from nas.errors import InvalidInputError
 from nas.records import JSON, Objectives
@@ -21,9 +22,29 @@ LARGEST = 10**15
 
 _TYPES = (
     (("budget", "seed", "patience", "workers", "rungs", "max_params", "max_macs"), int, "a whole number"),
+    (("count", "times", "top", "seeds", "samples", "trial"), int, "a whole number"),
     (("keep", "gpus_per_worker", "trial_timeout_s", "max_latency_ms", "max_hours"), int | float, "a number"),
     (("space", "study", "storage", "data", "scale", "recipe", "sampler", "warm_start", "ray_address"), str, "a text"),
+    (("teacher", "pick", "name", "trials", "latency_target"), str, "a text"),
 )
+"""Options, and what each is where it is given."""
+
+
+def check_kinds(values: Mapping[str, object]) -> None:
+    """Refuse options of another type than theirs: the command line gives the right ones, a program may not.
+
+    Args:
+        values: option, as Python spells it -> what was given; None for nothing.
+
+    Raises:
+        InvalidInputError: if one is wrong; the message names it.
+    """
+    for names, kind, expected in _TYPES:
+        for name in names:
+            value = values.get(name)
+            is_wrong = isinstance(value, bool) or not isinstance(value, kind)
+            if value is not None and is_wrong:
+                raise InvalidInputError(f"{_option(name)} is {value!r}; expected {expected}")
 
 
 def _option(name: str) -> str:
@@ -114,18 +135,9 @@ class SearchConfig:
     """How long the search waits for a database or a disk that cannot be used; 0 for not at all."""
 
     def __post_init__(self) -> None:
-        self._check_types()
+        check_kinds({field.name: getattr(self, field.name) for field in fields(self)})
         self._check_numbers()
         self._check_words()
-
-    def _check_types(self) -> None:
-        """The command line gives the right ones; a program may not."""
-        for names, kind, expected in _TYPES:
-            for name in names:
-                value = getattr(self, name)
-                is_wrong = isinstance(value, bool) or not isinstance(value, kind)
-                if value is not None and is_wrong:
-                    raise InvalidInputError(f"{_option(name)} is {value!r}; expected {expected}")
 
     def _check_numbers(self) -> None:
         if not 1 <= self.budget <= LARGEST:

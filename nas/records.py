@@ -439,3 +439,5 @@ class Schema:
     """What to do when the database is newer than the program."""
     upgrade: str = ""
     """What to do when it is older, with {url} for its URL; empty where opening it upgrades it."""
+    indexes: frozenset[str] = frozenset()
+    """Names of indexes that cannot be made where another table has one of that name."""

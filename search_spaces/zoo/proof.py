@@ -18,11 +18,14 @@ def check_entry(folder: Path) -> None:
         folder: of a model; one that no index beside it names, such as one of timm's own, is taken as it is.
 
     Raises:
-        InvalidInputError: if a file has another SHA-256 than the index says; the message names it.
+        InvalidInputError: if a file has another SHA-256 than the index says, or is gone, in whose place timm might take
+            another one; the message names it.
     """
     for name, recorded in _recorded(folder).items():
         file = folder / name
-        if name in PROVED and file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() != recorded:
+        if name in PROVED and not file.is_file():
+            raise InvalidInputError(f"{file} was exported and is gone; export it again with --overwrite")
+        if name in PROVED and hashlib.sha256(file.read_bytes()).hexdigest() != recorded:
             raise InvalidInputError(
                 f"{file} is not the file that was exported: its SHA-256 differs from that in {INDEX}; export it again "
                 "with --overwrite"

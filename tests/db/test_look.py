@@ -33,6 +33,10 @@ STATEMENTS: dict[str, tuple[tuple[str, ...], str]] = {
         "there is no nas_alembic_version",
     ),
     "a view named like one of ours": (("CREATE VIEW fronts AS SELECT 1 AS x",), "'fronts' that is not this project's"),
+    "an index named like one of ours": (
+        ("CREATE TABLE papers (x INTEGER)", "CREATE INDEX ix_architectures_arch_hash ON papers (x)"),
+        "'ix_architectures_arch_hash' that is not this project's",
+    ),
     "a table named like one of Optuna's": (("CREATE TABLE trials (id INTEGER, verdict TEXT)",), "'trials' that is not"),
     "a version table of ours with other columns": ((f"CREATE TABLE {VERSION_TABLE} (x INTEGER)",), "not this project"),
     "two versions of ours": (

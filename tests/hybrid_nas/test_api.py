@@ -216,6 +216,26 @@ def test_what_needs_a_database_or_a_study_says_so(study: Study) -> None:
             refused()
 
 
+@pytest.mark.parametrize(
+    ("method", "given"),
+    [
+        ("explain", {"trial": "0"}),
+        ("audit", {"data": Path("x")}),
+        ("audit", {"count": "5"}),
+        ("export", {"pick": 0}),
+        ("export", {"name": 3}),
+        ("finalize", {"recipe": Path("~/r.json")}),
+        ("finalize", {"teacher": Path("zoo/first")}),
+        ("finalize", {"top": "3"}),
+        ("profile", {"trials": [0]}),
+    ],
+)
+def test_an_option_of_another_type_is_refused(study: Study, method: str, given: dict[str, Any]) -> None:
+    (name, value) = next(iter(given.items()))
+    with pytest.raises(InvalidInputError, match=rf"^--{name} is {re.escape(repr(value))}; expected a (text|whole num)"):
+        getattr(study, method)(**given)
+
+
 def test_results_come_in_every_form(study: Study, tmp_path: Path) -> None:
     shown = study.pareto()
     assert str(shown).splitlines()[0].startswith("tiny-nano-own: ")

@@ -1,5 +1,6 @@
 """Which files of a folder are images of the user's, and what else lies there."""
 
+import errno
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -18,8 +19,6 @@ LEFT_BEHIND = frozenset(
         "desktop.ini",
         "ehthumbs.db",
         "found.000",
-        "recycled",
-        "recycler",
         "system volume information",
         "thumbs.db",
         # macOS, on its own and on others' disks
@@ -48,14 +47,18 @@ LEFT_BEHIND = frozenset(
 )
 """Names, in small letters, of what operating systems, network disks and tools put into folders."""
 
+LEFT_BEHIND_IN_CAPITALS = frozenset({"RECYCLED", "RECYCLER"})
+"""Bins of old Windows, which writes them so; in other letters they are as good a name of a class as any."""
+
 PassedOver = Counter[str]
 """Suffix -> files with it that are no images of the user's; "" for none."""
 
 
 def is_left_behind(name: str) -> bool:
     """Whether a file or folder of that name is not the user's: hidden (":2e" is a dot on some network disks), a lock, a
-    backup, or one of LEFT_BEHIND."""
-    return name.startswith((".", ":2e", "~$")) or name.endswith("~") or name.casefold() in LEFT_BEHIND
+    backup, or one of LEFT_BEHIND or LEFT_BEHIND_IN_CAPITALS."""
+    is_hidden = name.startswith((".", ":2e", "~$")) or name.endswith("~")
+    return is_hidden or name.casefold() in LEFT_BEHIND or name in LEFT_BEHIND_IN_CAPITALS
 
 
 def class_folders(folder: Path, passed_over: PassedOver) -> dict[str, Path]:
@@ -66,14 +69,19 @@ def class_folders(folder: Path, passed_over: PassedOver) -> dict[str, Path]:
         passed_over: files beside the class folders are added to it.
 
     Raises:
-        OSError: if the folder cannot be listed.
+        OSError: if the folder cannot be listed, or a link in it may be that of a class and leads nowhere.
     """
     classes = {}
-    for entry in os.scandir(folder):
-        if is_left_behind(entry.name) or not entry.is_dir():
-            _pass_over(entry, passed_over)
-        else:
-            classes[entry.name] = Path(entry.path)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if is_left_behind(entry.name):
+                _pass_over(entry, passed_over)
+            elif _is_lost_class(entry):
+                raise FileNotFoundError(errno.ENOENT, "it is a link that leads nowhere", entry.path)
+            elif not entry.is_dir():
+                _pass_over(entry, passed_over)
+            else:
+                classes[entry.name] = Path(entry.path)
     return classes
 
 
@@ -99,6 +107,11 @@ def _walk(folder: Path, passed_over: PassedOver) -> Iterator[Path]:
             yield Path(entry.path)
         else:
             _pass_over(entry, passed_over)
+
+
+def _is_lost_class(entry: "os.DirEntry[str]") -> bool:
+    """Whether it is a link to what is not there, a disk that is not mounted for example, and named like no file."""
+    return entry.is_symlink() and not os.path.exists(entry.path) and not os.path.splitext(entry.name)[1]
 
 
 def _pass_over(entry: "os.DirEntry[str]", passed_over: PassedOver) -> None:

@@ -33,6 +33,13 @@ def test_an_altered_byte_is_refused(entry: Path, name: str) -> None:
         check_entry(entry)
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_other_weights_do_not_stand_in_for_a_file_that_is_gone(entry: Path, name: str) -> None:
+    (entry / name).rename(entry / "pytorch_model.bin")  # which timm takes where there is no model.safetensors
+    with pytest.raises(InvalidInputError, match=rf"first/{name} was exported and is gone.*--overwrite"):
+        check_entry(entry)
+
+
 @pytest.mark.parametrize("index", [None, "[]", "{", json.dumps({"models": []}), json.dumps({"models": [{}]})])
 def test_a_folder_that_no_index_names_is_taken_as_it_is(tmp_path: Path, index: str | None) -> None:
     (tmp_path / "other").mkdir()

@@ -99,6 +99,7 @@ NOBODYS = (
     *(".ipynb_checkpoints/0-checkpoint.png", "__MACOSX/0.png", "@eaDir/0.png/SYNOPHOTO_THUMB_XL.jpg"),
     *(".AppleDouble/0.png", "lost+found/0.png", "$RECYCLE.BIN/0.png", "System Volume Information/0.png"),
     *("#recycle/0.png", "@__thumb/0.png", "~snapshot/0.png", "__pycache__/0.png", ".Trash-1000/files/0.png"),
+    "RECYCLER/0.png",
 )
 """What Windows, macOS, Linux, network disks and tools leave in folders."""
 
@@ -117,7 +118,7 @@ def test_what_is_left_behind_is_passed_over_at_every_depth(tmp_path: Path, split
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"no image at all")
     source = open_data(f"folder:{root}")
-    assert source.passed_over == "20 files: 14 .png, 2 without suffix, 1 .db, 1 .ini, 1 .jpg, 1 .png~"
+    assert source.passed_over == "21 files: 15 .png, 2 without suffix, 1 .db, 1 .ini, 1 .jpg, 1 .png~"
     assert replace(source, passed_over="") == before
     assert sum(len(images) for images, _ in load_test(source, PLAIN, CPU)) == 18
 
@@ -132,6 +133,20 @@ def test_other_files_are_counted_wherever_they_lie(tmp_path: Path) -> None:
     source = open_data(f"folder:{root}")
     assert source.passed_over == "5 files: 2 .jpg, 1 without suffix, 1 .csv, 1 .gif"
     assert (source.num_train, source.num_validation) == (18, 18)
+
+
+def test_a_class_may_be_named_like_the_bin_of_an_old_windows(tmp_path: Path) -> None:
+    source = open_data(f"folder:{write_folder(tmp_path, classes=('glass', 'recycled', 'Recycler'))}")
+    assert source.label_names == ("Recycler", "glass", "recycled")
+    assert source.passed_over == ""
+
+
+def test_a_class_that_is_a_link_to_nowhere_is_refused_and_not_forgotten(tmp_path: Path) -> None:
+    root = write_folder(tmp_path)
+    for split in ("train", "val"):
+        (root / split / "wolf").symlink_to(tmp_path / "unmounted" / split / "wolf")
+    with pytest.raises(InvalidInputError, match=r"wolf cannot be listed .*leads nowhere"):
+        open_data(f"folder:{root}")
 
 
 def test_a_folder_in_a_hidden_place_is_as_good_as_any(tmp_path: Path) -> None:
