@@ -33,23 +33,41 @@ if __name__ == "__main__":
 
 import logging
 import shlex
-import traceback
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 from hybrid_nas import parts
 from hybrid_nas.calling import libraries_unheard
-from hybrid_nas.commands import Commands, UserPath, counting
-from hybrid_nas.streams import close_streams, echo, is_output_fault, open_streams, tell
+from hybrid_nas.commands import Commands, counting
+from hybrid_nas.options import (
+    artifacts_option,
+    at_least,
+    data_option,
+    file_type,
+    flag,
+    folder_type,
+    given_file,
+    json_option,
+    name_option,
+    onnx_option,
+    overwrite_option,
+    ray_option,
+    shown,
+    storage_option,
+    storage_timeout_option,
+    study_option,
+    zoo_option,
+)
+from hybrid_nas.outcomes import run
+from hybrid_nas.streams import close_streams, echo, open_streams, tell
 from hybrid_nas.study import Study, find_study, summaries
 from nas.caller import Caller
-from nas.config import COST_OBJECTIVES, STORAGE_TIMEOUT_S
-from nas.errors import InvalidInputError, NasError, SearchAbortedError
-from nas.files import STDOUT, check_file, give, user_file, user_folder
+from nas.config import COST_OBJECTIVES
+from nas.errors import InvalidInputError, SearchAbortedError
+from nas.files import check_outputs, give
 from nas.finalists.plan import MIN_SEEDS
 from nas.pareto.picks import EXPECTED
 from nas.records import facts_by_number
@@ -62,36 +80,8 @@ from nas.search.loop import EXIT_INTERRUPTED
 from nas.signals import StopSignals
 from nas.tabular.problems import PROBLEMS, open_problem
 from nas.version import code_version
-from nas.workspace import DEFAULT_STORAGE, STORAGE_VARIABLE, open_log
+from nas.workspace import open_log
 
-_log = logging.getLogger("nas")
-
-file_type = UserPath("file", user_file)
-folder_type = UserPath("directory", user_folder)
-at_least = click.IntRange
-shown = partial(click.option, show_default=True)
-flag = partial(click.option, is_flag=True)
-storage_option = click.option(
-    "--storage",
-    envvar=STORAGE_VARIABLE,
-    default=DEFAULT_STORAGE,
-    help=f"Database URL; {STORAGE_VARIABLE} or {DEFAULT_STORAGE} by default.",
-)
-study_option = click.option("--study", help="Name of the study; may be left out where the database has only one.")
-artifacts_option = click.option("--artifacts", help="Folder of weights and drawings; beside the database by default.")
-ray_option = click.option("--ray-address", help="Running Ray cluster to use; a local one is started by default.")
-patience_option = shown(
-    "--storage-timeout-s",
-    default=STORAGE_TIMEOUT_S,
-    help="Wait this long for a database or a disk that cannot be used.",
-)
-given_file = partial(click.option, is_flag=False, flag_value="-")
-json_option = given_file("--json", "json_file", help="Give it as JSON, to a file or without one to the output.")
-name_option = partial(click.option, "--name")
-onnx_option = flag("--onnx", help="Add a checked ONNX file.")
-overwrite_option = flag("--overwrite", help="Replace a model of that name.")
-zoo_option = shown("--zoo", default="zoo", type=folder_type, help="Folder of the zoo.")
-data_option = click.option("--data", help="Where the data of the study lie now; where they lay then, by default.")
 hand_out = partial(give, show=echo, note=partial(tell, err=True))
 targets_help = (
     "What latency is measured on, such as cpu:threads=1,batch=1 or onnxruntime:threads=2; repeatable, the first is the "
@@ -132,7 +122,7 @@ teacher_help = "Learn from it too: a folder that `export` wrote, or a pretrained
 @shown("--trial-timeout-s", default=3600.0, help="Replace a worker that makes no progress for this long.")
 @shown("--warm-start", default="presets", help="presets: published layouts; study:NAME: what that one found; none.")
 @ray_option
-@patience_option
+@storage_timeout_option
 @flag("--quiet", help="Print errors and the end only.")
 @click.pass_context
 def cli(context: click.Context, /, quiet: bool, **options: Any) -> None:
@@ -159,17 +149,6 @@ def caller_of(signals: StopSignals, *, err: bool = False) -> Caller:
 def opened(study: str | None, storage: str, artifacts: str | None = None, *, err: bool = False) -> Study:
     """The study that the options name."""
     return find_study(study, storage, artifacts, caller=caller_of(click.get_current_context().obj, err=err))
-
-
-def check_outputs(*outputs: tuple[str | Path | None, Sequence[str]]) -> None:
-    """Refuse files that cannot be written, before any work is done for them.
-
-    Args:
-        outputs: each what was given, and what its name may end in.
-    """
-    for file, suffixes in outputs:
-        if file is not None and file != STDOUT:
-            check_file(user_file(file), suffixes)
 
 
 @cli.command()
@@ -351,7 +330,7 @@ def dashboard(storage: str, artifacts: str | None, port: int) -> None:
     help="Share of a GPU for each worker; 1 with GPUs, else 0, by default.",
 )
 @ray_option
-@patience_option
+@storage_timeout_option
 def finalize(study: str | None, storage: str, artifacts: str | None, **options: Any) -> None:
     """Train the best of a study fully with several seeds, and score them on test images."""
     found = opened(study, storage, artifacts)
@@ -388,7 +367,7 @@ def export(study: str | None, storage: str, artifacts: str | None, **options: An
 @storage_option
 @click.option("--latency-target", help="What to time on; the GPU, else one CPU thread, by default.")
 @shown("--trials", default="front", help="front, all (finished ones), or numbers separated by commas.")
-@patience_option
+@storage_timeout_option
 def profile(study: str | None, storage: str, latency_target: str | None, trials: str, storage_timeout_s: float) -> None:
     """Time the networks of a study on this machine, without training; `pareto --latency-target` then gives their
     front."""
@@ -445,11 +424,9 @@ def pack(source: str, file: Path, **options: Any) -> None:
     except KeyboardInterrupt:
         tell(f"interrupted; {file} was not written, the same command begins again", err=True)
         sys.exit(EXIT_INTERRUPTED)
-    images = (
-        f"{packed.num_train:,} images for training and {packed.num_validation:,} for validation in "
-        f"{len(packed.class_names)} classes"
-    )
-    echo(f"wrote {file} and {file}.json: {images}, {packed.file_bytes / 1e6:,.1f} MB, verified")
+    images = f"{packed.num_train:,} images for training and {packed.num_validation:,} for validation"
+    size = f"{packed.file_bytes / 1e6:,.1f} MB"
+    echo(f"wrote {file} and {file}.json: {images} in {len(packed.class_names)} classes, {size}, verified")
     echo(f"use it: --data {shlex.quote(f'beton:{file}')}")
 
 
@@ -463,49 +440,9 @@ def main() -> None:
     open_streams()
     with StopSignals() as signals, libraries_unheard():
         try:
-            run(signals)
+            run(cli, signals)
         finally:
             close_streams()
-
-
-def run(signals: StopSignals) -> None:
-    """The command that was typed. Raises SystemExit where the exit code is not 0."""
-    try:
-        cli(standalone_mode=False, obj=signals)
-    except click.ClickException as error:
-        fail(error.format_message(), error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        tell("interrupted; the state is saved, the same command continues", err=True)
-        sys.exit(EXIT_INTERRUPTED)
-    except NasError as error:
-        if _log.hasHandlers():
-            _log.error("%s", error)
-        fail(str(error), error.exit_code)
-    except OSError as error:
-        if not is_output_fault(error):
-            fail(fault_of_ours(error), 1)
-        if not isinstance(error, BrokenPipeError):
-            fail(f"the output cannot be written ({error.strerror}); send it elsewhere", 1)
-        sys.exit(1)  # `launch.py status | head` has had what it wants
-    except Exception as error:
-        fail(fault_of_ours(error), 1)
-
-
-def fault_of_ours(error: Exception) -> str:
-    """The last line about an error that nobody foresaw; the lines before it go to the log, or before it."""
-    details = "the log of the study has the details"
-    if _log.hasHandlers():
-        _log.exception("unexpected error")
-    else:
-        details = "the lines above are the details"
-        tell(traceback.format_exc(), err=True)
-    return f"unexpected {type(error).__name__}; this is a fault of ours, {details}"
-
-
-def fail(message: str, exit_code: int) -> NoReturn:
-    """Print one line about an error, and end."""
-    tell(f"error: {' '.join(message.split(chr(10)))}", err=True)
-    sys.exit(exit_code)
 
 
 if __name__ == "__main__":

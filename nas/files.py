@@ -169,6 +169,20 @@ def check_file(path: Path, suffixes: Sequence[str]) -> None:
         raise _unwritable(path, error) from error
 
 
+def check_outputs(*outputs: tuple[str | Path | None, Sequence[str]]) -> None:
+    """Refuse files that cannot be written, before any work is done for them.
+
+    Args:
+        outputs: each what was given, and what its name may end in.
+
+    Raises:
+        InvalidInputError: as user_file and check_file.
+    """
+    for file, suffixes in outputs:
+        if file is not None and file != STDOUT:
+            check_file(user_file(file), suffixes)
+
+
 def check_folder(folder: Path, option: str, num_bytes: int = 0) -> None:
     """Refuse a folder in which long work could not keep what it makes. Nothing is left of the trial.
 

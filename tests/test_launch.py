@@ -180,7 +180,7 @@ def test_a_foreign_study_of_the_same_name_is_left_alone(run, tmp_path: Path) -> 
 
 def test_an_unexpected_error_shows_its_details_where_there_is_no_log(run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("search_spaces.registry.space_names", lambda: 1 / 0)
-    monkeypatch.setattr("launch._log.hasHandlers", lambda: False)  # pytest has some
+    monkeypatch.setattr("hybrid_nas.outcomes._log.hasHandlers", lambda: False)  # pytest has some
     code, _, err = run("spaces")
     assert code == 1
     assert "Traceback" in err

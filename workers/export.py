@@ -125,12 +125,16 @@ def export(study: StudyRecord, store: ExportStore, config: ExportConfig, workspa
         onnx=config.onnx,
         overwrite=config.overwrite,
     )
-    note = ""
+    return Exported(folder, trial, full, _recorded(store, study, trial, folder))
+
+
+def _recorded(store: ExportStore, study: StudyRecord, trial: TrialFacts, folder: Path) -> str:
+    """Note the export in the study, or give the line that says why not."""
     try:
-        store.record_export(study.name, trial.trial_number, name, str(folder.resolve()))
+        store.record_export(study.name, trial.trial_number, folder.name, str(folder.resolve()))
     except ReadOnlyError as error:
-        note = f"note: the export is not recorded in the study: {error}"
-    return Exported(folder, trial, full, note)
+        return f"note: the export is not recorded in the study: {error}"
+    return ""
 
 
 def _command(study: StudyRecord, trial: TrialFacts, full: FullTraining | None, workspace: Workspace) -> str:

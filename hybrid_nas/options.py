@@ -1,0 +1,37 @@
+"""Options that several commands have."""
+
+from functools import partial
+
+import click
+
+from hybrid_nas.commands import UserPath
+from nas.config import STORAGE_TIMEOUT_S
+from nas.files import user_file, user_folder
+from nas.workspace import DEFAULT_STORAGE, STORAGE_VARIABLE
+
+file_type = UserPath("file", user_file)
+folder_type = UserPath("directory", user_folder)
+at_least = click.IntRange
+shown = partial(click.option, show_default=True)
+flag = partial(click.option, is_flag=True)
+storage_option = click.option(
+    "--storage",
+    envvar=STORAGE_VARIABLE,
+    default=DEFAULT_STORAGE,
+    help=f"Database URL; {STORAGE_VARIABLE} or {DEFAULT_STORAGE} by default.",
+)
+study_option = click.option("--study", help="Name of the study; may be left out where the database has only one.")
+artifacts_option = click.option("--artifacts", help="Folder of weights and drawings; beside the database by default.")
+ray_option = click.option("--ray-address", help="Running Ray cluster to use; a local one is started by default.")
+storage_timeout_option = shown(
+    "--storage-timeout-s",
+    default=STORAGE_TIMEOUT_S,
+    help="Wait this long for a database or a disk that cannot be used.",
+)
+given_file = partial(click.option, is_flag=False, flag_value="-")
+json_option = given_file("--json", "json_file", help="Give it as JSON, to a file or without one to the output.")
+name_option = partial(click.option, "--name")
+onnx_option = flag("--onnx", help="Add a checked ONNX file.")
+overwrite_option = flag("--overwrite", help="Replace a model of that name.")
+zoo_option = shown("--zoo", default="zoo", type=folder_type, help="Folder of the zoo.")
+data_option = click.option("--data", help="Where the data of the study lie now; where they lay then, by default.")
