@@ -35,6 +35,8 @@ from search_spaces.zoo.card import CardFacts, FoundBySearch, card_text
 from search_spaces.zoo.onnx import export_onnx, require_onnx
 
 INDEX = "index.json"
+WEIGHTS_SHA256 = "weights_sha256"
+"""Field of config.json that proves the weights of an entry that has left its zoo; timm does not read it."""
 MAX_NAME = 128
 """Characters of a model's name."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -181,7 +183,8 @@ def _write_entry(
     folder: Path, architecture: Architecture, model: nn.Module, weights: bytes, card: CardFacts, onnx: bool
 ) -> None:
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(_config(architecture, card), indent=2) + "\n", encoding="utf-8")
+    config = _config(architecture, card) | {WEIGHTS_SHA256: hashlib.sha256(weights).hexdigest()}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     (folder / "model.safetensors").write_bytes(weights)
     (folder / f"{DOOR}.py").write_text(door_source(), encoding="utf-8")
     (folder / f"{module_name()}.py").write_text(bundle_source(), encoding="utf-8")

@@ -33,6 +33,17 @@ def test_an_altered_byte_is_refused(entry: Path, name: str) -> None:
         check_entry(entry)
 
 
+def test_an_altered_byte_is_refused_in_an_entry_that_has_left_its_zoo(entry: Path, tmp_path: Path) -> None:
+    moved = entry.rename(tmp_path / "renamed")
+    check_entry(moved)
+    file = moved / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(InvalidInputError, match=r"renamed/model\.safetensors is not the file that was exported"):
+        check_entry(moved)
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
 def test_other_weights_do_not_stand_in_for_a_file_that_is_gone(entry: Path, name: str) -> None:
     (entry / name).rename(entry / "pytorch_model.bin")  # which timm takes where there is no model.safetensors
