@@ -1,3 +1,4 @@
+import contextlib
 import importlib.util
 import socket
 import sqlite3
@@ -143,6 +144,8 @@ def test_wal_mode_is_entered_as_soon_as_the_file_is_free(sqlite_url: str) -> Non
     open_store(sqlite_url).close()
     release.join()
     other.close()
+    with contextlib.closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as fresh:
+        assert fresh.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_optuna_and_we_share_one_file(sqlite_url: str) -> None:

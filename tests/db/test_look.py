@@ -1,5 +1,6 @@
 """Databases of other programs, of other versions and no databases at all: one line each, and nothing is touched."""
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -245,6 +246,8 @@ def test_tables_of_others_beside_ours_are_left_alone(tmp_path: Path) -> None:
     make(tmp_path / "m.db", ("CREATE TABLE theirs (x)",), "delete")
     make_whole(f"sqlite:///{tmp_path}/m.db")
     open_store(f"sqlite:///{tmp_path}/m.db", beside=BESIDE).close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "m.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM theirs").fetchall() == [(0,)]
 
 
 def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ def test_nohup_stays_in_force() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with StopSignals():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
             stop(signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
