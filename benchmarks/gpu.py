@@ -7,7 +7,7 @@ a proxy trial.
 Latency: random architectures timed twice on the target, the second time after all other parts. Throughput: whole
 training steps of groupmixformer_tiny and three random architectures at 224 pixels in bf16, eager and compiled. Proxy
 trial: steps of the `cifar` recipe on images held in memory, how busy they keep the GPU, and what the whole recipe would
-take. Images are random: they cost what real ones do.
+take. Images are random: they cost what real ones do. Last comes the table of benchmarks/training.py on that device.
 """
 
 import argparse
@@ -30,6 +30,8 @@ from torch.nn.functional import cross_entropy
 
 import search_spaces.presets  # noqa: F401 - registers groupmixformer_tiny with timm
 from benchmarks.repeatability import compare
+from benchmarks.training import table
+from benchmarks.training_probe import SETTINGS
 from nas.records import JSON, Latency
 from search_spaces.build import build_model
 from search_spaces.registry import make_space
@@ -221,6 +223,8 @@ def main() -> None:
     second = [asdict(latency) for latency in time_all(specs, target, lock)]
     values = ", ".join(f"{key} {value:.4g}" for key, value in compare(first, second).items() if value is not None)
     part(f"the same architectures timed again: {values}")
+    part("seconds a training step of the sample of benchmarks/training.py")
+    table(list(SETTINGS), None, rounds=1, device=str(device), most=1 if options.quick else None)
 
 
 if __name__ == "__main__":

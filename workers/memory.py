@@ -18,6 +18,12 @@ E = TypeVar("E")
 R = TypeVar("R")
 _malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 """glibc's call that gives the free pages of the heap back to the system. None with other C libraries."""
+_mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+"""glibc's call that sets how memory is asked of the system. None with other C libraries."""
+_TRIM_THRESHOLD = -1
+_MMAP_THRESHOLD = -3
+_KEPT_BYTES = 2**30
+"""Tensors up to this size come from memory that an earlier one of the process gave back."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -27,6 +33,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(
         text in str(error) for text in ("DefaultCPUAllocator", "STATUS_ALLOC_FAILED", "out of memory")
     )
+
+
+def keep_freed_memory() -> None:
+    """Let this process use the memory of freed tensors again, until free_memory gives it back.
+
+    glibc asks the system anew for every large tensor, which then clears the pages one by one: a fifth of the time of a
+    training step whose maps have 30 MB. It does nothing with another C library.
+    """
+    if _mallopt is not None:
+        _mallopt(_MMAP_THRESHOLD, _KEPT_BYTES)
+        _mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 def is_otherwise_free(device: torch.device) -> bool:

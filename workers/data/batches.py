@@ -131,9 +131,8 @@ class TensorBatches(Batches):
     def train(self, seed: int) -> Iterator[Batch]:
         images, labels = self._train
         generator = torch.Generator().manual_seed(seed)
-        for chosen in endless_batches(len(labels), self._batch_size, generator):
-            on_device = chosen.to(labels.device)
-            yield self._preprocess.training(images[on_device], generator), labels[on_device]
+        for chosen in endless_batches(len(labels), self._batch_size, generator, labels.device):
+            yield self._preprocess.training(images[chosen], generator), labels[chosen]
 
     @property
     def num_validation(self) -> int:
@@ -152,11 +151,17 @@ def in_order(
         yield batch, labels[start : start + batch_size].to(batch.device)
 
 
-def endless_batches(num: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+def endless_batches(
+    num: int, batch_size: int, generator: torch.Generator, device: torch.device | None = None
+) -> Iterator[Tensor]:
     """Indices (batch_size,) into `num` images, epoch after epoch; what does not fill a batch at the end of an epoch is
-    left out of it."""
+    left out of it.
+
+    Args:
+        device: where the indices are wanted, the CPU by default; those of an epoch go there together.
+    """
     while True:
-        order = torch.randperm(num, generator=generator)
+        order = torch.randperm(num, generator=generator).to(device or "cpu")
         for start in range(0, num - batch_size + 1, batch_size):
             yield order[start : start + batch_size]
 

@@ -14,6 +14,20 @@ from torch import nn
 from search_spaces.network.mixers.registry import mixer
 
 
+class SharedConv(nn.Conv2d):
+    """Depthwise kernel x kernel convolution of a segment's Q, K and V, which share their kernels: (B, 3S, H, W) -> (B,
+    3S, H, W)."""
+
+    def __init__(self, width: int, kernel: int) -> None:
+        super().__init__(width, width, kernel, padding=kernel // 2, groups=width, bias=False)
+        self.groups = 3 * width
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        # Repeating kilobytes of weights spares stacking Q, K and V on the batch axis.
+        maps: torch.Tensor = self._conv_forward(x, torch.cat([self.weight, self.weight, self.weight]), None)
+        return maps
+
+
 class SegmentAggregator(nn.Module):
     """Separable kernel x kernel convolution of one segment's Q, K and V with shared weights: (B, H, W, 3S) -> (B, H, W,
     3S)."""
@@ -21,16 +35,11 @@ class SegmentAggregator(nn.Module):
     def __init__(self, width: int, kernel: int) -> None:
         super().__init__()
         self.width = width
-        self.padding = kernel // 2
-        self.conv_dw = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width, bias=False)
+        self.conv_dw = SharedConv(width, kernel)
         self.conv_pw = nn.Conv2d(width, width, 1, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        kernels = self.conv_dw.weight
-        repeated = torch.cat(
-            [kernels, kernels, kernels]
-        )  # repeating kilobytes of weights spares stacking Q, K and V on the batch axis
-        maps = F.conv2d(x.permute(0, 3, 1, 2), repeated, padding=self.padding, groups=3 * self.width)
+        maps = self.conv_dw(x.permute(0, 3, 1, 2))
         tokens = maps.permute(0, 2, 3, 1).reshape(3 * x.shape[0] * x.shape[1] * x.shape[2], self.width)
         return F.linear(tokens, self.conv_pw.weight.flatten(1)).view(x.shape)
 
