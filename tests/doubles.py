@@ -138,13 +138,15 @@ class ScriptedEvaluator:
     submitted: list[Job] = field(default_factory=list)
     answers: list[tuple[int, bool]] = field(default_factory=list)
     calibrations: int = 0
+    evaluation_s: float = 0.01
+    """Duration of one evaluation by its calibration."""
     closed: bool = False
     _jobs: dict[int, tuple[Job, deque[Event]]] = field(default_factory=dict)
     _ready: deque[Event] = field(default_factory=deque)
 
     def calibrate(self, slowest: JSON, typical: JSON) -> Calibration:
         self.calibrations += 1
-        return Calibration(latency_of(slowest) if self.with_latency else None, evaluation_s=0.01)
+        return Calibration(latency_of(slowest) if self.with_latency else None, self.evaluation_s)
 
     def submit(self, job: Job) -> None:
         assert len(self._jobs) < self.num_workers, "more jobs than workers"

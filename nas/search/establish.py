@@ -28,7 +28,7 @@ from nas.search.screening import Screen
 from nas.search.study import SearchStudy, Storage, has_study
 from nas.search.warm_start import earlier_study
 from nas.search.weights import WeightsFolder
-from nas.text import workers_text
+from nas.text import duration_text, workers_text
 from nas.workspace import study_folder
 
 # What stays as it was when the study was created, causes before what follows from them; the reference point is taken
@@ -412,8 +412,8 @@ def _plan(
     ]
     lines[2:2] = _images(identity)
     if evaluation_s:
-        estimate_min = todo * evaluation_s / workers / 60
-        lines.append(f"one evaluation takes about {evaluation_s:.1f} s, so the rest takes about {estimate_min:.1f} min")
+        rest = duration_text(todo * evaluation_s / workers)
+        lines.append(f"one evaluation takes about {evaluation_s:.1f} s, so the rest takes about {rest}")
     if search.num_waiting:
         lines.append(f"{search.num_waiting} trials that an earlier run began are taken up first")
     return tuple(lines)

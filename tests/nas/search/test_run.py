@@ -103,6 +103,12 @@ def test_a_run_plans_searches_times_again_and_closes(desk: Desk) -> None:
     assert desk.heard[-1] == Ended(outcome.reason, complete=True)
 
 
+def test_the_plan_says_in_days_what_takes_days(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, Hosted(evaluation_s=86_400))
+    desk.run(6)
+    assert "one evaluation takes about 86400.0 s, so the rest takes about 6 d 00 h\n" in desk.screen.getvalue()
+
+
 def test_a_finished_study_needs_no_evaluator(desk: Desk) -> None:
     desk.run(6)
     again = Desk(desk.folder)
