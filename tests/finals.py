@@ -43,11 +43,14 @@ class Trainer:
 
     def __init__(self, killed_after: int | None = None) -> None:
         self.done: list[str] = []
+        self.ended: list[str] = []
+        """Keys of what it was told to have ended before, over all calls."""
         self.killed_after = killed_after
 
     def __call__(
         self, jobs: Sequence[FinalJob], ended_: Sequence[FinalTraining], record: Callable[[FinalTraining], None]
     ) -> None:
+        self.ended += [training.key for training in ended_]
         for job in jobs:
             if len(self.done) == self.killed_after:
                 raise KeyboardInterrupt

@@ -10,7 +10,8 @@ from nas.records import FinalFront, FinalPurpose, FinalTraining
 from nas.text import memory_text
 
 Train = Callable[[Sequence[FinalJob], Sequence[FinalTraining], Callable[[FinalTraining], None]], None]
-"""(jobs, trainings that have ended already, record): do the jobs and hand each to `record` when it ends.
+"""(jobs, trainings wanted with them that ended in earlier runs, record): do the jobs and hand each to `record` when it
+ends.
 
 Tunings of one trial compete: the worse ones may be stopped at a rung."""
 
@@ -54,8 +55,10 @@ def _do(
     check_owner: Callable[[], None],
 ) -> None:
     """Do the wanted jobs that are not recorded yet, and record each when it ends."""
-    recorded = store.final_trainings(study)
-    known = {training.key for training in recorded}
+    keys = {job.key for job in wanted}
+    # Trainings by another recipe or teacher are no rivals: where theirs are better, all of these would be stopped.
+    ended = [training for training in store.final_trainings(study) if training.key in keys]
+    known = {training.key for training in ended}
     jobs = [job for job in wanted if job.key not in known]
     count = len(wanted) - len(jobs)
     say(f"{purpose} trainings: {len(wanted)}" + (f", {count} of them done before" if count else ""))
@@ -68,7 +71,7 @@ def _do(
         say(f"{training.purpose} {count}/{len(wanted)}: {training_text(training)}")
 
     if jobs:
-        train(jobs, recorded, record)
+        train(jobs, ended, record)
 
 
 def training_text(training: FinalTraining) -> str:

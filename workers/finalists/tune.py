@@ -157,7 +157,7 @@ class FinalistTrainer:
 
         Args:
             jobs: of one purpose and number of rungs.
-            ended: trainings of earlier runs, with whose scores the tunings compete too.
+            ended: trainings wanted with them that ended in earlier runs; the tunings compete with their scores too.
             record: called in this thread for each training that ends; what it raises ends the run.
 
         Raises:
@@ -337,7 +337,7 @@ class AshaPerArchitecture(FIFOScheduler):
         for training in ended:
             if training.purpose == "tuning" and training.state == "COMPLETE":
                 self._standing[training.trial_number].add(training.key)
-            if training.purpose == "tuning" and len(training.rungs) <= num_rungs:
+            if training.purpose == "tuning":
                 stand_in: Any = SimpleNamespace(trial_id=training.key)
                 asha: Any = self._of(training.trial_number)
                 asha.on_trial_add(None, stand_in)

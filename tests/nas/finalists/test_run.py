@@ -1,5 +1,7 @@
 """What a finalization trains, and how it goes on after an interruption."""
 
+from dataclasses import replace
+
 import pytest
 
 from nas.errors import NasError
@@ -50,6 +52,18 @@ def test_more_seeds_and_settings_add_to_what_is_there() -> None:
     front = run(store, more, finals(variants=(*VARIANTS, better)))
     assert len(more.done) == 3  # tunings of the new one, which is chosen nowhere
     assert [len(finalist.seeds) for finalist in front.finalists] == [2, 2, 2]
+
+
+def test_trainings_by_another_recipe_are_no_rivals() -> None:
+    store = MemoryFinals()
+    run(store, Trainer(), finals(variants=VARIANTS[:1]))
+    tuned = {training.key for training in store.trainings if training.purpose == "tuning"}
+    more = Trainer()
+    run(store, more, finals())
+    assert tuned <= set(more.ended)
+    taught = Trainer()
+    run(store, taught, finals(variants=[replace(VARIANTS[0], recipe_hash="t" * 64)]))
+    assert (len(taught.done), taught.ended) == (9, [])
 
 
 def test_a_study_that_was_taken_over_records_nothing() -> None:
