@@ -117,6 +117,8 @@ def _open(text: str) -> Any:
         config, name, arguments = load_model_config_from_path(text.removeprefix(LOCAL))
         if name.startswith(DOOR):
             return build_hybrid_backbone(name, True, pretrained_cfg=config, **arguments)
+    if "/" in text and ":" not in text:
+        raise FileNotFoundError("there is no such folder")  # timm would advise prefixes that do not help
     return timm.create_model(text, pretrained=True)
 
 

@@ -121,6 +121,7 @@ def test_what_is_no_teacher_is_refused(tmp_path: Path) -> None:
         ("resnet99", "Unknown model"),
         (str(tmp_path), "Config file not found"),
         ("local-dir:/none", "not found"),
+        ("zoo/none", "there is no such folder"),
     ):
         with pytest.raises(
             InvalidInputError, match=f"teacher '{text}' cannot be loaded .*{message}.*; expected a folder as"
