@@ -27,7 +27,8 @@ from nas.records import JSON, TrialFacts
 from nas.tabular.simulator import InMemorySearch
 from search_spaces.registry import make_space
 from workers.data.registry import open_data
-from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
+from workers.evaluate import EvaluationContext, evaluate
+from workers.evaluation import EvaluationConfig
 from workers.recipe import Recipe
 from workers.training.recipes import recipe_of
 

@@ -25,7 +25,8 @@ from search_spaces.architecture.kinds.registry import KINDS
 from search_spaces.architecture.spec import Architecture
 from search_spaces.hybrid_layout import HybridLayout
 from workers.data.registry import open_data
-from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
+from workers.evaluate import EvaluationContext, evaluate
+from workers.evaluation import EvaluationConfig
 from workers.training.recipes import default_recipe
 
 LAYOUTS = ("pvt", "linglo_alternate", "linglo_fused")

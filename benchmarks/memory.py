@@ -14,7 +14,8 @@ import psutil
 from nas.protocols import Failed, Job
 from search_spaces.registry import make_space
 from workers.data.registry import open_data
-from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
+from workers.evaluate import EvaluationContext, evaluate
+from workers.evaluation import EvaluationConfig
 from workers.training.recipes import default_recipe
 
 SETTLED = 20

@@ -112,7 +112,7 @@ def run_ours(folder: Path, budget: int) -> tuple[float, float]:
     started = time.perf_counter()
     with contextlib.closing(open_store(config.storage)) as store:
         storage = open_optuna_storage(config.storage, engine_kwargs(config.storage))
-        recorded = check_study(store, storage, config, space, identity)
+        recorded = check_study(store, storage, config, space, lambda: identity)
         search = establish(
             config=config,
             space=space,

@@ -26,7 +26,8 @@ from nas.records import JSON
 from nas.surrogates.quality import agreement
 from search_spaces.registry import make_space
 from workers.data.registry import open_data
-from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
+from workers.evaluate import EvaluationContext, evaluate
+from workers.evaluation import EvaluationConfig
 from workers.training.recipes import default_recipe
 
 LONG_SEED = 1000

@@ -33,7 +33,8 @@ from search_spaces.build import build_model
 from search_spaces.registry import make_space
 from workers.data.registry import open_data
 from workers.devices import default_gpus_per_worker, device_of_worker
-from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
+from workers.evaluate import EvaluationContext, evaluate
+from workers.evaluation import EvaluationConfig
 from workers.latency.device_lock import DeviceLock, device_identity
 from workers.latency.measure import measure
 from workers.latency.target import LatencyTarget, default_target

@@ -21,7 +21,8 @@ from nas.protocols import Job, RungReached
 from nas.records import JSON
 from search_spaces.registry import make_space
 from workers.data.registry import open_data
-from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
+from workers.evaluate import EvaluationContext, evaluate
+from workers.evaluation import EvaluationConfig
 from workers.recipe import SCHEDULES, Recipe
 from workers.training.recipes import default_recipe
 

@@ -8,7 +8,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ from nas.search.loop import Outcome
 from nas.search.progress import Progress
 from nas.search.proposals import require_reachable
 from nas.search.run import SearchParts, Surroundings, run_search
+from nas.search.steps import Steps
 from nas.search.study import open_optuna_storage, optuna_schema
 from nas.search.weights import WEIGHTS
 from nas.text import workers_text
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
     from workers.cluster.pool import RayPool
     from workers.data.source import DataSource
+    from workers.latency.target import LatencyTarget
+    from workers.recipe import Recipe
 
 UNNAMED = "(no name yet)"
 """The default name of a study needs the data, which take longer to check than all options."""
@@ -187,19 +190,27 @@ def search(
     workspace = workspace_of(config.storage, config.artifacts)
     if quiet:
         caller = replace(caller, say=lambda text: None)
+    steps = Steps(caller.say, quiet=quiet or silent)
+    caller = replace(caller, say=steps.say)
     backoff = Backoff(config.storage_timeout_s, caller.say)
+
+    def make_progress(evaluated: int) -> Progress:
+        steps.close()
+        cost = config.cost_objective
+        return Progress(config.study, config.budget, evaluated, quiet, silent=silent, cost_objective=cost)
+
     with (
+        contextlib.closing(steps),
         contextlib.closing(open_store(config.storage, beside=[optuna_schema()], backoff=backoff)) as store,
         _new_optuna_storage(config.storage) as storage,
     ):
         around = Surroundings(
             caller=caller,
             log_file=partial(workspace.log_file, config.study),
-            make_progress=lambda evaluated: Progress(
-                config.study, config.budget, evaluated, quiet, silent=silent, cost_objective=config.cost_objective
-            ),
+            make_progress=make_progress,
             closing_lines=lambda outcome: _closing_lines(config, store, workspace, outcome),
             on_event=on_event,
+            show_step=steps.show,
             backoff=backoff,
         )
         return config.study, run_search(parts, store, storage, around)
@@ -266,64 +277,81 @@ def _parts_in_process(config: SearchConfig, space: str | SearchSpace, evaluate: 
         space = make_space(space, config.scale, source)
     config = _named(replace(config, space=space.name, scale=space.scale, data=DATA), space, DATA)
     require_reachable(space, config.limits)
+    identity = Identity(
+        data=DATA,
+        data_fingerprint=DATA,
+        guessing_top1=0.0,
+        recipe=RECIPE,
+        target=TARGET if config.needs_latency else None,
+        code_version=code_version(),
+        config=_shown_config(config),
+    )
     return SearchParts(
         config=config,
         space=space,
-        identity=Identity(
-            data=DATA,
-            data_fingerprint=DATA,
-            guessing_top1=0.0,
-            recipe=RECIPE,
-            target=TARGET if config.needs_latency else None,
-            code_version=code_version(),
-            config=_shown_config(config),
-        ),
+        describe=lambda: identity,
         sampling=contextlib.nullcontext,
         begin_text=lambda workers: f"study {config.study}: evaluating in this process",
-        make_evaluator=lambda workers, log_file: InlineEvaluator(evaluate, times=config.needs_latency),
+        make_evaluator=lambda workers, log_file, recorded, step: InlineEvaluator(evaluate, times=config.needs_latency),
         end_session=end_processes,
     )
 
 
 def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
     """A search whose candidates Ray's workers time and train."""
-    from search_spaces.registry import find_own
     from workers.cluster.session_processes import end_processes
+    from workers.data.outline import outline
     from workers.latency.guard import sampling_guard
     from workers.training.recipes import search_recipe
 
     config, notes = _fitting(config)
-    source = _open_data(config.data)
+    # A node of a cluster may have other data, so there they are opened first.
+    known = outline(config.data) if config.ray_address is None else None
+    source = known or _open_data(config.data)
     reading = f"each reads {source.num_train + source.num_validation:,} images"
-    own = find_own(space_name)
     space = make_space(space_name, config.scale, source)
     config, targets = _with_targets(replace(config, data=source.text), source)
     config = _named(config, space, source.name)
     require_reachable(space, config.limits)
     check_folder(Path(config.artifacts) / WEIGHTS, "--artifacts")
-    identity = Identity(
+    recipe = search_recipe(config.recipe, source, config.rungs)
+
+    @cache
+    def describe() -> Identity:
+        opened = source if known is None else _open_data(config.data)
+        return _identity(config, space_name, opened, recipe, targets)
+
+    return SearchParts(
+        config=config,
+        space=space,
+        describe=describe,
+        targets=lambda: [target.fingerprint(source.input_shape) for target in targets],
+        sampling=sampling_guard((config.latency_target, *config.other_targets)),
+        trial_timeout_s=config.trial_timeout_s,
+        notes=notes,
+        begin_text=lambda workers: f"study {config.study}: starting {workers_text(workers)}, {reading}",
+        make_evaluator=partial(_make_pool, config, space_name, source, recipe, describe),
+        end_session=end_processes,
+    )
+
+
+def _identity(
+    config: SearchConfig, space_name: str, source: "DataSource", recipe: "Recipe", targets: "Sequence[LatencyTarget]"
+) -> Identity:
+    from search_spaces.registry import find_own
+
+    own = find_own(space_name)
+    return Identity(
         data=source.name,
         data_fingerprint=source.fingerprint,
         guessing_top1=1 / source.num_classes,
-        recipe=search_recipe(config.recipe, source, config.rungs).to_json(),
-        target=targets[0] if targets else None,
+        recipe=recipe.to_json(),
+        target=targets[0].fingerprint(source.input_shape) if config.needs_latency else None,
         code_version=code_version(),
         config=_shown_config(config),
         space_module="" if own is None else own.origin,
         data_facts=source.facts,
         passed_over=source.passed_over,
-    )
-    return SearchParts(
-        config=config,
-        space=space,
-        identity=identity,
-        targets=targets,
-        sampling=sampling_guard((config.latency_target, *config.other_targets)),
-        trial_timeout_s=config.trial_timeout_s,
-        notes=notes,
-        begin_text=lambda workers: f"study {config.study}: starting {workers_text(workers)}, {reading}",
-        make_evaluator=partial(_make_pool, config, identity),
-        end_session=end_processes,
     )
 
 
@@ -353,8 +381,8 @@ def _fitting(config: SearchConfig) -> tuple[SearchConfig, list[str]]:
     return replace(config, workers=workers), [f"note: --workers is {config.workers}, and {room_text()}"]
 
 
-def _with_targets(config: SearchConfig, source: "DataSource") -> tuple[SearchConfig, list[JSON]]:
-    """The latency targets in their canonical texts, and the fingerprints that they have on this machine."""
+def _with_targets(config: SearchConfig, source: "DataSource") -> "tuple[SearchConfig, list[LatencyTarget]]":
+    """The latency targets, and the options with their canonical texts."""
     from workers.latency.target import LatencyTarget, default_target
 
     target = LatencyTarget.parse(config.latency_target or default_target()) if config.needs_latency else None
@@ -362,12 +390,11 @@ def _with_targets(config: SearchConfig, source: "DataSource") -> tuple[SearchCon
     texts = [str(target), *map(str, others)]
     if len(set(texts)) < len(texts):
         raise InvalidInputError(f"--latency-target names one target twice: {', '.join(texts)}; give each once")
-    for timed in (target, *others):
-        if timed is not None:
-            timed.check_memory(source.input_shape)
-    fingerprints = [timed.fingerprint(source.input_shape) for timed in (target, *others) if timed is not None]
+    targets = [*([] if target is None else [target]), *others]
+    for timed in targets:
+        timed.check_memory(source.input_shape)
     own = None if target is None else str(target)
-    return replace(config, latency_target=own, other_targets=tuple(texts[1:])), fingerprints
+    return replace(config, latency_target=own, other_targets=tuple(texts[1:])), targets
 
 
 def _named(config: SearchConfig, space: SearchSpace, data: str) -> SearchConfig:
@@ -389,19 +416,30 @@ def _shown_config(config: SearchConfig) -> JSON:
     return {**config.to_json(), "storage": redact_url(config.storage)}
 
 
-def _make_pool(config: SearchConfig, identity: Identity, workers: int, log_file: Path) -> "RayPool":
+def _make_pool(
+    config: SearchConfig,
+    space_name: str,
+    source: "DataSource",
+    recipe: "Recipe",
+    describe: Callable[[], Identity],
+    workers: int,
+    log_file: Path,
+    recorded: StudyRecord | None,
+    step: Callable[[str], None],
+) -> "RayPool":
+    """On this host a new study is described beside its workers, and what these find is what it has."""
     from search_spaces.registry import find_own
     from workers.cluster.pool import RayPool
     from workers.devices import device_of_worker
-    from workers.evaluate import EvaluationConfig
-    from workers.recipe import Recipe
+    from workers.evaluation import EvaluationConfig
 
-    own = find_own(identity.space_module) if identity.space_module else None
+    own = find_own(space_name)
+    expected = None if recorded is None and config.ray_address is None else describe()
     evaluation = EvaluationConfig(
         data=config.data,
-        recipe=Recipe.from_json(identity.recipe),
-        data_fingerprint=identity.data_fingerprint,
-        data_facts=identity.data_facts,
+        recipe=recipe,
+        data_fingerprint=source.fingerprint or None if expected is None else expected.data_fingerprint,
+        data_facts=source.facts if expected is None else expected.data_facts,
         latency_target=config.latency_target,
         other_targets=config.other_targets,
         device=device_of_worker(config.gpus_per_worker),
@@ -413,8 +451,9 @@ def _make_pool(config: SearchConfig, identity: Identity, workers: int, log_file:
         trial_timeout_s=config.trial_timeout_s,
         ray_address=config.ray_address,
         gpus_per_worker=config.gpus_per_worker,
-        target=identity.target,
+        target=None if expected is None else expected.target,
         log_file=log_file,
+        step=step,
     )
 
 

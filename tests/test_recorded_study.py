@@ -22,7 +22,8 @@ from nas.records import FrontMember, StudyRecord
 from tests.recorded.record import ARCHIVE, FINALIZE, SEARCH, STUDY
 from tests.zoo_entries import load_entry
 from workers.data.registry import load_test, open_data
-from workers.evaluate import EvaluationConfig, EvaluationContext
+from workers.evaluate import EvaluationContext
+from workers.evaluation import EvaluationConfig
 from workers.recipe import Recipe
 
 Command = Callable[..., tuple[int, str, str]]

@@ -24,7 +24,8 @@ from search_spaces.network.backbone import HybridBackbone
 from search_spaces.registry import building_module
 from workers.data.registry import open_study_data
 from workers.devices import device_as_recorded, device_of_process, fitting_processes
-from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
+from workers.evaluate import EvaluationContext, evaluate
+from workers.evaluation import EvaluationConfig
 from workers.memory import is_out_of_memory
 from workers.processes import environment, follow_parent
 from workers.profile import input_shape

@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,13 +22,17 @@ WORKER_BYTES = 2**29
 (docs/measurements/performance.md)."""
 MIN_SHARE = 0.01
 """Smallest share of a GPU that a worker may have."""
+_GPU_DRIVERS = "/dev/nvidiactl", "/dev/dxg", "/dev/kfd", "/dev/nvmap"
+"""What Linux has where there is a GPU for torch: NVIDIA's driver, that of Windows below it, AMD's, and Jetson's."""
 _MEMORY_LIMITS = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")
 """Where a container says how much memory it may use: the second and the first version of Linux's control groups."""
 
 
 def num_gpus() -> int:
     """GPUs that torch sees on this host."""
-    import torch  # here, because it takes a second and who counts cores does not need it
+    if "torch" not in sys.modules and sys.platform == "linux" and not any(map(os.path.exists, _GPU_DRIVERS)):
+        return 0
+    import torch  # here, because it takes seconds, and who has no driver of a GPU does not need it
 
     return torch.cuda.device_count()
 

@@ -11,23 +11,22 @@ event = events.send(True)               # RungReached; send(False) would stop it
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import safetensors.torch
 import torch
 from torch import nn
 
-from nas.data_facts import DataFacts
 from nas.errors import InvalidInputError, first_line
 from nas.protocols import Calibration, Event, Failed, Finished, Job, LatencyMeasured, RungReached
 from nas.records import JSON, Latency
 from search_spaces.build import builder
-from search_spaces.space_module import SpaceModule
 from workers.data.registry import load_data, open_same_data
-from workers.devices import CPU, open_device
+from workers.devices import open_device
+from workers.evaluation import EvaluationConfig
 from workers.latency.device_lock import DeviceLock, device_identity
 from workers.latency.measure import measure
 from workers.latency.target import LatencyTarget
@@ -39,58 +38,6 @@ from workers.training.trainer import NonFiniteLossError, Trainer
 E = TypeVar("E")
 CALIBRATION_STEPS = 2, 12
 """Steps trained before and within the timed part of a calibration."""
-
-
-@dataclass(kw_only=True, frozen=True, slots=True)
-class EvaluationConfig:
-    """Everything a worker needs besides the job; plain values only, so it crosses processes and hosts."""
-
-    data: str
-    """digits, cifar10:DIR, ..."""
-    recipe: Recipe
-    """How to train."""
-    data_fingerprint: str | None = None
-    """What the data must be; None takes them as they are. Differing data on another node would make scores
-    incomparable."""
-    data_facts: DataFacts | None = None
-    """What the study recorded of the data, for the words of a difference."""
-    latency_target: str | None = None
-    """What to time on; None skips the timing."""
-    other_targets: tuple[str, ...] = ()
-    """What to time on besides, when the candidate goes on after the first."""
-    device: str = CPU
-    """Where to train: cpu, or cuda:0 as this process numbers its devices."""
-    threads: int = 1
-    """Threads of torch in this process; scores on the CPU are reproducible for an equal number only."""
-    teacher: str | None = None
-    """What workers.training.distillation.load_teacher takes; None for a recipe without a teacher."""
-    lock_folder: str | None = None
-    """Where the device locks lie; None for the place that every process of this host shares."""
-    space_module: SpaceModule | None = None
-    """The module that builds the networks; None for networks of ours."""
-
-    def to_json(self) -> JSON:
-        module = self.space_module
-        facts = self.data_facts
-        plain = {name: getattr(self, name) for name in self.__slots__}
-        return {
-            **plain,
-            "recipe": self.recipe.to_json(),
-            "data_facts": None if facts is None else facts.to_json(),
-            "space_module": None if module is None else asdict(module),
-        }
-
-    @classmethod
-    def from_json(cls, values: JSON) -> Self:
-        """Inverse of to_json."""
-        module = values["space_module"]
-        facts = values["data_facts"]
-        made = {
-            "recipe": Recipe.from_json(values["recipe"]),
-            "data_facts": None if facts is None else DataFacts.from_json(facts),
-            "space_module": None if module is None else SpaceModule(**module),
-        }
-        return cls(**{**values, **made})
 
 
 class EvaluationContext:

@@ -22,7 +22,7 @@ from workers.cluster.session_processes import end_processes
 from workers.data.registry import open_study_data
 from workers.data.source import DataSource
 from workers.devices import default_gpus_per_worker, default_num_workers, device_of_worker, fitting_workers
-from workers.evaluate import EvaluationConfig
+from workers.evaluation import EvaluationConfig
 from workers.finalists.tune import FINALISTS, FinalistTrainer
 from workers.training.distillation import locate
 from workers.training.recipes import final_recipe, variants

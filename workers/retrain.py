@@ -7,7 +7,8 @@ from nas.protocols import Failed, Finished, Job, RungReached
 from nas.records import StudyRecord, TrialFacts
 from search_spaces.registry import building_module
 from workers.devices import device_as_recorded
-from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
+from workers.evaluate import EvaluationContext, evaluate
+from workers.evaluation import EvaluationConfig
 from workers.recipe import Recipe
 
 

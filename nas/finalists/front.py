@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from nas.finalists.plan import MIN_SEEDS, Finals
 from nas.pareto.front import dominates, non_dominated_mask
@@ -36,12 +36,12 @@ def final_front(finals: Finals, trainings: Iterable[FinalTraining], latest: Fina
     objective = finals.study.cost_objective
     samples = [np.array(list(scored[number].values())) for number in numbers]
     means = np.array([sample.mean() for sample in samples])
-    errors = np.array([stats.sem(sample) for sample in samples])
+    errors = np.array([scipy.stats.sem(sample) for sample in samples])
     degrees = np.array([len(sample) - 1 for sample in samples])
     costs = np.array([cost_interval(trials[number], objective) for number in numbers])
     on_front = non_dominated_mask(np.stack([-means, costs[:, 0]], axis=1))
     probabilities = front_probabilities(means, errors, degrees, costs, finals.study.seed)
-    reach = errors * stats.t.ppf((1 + CONFIDENCE) / 2, degrees)
+    reach = errors * scipy.stats.t.ppf((1 + CONFIDENCE) / 2, degrees)
     finalists = [
         Finalist(
             trial_number=number,
@@ -148,7 +148,7 @@ def front_probabilities(
     rng = np.random.default_rng(seed)
     shape = (DRAWS, len(means))
     top1 = means + errors * rng.standard_t(np.broadcast_to(degrees, shape))
-    sigma = np.log(costs[:, 2] / costs[:, 1]) / (2 * stats.norm.ppf((1 + CONFIDENCE) / 2))
+    sigma = np.log(costs[:, 2] / costs[:, 1]) / (2 * scipy.stats.norm.ppf((1 + CONFIDENCE) / 2))
     cost = costs[:, 0] * np.exp(sigma * rng.standard_normal(shape))
     losses = np.stack([-top1, cost], axis=-1)
     beaten = [dominates(losses, losses[:, [finalist]]).any(axis=1).mean() for finalist in range(len(means))]

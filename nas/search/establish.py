@@ -101,12 +101,13 @@ def knowledge_of(
 
 
 def check_study(
-    store: Store, storage: Storage | None, config: SearchConfig, space: SearchSpace, identity: Identity
+    store: Store, storage: Storage | None, config: SearchConfig, space: SearchSpace, describe: Callable[[], Identity]
 ) -> StudyRecord | None:
     """Compare the recorded study of that name with what is wanted now.
 
     Args:
         storage: Optuna's storage in the same database; None while it has not been opened.
+        describe: gives what the study would be; called only where there is one to compare with.
 
     Returns:
         The recorded study; None when there is none.
@@ -120,6 +121,7 @@ def check_study(
     if storage is not None:
         earlier_study(config, space, store, storage)
     if recorded is not None:
+        identity = describe()
         wanted = _record(config, space, identity, recorded.uid, recorded.reference_point, identity.target)
         _require_equal(recorded, wanted)
     elif storage is not None and has_study(storage, config.study):

@@ -29,6 +29,13 @@ class FrontGrew:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One line about what the search waits for before its first evaluation: data, Ray, workers, the calibration."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """One line for people: a retry, a failure, a takeover, a second timing."""
 
@@ -45,7 +52,7 @@ class Ended:
     """True when nothing is left to do: the budget is reached, nothing new can be found or patience is out."""
 
 
-SearchEvent = TrialFinished | FrontGrew | Note | Ended
+SearchEvent = Step | TrialFinished | FrontGrew | Note | Ended
 OnEvent = Callable[[SearchEvent], object]
 
 

@@ -16,7 +16,7 @@ from nas.protocols import Evaluator, SearchSpace, Store
 from nas.records import JSON, ProcessId, StudyRecord, TrialFacts
 from nas.search.attributes import make_drawings_folder
 from nas.search.establish import Identity, Sampling, already_done, check_study, establish
-from nas.search.events import Ended, Note, OnEvent
+from nas.search.events import Ended, Note, OnEvent, Step
 from nas.search.loop import INTERRUPTED, Outcome, Search
 from nas.search.ownership import EndSession, Ownership, owned
 from nas.search.progress import Progress
@@ -47,9 +47,10 @@ class SearchParts:
     config: SearchConfig
     """The validated options, defaults filled in."""
     space: SearchSpace
-    identity: Identity
-    targets: Sequence[JSON] = ()
-    """Fingerprints on which the members of the front are timed again at the end, the objective's first."""
+    describe: Callable[[], Identity]
+    """What the study is. It may take seconds, so a new study asks for it when its workers are on their way."""
+    targets: Callable[[], Sequence[JSON]] = tuple
+    """Gives the fingerprints on which the members of the front are timed again at the end, the objective's first."""
     sampling: Sampling
     """Entered while the sampler computes."""
     trial_timeout_s: float = math.inf
@@ -58,8 +59,9 @@ class SearchParts:
     """Lines that say what was changed of the options, where something is to be done."""
     begin_text: Callable[[int], str]
     """Number of workers -> line that says what is started, before it is."""
-    make_evaluator: Callable[[int, Path], HostedEvaluator]
-    """Starts so many workers, which write to a log file."""
+    make_evaluator: Callable[[int, Path, StudyRecord | None, Callable[[str], None]], HostedEvaluator]
+    """Starts so many workers, which write to a log file, for the study that is recorded or a new one; says what is
+    waited for."""
     end_session: EndSession
     """Ends what a dead coordinator of the study left behind."""
 
@@ -79,6 +81,14 @@ class Surroundings:
     on_event: OnEvent
     backoff: Backoff
     """How long an outage of database or disk is waited for; the store shares it."""
+
+    show_step: Callable[[str], None]
+    """Shows what is waited for until there is a progress to show."""
+
+    def step(self, text: str) -> None:
+        """Show what is waited for and tell the caller's function."""
+        self.show_step(text)
+        self.on_event(Step(text))
 
     def note(self, text: str) -> None:
         """Say a line and tell the caller's function."""
@@ -103,24 +113,26 @@ def run_search(parts: SearchParts, store: Store, storage: Storage, around: Surro
     config = parts.config
     backoff = around.backoff
     with owned(store, config.study, parts.end_session, around.note, backoff) as ownership:
-        recorded = backoff.until_done(lambda: check_study(store, storage, config, parts.space, parts.identity))
+        recorded = backoff.until_done(lambda: check_study(store, storage, config, parts.space, parts.describe))
         uid = uuid.uuid4().hex if recorded is None else recorded.uid
         log_file = around.log_file(uid)
         around.caller.keep_log(log_file)
         make_drawings_folder(Path(config.artifacts))
         outcome = None
         if recorded is not None:
-            _note_version(recorded, parts.identity, around)
+            _note_version(recorded, parts.describe(), around)
             _note_missing_weights(config, recorded, store, around)
             outcome = _finished_before(parts, recorded, store, storage, backoff)
         if outcome is None:
             workers = _num_workers(parts, store, around)
-            with around.caller.signals.closing(lambda: parts.make_evaluator(workers, log_file)) as evaluator:
+            with around.caller.signals.closing(
+                lambda: parts.make_evaluator(workers, log_file, recorded, around.step)
+            ) as evaluator:
                 ownership.note_session(lambda: (evaluator.session_processes, evaluator.session_folder))
                 search = establish(
                     config=config,
                     space=parts.space,
-                    identity=parts.identity,
+                    identity=parts.describe(),
                     recorded=recorded,
                     uid=uid,
                     evaluator=evaluator,
@@ -142,7 +154,7 @@ def _finished_before(
     """How a study ended in which nothing is left to do; None where there is something."""
     outcome = already_done(parts.config, parts.space, recorded, store, storage, backoff)
     # A kill may have come before the front was timed again, and that needs workers.
-    return None if outcome is None or unsettled(recorded, parts.targets, store) else outcome
+    return None if outcome is None or unsettled(recorded, parts.targets(), store) else outcome
 
 
 def _num_workers(parts: SearchParts, store: Store, around: Surroundings) -> int:
@@ -196,7 +208,7 @@ def _run(
         progress.plan(search.plan)
         outcome = search.run(progress, ownership.check, stop_requested, around.on_event)
         if outcome.complete and not time_again(
-            unsettled(record, parts.targets, store),
+            unsettled(record, parts.targets(), store),
             seed=config.seed,
             evaluator=evaluator,
             store=store,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 FOLDS = 5
 RESAMPLES = 10_000
@@ -64,7 +64,7 @@ def quality_of(name: str, predicted_N: np.ndarray, target_N: np.ndarray) -> Qual
     if np.ptp(target_N) == 0:
         return Quality(name, num, None, None)
     r2 = 1 - ((predicted_N - target_N) ** 2).sum() / ((target_N - target_N.mean()) ** 2).sum()
-    rank = None if np.ptp(predicted_N) == 0 else float(stats.spearmanr(predicted_N, target_N).statistic)
+    rank = None if np.ptp(predicted_N) == 0 else float(scipy.stats.spearmanr(predicted_N, target_N).statistic)
     return Quality(name, num, float(r2), rank)
 
 

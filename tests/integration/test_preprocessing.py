@@ -30,7 +30,8 @@ from workers.data.cifar import ARCHIVES, HOLD_OUT
 from workers.data.digits import NUM_CANVASES, make_canvases
 from workers.data.registry import open_data
 from workers.data.source import hold_out
-from workers.evaluate import EvaluationConfig, EvaluationContext, evaluate
+from workers.evaluate import EvaluationContext, evaluate
+from workers.evaluation import EvaluationConfig
 from workers.export import ExportConfig, export
 from workers.recipe import Recipe
 

@@ -22,7 +22,7 @@ from tests.samples import trial as sample_trial
 from workers import audit as module
 from workers.audit import AuditConfig, audit_study, train_all
 from workers.data.registry import open_data
-from workers.evaluate import EvaluationConfig
+from workers.evaluation import EvaluationConfig
 from workers.recipe import Recipe
 from workers.training.recipes import RECIPES
 

@@ -24,6 +24,7 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayT
 from nas.errors import EvaluatorError, InvalidInputError
 from nas.protocols import Calibration, Event, Failed, Job, LatencyMeasured, Notice, RungReached, Started
 from nas.records import JSON, ProcessId
+from nas.text import workers_text
 from workers.cluster.actor import Work, Worker, training_work
 from workers.cluster.failures import describe, machine_is_to_blame, reason_of
 from workers.cluster.joining import join_cluster
@@ -44,6 +45,10 @@ logger = logging.getLogger(__name__)
 
 MAX_FAILED_STARTS = 3
 """In a row, over all workers of a local Ray; then the pool gives up."""
+
+
+def _unheard(text: str) -> None:
+    """Nobody wants to know."""
 
 
 @dataclass(slots=True)
@@ -84,6 +89,7 @@ class RayPool:
         target: the study's target fingerprint, if it is known: workers with another one are not used. Otherwise that of
             the first worker counts.
         log_file: for the workers of a local Ray.
+        step: hears what is waited for, until the first calibration is done.
         make_work: gives what the workers run; called in each worker. Tests and benchmarks put something quicker in
             place of training.
         workers_timeout_s: how long to wait for a node of the cluster when no worker is left.
@@ -103,6 +109,7 @@ class RayPool:
         gpus_per_worker: float = 0.0,
         target: JSON | None = None,
         log_file: Path | None = None,
+        step: Callable[[str], object] = _unheard,
         make_work: Callable[[], Work] = training_work,
         workers_timeout_s: float = WORKERS_TIMEOUT_S,
     ) -> None:
@@ -111,6 +118,7 @@ class RayPool:
         self._config = config
         self._make_work = make_work
         self._wanted = num_workers
+        self._step = step
         self._trial_timeout_s = trial_timeout_s
         self._workers_timeout_s = workers_timeout_s
         self._gpus = gpus_per_worker
@@ -134,6 +142,7 @@ class RayPool:
         self.session_folder = ""
         """Folder of the local Ray; empty in a cluster."""
         self._log_file = str(log_file.resolve()) if log_file and ray_address is None else None
+        self._step("starting Ray" if ray_address is None else f"joining the Ray cluster {ray_address}")
         if ray_address is None:
             self.session_folder = start_local(num_workers, gpus_per_worker)
         else:
@@ -143,6 +152,7 @@ class RayPool:
                 self._nodes = Nodes(gpus_per_worker, make_work, config, target)
                 self._news += [Notice(line) for line in self._nodes.find_room(num_workers)]
             self._fill_seats()
+            self._step(self._starting_text())
         except BaseException:
             self.close()
             raise
@@ -168,6 +178,8 @@ class RayPool:
         while calibration is None:
             self._news += self._happenings(until=time.monotonic() + 1.0)
             if ready := [seat for seat in self._seats if seat.ready]:
+                self._step(self._starting_text())
+                self._step(f"calibrating on {ready[0].name}: timing the slowest network, training a typical one")
                 calibration = self._calibrate_on(ready[0], slowest, typical)
         if calibration.evaluation_s > self._trial_timeout_s:
             raise InvalidInputError(
@@ -285,6 +297,10 @@ class RayPool:
             self._said_seats = len(self._seats)
             events.append(Notice(self._count_text()))
         return events
+
+    def _starting_text(self) -> str:
+        ready = sum(seat.ready for seat in self._seats)
+        return f"starting {workers_text(self._wanted)}: {ready} of {len(self._seats)} ready"
 
     def _count_text(self) -> str:
         if self._seats:

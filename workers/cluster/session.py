@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private import node as ray_node
 from ray._private import utils as ray_utils
 from ray._private import worker as ray_worker
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
@@ -37,6 +38,9 @@ OBJECT_STORE_BYTES = 200 * 2**20
 INIT_ERRORS = (RuntimeError, ValueError, OSError, RayError)
 """What ray.init raises when it cannot do what it was asked for."""
 
+UNUSED_HELPERS = "start_api_server", "start_monitor", "start_log_monitor"
+"""Methods of Ray's node that start a Python each: for a dashboard, for a cluster that grows by itself, and for printing
+what workers print. Nobody here uses these, and on two cores they took a second of each start."""
 ROOT = Path(__file__).resolve().parents[2]
 """Folder of our packages."""
 _TOKEN = secrets.token_hex(32)  # one per process, because Ray reads it once per process
@@ -115,6 +119,8 @@ def init_ray(path: Sequence[str], **arguments: Any) -> None:
     ray_worker.print_to_stdstream = _log_message
     # Ray records the command line of its driver, and ours may hold the password of a storage URL.
     ray_utils.get_entrypoint_name = lambda: "launch.py"
+    for helper in UNUSED_HELPERS:
+        setattr(ray_node.Node, helper, lambda self, **arguments: None)
     # Ray's handler would exit in the middle of its own start, and nobody would say how to go on.
     ray_utils.set_sigterm_handler = lambda handler: None
     ray.init(log_to_driver=False, configure_logging=False, job_config=_Path(path), **arguments)

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import torch
 from PIL import Image
-from timm.data.transforms_factory import create_transform
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate, pad
 
@@ -45,6 +44,8 @@ def validation_transform(source: DataSource) -> Callable[[Image.Image], Tensor]:
     Returns:
         An image of any size, in the mode of the data -> (channels, size, size) uint8.
     """
+    from timm.data.transforms_factory import create_transform  # here, because timm takes seconds; digits need it not
+
     transform: Callable[[Image.Image], Tensor] = create_transform(
         source.input_shape,
         interpolation=source.interpolation,

@@ -5,10 +5,11 @@ Strokes and junctions are local; which strokes belong to the whole digit, wherev
 *source images* are split first, so no handwritten digit is in two splits, neither whole nor as a fragment.
 """
 
+import importlib.util
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,20 +17,13 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from workers.data.batches import Batch, Preprocess, TensorBatches, in_order
+from workers.data.outline import DIGITS, IMAGE_SIZE, NUM_CANVASES, NUM_CLASSES, NUM_TEST, Split
 from workers.data.source import DataSource, fingerprint
 from workers.recipe import Recipe
 
-IMAGE_SIZE = 32
-NUM_CLASSES = 10
-
-Split = Literal["train", "validation", "test"]
 SOURCE_SHARES: dict[Split, float] = {"train": 0.6, "validation": 0.2, "test": 0.2}
 """Share of the source images of every class; validation and test need many writers, or their canvases repeat a few
 hands."""
-NUM_CANVASES: dict[Split, int] = {"train": 4096, "validation": 1024}
-"""What a search sees."""
-NUM_TEST = 1024
-"""Canvases for the report of a finished model; no search sees them."""
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)
@@ -61,10 +55,20 @@ class Canvases:
 @lru_cache(maxsize=1)
 def _sources() -> tuple[Tensor, Tensor]:
     """All source images, (1797, 1, 8, 8) float in [0, 1], and their labels, (1797,)."""
-    from sklearn.datasets import load_digits  # here, because other data do not need scikit-learn
+    table = _table()
+    images = torch.from_numpy(table[:, :-1].reshape(-1, 1, 8, 8) / 16.0).float()
+    return images, torch.from_numpy(table[:, -1]).long()
 
-    digits = load_digits()
-    return torch.from_numpy(digits.images / 16.0).float()[:, None], torch.from_numpy(digits.target).long()
+
+def _table() -> np.ndarray:
+    """A row per source image: its 64 pixels from 0 to 16, and its label.
+
+    The file is read where scikit-learn has it, because importing scikit-learn takes a second in each process.
+    """
+    package = importlib.util.find_spec("sklearn")
+    assert package is not None and package.origin is not None, "scikit-learn is installed with us"
+    file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    return np.loadtxt(file, delimiter=",")
 
 
 @lru_cache(maxsize=8)
@@ -150,20 +154,10 @@ def open_digits() -> DataSource:
     """The data source `digits`; nothing can be missing, it comes with scikit-learn."""
     train, validation = (make_canvases(split, number) for split, number in NUM_CANVASES.items())
     pixels = train.images.float() / 255
-    return DataSource(
-        text="digits",
-        kind="digits",
-        name="digits",
-        num_classes=NUM_CLASSES,
-        # The digits are grey; copying them into three channels would make every stem dearer and tell it nothing.
-        in_chans=1,
-        image_size=IMAGE_SIZE,
+    return replace(
+        DIGITS,
         mean=(round(float(pixels.mean()), 4),),
         std=(round(float(pixels.std()), 4),),
-        label_names=tuple(map(str, range(NUM_CLASSES))),
-        num_train=len(train.labels),
-        num_validation=len(validation.labels),
-        num_test=NUM_TEST,
         fingerprint=fingerprint(
             part.numpy().tobytes() for part in (train.images, train.labels, validation.images, validation.labels)
         ),

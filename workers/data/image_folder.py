@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from nas.errors import InvalidInputError, first_line, listed
 from workers.data.batches import Batch, Batches, TensorBatches
@@ -21,6 +20,8 @@ from workers.data.listing import PassedOver, class_folders, image_files, passed_
 from workers.data.source import (
     CROP_PCT,
     HASHED_BYTES,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
     DataSource,
     LabelledImages,
     content_sample,
@@ -81,8 +82,8 @@ def open_folder(text: str, path: str) -> DataSource:
         num_classes=len(listing.names),
         in_chans=3,
         image_size=image_size_for(sizes),
-        mean=IMAGENET_DEFAULT_MEAN,
-        std=IMAGENET_DEFAULT_STD,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
         crop_pct=CROP_PCT,
         label_names=tuple(map(plain_text, listing.names)),
         num_train=len(listing.items["train"]),

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from torchvision.datasets.folder import IMG_EXTENSIONS
-
 from nas.errors import listed
 from workers.data.source import plain_text
 
+IMG_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
+"""Those of torchvision, which takes a second to import."""
 LEFT_BEHIND = frozenset(
     {
         # Windows

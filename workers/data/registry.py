@@ -2,20 +2,37 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-
-import torch
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from nas.data_facts import DataFacts
 from nas.errors import InvalidInputError
 from nas.files import user_file, user_path
 from nas.records import StudyRecord
-from workers.data.batches import Batch, Batches
-from workers.data.beton.reader import load_beton, open_beton
-from workers.data.cifar import cifar_images, cifar_test, load_cifar, open_cifar
-from workers.data.digits import digits_test, load_digits_batches, open_digits
-from workers.data.image_folder import folder_images, folder_test, load_folder, open_folder
 from workers.data.source import DataSource, LabelledImages
 from workers.recipe import Recipe
+
+if TYPE_CHECKING:
+    import torch
+
+    from workers.data.batches import Batch, Batches
+
+
+def _of(module: str, name: str) -> Callable[..., Any]:
+    """A function of a module of this folder, which is imported when the function is called: the modules need torch,
+    which takes seconds, and who looks up a kind's recipe needs none of them."""
+
+    def call(*given: Any) -> Any:
+        return getattr(import_module(f"workers.data.{module}"), name)(*given)
+
+    return call
+
+
+_open_folder = _of("image_folder", "open_folder")
+_folder_images = _of("image_folder", "folder_images")
+_open_beton = _of("beton.reader", "open_beton")
+_open_digits = _of("digits", "open_digits")
+_open_cifar = _of("cifar", "open_cifar")
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)
@@ -26,9 +43,9 @@ class DataKind:
     """What stands after the colon, for people: DIR or FILE. None where nothing does."""
     open: Callable[[str, str, str], DataSource]
     """(text, kind, path) -> description of a set that is complete and readable. Raises InvalidInputError otherwise."""
-    load: Callable[[DataSource, Recipe, torch.device], Batches]
+    load: "Callable[[DataSource, Recipe, torch.device], Batches]"
     """Training and validation images on the device."""
-    load_test: Callable[[DataSource, Recipe, torch.device], Iterator[Batch]] | None = None
+    load_test: "Callable[[DataSource, Recipe, torch.device], Iterator[Batch]] | None" = None
     """Every test image once; None for a kind that never has test images."""
     images: Callable[[str, str, str], LabelledImages] | None = None
     """(text, kind, path) -> the images as they are, for `launch.py pack`; None for a kind that cannot be packed."""
@@ -42,30 +59,40 @@ class DataKind:
 KINDS: Mapping[str, DataKind] = {
     "digits": DataKind(
         path=None,
-        open=lambda text, kind, path: open_digits(),
-        load=load_digits_batches,
-        load_test=digits_test,
+        open=lambda text, kind, path: _open_digits(),
+        load=_of("digits", "load_digits_batches"),
+        load_test=_of("digits", "digits_test"),
         recipe="nano",
         recipe_of_many_rungs="nano-rungs",
     ),
     "cifar10": DataKind(
-        path="DIR", open=open_cifar, load=load_cifar, load_test=cifar_test, images=cifar_images, recipe="cifar"
+        path="DIR",
+        open=_open_cifar,
+        load=_of("cifar", "load_cifar"),
+        load_test=_of("cifar", "cifar_test"),
+        images=_of("cifar", "cifar_images"),
+        recipe="cifar",
     ),
     "cifar100": DataKind(
-        path="DIR", open=open_cifar, load=load_cifar, load_test=cifar_test, images=cifar_images, recipe="cifar"
+        path="DIR",
+        open=_open_cifar,
+        load=_of("cifar", "load_cifar"),
+        load_test=_of("cifar", "cifar_test"),
+        images=_of("cifar", "cifar_images"),
+        recipe="cifar",
     ),
     "folder": DataKind(
         path="DIR",
-        open=lambda text, kind, path: open_folder(text, path),
-        load=load_folder,
-        load_test=folder_test,
-        images=lambda text, kind, path: folder_images(text, path),
+        open=lambda text, kind, path: _open_folder(text, path),
+        load=_of("image_folder", "load_folder"),
+        load_test=_of("image_folder", "folder_test"),
+        images=lambda text, kind, path: _folder_images(text, path),
         recipe="imagenet-proxy",
     ),
     "beton": DataKind(
         path="FILE",
-        open=lambda text, kind, path: open_beton(text, path),
-        load=load_beton,
+        open=lambda text, kind, path: _open_beton(text, path),
+        load=_of("beton.reader", "load_beton"),
         recipe="imagenet-proxy",
     ),
 }
@@ -164,7 +191,7 @@ def open_images(text: str) -> tuple[str, LabelledImages]:
     return f"{kind}:{lies}", images(text, kind, lies)
 
 
-def load_data(source: DataSource, recipe: Recipe, device: torch.device) -> Batches:
+def load_data(source: DataSource, recipe: Recipe, device: "torch.device") -> "Batches":
     """Make the data set ready for training on `device`.
 
     Raises:
@@ -173,7 +200,7 @@ def load_data(source: DataSource, recipe: Recipe, device: torch.device) -> Batch
     return KINDS[source.kind].load(source, recipe, device)
 
 
-def load_test(source: DataSource, recipe: Recipe, device: torch.device) -> Iterator[Batch]:
+def load_test(source: DataSource, recipe: Recipe, device: "torch.device") -> "Iterator[Batch]":
     """Every test image of a data set that has some (`source.num_test`) once, unchanged.
 
     Raises:

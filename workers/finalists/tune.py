@@ -34,7 +34,8 @@ from workers.cluster.joining import join_cluster
 from workers.cluster.nodes import WORKERS_TIMEOUT_S, Nodes, no_worker_left
 from workers.cluster.session import start_local
 from workers.cluster.session_processes import end_processes, session_processes
-from workers.evaluate import EvaluationConfig, EvaluationContext, calibrate, evaluate
+from workers.evaluate import EvaluationContext, calibrate, evaluate
+from workers.evaluation import EvaluationConfig
 from workers.finalists.training import checkpoint_path, train_finalist, weights_path
 from workers.processes import environment, signals_kept
 from workers.recipe import Recipe

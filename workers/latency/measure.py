@@ -32,9 +32,11 @@ from workers.latency.device_lock import DeviceLock
 from workers.latency.onnx_session import open_session
 from workers.latency.pace import PaceHistory, repeatable_interval
 from workers.latency.sampling import Clock, Forward, Sample, Timer, sit
-from workers.latency.target import DTYPES, MEMORY_FORMATS, LatencyTarget
+from workers.latency.target import LatencyTarget
 from workers.processes import environment
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 MIN_SAMPLE_S = {"cpu": 1e-3, "onnxruntime": 1e-3, "cuda": 10e-3}
 """Shortest duration of one sample. A CPU clock reads to 0.1 us; on a GPU the launch of the first kernel must vanish in
 the sample."""

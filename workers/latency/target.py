@@ -6,6 +6,8 @@
 
 A kind, a colon, then options separated by commas. The device index (cuda only) is a bare number; every option has a
 default, so `cpu`, `cuda` and `onnxruntime` alone are targets too.
+
+A command reads its targets first, so torch, which takes seconds, is imported by what touches a device.
 """
 
 import importlib.metadata
@@ -14,18 +16,19 @@ import platform
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
-
-import torch
+from typing import TYPE_CHECKING, Any, Self
 
 from nas.errors import InvalidInputError
 from nas.records import JSON
-from search_spaces.zoo.onnx import require_onnx
 from workers.devices import GPU, memory_bytes, num_gpus
 from workers.latency.reach import MAX_BATCH, lacks_compiler, lacks_threads
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+if TYPE_CHECKING:
+    import torch
+
+DTYPE_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+"""Bytes of a number, by the format's name; workers/latency/measure.py has torch's names."""
+MEMORY_FORMATS = "contiguous", "channels_last"
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
 MAX_NUMBER = 999_999
@@ -41,7 +44,7 @@ _DEFAULTS: dict[str, JSON] = {
     "cuda": {"batch": 64, "dtype": "bf16", "memory_format": "channels_last"},
     "onnxruntime": {"threads": 1, "batch": 1, "dtype": "fp32", "memory_format": "contiguous"},
 }
-_CHOICES = {"dtype": tuple(DTYPES), "memory_format": tuple(MEMORY_FORMATS), "compile": COMPILE_MODES}
+_CHOICES = {"dtype": tuple(DTYPE_BYTES), "memory_format": MEMORY_FORMATS, "compile": COMPILE_MODES}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +60,9 @@ class LatencyTarget:
     batch: int
     """Images per forward pass."""
     dtype: str
-    """Number format of weights and input: a key of DTYPES."""
+    """Number format of weights and input: a key of DTYPE_BYTES."""
     memory_format: str
-    """Order of weights and input in memory: a key of MEMORY_FORMATS."""
+    """Order of weights and input in memory: one of MEMORY_FORMATS."""
     compile: str | None = None
     """Mode of torch.compile: one of COMPILE_MODES; None runs the model as it is."""
 
@@ -80,6 +83,8 @@ class LatencyTarget:
                 "a device that is there, for example cpu:threads=1",
             )
         if target.kind == "onnxruntime":
+            from search_spaces.zoo.onnx import require_onnx  # here, like torch: a search on one thread needs none
+
             require_onnx()
         if (lacking := lacks_threads(target.threads or 1)) is not None:
             raise _invalid(text, lacking, "as many threads as there are cores, or fewer")
@@ -116,9 +121,11 @@ class LatencyTarget:
         Raises:
             InvalidInputError: if the images and one copy of them take more than all its memory.
         """
-        image_bytes = 2 * math.prod(input_shape) * DTYPES[self.dtype].itemsize
+        image_bytes = 2 * math.prod(input_shape) * DTYPE_BYTES[self.dtype]
         total = memory_bytes()
         if self.kind == "cuda":
+            import torch
+
             total = torch.cuda.get_device_properties(self.device).total_memory
         if self.batch * image_bytes > total:
             raise _invalid(
@@ -129,7 +136,9 @@ class LatencyTarget:
             )
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> "torch.device":
+        import torch
+
         return torch.device("cuda", self.index) if self.kind == "cuda" else torch.device("cpu", 0)
 
     def settings(self) -> JSON:
@@ -144,6 +153,8 @@ class LatencyTarget:
         Args:
             input_shape: (channels, height, width) of one image.
         """
+        import torch
+
         return {
             **self.settings(),
             "device_name": torch.cuda.get_device_name(self.device) if self.kind == "cuda" else _cpu_name(),
@@ -201,6 +212,8 @@ def _invalid(text: str, problem: str, expected: str) -> InvalidInputError:
 def _cpu_name() -> str:
     """Model name and instruction set that torch uses. Virtual machines often hide the model; the instruction set still
     shows."""
+    import torch
+
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import get_args
 
-from scipy.stats import qmc
+import scipy
 
 from nas.errors import InvalidInputError
 from nas.files import user_file
@@ -19,7 +19,6 @@ from nas.records import JSON
 from workers.data.registry import KINDS
 from workers.data.source import DataSource
 from workers.recipe import RUNG_SCHEDULE, SCHEDULES, Recipe
-from workers.training.distillation import load_teacher
 
 RECIPES: Mapping[str, Recipe] = {
     "nano": Recipe(rungs=(96,), batch_size=64, learning_rate=6e-3),
@@ -199,6 +198,8 @@ def final_recipe(text: str | None, search_recipe: JSON, source: DataSource, teac
         _require_images(text, recipe, source)
     if teacher is None:
         return _without_teacher(recipe, source.image_size)
+    from workers.training.distillation import load_teacher  # here, because timm takes seconds and a search has none
+
     return recipe.taught_by(load_teacher(teacher, source, recipe.training_size(source.image_size)).identity)
 
 
@@ -245,7 +246,7 @@ def variants(recipe: Recipe, count: int, seed: int) -> Sequence[Variant]:
     """
     low, high = LEARNING_RATE_FACTORS
     made = [recipe]
-    for rate, decay, drop in qmc.Halton(d=3, rng=seed).random(count - 1) if count > 1 else ():
+    for rate, decay, drop in scipy.stats.qmc.Halton(d=3, rng=seed).random(count - 1) if count > 1 else ():
         made.append(
             replace(
                 recipe,

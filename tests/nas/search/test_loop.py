@@ -106,7 +106,7 @@ class Bench:
         identity = replace(identity, target=identity.target if config.needs_latency else None, config=config.to_json())
         with contextlib.closing(open_store(self.url)) as store:
             storage = open_optuna_storage(self.url, engine_kwargs(self.url))
-            recorded = check_study(store, storage, config, space, identity)
+            recorded = check_study(store, storage, config, space, lambda: identity)
             search = establish(
                 config=config,
                 space=space,

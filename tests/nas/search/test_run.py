@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from nas.caller import Caller
 from nas.config import SearchConfig
 from nas.errors import EvaluatorError, InvalidInputError, StudyLockedError
 from nas.protocols import Event
-from nas.records import ProcessId
+from nas.records import ProcessId, StudyRecord
 from nas.search.establish import Identity
 from nas.search.events import Ended, Note, SearchEvent
 from nas.search.loop import INTERRUPTED, Outcome
@@ -51,7 +51,9 @@ class Desk:
     started: list[int] = field(default_factory=list)
     """Workers of each run that started some."""
 
-    def make_evaluator(self, workers: int, log_file: Path) -> Hosted:
+    def make_evaluator(
+        self, workers: int, log_file: Path, recorded: StudyRecord | None, step: Callable[[str], None]
+    ) -> Hosted:
         self.started.append(workers)
         return self.evaluator
 
@@ -62,8 +64,8 @@ class Desk:
         parts = SearchParts(
             config=config,
             space=TinySpace(),
-            identity=identity,
-            targets=[TARGET],
+            describe=lambda: identity,
+            targets=lambda: [TARGET],
             trial_timeout_s=config.trial_timeout_s,
             sampling=contextlib.nullcontext,
             begin_text=lambda workers: "starting",
@@ -76,6 +78,7 @@ class Desk:
             make_progress=lambda evaluated: Progress("s", budget, evaluated, False, Console(file=self.screen)),
             closing_lines=lambda outcome: [f"closing: {outcome.reason}"],
             on_event=self.heard.append,
+            show_step=self.said.append,
             backoff=NO_WAITING,
         )
         with contextlib.closing(open_store(url)) as store:

@@ -16,7 +16,8 @@ from nas.protocols import Failed
 from search_spaces.build import build_model
 from search_spaces.registry import make_space
 from workers.data.registry import load_test
-from workers.evaluate import EvaluationConfig, EvaluationContext
+from workers.evaluate import EvaluationContext
+from workers.evaluation import EvaluationConfig
 from workers.finalists.training import FinalRung, _stops, checkpoint_path, train_finalist, weights_path
 from workers.memory import FREE_SHARE
 from workers.recipe import Recipe

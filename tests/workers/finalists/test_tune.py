@@ -12,7 +12,7 @@ from ray.tune.schedulers import TrialScheduler
 from nas.errors import InvalidInputError, NasError
 from nas.finalists.plan import FinalJob
 from nas.records import FinalTraining, RungScore
-from workers.evaluate import EvaluationConfig
+from workers.evaluation import EvaluationConfig
 from workers.finalists.tune import AshaPerArchitecture, _Progress, _Watch, milestone, probing_work
 from workers.training.recipes import RECIPES
 

@@ -91,7 +91,7 @@ def test_a_gpu_that_is_not_there(gpus: int, text: str, message: str, monkeypatch
 @pytest.mark.parametrize("kind", ["cpu", "onnxruntime"])
 def test_more_threads_than_cores_are_refused(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reach, "num_cores", lambda: 3)
-    monkeypatch.setattr("workers.latency.target.require_onnx", lambda: None)
+    monkeypatch.setattr("search_spaces.zoo.onnx.require_onnx", lambda: None)
     assert LatencyTarget.parse(f"{kind}:threads=3").threads == 3
     for threads in (4, 100_000):
         with pytest.raises(InvalidInputError, match=f"threads is {threads}, and this process may use 3 of the cores"):

@@ -19,7 +19,8 @@ from search_spaces.registry import make_space
 from search_spaces.zoo.export import export_model
 from tests.zoo_entries import architecture, card_of, trained, weights_of
 from workers.data.digits import load_digits_batches, open_digits
-from workers.evaluate import EvaluationConfig, EvaluationContext
+from workers.evaluate import EvaluationContext
+from workers.evaluation import EvaluationConfig
 from workers.finalists.training import FinalRung, train_finalist
 from workers.recipe import Recipe
 from workers.training.distillation import distillation_loss, load_teacher, locate

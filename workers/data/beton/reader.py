@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from nas.errors import InvalidInputError
 from workers.data.batches import Batch, Batches, Preprocess, TensorBatches
@@ -23,6 +22,8 @@ from workers.data.source import (
     CHUNK_BYTES,
     CROP_PCT,
     HASHED_BYTES,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
     DataSource,
     evenly,
     fingerprint,
@@ -67,8 +68,8 @@ def open_beton(text: str, path: str) -> DataSource:
         num_classes=int(labels.max()) + 1,
         in_chans=3,
         image_size=image_size_for(sizes),
-        mean=IMAGENET_DEFAULT_MEAN,
-        std=IMAGENET_DEFAULT_STD,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
         crop_pct=CROP_PCT,
         label_names=() if sidecar is None else tuple(map(plain_text, sidecar.class_names)),
         num_train=len(train),
