@@ -289,6 +289,7 @@ def _parts_in_process(config: SearchConfig, space: str | SearchSpace, evaluate: 
     return SearchParts(
         config=config,
         space=space,
+        identity=identity,
         describe=lambda: identity,
         sampling=contextlib.nullcontext,
         begin_text=lambda workers: f"study {config.study}: evaluating in this process",
@@ -319,11 +320,13 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
     @cache
     def describe() -> Identity:
         opened = source if known is None else _open_data(config.data)
-        return _identity(config, space_name, opened, recipe, targets)
+        target = targets[0].fingerprint(source.input_shape) if targets else None
+        return _identity(config, space_name, opened, recipe, target)
 
     return SearchParts(
         config=config,
         space=space,
+        identity=_identity(config, space_name, source, recipe, None),
         describe=describe,
         targets=lambda: [target.fingerprint(source.input_shape) for target in targets],
         sampling=sampling_guard((config.latency_target, *config.other_targets)),
@@ -336,7 +339,7 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
 
 
 def _identity(
-    config: SearchConfig, space_name: str, source: "DataSource", recipe: "Recipe", targets: "Sequence[LatencyTarget]"
+    config: SearchConfig, space_name: str, source: "DataSource", recipe: "Recipe", target: JSON | None
 ) -> Identity:
     from search_spaces.registry import find_own
 
@@ -346,7 +349,7 @@ def _identity(
         data_fingerprint=source.fingerprint,
         guessing_top1=1 / source.num_classes,
         recipe=recipe.to_json(),
-        target=targets[0].fingerprint(source.input_shape) if config.needs_latency else None,
+        target=target,
         code_version=code_version(),
         config=_shown_config(config),
         space_module="" if own is None else own.origin,

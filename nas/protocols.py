@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from nas.data_facts import DataFacts
 from nas.records import (
     JSON,
     Costs,
@@ -217,6 +218,10 @@ class Calibration:
     """Latency of the slowest architecture; None when the study asks for no latency."""
     evaluation_s: float
     """Estimated duration of one evaluation (timing and training) on one worker."""
+    data_fingerprint: str = ""
+    """Of the data that the worker found; empty where there are none."""
+    data_facts: DataFacts | None = None
+    """What is known of them."""
 
 
 class Evaluator(Protocol):

@@ -233,4 +233,5 @@ def calibrate(slowest: JSON, typical: JSON, context: EvaluationContext) -> Calib
     )
     del trainer
     free_memory(context.device)
-    return Calibration(reference_latency, timing_s + recipe.steps * step_s + len(recipe.rungs) * validation_s)
+    evaluation_s = timing_s + recipe.steps * step_s + len(recipe.rungs) * validation_s
+    return Calibration(reference_latency, evaluation_s, context.source.fingerprint, context.source.facts)

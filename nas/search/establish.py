@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from nas.data_facts import DataFacts
 from nas.errors import InvalidInputError, StudyMismatchError
 from nas.pareto.front import FrontKeeper
 from nas.pareto.history import history_of
-from nas.protocols import Evaluator, SearchSpace, Store, TrialStore
+from nas.protocols import Calibration, Evaluator, SearchSpace, Store, TrialStore
 from nas.records import JSON, Genotype, Latency, StudyRecord, TrialFacts, cost_of, facts_by_number
 from nas.samplers.knowledge import Knowledge
 from nas.search.loop import Outcome, Search, out_of_patience
@@ -57,6 +57,7 @@ class Identity:
     data: str
     """Short name of the data."""
     data_fingerprint: str
+    """Empty where a worker is to tell it."""
     guessing_top1: float
     """The top1 of guessing, which is that of the reference point: 1 / number of classes; 0 where there are none."""
     recipe: JSON
@@ -178,7 +179,7 @@ def establish(
     Args:
         config: the validated options.
         space: what is searched.
-        identity: what the study is, beside what the options say.
+        identity: what the study is, beside what the options say; what it lacks of the data, the calibration tells.
         recorded: what check_study returned.
         uid: of the study; a new one gets it.
         evaluator: started, idle.
@@ -198,6 +199,7 @@ def establish(
         calibration = evaluator.calibrate(space.slowest().to_spec(), _typical_spec(space))
         evaluation_s = calibration.evaluation_s
         if record is None:
+            identity = _with_data(identity, calibration)
             record = _new_record(config, space, identity, uid, calibration.reference_latency)
             store.create_study(record)
     earlier = backoff.until_done(lambda: earlier_study(config, space, store, storage))
@@ -297,6 +299,12 @@ def _new_record(
         assert cost is not None, "a study with the objective latency_ms has a latency target"
     target = None if reference_latency is None else reference_latency.target
     return _record(config, space, identity, uid, (identity.guessing_top1, cost), target)
+
+
+def _with_data(identity: Identity, calibration: Calibration) -> Identity:
+    if identity.data_fingerprint:
+        return identity
+    return replace(identity, data_fingerprint=calibration.data_fingerprint, data_facts=calibration.data_facts)
 
 
 def _record(

@@ -47,8 +47,10 @@ class SearchParts:
     config: SearchConfig
     """The validated options, defaults filled in."""
     space: SearchSpace
+    identity: Identity
+    """What a new study is; its workers tell what is missing of it."""
     describe: Callable[[], Identity]
-    """What the study is. It may take seconds, so a new study asks for it when its workers are on their way."""
+    """Gives all of it, to compare with a study that is recorded. It may take seconds."""
     targets: Callable[[], Sequence[JSON]] = tuple
     """Gives the fingerprints on which the members of the front are timed again at the end, the objective's first."""
     sampling: Sampling
@@ -132,7 +134,7 @@ def run_search(parts: SearchParts, store: Store, storage: Storage, around: Surro
                 search = establish(
                     config=config,
                     space=parts.space,
-                    identity=parts.describe(),
+                    identity=parts.identity if recorded is None else parts.describe(),
                     recorded=recorded,
                     uid=uid,
                     evaluator=evaluator,

@@ -64,6 +64,7 @@ class Desk:
         parts = SearchParts(
             config=config,
             space=TinySpace(),
+            identity=identity,
             describe=lambda: identity,
             targets=lambda: [TARGET],
             trial_timeout_s=config.trial_timeout_s,
