@@ -3,6 +3,7 @@ elsewhere."""
 
 import contextlib
 import os
+import shutil
 import sys
 from collections.abc import Callable
 
@@ -23,7 +24,7 @@ class Steps:
     def __init__(self, say: Callable[[str], None], *, quiet: bool) -> None:
         self._print = say
         self._quiet = quiet
-        self._draws = sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        self._draws = not quiet and _is_terminal()
         self._shown = ""
 
     def show(self, text: str) -> None:
@@ -56,7 +57,12 @@ class Steps:
             sys.stdout.flush()
 
 
+def _is_terminal() -> bool:
+    with contextlib.suppress(ValueError, AttributeError):  # closed, or none
+        return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    return False
+
+
 def _fitting(text: str) -> str:
     """One line of the terminal, which it could not take back if it were longer."""
-    columns = os.get_terminal_size(sys.stdout.fileno()).columns or 80
-    return printable(text, sys.stdout.encoding)[: columns - 1]
+    return printable(text, sys.stdout.encoding)[: shutil.get_terminal_size().columns - 1]

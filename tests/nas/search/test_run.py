@@ -14,11 +14,12 @@ from db.store import open_store
 from nas.backoff import NO_WAITING
 from nas.caller import Caller
 from nas.config import SearchConfig
+from nas.data_facts import DataFacts
 from nas.errors import EvaluatorError, InvalidInputError, StudyLockedError
-from nas.protocols import Event
-from nas.records import ProcessId, StudyRecord
+from nas.protocols import Calibration, Event
+from nas.records import JSON, ProcessId, StudyRecord
 from nas.search.establish import Identity
-from nas.search.events import Ended, Note, SearchEvent
+from nas.search.events import Ended, Note, SearchEvent, Step
 from nas.search.loop import INTERRUPTED, Outcome
 from nas.search.progress import Progress
 from nas.search.run import SearchParts, Surroundings, run_search
@@ -50,11 +51,15 @@ class Desk:
     screen: io.StringIO = field(default_factory=io.StringIO)
     started: list[int] = field(default_factory=list)
     """Workers of each run that started some."""
+    steps: list[str] = field(default_factory=list)
+    """What the workers say while they start."""
 
     def make_evaluator(
         self, workers: int, log_file: Path, recorded: StudyRecord | None, step: Callable[[str], None]
     ) -> Hosted:
         self.started.append(workers)
+        for text in self.steps:
+            step(text)
         return self.evaluator
 
     def run(self, budget: int, identity: Identity = IDENTITY, **options: object) -> Outcome:
@@ -192,3 +197,36 @@ def test_an_owner_that_lives_is_left_alone(desk: Desk) -> None:
     desk.evaluator.on_submit = intrude
     assert desk.run(2).complete
     assert other.evaluator.submitted == []
+
+
+def test_steps_are_shown_and_heard_before_everything_else(desk: Desk) -> None:
+    desk.steps = ["starting Ray", "starting 2 workers: 0 of 2 ready"]
+    desk.run(6)
+    assert desk.said == ["starting", *desk.steps]
+    assert desk.heard[:2] == [Step(text) for text in desk.steps]
+
+
+def test_a_worker_tells_what_a_new_study_does_not_know_of_its_data(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = DataFacts(
+        mean=(0.5,),
+        std=(0.1,),
+        interpolation="bilinear",
+        crop_pct=1.0,
+        crop_mode="center",
+        label_names=(),
+        num_train=4096,
+        num_validation=1024,
+        num_test=0,
+    )
+    measured = desk.evaluator.calibrate
+
+    def calibrate(slowest: JSON, typical: JSON) -> Calibration:
+        return replace(measured(slowest, typical), data_fingerprint="found", data_facts=facts)
+
+    monkeypatch.setattr(desk.evaluator, "calibrate", calibrate)
+    desk.run(6, identity=replace(IDENTITY, data_fingerprint=""))
+    with contextlib.closing(open_store(f"sqlite:///{desk.folder}/nas.db")) as store:
+        record = store.study("s")
+    assert record is not None
+    assert (record.data_fingerprint, record.data_facts) == ("found", facts)
+    assert "images: 4,096 for training, 1,024 for validation, 0 for test" in desk.screen.getvalue()

@@ -18,6 +18,7 @@ from workers.data.digits import (
     open_digits,
     source_split,
 )
+from workers.data.outline import outline
 from workers.data.registry import load_data, open_data
 
 
@@ -120,3 +121,20 @@ def test_digits_keep_what_every_kind_promises() -> None:
     assert abs(float(images.mean())) < 0.1
     assert abs(float(images.std()) - 1) < 0.1
     assert np.bincount(labels_of_the_test(source)).tolist() == [103] * 4 + [102] * 6
+
+
+def test_the_table_is_that_of_scikit_learn() -> None:
+    from workers.data.digits import _sources
+
+    expected = load_digits()
+    images, labels = _sources()
+    assert torch.equal(images, torch.from_numpy(expected.images / 16.0).float()[:, None])
+    assert torch.equal(labels, torch.from_numpy(expected.target).long())
+
+
+def test_the_outline_is_what_opening_gives_but_for_the_pixels() -> None:
+    opened = open_data("digits")
+    known = outline("digits")
+    assert known is not None
+    assert replace(opened, mean=(), std=(), fingerprint="") == known
+    assert outline("folder:/nowhere") is None
