@@ -119,11 +119,15 @@ def print_table(columns: Sequence[Sequence[Mapping[str, float]]]) -> None:
     print(f"\n| medians of {len(columns[0])}, s | this |{' against | ratio |' * (len(columns) - 1)}")
     print(f"|---|{'---|' * (2 * len(columns) - 1)}")
     for phase in PHASES:
-        medians = [statistics.median(run[phase] for run in column) for column in columns]
+        medians = [_median(column, phase) for column in columns]
         cells = [f"{median:.1f}" for median in medians]
         if len(medians) > 1:
             cells.append(f"{medians[0] / medians[1]:.2f}")
         print(f"| {phase} | {' | '.join(cells)} |")
+
+
+def _median(runs: Sequence[Mapping[str, float]], phase: str) -> float:
+    return statistics.median(run[phase] for run in runs)
 
 
 if __name__ == "__main__":

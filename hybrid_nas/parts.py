@@ -28,7 +28,7 @@ from nas.reports.status import closing_lines
 from nas.samplers.registry import check_sampler
 from nas.search.attributes import drawings_folder
 from nas.search.establish import Identity
-from nas.search.events import OnEvent, ignore
+from nas.search.events import OnEvent, Step, ignore
 from nas.search.inline import DATA, RECIPE, TARGET, Evaluate, InlineEvaluator
 from nas.search.loop import Outcome
 from nas.search.progress import Progress
@@ -182,16 +182,22 @@ def search(
     """
     url, artifacts = located(given["storage"], given["artifacts"])
     config = _search_config({**given, "storage": url, "artifacts": artifacts}, evaluate is not None)
-    if evaluate is not None:
-        parts = _parts_in_process(config, given["space"], evaluate)
-    else:
-        parts = _parts_with_workers(config, given["space"])
-    config = parts.config
-    workspace = workspace_of(config.storage, config.artifacts)
     if quiet:
         caller = replace(caller, say=lambda text: None)
     steps = Steps(caller.say, quiet=quiet or silent)
     caller = replace(caller, say=steps.say)
+
+    def step(text: str) -> None:
+        steps.show(text)
+        on_event(Step(text))
+
+    with contextlib.closing(steps):
+        if evaluate is not None:
+            parts = _parts_in_process(config, given["space"], evaluate)
+        else:
+            parts = _parts_with_workers(config, given["space"], step)
+    config = parts.config
+    workspace = workspace_of(config.storage, config.artifacts)
     backoff = Backoff(config.storage_timeout_s, caller.say)
 
     def make_progress(evaluated: int) -> Progress:
@@ -210,7 +216,7 @@ def search(
             make_progress=make_progress,
             closing_lines=lambda outcome: _closing_lines(config, store, workspace, outcome),
             on_event=on_event,
-            show_step=steps.show,
+            step=step,
             backoff=backoff,
         )
         return config.study, run_search(parts, store, storage, around)
@@ -298,7 +304,7 @@ def _parts_in_process(config: SearchConfig, space: str | SearchSpace, evaluate: 
     )
 
 
-def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
+def _parts_with_workers(config: SearchConfig, space_name: str, step: Callable[[str], None]) -> SearchParts:
     """A search whose candidates Ray's workers time and train."""
     from workers.cluster.session_processes import end_processes
     from workers.data.outline import outline
@@ -308,6 +314,8 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
     config, notes = _fitting(config)
     # A node of a cluster may have other data, so there they are opened first.
     known = outline(config.data) if config.ray_address is None else None
+    if known is None:
+        step(f"opening data {config.data}")
     source = known or _open_data(config.data)
     reading = f"each reads {source.num_train + source.num_validation:,} images"
     space = make_space(space_name, config.scale, source)

@@ -219,9 +219,9 @@ class Calibration:
     evaluation_s: float
     """Estimated duration of one evaluation (timing and training) on one worker."""
     data_fingerprint: str = ""
-    """Of the data that the worker found; empty where there are none."""
+    """SHA-256 of the data that the worker found; empty where there are none."""
     data_facts: DataFacts | None = None
-    """What is known of them."""
+    """What the worker knows of its data."""
 
 
 class Evaluator(Protocol):

@@ -16,7 +16,7 @@ from nas.protocols import Evaluator, SearchSpace, Store
 from nas.records import JSON, ProcessId, StudyRecord, TrialFacts
 from nas.search.attributes import make_drawings_folder
 from nas.search.establish import Identity, Sampling, already_done, check_study, establish
-from nas.search.events import Ended, Note, OnEvent, Step
+from nas.search.events import Ended, Note, OnEvent
 from nas.search.loop import INTERRUPTED, Outcome, Search
 from nas.search.ownership import EndSession, Ownership, owned
 from nas.search.progress import Progress
@@ -84,13 +84,8 @@ class Surroundings:
     backoff: Backoff
     """How long an outage of database or disk is waited for; the store shares it."""
 
-    show_step: Callable[[str], None]
-    """Shows what is waited for until there is a progress to show."""
-
-    def step(self, text: str) -> None:
-        """Show what is waited for and tell the caller's function."""
-        self.show_step(text)
-        self.on_event(Step(text))
+    step: Callable[[str], None]
+    """Shows what is waited for until there is a progress to show, and tells the caller's function."""
 
     def note(self, text: str) -> None:
         """Say a line and tell the caller's function."""

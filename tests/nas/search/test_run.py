@@ -62,6 +62,10 @@ class Desk:
             step(text)
         return self.evaluator
 
+    def hear_step(self, text: str) -> None:
+        self.said.append(text)
+        self.heard.append(Step(text))
+
     def run(self, budget: int, identity: Identity = IDENTITY, **options: object) -> Outcome:
         url = f"sqlite:///{self.folder}/nas.db"
         artifacts = options.pop("artifacts", str(self.folder / "artifacts"))
@@ -84,7 +88,7 @@ class Desk:
             make_progress=lambda evaluated: Progress("s", budget, evaluated, False, Console(file=self.screen)),
             closing_lines=lambda outcome: [f"closing: {outcome.reason}"],
             on_event=self.heard.append,
-            show_step=self.said.append,
+            step=self.hear_step,
             backoff=NO_WAITING,
         )
         with contextlib.closing(open_store(url)) as store:

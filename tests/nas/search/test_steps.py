@@ -15,8 +15,8 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Called in the test: pytest puts an output of its own in place after the fixtures."""
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
     monkeypatch.setenv("COLUMNS", "30")
@@ -36,7 +36,10 @@ def test_elsewhere_each_step_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sys.stdout.getvalue() == ""
 
 
-def test_on_a_terminal_a_step_replaces_the_one_before_and_lines_stay_above(terminal: Terminal) -> None:
+def test_on_a_terminal_a_step_replaces_the_one_before_and_lines_stay_above(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = on_terminal(monkeypatch)
     steps = Steps(lambda text: print(text), quiet=False)
     steps.show("starting Ray")
     steps.show("x" * 40)
@@ -48,19 +51,26 @@ def test_on_a_terminal_a_step_replaces_the_one_before_and_lines_stay_above(termi
     assert terminal.getvalue() == f"{clear}starting Ray{clear}{long}{clear}note: something\n{clear}{long}{clear}"
 
 
-def test_a_dumb_terminal_gets_lines(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dumb_terminal_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
     monkeypatch.setenv("TERM", "dumb")
     said: list[str] = []
     Steps(said.append, quiet=False).show("starting Ray")
     assert (said, terminal.getvalue()) == (["starting Ray"], "")
 
 
-def test_a_quiet_search_shows_no_steps(terminal: Terminal) -> None:
+def test_a_quiet_search_shows_no_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = on_terminal(monkeypatch)
     Steps(print, quiet=True).show("starting Ray")
     assert terminal.getvalue() == ""
 
 
-def test_a_terminal_that_is_gone_fails_nothing(terminal: Terminal) -> None:
+def test_a_terminal_that_is_gone_fails_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = on_terminal(monkeypatch)
     steps = Steps(lambda text: None, quiet=False)
     terminal.close()
     steps.show("starting Ray")
