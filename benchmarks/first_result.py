@@ -17,10 +17,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
+WORK = "processor time until then"
+"""Seconds of all processes together, which other work on the machine hardly changes."""
 PHASES = ("first line", "Ray is up", "a worker is ready", "calibrated", "first evaluated")
 TIMEOUT_S = 900.0
 POLL_S = 0.1
@@ -39,7 +42,7 @@ def main() -> None:
     for number in range(options.runs + 1):
         for checkout in checkouts:
             measured = run_once(checkout, options.workers)
-            took = "  ".join(f"{phase} {measured[phase]:.1f}" for phase in PHASES)
+            took = "  ".join(f"{what} {seconds:.1f}" for what, seconds in measured.items())
             print(f"{'warm-up' if number == 0 else f'run {number}'} of {checkout}: {took}", flush=True)
             if number:
                 runs[checkout].append(measured)
@@ -62,6 +65,7 @@ def run_once(checkout: Path, workers: int) -> Mapping[str, float]:
         reader.start()
         try:
             seen = _watch(process, lines, Path(folder))
+            work_s = _work_s(process.pid)
         finally:
             process.send_signal(signal.SIGINT)  # it cleans up after itself
             process.wait(timeout=TIMEOUT_S)
@@ -69,7 +73,7 @@ def run_once(checkout: Path, workers: int) -> Mapping[str, float]:
     if set(seen) != set(PHASES):
         said = "\n".join(line for _, line in lines)
         raise SystemExit(f"error: {checkout} came no further than {', '.join(seen) or 'its start'}; it said:\n{said}")
-    return {phase: moment - started for phase, moment in seen.items()}
+    return {**{phase: moment - started for phase, moment in seen.items()}, WORK: work_s}
 
 
 def _read(process: subprocess.Popen[str], lines: list[tuple[float, str]]) -> None:
@@ -114,11 +118,21 @@ def _calibrates(command: int) -> bool:
     return any(title.startswith("ray::") and title.rstrip().endswith(".calibrate") for title in titles)
 
 
+def _work_s(command: int) -> float:
+    total_s = 0.0
+    with suppress(psutil.Error):  # one that has just ended
+        parent = psutil.Process(command)
+        for process in (parent, *parent.children(recursive=True)):
+            times = process.cpu_times()
+            total_s += times.user + times.system
+    return total_s
+
+
 def print_table(columns: Sequence[Sequence[Mapping[str, float]]]) -> None:
     """Medians in seconds: one row per phase; this checkout, then the other and the ratio."""
     print(f"\n| medians of {len(columns[0])}, s | this |{' against | ratio |' * (len(columns) - 1)}")
     print(f"|---|{'---|' * (2 * len(columns) - 1)}")
-    for phase in PHASES:
+    for phase in (*PHASES, WORK):
         medians = [_median(column, phase) for column in columns]
         cells = [f"{median:.1f}" for median in medians]
         if len(medians) > 1:
