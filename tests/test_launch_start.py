@@ -22,8 +22,20 @@ print("loaded", [name for name in {SLOW!r} if name in sys.modules])
 """
 
 
-def _run(folder: Path, *arguments: str) -> str:
-    command = [sys.executable, "-c", PROGRAM, *arguments]
+STOPPED = """
+import launch
+from nas.errors import EvaluatorError
+from workers.cluster import pool
+
+def refuse(num_workers, gpus_per_worker):
+    raise EvaluatorError("Ray is not to start here")
+
+pool.start_local = refuse
+"""
+
+
+def _run(folder: Path, *arguments: str, program: str = PROGRAM) -> str:
+    command = [sys.executable, "-c", program, *arguments]
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(folder)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
     return done.stdout + done.stderr
@@ -58,3 +70,14 @@ def test_a_bad_argument_of_a_search_is_refused_before_torch_or_ray_is_loaded(
     assert refused in said
     loaded = said.splitlines()[[line.startswith("loaded") for line in said.splitlines()].index(True)]
     assert loaded == "loaded []"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere torch counts the GPUs")
+def test_a_search_on_digits_reaches_its_workers_without_torch(tmp_path: Path) -> None:
+    """In place of Ray's start stands an error: what was loaded until then delayed the workers."""
+    if Path("/dev/nvidiactl").exists():
+        pytest.skip("with a GPU torch counts them")
+    stopped = PROGRAM.replace("import launch\n", STOPPED)
+    said = _run(tmp_path, "--space", "hybrid_layout", "--budget", "2", program=stopped)
+    assert "starting Ray" in said and "Ray is not to start here" in said
+    assert "loaded ['ray']" in said

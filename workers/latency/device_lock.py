@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.errors import InvalidInputError
+from workers.devices import CPU
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +42,8 @@ def device_identity(device: "torch.device | str") -> str:
     Raises:
         InvalidInputError: if the device is neither a CPU nor a CUDA device.
     """
+    if device == CPU:
+        return CPU
     import torch  # here, because it takes a second and the lock itself does not need it
 
     device = torch.device(device)
