@@ -9,7 +9,6 @@ lines, and the processes and files of its Ray. Bytecode is warm: one run of each
 
 import argparse
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -67,7 +66,7 @@ def run_once(checkout: Path, workers: int) -> Mapping[str, float]:
             seen = _watch(process, lines, Path(folder))
             work_s = _work_s(process.pid)
         finally:
-            process.send_signal(signal.SIGINT)  # it cleans up after itself
+            process.terminate()  # it cleans up after itself
             process.wait(timeout=TIMEOUT_S)
             reader.join()
     if set(seen) != set(PHASES):
