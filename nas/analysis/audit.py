@@ -68,6 +68,9 @@ class Audit:
     predictors: tuple[Predictor, ...]
     warnings: tuple[str, ...]
 
+    def __str__(self) -> str:
+        return audit_text(self)
+
 
 def stratified_sample(
     facts: Sequence[TrialFacts], count: int, seed: int, trained: Collection[str] = ()

@@ -176,6 +176,7 @@ def test_text_and_json_say_the_same() -> None:
     facts = [*whole(6), trial(20, [0.02], "PRUNED")]
     result = audit_of(facts, [0.5 + number / 100 for number in range(7)], steps=(48, 96), zico=range(7))
     text = audit_text(result)
+    assert str(result) == text
     assert (
         text.splitlines()[0]
         == "sample: 7 architectures (6 COMPLETE, 1 PRUNED), each trained for 768 steps with seed 1000"
