@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 PLACES = Path("/run/lock"), Path("/tmp")
 """Where locks may lie: the first folder in which everybody may make files and nobody may remove those of others. Other
 programs clean up the second one."""
+AFTER_YOU_S = 0.001
+"""Whoever had the device alone pauses before it can ask again. The system serves those who wait in the order in which
+they came, but only once they are awake; without the pause two processes that time in turn kept a third one waiting for
+seconds."""
 _OPEN_TO_ALL = stat.S_ISVTX | stat.S_IRWXO
 
 
@@ -95,10 +99,14 @@ class DeviceLock:
 
     @contextmanager
     def exclusive(self) -> Iterator[float]:
-        """Have the device alone. Yields the seconds spent waiting: at most until the present holders leave."""
+        """Have the device alone. Yields the seconds spent waiting: at most until the present holders, and who stands
+        before it in the turnstile, leave."""
         start = time.monotonic()
-        with self._not_nested(), _flock(self._turn, fcntl.LOCK_EX), _flock(self._lock, fcntl.LOCK_EX):
-            yield time.monotonic() - start
+        try:
+            with self._not_nested(), _flock(self._turn, fcntl.LOCK_EX), _flock(self._lock, fcntl.LOCK_EX):
+                yield time.monotonic() - start
+        finally:
+            time.sleep(AFTER_YOU_S)
 
     @contextmanager
     def _not_nested(self) -> Iterator[None]:

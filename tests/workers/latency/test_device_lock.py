@@ -24,6 +24,14 @@ lock = DeviceLock("cpu", Path(sys.argv[1]))
 """
 HOLD = "with lock.{mode}():\n    print('held', flush=True)\n    time.sleep(60)"
 LOOP = "print('looping', flush=True)\nwhile True:\n    with lock.shared():\n        time.sleep(0.02)"
+COUNTED_LOOP = """
+turns = open(Path(sys.argv[1]) / "turns", "ab", buffering=0)
+print("looping", flush=True)
+while True:
+    with lock.exclusive():
+        turns.write(b".")
+        time.sleep(0.02)
+"""
 
 Start = Callable[[str], subprocess.Popen[str]]
 
@@ -105,6 +113,42 @@ def test_two_shared_loops_do_not_starve_the_exclusive_lock(start: Start, tmp_pat
         with lock.exclusive() as waited_s:
             waits.append(waited_s)
     assert max(waits) < 1.0, waits
+
+
+@pytest.mark.parametrize("mode", ["shared", "exclusive"])
+def test_two_exclusive_loops_keep_nobody_waiting(start: Start, tmp_path: Path, mode: str) -> None:
+    """One of them always waits while the other one holds the lock; counted in turns, however slow the machine is."""
+    start(COUNTED_LOOP)
+    start(COUNTED_LOOP)
+    lock = DeviceLock("cpu", tmp_path)
+    turns = tmp_path / "turns"
+    waited = []
+    for _ in range(20):
+        before = turns.stat().st_size
+        with lock.shared() if mode == "shared" else lock.exclusive():
+            waited.append(turns.stat().st_size - before)
+    assert sum(waited) < 20 * 4, waited
+
+
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="only Linux tells who waits for a lock")
+@pytest.mark.parametrize("mode", ["shared", "exclusive"])
+def test_who_is_killed_while_waiting_blocks_nobody(start: Start, tmp_path: Path, mode: str) -> None:
+    """The turnstile is given back too, by who waits for the exclusive lock and by who waits behind that one."""
+    holder = start(HOLD.format(mode="shared" if mode == "exclusive" else "exclusive"))
+    waiting = start(f"print('waiting', flush=True)\nwith lock.{mode}():\n    time.sleep(60)")
+    while not _is_stopped_by_a_lock(waiting.pid):
+        assert waiting.poll() is None
+        time.sleep(0.01)
+    waiting.kill()
+    waiting.wait()
+    holder.kill()
+    holder.wait()
+    assert _can_enter(tmp_path, "exclusive", within_s=5)
+
+
+def _is_stopped_by_a_lock(pid: int) -> bool:
+    """Linux lists who waits for an advisory lock behind an arrow."""
+    return any(f" {pid} " in line and "->" in line for line in Path("/proc/locks").read_text().splitlines())
 
 
 def test_an_interrupted_wait_holds_nothing(start: Start, tmp_path: Path) -> None:
