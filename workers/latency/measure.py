@@ -67,6 +67,7 @@ def measure(model: nn.Module, target: LatencyTarget, input_shape: tuple[int, int
             with lock.shared():
                 forward = _prepare(model, target, input_shape)
                 reference = _prepare_reference(target)
+                gc.collect()
             with lock.exclusive() as waited_s, _no_collection():
                 observer = _Observer(target)
                 sitting = sit(forward, reference, clock)
@@ -201,7 +202,6 @@ def _fastest_kernels(target: LatencyTarget) -> Iterator[None]:
 def _no_collection() -> Iterator[None]:
     """A garbage collection in the middle of a sample would be counted as the model's."""
     was_enabled = gc.isenabled()
-    gc.collect()
     gc.disable()
     try:
         yield

@@ -127,6 +127,27 @@ def test_samples_are_taken_under_the_exclusive_lock(tmp_path: Path, lock: Device
     assert len(Probe.shared_fails) > 30
 
 
+def test_garbage_is_collected_before_anybody_waits(tmp_path: Path, lock: DeviceLock) -> None:
+    (path,) = tmp_path.glob("*.lock")
+    alone: list[bool] = []
+
+    def note(phase: str, _: object) -> None:
+        if phase == "start":
+            with path.open() as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    alone.append(False)
+                except BlockingIOError:
+                    alone.append(True)
+
+    gc.callbacks.append(note)
+    try:
+        measure(Spin(1e-3), LatencyTarget.parse("cpu"), SHAPE, lock)
+    finally:
+        gc.callbacks.remove(note)
+    assert alone and not any(alone)
+
+
 def test_result_is_json_and_carries_target_and_conditions(lock: DeviceLock) -> None:
     target = LatencyTarget.parse("cpu:batch=2")
     found = measure(Spin(1e-4), target, SHAPE, lock)
