@@ -18,7 +18,7 @@ from nas.records import RungScore
 from workers.data.batches import Batch, Batches
 from workers.memory import keep_freed_memory
 from workers.recipe import COOLDOWN, Recipe
-from workers.training.depthwise import use_fast_depthwise
+from workers.training.convolutions import use_fast_convolutions
 from workers.training.distillation import distillation_loss
 
 SLICE_S = 0.05
@@ -86,7 +86,7 @@ class Trainer:
         self._model = model.to(device).to(memory_format=torch.channels_last)
         if device.type == "cpu":
             keep_freed_memory()
-            use_fast_depthwise(self._model)
+            use_fast_convolutions(self._model)
         # Kept, because a walk through the modules at every step costs 2 % of it, and torch.manual_seed, which seeds the
         # generators of all devices, another.
         self._parameters = list(model.parameters())

@@ -1,10 +1,10 @@
 """Forward and backward pass of one depthwise convolution: the library's beside ours, for each shape of a table.
 
-    python -m benchmarks.depthwise [--batch 64] [--seconds 0.2]
+    python -m benchmarks.convolutions [--batch 64] [--seconds 0.2]
 
-It is what the rule in workers/training/depthwise.py was read from: which shapes are left to the library, which are cut
-into strips, which become products of positions, and what that gives. The two take turns; the fastest of each counts.
-One thread, float32, channels_last.
+The rule in workers/training/convolutions.py was read from it: which shapes are left to the library, which are cut into
+strips, which become products of positions, and what that gives. The two take turns; the fastest of each counts. One
+thread, float32, channels_last.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workers.training.depthwise import depthwise_conv
+from workers.training.convolutions import depthwise_conv
 
 SHAPES = (
     (384, 2, 3, 1),

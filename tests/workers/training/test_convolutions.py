@@ -1,4 +1,4 @@
-"""Depthwise convolutions of our own against the library's: values, gradients, and what stays untouched."""
+"""Convolutions of our own against the library's: values, gradients, and what stays untouched."""
 
 import copy
 from contextlib import nullcontext
@@ -18,8 +18,8 @@ from search_spaces.build import build_model
 from search_spaces.network.mixers.group_mix import SegmentAggregator
 from search_spaces.registry import make_space
 from workers.data.registry import load_data, open_data
-from workers.training import depthwise
-from workers.training.depthwise import depthwise_conv, use_fast_depthwise
+from workers.training import convolutions
+from workers.training.convolutions import depthwise_conv, use_fast_convolutions
 from workers.training.recipes import RECIPES
 from workers.training.trainer import Trainer
 
@@ -89,9 +89,9 @@ def test_the_strips_and_the_products_are_taken(monkeypatch: pytest.MonkeyPatch) 
     """The shapes of the rule, so that a change of it does not go unnoticed: the library would be exact too."""
     taken: list[str] = []
     for name in ("_by_strips", "_by_products"):
-        original = getattr(depthwise, name)
+        original = getattr(convolutions, name)
         monkeypatch.setattr(
-            depthwise,
+            convolutions,
             name,
             lambda *given, name=name, original=original: (taken.append(name), original(*given))[1],
         )
@@ -113,6 +113,23 @@ def test_half_precision_is_left_to_the_library() -> None:
     assert torch.equal(depthwise_conv(x, weight, bias), library(x, weight, bias, 1))
 
 
+@pytest.mark.parametrize("side", [1, 4, 40])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_1x1_convolution_gives_what_the_library_gives(side: int, bias: bool) -> None:
+    plain = nn.Conv2d(24, 40, 1, bias=bias)
+    fast = copy.deepcopy(plain)
+    use_fast_convolutions(fast)
+    x = torch.randn(2, 24, side, side).contiguous(memory_format=torch.channels_last)
+    inputs_of_each = [x.clone().requires_grad_() for _ in range(2)]
+    outputs = [conv(given) for conv, given in zip((plain, fast), inputs_of_each, strict=True)]
+    for output in outputs:
+        output.square().sum().backward()
+    assert torch.allclose(*outputs, rtol=1e-5, atol=1e-5)
+    assert torch.allclose(inputs_of_each[0].grad, inputs_of_each[1].grad, rtol=1e-4, atol=1e-4)
+    for one, other in zip(plain.parameters(), fast.parameters(), strict=True):
+        assert torch.allclose(one.grad, other.grad, rtol=1e-4, atol=1e-2)
+
+
 def test_other_convolutions_are_left_alone() -> None:
     others = nn.ModuleList(
         [
@@ -123,21 +140,24 @@ def test_other_convolutions_are_left_alone() -> None:
             nn.Conv2d(8, 8, 7, groups=8),
             nn.Conv2d(8, 8, (7, 3), padding=(3, 1), groups=8),
             nn.Conv2d(8, 8, 7, padding=3, groups=8, padding_mode="reflect"),
+            nn.Conv2d(8, 8, 1, stride=2),
+            nn.Conv2d(8, 8, 1, padding=1),
+            nn.Conv2d(8, 16, 1, groups=2),
         ]
     )
     x = torch.randn(2, 8, 12, 12)
     before = [conv(x) for conv in others]
-    use_fast_depthwise(others)
+    use_fast_convolutions(others)
     assert all(torch.equal(conv(x), expected) for conv, expected in zip(others, before, strict=True))
 
 
 def test_the_shared_kernels_of_group_mix_are_fast_and_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[int] = []
-    original = depthwise._by_strips
-    monkeypatch.setattr(depthwise, "_by_strips", lambda *given: (taken.append(1), original(*given))[1])
+    original = convolutions._by_strips
+    monkeypatch.setattr(convolutions, "_by_strips", lambda *given: (taken.append(1), original(*given))[1])
     plain = SegmentAggregator(8, 5)
     fast = copy.deepcopy(plain)
-    use_fast_depthwise(fast)
+    use_fast_convolutions(fast)
     x = torch.randn(2, 8, 8, 24)
     for network in (plain, fast):
         network(x).square().sum().backward()

@@ -1,9 +1,10 @@
-"""Depthwise convolutions that train fast on a CPU where torch's library has no good kernel.
+"""Convolutions that train fast on a CPU where torch's library has no good kernel.
 
 oneDNN has a fast weight gradient for kernels of at most three columns whose rows fit into the map, and none for
 dilated ones. All others take 5 to 60 times as long as the forward pass (docs/measurements/training.md). Here a larger
 kernel is cut into strips of three columns, a kernel larger than its map becomes a matrix product of positions, and a
-dilated convolution becomes a plain one on every d-th row and column.
+dilated convolution becomes a plain one on every d-th row and column. A 1x1 convolution of few positions is a linear
+layer, because to prepare the library's convolution takes longer than such a product.
 
 Nothing of it enters a network's file: a network is changed for its training only, and its parameters stay the same.
 """
@@ -20,29 +21,54 @@ LIBRARY_KERNEL = 3
 """Columns of the largest kernel for which the library has a fast weight gradient."""
 MOST_POSITIONS = 64
 """Positions of a map up to which all pairs of them are multiplied; the work grows with their square."""
+FEW_POSITIONS = 1024
+"""Positions of a batch up to which a linear layer is the faster 1x1 convolution."""
 DTYPES = torch.float32, torch.float64
 
 
-def use_fast_depthwise(network: nn.Module) -> None:
-    """Let the depthwise convolutions of a network on a CPU compute by `depthwise_conv`, in place.
+def use_fast_convolutions(network: nn.Module) -> None:
+    """Let the depthwise and 1x1 convolutions of a network on a CPU compute by the functions below, in place.
 
     Left as they are: strides, even kernels and paddings that change the size of the map.
     """
     for module in network.modules():
-        if isinstance(module, nn.Conv2d) and _keeps_maps(module):
-            fast = partial(depthwise_conv, dilation=module.dilation[0])
-            module._conv_forward = fast  # type: ignore[method-assign]
+        if not isinstance(module, nn.Conv2d) or not _keeps_maps(module):
+            continue
+        if _is_depthwise(module):
+            module._conv_forward = partial(depthwise_conv, dilation=module.dilation[0])  # type: ignore[method-assign]
+        elif module.groups == 1 and module.kernel_size == (1, 1):
+            module._conv_forward = pointwise_conv  # type: ignore[method-assign, assignment]
 
 
 def _keeps_maps(conv: nn.Conv2d) -> bool:
-    """Whether it is depthwise, with a square odd kernel and an output of its input's size."""
+    """Whether it has a square odd kernel and an output of its input's size."""
     kernel = conv.kernel_size[0]
     dilation = conv.dilation[0]
     same = (dilation * (kernel // 2),) * 2
-    is_depthwise = conv.groups > 1 and conv.weight.shape[1] == 1 and conv.groups % len(conv.weight) == 0
     is_square = conv.kernel_size == (kernel, kernel) and conv.dilation == (dilation, dilation)
     keeps_size = conv.stride == (1, 1) and conv.padding in (same, "same") and conv.padding_mode == "zeros"
-    return is_depthwise and is_square and kernel % 2 == 1 and keeps_size
+    return is_square and kernel % 2 == 1 and keeps_size
+
+
+def _is_depthwise(conv: nn.Conv2d) -> bool:
+    return conv.groups > 1 and conv.weight.shape[1] == 1 and conv.groups % len(conv.weight) == 0
+
+
+def pointwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """1x1 convolution.
+
+    Args:
+        x: (B, C, H, W); fastest in channels_last.
+        weight: (D, C, 1, 1).
+        bias: (D,) or None.
+
+    Returns:
+        (B, D, H, W), equal to that of conv2d up to rounding.
+    """
+    batch, _, height, width = x.shape
+    if batch * height * width > FEW_POSITIONS:
+        return F.conv2d(x, weight, bias)
+    return F.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
 
 
 def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int = 1) -> Tensor:
