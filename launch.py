@@ -52,6 +52,7 @@ from hybrid_nas.options import (
     given_file,
     json_option,
     name_option,
+    new_data_option,
     onnx_option,
     overwrite_option,
     ray_option,
@@ -103,7 +104,7 @@ teacher_help = "Learn from it too: a folder that `export` wrote, or a pretrained
 @click.option("--study", help="Name of the study, SPACE-SCALE-DATA by default; the same name continues it.")
 @storage_option
 @artifacts_option
-@shown("--data", default="digits", help="digits, cifar10:DIR, cifar100:DIR, folder:DIR or beton:FILE.")
+@new_data_option
 @shown("--scale", default="nano", help="nano, mobile, tiny, small or base.")
 @shown("--objectives", default="top1,latency_ms", help=f"top1 and one of {', '.join(COST_OBJECTIVES)}.")
 @click.option("--latency-target", multiple=True, help=targets_help)

@@ -37,6 +37,7 @@ def search(
     storage: str | None = None,
     artifacts: str | Path | None = None,
     data: str = "digits",
+    cache: str | Path | None = None,
     scale: str = "nano",
     objectives: str | Sequence[str] = "top1,latency_ms",
     latency_target: str | Sequence[str] = (),
@@ -72,6 +73,8 @@ def search(
         storage: database URL; the variable NAS_STORAGE, or sqlite:///runs/nas.db, by default.
         artifacts: folder of weights and drawings; beside the database by default.
         data: digits, cifar10:DIR, cifar100:DIR, folder:DIR or beton:FILE.
+        cache: folder under which decoded images are kept for all workers of a node; beside the database by default, and
+            with a ray_address in the temporary folder of each node.
         scale: nano, mobile, tiny, small or base.
         objectives: top1 and one of latency_ms, macs, param_count.
         latency_target: what latency is measured on, such as "cpu:threads=1,batch=1"; of several the first is the
@@ -121,6 +124,7 @@ def search(
         "storage": url,
         "artifacts": folder,
         "data": data,
+        "cache": cache,
         "scale": scale,
         "objectives": objectives,
         "latency_target": latency_target,

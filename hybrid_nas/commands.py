@@ -20,6 +20,7 @@ import click
 
 from hybrid_nas.streams import tell
 from nas.errors import NasError
+from nas.text import duration_text
 
 ENTRY_POINTS = "hybrid_nas.commands"
 LINE_S = 10.0
@@ -95,27 +96,56 @@ class _Counter:
 
     def __init__(self) -> None:
         self._what = ""
+        self._done = 0
+        self._begun = 0
+        self._begun_at = 0.0
         self._shown_at = 0.0
         self._bar: Any = None
 
     def show(self, what: str, done: int, total: int, unit: str) -> None:
         """See workers.data.source.Show."""
         with contextlib.suppress(OSError):
-            if what != self._what:
-                self.close()
-                self._what = what
-                self._shown_at = time.monotonic()
+            if what != self._what or done < self._done:
+                self._begin(what, done)
+            self._done = done
             if total and sys.stderr.isatty():
-                self._move_bar(done, total)
+                self._move_bar(done, total, unit)
             elif time.monotonic() - self._shown_at >= LINE_S:
                 self._shown_at = time.monotonic()
-                of_all = f"of {total:,} {unit}" if total else f"{unit} so far"
-                tell(f"{what}: {done:,} {of_all}", err=True)
+                tell(f"{what}: {self._text(done, total, unit)}", err=True)
 
-    def _move_bar(self, done: int, total: int) -> None:
+    def _begin(self, what: str, done: int) -> None:
+        self.close()
+        self._what = what
+        self._begun = done
+        self._begun_at = time.monotonic()
+        self._shown_at = self._begun_at
+
+    def _text(self, done: int, total: int, unit: str) -> str:
+        """How much is done, how fast, and how long the rest takes."""
+        rate = self._rate(done)
+        fast = f", {rate:,.0f} a second" if rate else ""
+        if not total:
+            return f"{done:,} {unit} so far{fast}"
+        left = f", {duration_text((total - done) / rate)} left" if rate and done < total else ""
+        return f"{done:,} of {total:,} {unit}{fast}{left}"
+
+    def _rate(self, done: int) -> float:
+        return (done - self._begun) / max(1e-3, time.monotonic() - self._begun_at)
+
+    def _move_bar(self, done: int, total: int, unit: str) -> None:
         if self._bar is None:
-            self._bar = click.progressbar(length=total, label=self._what, file=sys.stderr).__enter__()
-        self._bar.update(done - self._bar.pos)
+            sys.stderr.write("\r\x1b[2K")  # over the step of the search that stands in this line
+            bar = click.progressbar(
+                length=total,
+                label=self._what,
+                show_percent=True,
+                show_pos=True,
+                item_show_func=lambda text: text,
+                file=sys.stderr,
+            )
+            self._bar = bar.__enter__()
+        self._bar.update(done - self._bar.pos, f"{self._rate(done):,.0f} {unit}/s")
         if done >= total:
             self.close()
 

@@ -1,6 +1,8 @@
 """Options that several commands have."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import click
 
@@ -34,4 +36,20 @@ name_option = partial(click.option, "--name")
 onnx_option = flag("--onnx", help="Add a checked ONNX file.")
 overwrite_option = flag("--overwrite", help="Replace a model of that name.")
 zoo_option = shown("--zoo", default="zoo", type=folder_type, help="Folder of the zoo.")
-data_option = click.option("--data", help="Where the data of the study lie now; where they lay then, by default.")
+cache_option = click.option(
+    "--cache",
+    help="Folder of decoded images, shared by the workers of a node; beside the database by default, in the temporary "
+    "folder of each node with --ray-address.",
+)
+
+
+def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Where the data of a study lie, and its decoded images."""
+    where = click.option("--data", help="Where the data of the study lie now; where they lay then, by default.")
+    return where(cache_option(command))
+
+
+def new_data_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What a search trains on, and its decoded images."""
+    what = shown("--data", default="digits", help="digits, cifar10:DIR, cifar100:DIR, folder:DIR or beton:FILE.")
+    return what(cache_option(command))

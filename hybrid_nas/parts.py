@@ -60,6 +60,7 @@ WITHOUT_WORKERS = {
     "recipe": None,
     "rungs": 1,
     "latency_target": (),
+    "cache": None,
     "workers": None,
     "gpus_per_worker": None,
     "ray_address": None,
@@ -238,7 +239,9 @@ def _search_config(given: Mapping[str, Any], in_process: bool) -> SearchConfig:
     if targets:
         values["latency_target"] = targets[0]
     values["objectives"] = _words(given["objectives"], separator=",")
-    values["artifacts"] = str(workspace_of(given["storage"], given["artifacts"]).artifacts)
+    workspace = workspace_of(given["storage"], given["artifacts"])
+    values["artifacts"] = str(workspace.artifacts)
+    values["cache"] = workspace.cache(given["cache"], given["ray_address"])
     values.setdefault("study", UNNAMED)
     if in_process:
         _refuse_words_for_workers(given)
@@ -316,8 +319,8 @@ def _parts_with_workers(config: SearchConfig, space_name: str, step: Callable[[s
     known = outline(config.data) if config.ray_address is None else None
     if known is None:
         step(f"opening data {config.data}")
-    source = known or _open_data(config.data)
-    reading = f"each reads {source.num_train + source.num_validation:,} images"
+    source = known or _open_data(config.data, config.cache)
+    reading = f"for {source.num_train + source.num_validation:,} images"
     space = make_space(space_name, config.scale, source)
     config, targets = _with_targets(replace(config, data=source.text), source)
     config = _named(config, space, source.name)
@@ -327,7 +330,7 @@ def _parts_with_workers(config: SearchConfig, space_name: str, step: Callable[[s
 
     @cache
     def describe() -> Identity:
-        opened = source if known is None else _open_data(config.data)
+        opened = source if known is None else _open_data(config.data, config.cache)
         target = targets[0].fingerprint(source.input_shape) if targets else None
         return _identity(config, space_name, opened, recipe, target)
 
@@ -340,10 +343,19 @@ def _parts_with_workers(config: SearchConfig, space_name: str, step: Callable[[s
         sampling=sampling_guard((config.latency_target, *config.other_targets)),
         trial_timeout_s=config.trial_timeout_s,
         notes=notes,
+        prepare=partial(_prepare, config, source),
         begin_text=lambda workers: f"study {config.study}: starting {workers_text(workers)}, {reading}",
         make_evaluator=partial(_make_pool, config, space_name, source, recipe, describe),
         end_session=end_processes,
     )
+
+
+def _prepare(config: SearchConfig, source: "DataSource", say: Callable[[str], object]) -> None:
+    """Decode the images here, where this is the node of the workers."""
+    from workers.data.registry import prepare_data
+
+    if config.ray_address is None:
+        prepare_data(source, config.cache, say)
 
 
 def _identity(
@@ -454,6 +466,7 @@ def _make_pool(
         latency_target=config.latency_target,
         other_targets=config.other_targets,
         device=device_of_worker(config.gpus_per_worker),
+        cache=config.cache,
         space_module=own if own is not None and own.builds() else None,
     )
     return RayPool(
@@ -491,10 +504,10 @@ def _closing_lines(config: SearchConfig, store: SqlStore, workspace: Workspace, 
     )
 
 
-def _open_data(text: str) -> "DataSource":
+def _open_data(text: str, cache: str | None = None) -> "DataSource":
     from workers.data.registry import open_data
 
-    return open_data(text)
+    return open_data(text, cache)
 
 
 def make_space(name: str, scale: str, source: "DataSource") -> SearchSpace:

@@ -212,6 +212,7 @@ class Study:
         self,
         *,
         data: str | None = None,
+        cache: str | Path | None = None,
         count: int = 12,
         times: int | None = None,
         recipe: str | None = None,
@@ -223,6 +224,7 @@ class Study:
 
         Args:
             data: where its data lie; where they lay when it was created, by default.
+            cache: folder under which decoded images are kept; as in a search by default.
             count: architectures of all ranks to train.
             times: length of the final training in those of the search; 8 by default.
             recipe: train by this recipe instead: a name, or a JSON file.
@@ -239,7 +241,15 @@ class Study:
 
         given = {"data": data, "count": count, "times": times, "recipe": recipe, "seed": seed, "workers": workers}
         check_kinds(given)
-        config = AuditConfig(data=data, count=count, times=times, recipe=recipe, seed=seed, workers=workers)
+        config = AuditConfig(
+            data=data,
+            cache=self._cache(cache),
+            count=count,
+            times=times,
+            recipe=recipe,
+            seed=seed,
+            workers=workers,
+        )
         with self._opened() as (store, study):
             facts = list(store.facts(self.name))
         parts.require_networks(study)
@@ -256,6 +266,7 @@ class Study:
         onnx: bool = False,
         retrain: bool = False,
         data: str | None = None,
+        cache: str | Path | None = None,
         overwrite: bool = False,
     ) -> "Exported":
         """Write a trial to a model zoo that plain timm loads.
@@ -267,6 +278,7 @@ class Study:
             onnx: add a checked ONNX file.
             retrain: train it again as the search did, where its weights were not kept.
             data: where its data lie, to train on; where they lay when it was created, by default.
+            cache: folder under which decoded images are kept; as in a search by default.
             overwrite: replace a model of that name.
 
         Raises:
@@ -283,6 +295,7 @@ class Study:
             onnx=onnx,
             retrain=retrain,
             data=data,
+            cache=self._cache(cache),
             overwrite=overwrite,
         )
         with self._opened() as (store, study):
@@ -293,6 +306,7 @@ class Study:
         self,
         *,
         data: str | None = None,
+        cache: str | Path | None = None,
         top: int = 8,
         recipe: str | None = None,
         teacher: str | None = None,
@@ -308,6 +322,7 @@ class Study:
 
         Args:
             data: where its data lie; where they lay when it was created, by default.
+            cache: folder under which decoded images are kept; as in a search by default.
             top: how many members of the front to train.
             recipe: a recipe's name or a JSON file; eight times the search's steps by default.
             teacher: learn from it too: a folder that `export` wrote, or a pretrained model of timm with the same
@@ -332,6 +347,7 @@ class Study:
         check_kinds({"gpus_per_worker": gpus_per_worker})
         config = FinalizeConfig(
             data=data,
+            cache=self._cache(cache, ray_address),
             top=top,
             recipe=recipe,
             teacher=teacher,
@@ -383,6 +399,9 @@ class Study:
         return NasError(
             f"study {self.name!r} has no front yet: no trial has finished; look at `launch.py status {self._words}`"
         )
+
+    def _cache(self, given: str | Path | None, ray_address: str | None = None) -> str:
+        return self.workspace.cache(given, ray_address)
 
     @property
     def _words(self) -> str:

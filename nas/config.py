@@ -90,6 +90,8 @@ class SearchConfig:
     """SQLAlchemy URL of the database."""
     artifacts: str
     """Folder for weights and drawings."""
+    cache: str = ""
+    """Folder under which decoded images are kept; empty for the temporary folder of each node."""
     data: str = "digits"
     """digits, cifar10:DIR, cifar100:DIR, folder:DIR or beton:FILE."""
     recipe: str | None = None

@@ -183,25 +183,42 @@ def check_outputs(*outputs: tuple[str | Path | None, Sequence[str]]) -> None:
             check_file(user_file(file), suffixes)
 
 
-def check_folder(folder: Path, option: str, num_bytes: int = 0) -> None:
-    """Refuse a folder in which long work could not keep what it makes. Nothing is left of the trial.
+def check_writable(folder: Path, option: str) -> Path:
+    """Refuse a folder in which no file can be made. Nothing is left of the trial.
 
     Args:
         folder: need not exist; then the nearest one above it that does is tried.
         option: by which the user names another one.
-        num_bytes: what the work makes, beside MIN_FREE_BYTES.
+
+    Returns:
+        The folder that was tried.
 
     Raises:
-        InvalidInputError: if it is no folder, cannot be written, or its disk has not the room.
+        InvalidInputError: if it is no folder, or cannot be written.
     """
     existing = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
     try:
         _try(existing)
-        free = shutil.disk_usage(existing).free
     except OSError as error:
+        if error.errno in _FULL:  # a question of room, and not of rights
+            return existing
         raise InvalidInputError(
             f"{folder} cannot be written ({error.strerror}); give a folder that you may write as {option}"
         ) from error
+    return existing
+
+
+def check_folder(folder: Path, option: str, num_bytes: int = 0) -> None:
+    """Refuse a folder in which long work could not keep what it makes. Nothing is left of the trial.
+
+    Args:
+        folder, option: see check_writable.
+        num_bytes: what the work makes, beside MIN_FREE_BYTES.
+
+    Raises:
+        InvalidInputError: as check_writable, and if the disk has not the room.
+    """
+    free = shutil.disk_usage(check_writable(folder, option)).free
     needed = MIN_FREE_BYTES + num_bytes
     if free < needed:
         raise InvalidInputError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.errors import InvalidInputError
-from nas.files import user_file
+from nas.files import check_writable, user_file, user_folder
 
 STORAGE_VARIABLE = "NAS_STORAGE"
 """Environment variable with the URL of the database."""
@@ -36,6 +36,22 @@ class Workspace:
     def artifacts(self) -> Path:
         """Folder of weights and drawings."""
         return Path(self.given_artifacts) if self.given_artifacts else self.folder / "artifacts"
+
+    def cache(self, given: str | Path | None, ray_address: str | None) -> str:
+        """Folder under which decoded images are kept, as workers.evaluation.EvaluationConfig takes it.
+
+        Args:
+            given: what --cache gives; None for the default, beside the database, or in the temporary folder of each
+                node of a cluster.
+
+        Raises:
+            InvalidInputError: if nothing can be written to a folder that is given.
+        """
+        if given is not None:
+            folder = user_folder(given)
+            check_writable(folder, "--cache")
+            return str(folder)
+        return str(self.folder / "cache") if ray_address is None else ""
 
     def log_file(self, study: str, uid: str) -> Path:
         """Log of a study's coordinator and workers, by the study's name and id."""

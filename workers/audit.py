@@ -22,7 +22,7 @@ from nas.records import StudyRecord, TrialFacts
 from nas.text import duration_text
 from search_spaces.network.backbone import HybridBackbone
 from search_spaces.registry import building_module
-from workers.data.registry import open_study_data
+from workers.data.registry import open_study_data, prepare_data
 from workers.devices import device_as_recorded, device_of_process, fitting_processes
 from workers.evaluate import EvaluationContext, evaluate
 from workers.evaluation import EvaluationConfig
@@ -47,6 +47,8 @@ class AuditConfig:
 
     data: str | None = None
     """Where the data of the study lie; None for where they lay when it was created."""
+    cache: str | None = None
+    """Folder under which decoded images are kept, see EvaluationConfig."""
     count: int = 12
     """Architectures in the sample."""
     times: int | None = None
@@ -119,11 +121,12 @@ def audit_study(
         check_folder(log.path.parent, "--artifacts")
     say(_plan(sample, missing, searched, recipe, seed, workers))
     evaluation = EvaluationConfig(
-        data=open_study_data(study, config.data).text if missing else study.data_location,
+        data=_prepared(study, config, say) if missing else study.data_location,
         recipe=recipe,
         data_fingerprint=study.data_fingerprint,
         data_facts=study.data_facts,
         device=device,
+        cache=config.cache,
         space_module=building_module(study, sample[0].spec),
     )
     with closing(train_all(evaluation, missing, seed, workers)) as trainings:
@@ -139,6 +142,13 @@ def audit_study(
             "reasons above"
         )
     return audit(study, recipe.to_json(), seed, trained, final)
+
+
+def _prepared(study: StudyRecord, config: AuditConfig, say: Callable[[str], object]) -> str:
+    """What opens the data of the study, whose images are decoded already for the processes that train."""
+    source = open_study_data(study, config.data, config.cache)
+    prepare_data(source, config.cache, say)
+    return source.text
 
 
 def _image_size(study: StudyRecord, facts: Sequence[TrialFacts]) -> int:

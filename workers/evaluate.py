@@ -60,8 +60,8 @@ class EvaluationContext:
         self.device = open_device(config.device)
         self.target = LatencyTarget.parse(config.latency_target) if config.latency_target else None
         self.other_targets = [LatencyTarget.parse(text) for text in config.other_targets]
-        self.source = open_same_data(config.data, config.data_fingerprint, config.data_facts)
-        self.batches = load_data(self.source, config.recipe, self.device)
+        self.source = open_same_data(config.data, config.data_fingerprint, config.data_facts, config.cache)
+        self.batches = load_data(self.source, config.recipe, self.device, config.cache)
         self._teacher = self._open_teacher()
         folder = Path(config.lock_folder) if config.lock_folder else None
         devices = {self.device, *(target.device for target in self.targets)}

@@ -35,6 +35,9 @@ class EvaluationConfig:
     """What workers.training.distillation.load_teacher takes; None for a recipe without a teacher."""
     lock_folder: str | None = None
     """Where the device locks lie; None for the place that every process of this host shares."""
+    cache: str | None = None
+    """Folder under which decoded images are kept for all workers of a node; empty for the temporary folder of the node,
+    None to decode in every worker."""
     space_module: SpaceModule | None = None
     """The module that builds the networks; None for networks of ours."""
 

@@ -44,6 +44,8 @@ class ExportConfig:
     """Train it again as the search did, where its weights were not kept."""
     data: str | None = None
     """Where the data of the study lie, to train on; None for where they lay when it was created."""
+    cache: str | None = None
+    """Folder under which decoded images are kept, see EvaluationConfig."""
     overwrite: bool = False
     """Replace a model of that name."""
 
@@ -102,7 +104,7 @@ def export(study: StudyRecord, store: ExportStore, config: ExportConfig, workspa
     data = study.data_facts
     assert data is not None, "a study that trained networks had data"
     if config.retrain:
-        trial, weights = retrain(study, trial, open_study_data(study, config.data).text)
+        trial, weights = retrain(study, trial, open_study_data(study, config.data, config.cache).text, config.cache)
     elif kept is not None:
         weights = read_weights(workspace.artifacts, kept)
     else:

@@ -19,7 +19,7 @@ from nas.search.ownership import owned
 from nas.workspace import study_folder
 from search_spaces.registry import building_module
 from workers.cluster.session_processes import end_processes
-from workers.data.registry import open_study_data
+from workers.data.registry import open_study_data, prepare_data
 from workers.data.source import DataSource
 from workers.devices import default_gpus_per_worker, default_num_workers, device_of_worker, fitting_workers
 from workers.evaluation import EvaluationConfig
@@ -41,6 +41,8 @@ class FinalizeConfig:
 
     data: str | None = None
     """Where the data of the study lie; None for where they lay when it was created."""
+    cache: str | None = None
+    """Folder under which decoded images are kept, see EvaluationConfig."""
     top: int = 8
     """How many members of the front to train."""
     recipe: str | None = None
@@ -104,7 +106,7 @@ def finalize(
         workers = fitting_workers(workers, gpus)
     facts = facts_by_number(store.facts(study.name))
     finalists = choose_finalists(study, store.front(study.name), facts, config.top)
-    source = open_study_data(study, config.data)
+    source = open_study_data(study, config.data, config.cache)
     evaluation = _evaluation(study, source, config, gpus, finalists[0].spec)
     tried = variants(evaluation.recipe, config.samples, study.seed)
     finals = Finals(study, finalists, tried, config.seeds, "test" if source.num_test else "validation")
@@ -135,6 +137,8 @@ def finalize(
             return made
 
         caller.say("\n".join(finals.plan(source.num_test, workers)))
+        if config.ray_address is None:  # the nodes of a cluster have disks of their own
+            prepare_data(source, config.cache, caller.say)
         return run_finals(finals, store, lambda *jobs: trainer().train(*jobs), caller.say, ownership.check)
 
 
@@ -147,6 +151,7 @@ def _evaluation(
         data_fingerprint=study.data_fingerprint,
         data_facts=study.data_facts,
         device=device_of_worker(gpus),
+        cache=config.cache,
         teacher=locate(config.teacher) if config.teacher else None,
         space_module=building_module(study, spec),
     )

@@ -12,12 +12,13 @@ from workers.evaluation import EvaluationConfig
 from workers.recipe import Recipe
 
 
-def retrain(study: StudyRecord, trial: TrialFacts, data: str) -> tuple[TrialFacts, bytes]:
+def retrain(study: StudyRecord, trial: TrialFacts, data: str, cache: str | None = None) -> tuple[TrialFacts, bytes]:
     """Train with the study's data and recipe and the trial's seed, on a GPU if the study did and there is one.
 
     Args:
         trial: one of the study's.
         data: what opens the study's data on this machine.
+        cache: folder under which decoded images are kept, see EvaluationConfig.
 
     Returns:
         The facts of the trial with the scores of this training, which on another device differ a little, and its
@@ -33,6 +34,7 @@ def retrain(study: StudyRecord, trial: TrialFacts, data: str) -> tuple[TrialFact
         data_fingerprint=study.data_fingerprint,
         data_facts=study.data_facts,
         device=device_as_recorded(study.device),
+        cache=cache,
         space_module=building_module(study, trial.spec),
     )
     events = evaluate(Job(trial.trial_number, trial.spec, trial.seed), EvaluationContext(config))

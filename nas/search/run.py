@@ -59,6 +59,8 @@ class SearchParts:
     """Longest evaluation that workers are allowed."""
     notes: Sequence[str] = ()
     """Lines that say what was changed of the options, where something is to be done."""
+    prepare: Callable[[Callable[[str], object]], object] = lambda say: None
+    """Gets ready what the workers share, before they start; takes what says a line."""
     begin_text: Callable[[int], str]
     """Number of workers -> line that says what is started, before it is."""
     make_evaluator: Callable[[int, Path, StudyRecord | None, Callable[[str], None]], HostedEvaluator]
@@ -122,6 +124,7 @@ def run_search(parts: SearchParts, store: Store, storage: Storage, around: Surro
             outcome = _finished_before(parts, recorded, store, storage, backoff)
         if outcome is None:
             workers = _num_workers(parts, store, around)
+            parts.prepare(around.note)
             with around.caller.signals.closing(
                 lambda: parts.make_evaluator(workers, log_file, recorded, around.step)
             ) as evaluator:

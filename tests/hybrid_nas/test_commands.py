@@ -1,10 +1,13 @@
-"""Commands of other packages."""
+"""Commands of other packages, and the display that counts."""
 
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+
+from hybrid_nas.commands import counting
+from workers.data.source import tell
 
 MODULE = """
 import click
@@ -67,3 +70,20 @@ def test_what_is_no_command_is_one_line(run_command, command: str, code: int, me
     found, out, err = run_command(command)
     assert (found, out, err.count("\n")) == (code, "", 1)
     assert message in err
+
+
+def test_counting_says_how_fast_and_how_long(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now_s = 0.0
+    monkeypatch.setattr("hybrid_nas.commands.time.monotonic", lambda: now_s)
+    with counting():
+        tell("decoding", 0, 12_000)
+        now_s = 60.0
+        tell("decoding", 3_000, 12_000)
+        now_s = 120.0
+        tell("decoding", 12_000, 12_000)
+    assert capsys.readouterr().err.splitlines() == [
+        "decoding: 3,000 of 12,000 images, 50 a second, 3 min 00 s left",
+        "decoding: 12,000 of 12,000 images, 100 a second",
+    ]

@@ -13,6 +13,7 @@ import torch
 
 from nas.errors import InvalidInputError
 from workers.data.batches import Batch, Preprocess, TensorBatches, in_order
+from workers.data.cache import FORMAT, ImageSet, decoded
 from workers.data.source import DataSource, LabelledImages, fingerprint, hold_out, plain_text, require_classes
 from workers.recipe import Recipe
 
@@ -124,13 +125,30 @@ def _pixel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[floa
 
 def load_cifar(source: DataSource, recipe: Recipe, device: torch.device) -> TensorBatches:
     """Training images without the hold-out, and the hold-out, on the device."""
-    archive = ARCHIVES[source.kind]
-    folder = _find_folder(source.text, archive, source.text.partition(":")[2])
-    images, labels = (torch.from_numpy(part) for part in _read_images(source.text, archive, folder, archive.train))
-    train, validation = (torch.from_numpy(part) for part in hold_out(labels.numpy(), HOLD_OUT))
-    return TensorBatches(
-        (images[train], labels[train]), (images[validation], labels[validation]), source, recipe, device
-    )
+    return TensorBatches(_decoded(source, "train"), _decoded(source, "validation"), source, recipe, device)
+
+
+def prepare_cifar(source: DataSource) -> None:
+    """Put the images into the cache."""
+    for split in ("train", "validation"):
+        _decoded(source, split)
+
+
+def _decoded(source: DataSource, split: str) -> Batch:
+    """The images and labels of a split, from the cache where they are kept."""
+    num = source.num_train if split == "train" else source.num_validation
+    shape = (num, *source.input_shape)
+
+    def read() -> Iterator[Batch]:
+        archive = ARCHIVES[source.kind]
+        folder = _find_folder(source.text, archive, source.text.partition(":")[2])
+        images, labels = _read_images(source.text, archive, folder, archive.train)
+        train, validation = hold_out(labels, HOLD_OUT)
+        chosen = train if split == "train" else validation
+        yield torch.from_numpy(images[chosen]), torch.from_numpy(labels[chosen])
+
+    about = {"fingerprint": source.fingerprint, "split": split, "shape": list(shape), "format": FORMAT}
+    return decoded(ImageSet(about=about, shape=shape, decode=read))
 
 
 def cifar_test(source: DataSource, recipe: Recipe, device: torch.device) -> Iterator[Batch]:

@@ -6,9 +6,10 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from PIL import Image
 
 from nas.errors import InvalidInputError, first_line, listed
 from workers.data.batches import Batch, Batches, TensorBatches
+from workers.data.cache import FORMAT, current_cache
 from workers.data.listing import PassedOver, class_folders, image_files, passed_over_text
 from workers.data.source import (
     CROP_PCT,
@@ -64,7 +66,7 @@ Size = tuple[int, int]
 
 
 def open_folder(text: str, path: str) -> DataSource:
-    """List the images, read all headers, decode a sample.
+    """List the images, read all headers, decode a sample; nothing of that where a cache has noted the same files.
 
     Raises:
         InvalidInputError: if a folder is missing, the splits differ in their classes, a class is empty or images
@@ -72,6 +74,27 @@ def open_folder(text: str, path: str) -> DataSource:
     """
     root = Path(path)
     listing = _list(text, root)
+    state = _state(root, listing)
+    source = _noted(state) or _checked(text, root, listing)
+    return replace(source, passed_over=passed_over_text(listing.passed_over), state=state)
+
+
+def _noted(state: str) -> DataSource | None:
+    """What a cache has noted of files in this state."""
+    cache = current_cache()
+    noted = None if cache is None else cache.noted(state)
+    if noted is None:
+        return None
+    try:
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in noted.items()
+        }
+        return DataSource(**values)
+    except (AttributeError, TypeError):  # noted by another version
+        return None
+
+
+def _checked(text: str, root: Path, listing: "_Listing") -> DataSource:
     searched = listing.files("train") + listing.files("val")
     sizes, problems = _check_images(text, searched)
     _require_readable(text, problems + _check_images(text, listing.files(TEST))[1])
@@ -90,18 +113,43 @@ def open_folder(text: str, path: str) -> DataSource:
         num_validation=len(listing.items["val"]),
         num_test=len(listing.items[TEST]),
         fingerprint=_fingerprint(root, searched),
-        passed_over=passed_over_text(listing.passed_over),
     )
 
 
 def load_folder(source: DataSource, recipe: Recipe, device: torch.device) -> Batches:
     """The images in memory if they fit there, otherwise read anew in every epoch."""
+    train, validation, kept = _loaded(source)
+    if kept is None:
+        return StreamedBatches(train, validation, source, recipe, device)
+    return TensorBatches(*kept, source, recipe, device)
+
+
+def prepare_folder(source: DataSource) -> None:
+    """Decode the images into the cache, if they fit into memory, and note that the folder was opened."""
+    _loaded(source)
+
+
+def _loaded(source: DataSource) -> tuple[Images, Images, tuple[Batch, Batch] | None]:
+    """The images for training and validation, and all of them decoded if they fit into memory."""
     listing = _list_source(source)
     train = _images(listing.items["train"], source.stored)
     validation = _images(listing.items["val"], source)
+    cache = current_cache()
+    if cache is not None and source.state:
+        cache.note(source.state, asdict(source))
     if not fit_in_memory(train, validation):
-        return StreamedBatches(train, validation, source, recipe, device)
-    return TensorBatches(train.decode_all(), validation.decode_all(), source, recipe, device)
+        return train, validation, None
+    root = Path(source.text.partition(":")[2])
+    searched = listing.files("train") + listing.files("val")
+    # The fingerprint covers the contents of a small set only.
+    contents = "" if _is_small(searched) else source.state
+
+    def unchanged() -> bool:
+        return _state(root, _list_source(source)) == source.state
+
+    of_train = train.decode_all("train", contents, unchanged)
+    of_validation = validation.decode_all("val", contents, unchanged)
+    return train, validation, (of_train, of_validation)
 
 
 def folder_test(source: DataSource, recipe: Recipe, device: torch.device) -> Iterator[Batch]:
@@ -205,11 +253,16 @@ def _check_images(text: str, files: Sequence[Path]) -> tuple[list[Size], list[st
     Returns:
         The sizes of those decoded, and what is wrong with each that cannot be read.
     """
-    is_small = sum(file.stat().st_size for file in files) <= HASHED_BYTES
+    is_small = _is_small(files)
     decoded = dict(_inspected(text, files if is_small else evenly(files, SAMPLE), whole=True))
     headers = {} if is_small else dict(_inspected(text, files, whole=False))
     problems = [found for found in {**headers, **decoded}.values() if isinstance(found, str)]
     return [found for found in decoded.values() if not isinstance(found, str)], problems
+
+
+def _is_small(files: Sequence[Path]) -> bool:
+    """Whether all contents enter the fingerprint."""
+    return sum(file.stat().st_size for file in files) <= HASHED_BYTES
 
 
 def _inspected(text: str, files: Sequence[Path], *, whole: bool) -> Iterator[tuple[Path, Size | str]]:
@@ -265,3 +318,14 @@ def _fingerprint(root: Path, files: Sequence[Path]) -> str:
     names = [os.fsencode(file.relative_to(root).as_posix()) for file in files]
     sizes = [file.stat().st_size for file in files]
     return fingerprint([*names, repr(sizes).encode(), *content_sample(files, sizes)])
+
+
+def _state(root: Path, listing: _Listing) -> str:
+    """Over what the kernel changes when anybody writes to, replaces or renames a file."""
+    parts = [str(FORMAT).encode(), os.fsencode(root), repr(listing.names).encode()]
+    for split in (*SPLITS, TEST):
+        for file in listing.files(split):
+            found = file.stat()
+            told = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+            parts.append(os.fsencode(file.relative_to(root)) + repr(told).encode())
+    return fingerprint(parts)

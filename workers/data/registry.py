@@ -1,6 +1,7 @@
 """Data sets by their text: digits, cifar10:DIR, cifar100:DIR, folder:DIR, beton:FILE."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,8 @@ class DataKind:
     """(text, kind, path) -> description of a set that is complete and readable. Raises InvalidInputError otherwise."""
     load: "Callable[[DataSource, Recipe, torch.device], Batches]"
     """Training and validation images on the device."""
+    prepare: Callable[[DataSource], None] | None = None
+    """Decodes into the cache of `caching` what workers map; None for a kind that is not decoded, or at once."""
     load_test: "Callable[[DataSource, Recipe, torch.device], Iterator[Batch]] | None" = None
     """Every test image once; None for a kind that never has test images."""
     images: Callable[[str, str, str], LabelledImages] | None = None
@@ -69,6 +72,7 @@ KINDS: Mapping[str, DataKind] = {
         path="DIR",
         open=_open_cifar,
         load=_of("cifar", "load_cifar"),
+        prepare=_of("cifar", "prepare_cifar"),
         load_test=_of("cifar", "cifar_test"),
         images=_of("cifar", "cifar_images"),
         recipe="cifar",
@@ -77,6 +81,7 @@ KINDS: Mapping[str, DataKind] = {
         path="DIR",
         open=_open_cifar,
         load=_of("cifar", "load_cifar"),
+        prepare=_of("cifar", "prepare_cifar"),
         load_test=_of("cifar", "cifar_test"),
         images=_of("cifar", "cifar_images"),
         recipe="cifar",
@@ -85,6 +90,7 @@ KINDS: Mapping[str, DataKind] = {
         path="DIR",
         open=lambda text, kind, path: _open_folder(text, path),
         load=_of("image_folder", "load_folder"),
+        prepare=_of("image_folder", "prepare_folder"),
         load_test=_of("image_folder", "folder_test"),
         images=lambda text, kind, path: _folder_images(text, path),
         recipe="imagenet-proxy",
@@ -93,6 +99,7 @@ KINDS: Mapping[str, DataKind] = {
         path="FILE",
         open=lambda text, kind, path: _open_beton(text, path),
         load=_of("beton.reader", "load_beton"),
+        prepare=_of("beton.reader", "prepare_beton"),
         recipe="imagenet-proxy",
     ),
 }
@@ -109,9 +116,12 @@ EXPECTED = _listed(list(KINDS))
 PACKABLE = _listed([kind for kind, entry in KINDS.items() if entry.images is not None])
 
 
-def open_data(text: str) -> DataSource:
+def open_data(text: str, cache: str | None = None) -> DataSource:
     """Find a data set, check that all of it can be used, and describe it. Writes nothing, but a note beside a large
     packed file.
+
+    Args:
+        cache: where decoded images are kept, see EvaluationConfig; what is noted there is not checked again.
 
     Raises:
         InvalidInputError: if the text is not understood, or the data are missing, damaged or useless (one class, an
@@ -128,20 +138,59 @@ def open_data(text: str) -> DataSource:
         return KINDS[kind].open(text, kind, path)
     read = user_file if KINDS[kind].path == "FILE" else user_path
     lies = str(read(path).resolve())
-    return replace(KINDS[kind].open(text, kind, lies), text=f"{kind}:{lies}")
+    with _caching(kind, cache):
+        source = KINDS[kind].open(text, kind, lies)
+    return replace(source, text=f"{kind}:{lies}")
 
 
-def open_same_data(text: str, expected: str | None, facts: DataFacts | None = None) -> DataSource:
+@contextmanager
+def _caching(kind: str, cache: str | None, *, required: bool = False) -> Iterator[None]:
+    """Let data of this kind use a cache, if they can."""
+    if cache is None or KINDS[kind].prepare is None:
+        yield
+        return
+    from workers.data.cache import cache_at, caching  # here, because it takes torch
+
+    with caching(cache_at(cache, required=required)):
+        yield
+
+
+def prepare_data(source: DataSource, cache: str | None, say: Callable[[str], object]) -> None:
+    """Decode what the workers of this node are to map, where it is not kept already.
+
+    Args:
+        cache: see EvaluationConfig.
+        say: takes a line, if nothing can be kept there.
+
+    Raises:
+        InvalidInputError: if the data have become unreadable since they were opened.
+    """
+    prepare = KINDS[source.kind].prepare
+    if cache is None or prepare is None:
+        return
+    from workers.data.cache import cache_at, not_kept_text
+
+    try:
+        with _caching(source.kind, cache, required=True):
+            prepare(source)
+    except OSError as error:
+        say(f"note: {not_kept_text(cache_at(cache), error)}")
+
+
+def open_same_data(
+    text: str, expected: str | None, facts: DataFacts | None = None, cache: str | None = None
+) -> DataSource:
     """open_data, for data that a study has used already.
 
     Args:
         expected: the study's fingerprint; None takes the data as they are.
         facts: what the study recorded of them, for the words of a difference.
+        cache: see EvaluationConfig.
 
     Raises:
         InvalidInputError: as open_data, and if the data are not those of the fingerprint.
     """
-    source = open_data(text)
+    source = open_data(text, cache)
     if expected not in (None, source.fingerprint):
         how = "other contents or names of files" if facts is None else source.facts.differences(facts)
         raise InvalidInputError(
@@ -150,18 +199,19 @@ def open_same_data(text: str, expected: str | None, facts: DataFacts | None = No
     return source
 
 
-def open_study_data(study: StudyRecord, given: str | None) -> DataSource:
+def open_study_data(study: StudyRecord, given: str | None, cache: str | None = None) -> DataSource:
     """The data of a study, wherever they lie now.
 
     Args:
         given: what opens them here; None for what opened them when the study was created.
+        cache: see EvaluationConfig.
 
     Raises:
         InvalidInputError: as open_same_data, and if test images have come or gone since.
     """
     facts = study.data_facts
     try:
-        source = open_same_data(given or study.data_location, study.data_fingerprint, facts)
+        source = open_same_data(given or study.data_location, study.data_fingerprint, facts, cache)
     except InvalidInputError as error:
         if given is not None:
             raise
@@ -191,13 +241,17 @@ def open_images(text: str) -> tuple[str, LabelledImages]:
     return f"{kind}:{lies}", images(text, kind, lies)
 
 
-def load_data(source: DataSource, recipe: Recipe, device: "torch.device") -> "Batches":
+def load_data(source: DataSource, recipe: Recipe, device: "torch.device", cache: str | None = None) -> "Batches":
     """Make the data set ready for training on `device`.
+
+    Args:
+        cache: where decoded images are kept, see EvaluationConfig.
 
     Raises:
         InvalidInputError: if the data have become unreadable since they were opened.
     """
-    return KINDS[source.kind].load(source, recipe, device)
+    with _caching(source.kind, cache):
+        return KINDS[source.kind].load(source, recipe, device)
 
 
 def load_test(source: DataSource, recipe: Recipe, device: "torch.device") -> "Iterator[Batch]":

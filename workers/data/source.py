@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from statistics import median_low
 from typing import Self, TypeVar
@@ -68,6 +68,9 @@ class DataSource:
     the contents of large sets."""
     passed_over: str = ""
     """What lies among the images and is none, for people; empty where nothing does."""
+    state: str = field(default="", compare=False)
+    """SHA-256 (64 hex digits) over names, sizes and times of change of all files when they were opened; empty where
+    nothing is noted of them."""
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -82,7 +85,7 @@ class DataSource:
     @property
     def facts(self) -> DataFacts:
         """What a study records of it."""
-        return DataFacts(**{field.name: getattr(self, field.name) for field in fields(DataFacts)})
+        return DataFacts(**{known.name: getattr(self, known.name) for known in fields(DataFacts)})
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)

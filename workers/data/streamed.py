@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from nas.errors import InvalidInputError
 from workers.data.batches import MIN_VALIDATION_BATCH, Batch, Batches, Preprocess, endless_batches, validation_transform
+from workers.data.cache import ImageSet, decoded, pixel_versions
 from workers.data.source import DataSource, tell
 from workers.recipe import Recipe
 
@@ -48,6 +49,7 @@ class Images(Dataset[tuple[Tensor, int]]):
 
     def __init__(self, read: Callable[[int], Image.Image], labels: Sequence[int], source: DataSource) -> None:
         self._read = read
+        self._source = source
         self._transform = validation_transform(source)
         self.labels = labels
         self.num_bytes = len(labels) * math.prod(source.input_shape)
@@ -59,14 +61,37 @@ class Images(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         return self._transform(self._read(index)), int(self.labels[index])
 
-    def decode_all(self) -> Batch:
-        """(num, channels, side, side) uint8 images, and (num,) int64 labels."""
-        images = []
+    def decode_all(self, split: str, contents: str = "", unchanged: Callable[[], bool] = lambda: True) -> Batch:
+        """(num, channels, side, side) uint8 images, and (num,) int64 labels; from the cache where they are kept.
+
+        Args:
+            split: name of these images among those of the data.
+            contents: what tells other contents apart where the fingerprint does not cover them all.
+            unchanged: whether the files are still those that were opened.
+        """
+        return decoded(self._whole(split, contents, unchanged))
+
+    def _whole(self, split: str, contents: str, unchanged: Callable[[], bool]) -> ImageSet:
+        source = self._source
+        shape = (len(self), *source.input_shape)
+        about = {
+            "fingerprint": source.fingerprint,
+            "contents": contents,
+            "split": split,
+            "shape": list(shape),
+            "interpolation": source.interpolation,
+            "crop_pct": source.crop_pct,
+            "crop_mode": source.crop_mode,
+            "mean": list(source.mean),
+            **pixel_versions(),
+        }
+        return ImageSet(about=about, shape=shape, decode=self._each, unchanged=unchanged)
+
+    def _each(self) -> Iterator[Batch]:
         with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
-            for image, _ in pool.map(self.__getitem__, range(len(self))):
-                images.append(image)
-                tell("decoding", len(images), len(self))
-        return torch.stack(images), torch.tensor(np.asarray(self.labels, dtype=np.int64))
+            for done, (image, label) in enumerate(pool.map(self.__getitem__, range(len(self))), start=1):
+                yield image[None], torch.tensor([label])
+                tell("decoding", done, len(self))
 
 
 class StreamedBatches(Batches):

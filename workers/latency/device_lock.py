@@ -76,7 +76,7 @@ class DeviceLock:
     def __init__(self, identity: str, folder: Path | None = None) -> None:
         folder = folder or _place()
         self.identity = identity
-        self.notes = _private_folder(folder / f"nas-notes-{os.getuid()}")
+        self.notes = private_folder(folder / f"nas-notes-{os.getuid()}")
         """Folder of this user alone, for what timings learn of the device."""
         self.stem = _file_stem(identity)
         """Begins the names of all files of this device."""
@@ -169,7 +169,7 @@ def _opened(path: Path) -> int:
     return descriptor
 
 
-def _private_folder(folder: Path) -> Path:
+def private_folder(folder: Path) -> Path:
     """Create the folder for this user alone.
 
     Raises:

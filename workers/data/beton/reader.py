@@ -112,19 +112,41 @@ def load_beton(source: DataSource, recipe: Recipe, device: torch.device) -> Batc
     )
     decoder = crop or CenterCropRGBImageDecoder((side, side), ratio=1.0)
     training = _make_loader(file, fields, decoder, train, min(recipe.batch_size, len(train)))
-    kept = Images(
-        _Packed(file, images[validation], _sizes_bytes(reader, images[validation])), labels[validation], source
-    )
-    validating = _validating(kept, source, recipe, device)
+    kept = _validation_images(file, reader, images[validation], labels[validation], source)
+    validating = _validating(kept, _contents(file), source, recipe, device)
     preprocess = Preprocess(source, recipe, device, cropped=crop is not None)
     return BetonBatches(training, validating, preprocess, crop.plan if crop else lambda _: None, device)
 
 
-def _validating(images: Images, source: DataSource, recipe: Recipe, device: torch.device) -> Batches:
+def prepare_beton(source: DataSource) -> None:
+    """Decode the validation images into the cache, if they fit into memory. Training images are decoded by FFCV."""
+    file = Path(source.text.partition(":")[2])
+    import_ffcv(f"data {source.text!r}")
+    reader = open_reader(source.text, file)
+    images = image_table(source.text, reader)
+    labels = label_table(source.text, reader)
+    _, validation = _split(source.text, file, labels, read_sidecar(source.text, file))
+    kept = _validation_images(file, reader, images[validation], labels[validation], source)
+    if fit_in_memory(kept):
+        kept.decode_all("validation", _contents(file))
+
+
+def _validation_images(file: Path, reader: Any, rows: np.ndarray, labels: np.ndarray, source: DataSource) -> Images:
+    return Images(_Packed(file, rows, _sizes_bytes(reader, rows)), labels.tolist(), source)
+
+
+def _contents(file: Path) -> str:
+    """What tells other contents apart: the fingerprint covers those of a small file only."""
+    found = file.stat()
+    told = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+    return "" if found.st_size <= HASHED_BYTES else repr(told)
+
+
+def _validating(images: Images, contents: str, source: DataSource, recipe: Recipe, device: torch.device) -> Batches:
     """Validation images as timm would see them: FFCV cuts before it resizes, and averages over areas."""
     if not fit_in_memory(images):
         return StreamedBatches(images, images, source, recipe, device)
-    pixels, labels = images.decode_all()
+    pixels, labels = images.decode_all("validation", contents)
     kept = pixels.to(device), labels.to(device)
     return TensorBatches(kept, kept, source, recipe, device)
 
