@@ -185,6 +185,11 @@ def search(
     config = _search_config({**given, "storage": url, "artifacts": artifacts}, evaluate is not None)
     if quiet:
         caller = replace(caller, say=lambda text: None)
+    if evaluate is not None:
+        parts = _parts_in_process(config, given["space"], evaluate)
+    else:
+        parts = _parts_with_workers(config, given["space"])
+    config = parts.config
     steps = Steps(caller.say, quiet=quiet or silent)
     caller = replace(caller, say=steps.say)
 
@@ -192,12 +197,6 @@ def search(
         steps.show(text)
         on_event(Step(text))
 
-    with contextlib.closing(steps):
-        if evaluate is not None:
-            parts = _parts_in_process(config, given["space"], evaluate)
-        else:
-            parts = _parts_with_workers(config, given["space"], step)
-    config = parts.config
     workspace = workspace_of(config.storage, config.artifacts)
     backoff = Backoff(config.storage_timeout_s, caller.say)
 
@@ -307,7 +306,7 @@ def _parts_in_process(config: SearchConfig, space: str | SearchSpace, evaluate: 
     )
 
 
-def _parts_with_workers(config: SearchConfig, space_name: str, step: Callable[[str], None]) -> SearchParts:
+def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
     """A search whose candidates Ray's workers time and train."""
     from workers.cluster.session_processes import end_processes
     from workers.data.outline import outline
@@ -317,8 +316,6 @@ def _parts_with_workers(config: SearchConfig, space_name: str, step: Callable[[s
     config, notes = _fitting(config)
     # A node of a cluster may have other data, so there they are opened first.
     known = outline(config.data) if config.ray_address is None else None
-    if known is None:
-        step(f"opening data {config.data}")
     source = known or _open_data(config.data, config.cache)
     reading = f"for {source.num_train + source.num_validation:,} images"
     space = make_space(space_name, config.scale, source)

@@ -7,16 +7,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-import psutil
 import pytest
-from ray._private import node
 
 from nas.errors import InvalidInputError
 from nas.protocols import Event, Failed, Finished, Job, RungReached, Started
 from tests.contracts.evaluator_contract import EvaluatorContract, collect, run
 from tests.integration.quick_work import TIMEOUT_S, quick_job, quick_pool
 from workers.cluster.pool import RayPool
-from workers.cluster.session import UNUSED_HELPERS
 
 pytestmark = pytest.mark.ray
 
@@ -177,19 +174,3 @@ def test_strangers_are_kept_out(pool: RayPool) -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
     assert found.returncode != 0
     assert "InvalidAuthToken" in found.stderr
-
-
-def test_a_pool_says_in_order_what_it_waits_for_and_starts_no_helper_in_vain() -> None:
-    steps: list[str] = []
-    started = quick_pool(step=steps.append)
-    try:
-        started.calibrate({}, {})
-        commands = [" ".join(process.cmdline()) for process in psutil.Process().children(recursive=True)]
-    finally:
-        started.close()
-    assert steps[:2] == ["starting Ray", "starting 2 workers: 0 of 2 ready"]
-    assert steps[2] in ("starting 2 workers: 1 of 2 ready", "starting 2 workers: 2 of 2 ready")
-    assert steps[3].startswith("calibrating on worker-")
-    for helper in ("dashboard/dashboard.py", "autoscaler/_private/monitor.py", "log_monitor.py"):
-        assert not any(helper in command for command in commands), helper
-    assert all(hasattr(node.Node, helper) for helper in UNUSED_HELPERS)
