@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -260,3 +261,24 @@ def give(file: str, text: str, suffix: str, *, show: Callable[[str], object], no
     path = user_file(file)
     write_file(path, text, (suffix,))
     note(f"wrote {path}")
+
+
+def private_folder(folder: Path) -> Path:
+    """Create the folder for this user alone.
+
+    Raises:
+        InvalidInputError: if it cannot be made, or belongs to somebody else, who could then write there for us.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInputError(
+            f"the folder {folder} cannot be made ({error.strerror}); remove what is in its way"
+        ) from error
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
+        raise InvalidInputError(
+            f"the folder {folder} must belong to you and be writable by you alone; remove it, or let its owner "
+            "remove it"
+        )
+    return folder

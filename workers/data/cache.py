@@ -26,12 +26,11 @@ import numpy as np
 import torch
 
 from nas.errors import InvalidInputError, first_line
-from nas.files import MIN_FREE_BYTES, whole_file, write_whole
+from nas.files import MIN_FREE_BYTES, private_folder, whole_file, write_whole
 from nas.records import JSON
 from nas.text import json_hash
 from workers.data.batches import Batch
 from workers.data.source import tell
-from workers.latency.device_lock import private_folder
 
 logger = logging.getLogger(__name__)
 

@@ -125,30 +125,29 @@ def _pixel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[floa
 
 def load_cifar(source: DataSource, recipe: Recipe, device: torch.device) -> TensorBatches:
     """Training images without the hold-out, and the hold-out, on the device."""
-    return TensorBatches(_decoded(source, "train"), _decoded(source, "validation"), source, recipe, device)
+    return TensorBatches(*_decoded(source), source, recipe, device)
 
 
 def prepare_cifar(source: DataSource) -> None:
     """Put the images into the cache."""
-    for split in ("train", "validation"):
-        _decoded(source, split)
+    _decoded(source)
 
 
-def _decoded(source: DataSource, split: str) -> Batch:
-    """The images and labels of a split, from the cache where they are kept."""
-    num = source.num_train if split == "train" else source.num_validation
-    shape = (num, *source.input_shape)
+def _decoded(source: DataSource) -> tuple[Batch, Batch]:
+    """The images and labels for training and for validation, from the cache where they are kept."""
+    num = source.num_train
+    shape = (num + source.num_validation, *source.input_shape)
 
     def read() -> Iterator[Batch]:
         archive = ARCHIVES[source.kind]
         folder = _find_folder(source.text, archive, source.text.partition(":")[2])
         images, labels = _read_images(source.text, archive, folder, archive.train)
-        train, validation = hold_out(labels, HOLD_OUT)
-        chosen = train if split == "train" else validation
-        yield torch.from_numpy(images[chosen]), torch.from_numpy(labels[chosen])
+        order = np.concatenate(hold_out(labels, HOLD_OUT))
+        yield torch.from_numpy(images[order]), torch.from_numpy(labels[order])
 
-    about = {"fingerprint": source.fingerprint, "split": split, "shape": list(shape), "format": FORMAT}
-    return decoded(ImageSet(about=about, shape=shape, decode=read))
+    about = {"fingerprint": source.fingerprint, "shape": list(shape), "format": FORMAT}
+    images, labels = decoded(ImageSet(about=about, shape=shape, decode=read))
+    return (images[:num], labels[:num]), (images[num:], labels[num:])
 
 
 def cifar_test(source: DataSource, recipe: Recipe, device: torch.device) -> Iterator[Batch]:

@@ -59,6 +59,15 @@ class DataKind:
     """The same for searches with many rungs; None for `recipe`."""
 
 
+_CIFAR = DataKind(
+    path="DIR",
+    open=_open_cifar,
+    load=_of("cifar", "load_cifar"),
+    prepare=_of("cifar", "prepare_cifar"),
+    load_test=_of("cifar", "cifar_test"),
+    images=_of("cifar", "cifar_images"),
+    recipe="cifar",
+)
 KINDS: Mapping[str, DataKind] = {
     "digits": DataKind(
         path=None,
@@ -68,24 +77,8 @@ KINDS: Mapping[str, DataKind] = {
         recipe="nano",
         recipe_of_many_rungs="nano-rungs",
     ),
-    "cifar10": DataKind(
-        path="DIR",
-        open=_open_cifar,
-        load=_of("cifar", "load_cifar"),
-        prepare=_of("cifar", "prepare_cifar"),
-        load_test=_of("cifar", "cifar_test"),
-        images=_of("cifar", "cifar_images"),
-        recipe="cifar",
-    ),
-    "cifar100": DataKind(
-        path="DIR",
-        open=_open_cifar,
-        load=_of("cifar", "load_cifar"),
-        prepare=_of("cifar", "prepare_cifar"),
-        load_test=_of("cifar", "cifar_test"),
-        images=_of("cifar", "cifar_images"),
-        recipe="cifar",
-    ),
+    "cifar10": _CIFAR,
+    "cifar100": _CIFAR,
     "folder": DataKind(
         path="DIR",
         open=lambda text, kind, path: _open_folder(text, path),

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.errors import InvalidInputError
+from nas.files import private_folder
 from workers.devices import CPU
 
 if TYPE_CHECKING:
@@ -167,24 +168,3 @@ def _opened(path: Path) -> int:
             f"the lock file {path} cannot be used ({error.strerror}); remove it, or let its owner remove it"
         ) from error
     return descriptor
-
-
-def private_folder(folder: Path) -> Path:
-    """Create the folder for this user alone.
-
-    Raises:
-        InvalidInputError: if it cannot be made, or belongs to somebody else, who could then write there for us.
-    """
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidInputError(
-            f"the folder {folder} cannot be made ({error.strerror}); remove what is in its way"
-        ) from error
-    status = folder.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
-        raise InvalidInputError(
-            f"the folder {folder} must belong to you and be writable by you alone; remove it, or let its owner "
-            "remove it"
-        )
-    return folder

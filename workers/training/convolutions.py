@@ -29,8 +29,11 @@ DTYPES = torch.float32, torch.float64
 def use_fast_convolutions(network: nn.Module) -> None:
     """Let the depthwise and 1x1 convolutions of a network on a CPU compute by the functions below, in place.
 
-    Left as they are: strides, even kernels and paddings that change the size of the map.
+    Left as they are: strides, even kernels and paddings that change the size of the map; and all of them where torch
+    computes without oneDNN.
     """
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return
     for module in network.modules():
         if not isinstance(module, nn.Conv2d) or not _keeps_maps(module):
             continue

@@ -71,7 +71,10 @@ def test_a_terminal_that_is_gone_fails_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     terminal = on_terminal(monkeypatch)
-    steps = Steps(lambda text: None, quiet=False)
+    said: list[str] = []
+    steps = Steps(said.append, quiet=False)
     terminal.close()
     steps.show("starting Ray")
-    Steps(lambda text: None, quiet=False).show("starting Ray")
+    assert said == []
+    Steps(said.append, quiet=False).show("starting Ray")
+    assert said == []
