@@ -135,7 +135,6 @@ class _Counter:
 
     def _move_bar(self, done: int, total: int, unit: str) -> None:
         if self._bar is None:
-            sys.stderr.write("\r\x1b[2K")  # over the step of the search that stands in this line
             bar = click.progressbar(
                 length=total,
                 label=self._what,

@@ -30,7 +30,7 @@ class FrontGrew:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line about what the search waits for before its first evaluation: data, Ray, workers, the calibration."""
+    """One line about what the search waits for before its first evaluation: Ray, workers, the calibration."""
 
     text: str
 
