@@ -19,7 +19,7 @@ from torch import nn
 from benchmarks.mixers import settle_heap
 from search_spaces.architecture.kinds.kind import ATTENTION
 from search_spaces.architecture.kinds.registry import names
-from search_spaces.network.mixers.registry import find_mixer
+from search_spaces.network.parts import find_part
 
 SIDES = (14, 28, 56, 112, 224)
 """Sides of the map; 224 x 224 are 50,176 positions."""
@@ -30,7 +30,7 @@ def make_mixer(name: str, width: int) -> nn.Module:
     block: dict[str, Any] = {"heads": 4, "head_dim": width // 4}
     if name == "group_mix":
         block |= {"head_dim": width // 5, "group_sizes": (1, 3, 5, 7), "conv_branch": True}
-    return find_mixer(name)(width, block).eval()
+    return find_part("mixers", name)(width, block).eval()
 
 
 def seconds(mixer: nn.Module, x: torch.Tensor, repeats: int) -> float:

@@ -26,7 +26,7 @@ from benchmarks.plain_mixers import PLAIN_MIXERS
 from search_spaces.architecture.kinds.kind import ATTENTION
 from search_spaces.architecture.kinds.registry import KINDS
 from search_spaces.checkpoints import convert_groupmixformer_entries
-from search_spaces.network.mixers.registry import find_mixer
+from search_spaces.network.parts import find_part
 
 STAGES = ((80, 56), (160, 28), (200, 14), (240, 7))
 """(channels, side of the map) of groupmixformer_tiny at 224 pixels."""
@@ -40,7 +40,7 @@ def make_mixer(name: str, width: int) -> nn.Module:
     segments = {"group_sizes": (1, 3, 5, 7), "conv_branch": True}
     conv = {"kernel": 7, "conv_ratio": 4, "se_ratio": 0.25, "layer_scale": 0.0}
     head_dim = width // 10 if name == "group_mix" else width // HEADS
-    return find_mixer(name)(width, {"heads": HEADS, "head_dim": head_dim, **segments, **conv})
+    return find_part("mixers", name)(width, {"heads": HEADS, "head_dim": head_dim, **segments, **conv})
 
 
 class Tokens(nn.Module):

@@ -68,7 +68,7 @@ def convert_groupmixformer(state_dict: Mapping[str, Any]) -> Weights:
     Raises:
         InvalidInputError: listing unknown, missing and misshapen entries.
     """
-    published = _unwrapped(state_dict)
+    published = unwrapped(state_dict)
     architecture = _groupmixformer_of(published)
     weights = convert_groupmixformer_entries(published)
     require_match(weights, architecture, "GroupMixFormer")
@@ -82,7 +82,7 @@ def convert_groupmixformer_entries(published: Weights) -> Weights:
     Raises:
         InvalidInputError: naming the entries that no GroupMixFormer has.
     """
-    weights = _renamed(published, GROUPMIXFORMER_NAMES)
+    weights = renamed(published, GROUPMIXFORMER_NAMES)
     for name in [name for name in weights if re.search(r"mixer\.qkv\.", name)]:
         weights[name] = _by_segment(weights[name])
     _join_norms(weights)
@@ -96,10 +96,10 @@ def convert_convnext(state_dict: Mapping[str, Any]) -> Weights:
     Raises:
         InvalidInputError: listing unknown, missing and misshapen entries.
     """
-    published = _unwrapped(state_dict)
+    published = unwrapped(state_dict)
     widths = [_rows(published, f"stages.{stage}.blocks.0.conv_dw.weight") for stage in range(4)]
     depths = [_count(published, rf"stages\.{stage}\.blocks\.(\d+)\.") for stage in range(4)]
-    weights = _renamed(published, CONVNEXT_NAMES)
+    weights = renamed(published, CONVNEXT_NAMES)
     require_match(
         weights, _with_ends(convnext(widths, depths), published, "stem.0.weight", "head.fc.weight"), "ConvNeXt"
     )
@@ -131,7 +131,12 @@ def require_match(weights: Weights, architecture: Architecture, what: str) -> No
         )
 
 
-def _unwrapped(state_dict: Mapping[str, Any]) -> Weights:
+def unwrapped(state_dict: Mapping[str, Any]) -> Weights:
+    """The tensors of a checkpoint, without what stands around them and before their names.
+
+    Raises:
+        InvalidInputError: if it holds anything but tensors.
+    """
     for key in ("model", "state_dict"):
         if isinstance(state_dict.get(key), Mapping):
             state_dict = state_dict[key]
@@ -152,7 +157,12 @@ def _unwrapped(state_dict: Mapping[str, Any]) -> Weights:
     return weights
 
 
-def _renamed(published: Weights, table: Sequence[tuple[str, str]]) -> Weights:
+def renamed(published: Weights, table: Sequence[tuple[str, str]]) -> Weights:
+    """Each entry by the first row whose pattern its name begins with.
+
+    Raises:
+        InvalidInputError: naming the entries that no row knows.
+    """
     weights = {}
     unknown = []
     for name, value in published.items():

@@ -6,8 +6,9 @@ from functools import lru_cache
 
 from nas.records import Genotype
 from search_spaces.architecture.block import BlockSpec
-from search_spaces.architecture.kinds.kind import HEADS
+from search_spaces.architecture.kinds.kind import HEADS, Place
 from search_spaces.architecture.kinds.registry import KINDS
+from search_spaces.architecture.knobs import Options
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +56,26 @@ def attended_width(width: int, attention: object, kernels: tuple[int, ...]) -> f
     return width * len(kernels) / (len(kernels) + 1) if attention == "group_mix" else width
 
 
-def stage_blocks(genes: Genotype, frame: Frame) -> tuple[BlockSpec, ...]:
+def stage_blocks(genes: Genotype, frame: Frame, stage: int, map_size: int) -> tuple[BlockSpec, ...]:
+    """The blocks of a stage, counted from 0, with a map of map_size x map_size positions."""
     kinds = block_kinds(str(genes["pattern"]), int(genes["period"]), int(genes["depth"]))
-    blocks = {kind: _block(kind, genes, frame) for kind in set(kinds)}
+    place = Place(stage, map_size, int(genes["width"]))
+    blocks = {kind: _block(kind, genes, frame, place) for kind in set(kinds)}
     return tuple(blocks[kind] for kind in kinds)
 
 
-def _block(kind: str, genes: Genotype, frame: Frame) -> BlockSpec:
+def _block(kind: str, genes: Genotype, frame: Frame, place: Place) -> BlockSpec:
     conv = str(genes["conv"])
     kernel = int(genes["kernel"])
     ratio = int(genes["ratio"])
-    width = int(genes["width"])
     if kind == "conv":
         return _conv_block(conv, kernel, ratio)
     attention = str(genes["attention"])
     head_dim = int(genes["head_dim"]) if has_heads(attention) else 0
     kernels = parse_kernels(genes["group_sizes"]) if attention == "group_mix" else ()
     fused = (conv, kernel) if kind != "attention" else ("", 0)
-    return _attention_block(kind, frame, width, attention, head_dim, kernels, *fused, ratio)
+    options = KINDS[attention].searched(place)
+    return _attention_block(kind, frame, place.width, attention, head_dim, kernels, options, *fused, ratio)
 
 
 # Candidates are many and their blocks few, so each block is made once.
@@ -89,6 +92,7 @@ def _attention_block(
     attention: str,
     head_dim: int,
     kernels: tuple[int, ...],
+    options: Options,
     conv: str,
     kernel: int,
     ratio: int,
@@ -109,5 +113,5 @@ def _attention_block(
         position="none" if conv else frame.position,
         ffn="none" if expands else frame.ffn,
         ffn_ratio=0 if expands else ratio,
-        options=KINDS[attention].searched,
+        options=options,
     )

@@ -127,7 +127,8 @@ class HybridLayout:
         frame = FRAMES[str(genotype["stem"])]
         genes = dict(zip(STAGE_GENES, self._stage_values[index](genotype), strict=True))
         downsample, stride = (frame.downsample, 2) if index else ("none", 1)
-        return StageSpec(int(genes["width"]), downsample, stride, stage_blocks(genes, frame))
+        blocks = stage_blocks(genes, frame, index, self._map_sizes[index])
+        return StageSpec(int(genes["width"]), downsample, stride, blocks)
 
     def costs(self, architecture: protocols.Architecture) -> Costs:
         assert isinstance(architecture, Architecture)

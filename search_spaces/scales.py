@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nas.errors import InvalidInputError
-from search_spaces.architecture.block import STEM_STRIDE
 
+FIRST_STRIDE = 4
+"""Side of an image divided by that of the first stage's map: that of every stem that is searched."""
 SMALLEST_MAP = 2
 """Positions on a side of the last stage's map that a stage is still worth."""
 SMALL_IMAGE = 96
@@ -75,7 +76,7 @@ def stage_map_sizes(image_size: int) -> tuple[int, ...]:
         InvalidInputError: if the image leaves no room for two stages.
     """
     for count in (4, 3, 2):
-        strides = [STEM_STRIDE * 2**stage for stage in range(count)]
+        strides = [FIRST_STRIDE * 2**stage for stage in range(count)]
         if image_size % strides[-1] == 0 and image_size // strides[-1] >= SMALLEST_MAP:
             return tuple(image_size // stride for stride in strides)
     raise InvalidInputError(

@@ -5,8 +5,8 @@ A field that a block does not use has its neutral value (0, "", "none" or ()), s
 
 from dataclasses import dataclass
 
-STEM_STRIDE = 4
-"""Side of an image divided by that of the map that the stem makes of it."""
+NORMS = ("batch", "batch_1e-3", "layer", "layer_1e-5", "none")
+"""Norms by their epsilon: 1e-5 of batch and 1e-6 of layer unless the name says another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,8 @@ class BlockSpec:
     """One residual block."""
 
     kind: str
-    """conv: a whole convolution block. attention: attention and feed-forward. fused_serial, fused_parallel: both."""
+    """conv: a whole convolution block. attention: attention and feed-forward. fused_serial, fused_parallel: both.
+    ffn: a feed-forward alone."""
     conv: str = ""
     kernel: int = 0
     conv_ratio: int = 0
@@ -34,10 +35,18 @@ class BlockSpec:
     """cpe: a 3x3 depthwise convolution is added to the input. relative (full attention): a learned bias per head and
     offset, for offsets on the stage's map at the architecture's image size."""
     ffn: str = "none"
-    """Feed-forward after the mixers. mlp_dw: with a 3x3 depthwise convolution between the two linear layers."""
+    """Feed-forward after the mixers: a name of FFNS, or none."""
     ffn_ratio: int = 0
     options: tuple[tuple[str, str], ...] = ()
-    """Knobs of the mixer (KINDS) that are not at their first value, as (knob, value), sorted."""
+    """Knobs of the attention (KINDS) that are not at their first value, as (knob, value), sorted."""
+    conv_options: tuple[tuple[str, str], ...] = ()
+    """The same of the convolution."""
+    ffn_options: tuple[tuple[str, str], ...] = ()
+    """The same of the feed-forward (FFNS)."""
+    norm: str = ""
+    """Before attention and feed-forward: a name of NORMS; "" for LayerNorm with an epsilon of 1e-6."""
+    branch_scale: float = 0.0
+    """Initial value of a learned factor per channel on every residual branch; 0.0 for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +55,18 @@ class StageSpec:
 
     width: int
     downsample: str
-    """How the stage's input is made. none: the blocks take what the stem gives. mbconv: an MBConv block that changes
-    width and stride."""
+    """How the stage's input is made: a name of DOWNSAMPLES. none: the blocks take what the stem gives."""
     stride: int
     blocks: tuple[BlockSpec, ...]
+    norm: str = ""
+    """Behind the blocks: a name of NORMS; "" for none."""
+    position: str = ""
+    """map: a learned map of the stage's size is added before the blocks; "" for none."""
 
 
 @dataclass(frozen=True, slots=True)
 class StemSpec:
-    """conv: two 3x3 convolutions of stride 2. patchify: 4x4, stride 4. overlap: 7x7, stride 4."""
+    """A name of STEMS, such as conv: two 3x3 convolutions of stride 2."""
 
     kind: str
     width: int

@@ -6,10 +6,14 @@ Conventions stand in tally.py, the mixers' formulas in kinds/.
 from functools import lru_cache
 
 from nas.records import Costs
-from search_spaces.architecture.block import STEM_STRIDE, BlockSpec, StemSpec
+from search_spaces.architecture.block import BlockSpec, StageSpec, StemSpec
+from search_spaces.architecture.downsamples.registry import DOWNSAMPLES
+from search_spaces.architecture.ffns.registry import FFNS
+from search_spaces.architecture.heads.registry import HEADS
 from search_spaces.architecture.kinds.registry import KINDS
 from search_spaces.architecture.spec import Architecture
-from search_spaces.architecture.tally import Tally, conv, depthwise, inverted_bottleneck, linear, norm, total
+from search_spaces.architecture.stems.registry import STEMS
+from search_spaces.architecture.tally import Tally, depthwise, linear, norm_of, total
 
 
 def costs(architecture: Architecture) -> Costs:
@@ -33,6 +37,7 @@ def parts(architecture: Architecture) -> list[tuple[str, Tally]]:
                     downsample_costs(stage.downsample, in_width, stage.width, stage.stride, size),
                 )
             )
+        found += _stage_ends(stage, size * size)
         for block in stage.blocks:
             found += _block_parts(block, stage.width, size * size)
         in_width = stage.width
@@ -45,51 +50,45 @@ def block_costs(block: BlockSpec, width: int, positions: int) -> Tally:
     return total(*(tally for _, tally in _block_parts(block, width, positions)))
 
 
+def _stage_ends(stage: StageSpec, positions: int) -> list[tuple[str, Tally]]:
+    """What stands before and behind the blocks of a stage, besides its downsampling."""
+    found = []
+    if stage.position == "map":
+        found.append(("position", (stage.width * positions, 0)))
+    if stage.norm:
+        found.append(("norm", norm_of(stage.norm, stage.width, positions)))
+    return found
+
+
 def _block_parts(block: BlockSpec, width: int, positions: int) -> list[tuple[str, Tally]]:
     found: list[tuple[str, Tally]] = []
+    norm = norm_of(block.norm or "layer", width, positions)
+    scale = (width if block.branch_scale else 0, 0)
+    position = depthwise(width, 3, positions) if block.position == "cpe" else (0, 0)
     if block.conv:
-        found.append((f"{block.conv} {block.kernel}", KINDS[block.conv].costs(block, width, positions)))
+        kernel = f" {block.kernel}" if block.kernel else ""
+        own_scale = (0, 0) if block.kind == "fused_parallel" else scale
+        found.append((f"{block.conv}{kernel}", total(KINDS[block.conv].costs(block, width, positions), own_scale)))
     if block.attention:
-        position = [depthwise(width, 3, positions)] if block.position == "cpe" else []
-        mixer = total(norm("layer", width, positions), KINDS[block.attention].costs(block, width, positions), *position)
-        found.append((block.attention, mixer))
+        mixer = KINDS[block.attention].costs(block, width, positions)
+        found.append((block.attention, total(norm, mixer, position, scale)))
     if block.ffn != "none":
-        hidden = block.ffn_ratio * width
-        middle = [depthwise(hidden, 3, positions)] if block.ffn == "mlp_dw" else []
-        layers = (linear(width, hidden, positions), linear(hidden, width, positions))
-        found.append((block.ffn, total(norm("layer", width, positions), *layers, *middle)))
+        alone = position if block.kind == "ffn" else (0, 0)
+        found.append((block.ffn, total(norm, FFNS[block.ffn].costs(block, width, positions), scale, alone)))
     return found
 
 
 def stem_costs(stem: StemSpec, in_chans: int, image_size: int) -> Tally:
-    """From an image to a map of a quarter of its size."""
-    positions = (image_size // STEM_STRIDE) ** 2
-    last = norm(stem.norm, stem.width, positions)
-    if stem.kind == "patchify":
-        return total(conv(in_chans, stem.width, 4, positions), last)
-    if stem.kind == "overlap":
-        return total(conv(in_chans, stem.width, 7, positions), last)
-    half = stem.width // 2
-    first = (conv(in_chans, half, 3, 4 * positions), norm(stem.norm, half, 4 * positions))
-    return total(*first, conv(half, stem.width, 3, positions), last)
+    """From an image to the first map."""
+    return STEMS[stem.kind].costs(stem, in_chans, image_size)
 
 
 def downsample_costs(kind: str, in_width: int, width: int, stride: int, size: int) -> Tally:
     """To a map of size x size positions."""
-    positions = size * size
-    if kind == "separable":
-        pointwise = conv(in_width, width, 1, positions, bias=False)
-        return total(depthwise(in_width, 3, positions, bias=False), pointwise, norm("batch", width, positions))
-    if kind == "patchify":
-        return total(norm("layer", in_width, positions * stride**2), conv(in_width, width, stride, positions))
-    if kind == "overlap":
-        return total(conv(in_width, width, 3, positions), norm("layer", width, positions))
-    branch = inverted_bottleneck(in_width, 4 * width, width, 3, positions, stride=stride)
-    return total(branch, conv(in_width, width, 1, positions))
+    return DOWNSAMPLES[kind].costs(in_width, width, stride, size)
 
 
 def head_costs(head_norm: str, width: int, positions: int, num_classes: int) -> Tally:
     """Norm, pooling and classifier; no classifier for 0 classes."""
-    last = norm(head_norm, width, positions if head_norm == "batch" else 1)
     classifier = linear(width, num_classes, 1) if num_classes else (0, 0)
-    return total(last, (0, positions * width), classifier)
+    return total(HEADS[head_norm].costs(width, positions), (0, positions * width), classifier)

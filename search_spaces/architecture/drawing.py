@@ -55,6 +55,8 @@ def _used_mixers(architecture: Architecture) -> list[str]:
 
 def _box(block: BlockSpec, x: int, y: int) -> str:
     names = [name for name in (block.conv, block.attention) if name]
+    if not names:
+        return _frame(block, x, y)
     parallel = block.kind == "fused_parallel"
     width, height = (BOX_WIDTH, BOX_HEIGHT // len(names)) if parallel else (BOX_WIDTH // len(names), BOX_HEIGHT)
     fills = ""
@@ -62,6 +64,10 @@ def _box(block: BlockSpec, x: int, y: int) -> str:
         left = x if parallel else x + index * width
         top = y + index * height if parallel else y
         fills += f'<rect x="{left}" y="{top}" width="{width}" height="{height}" fill="{KINDS[name].colour}"/>'
+    return _frame(block, x, y, fills)
+
+
+def _frame(block: BlockSpec, x: int, y: int, fills: str = "") -> str:
     frame = f'<rect x="{x}" y="{y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" fill="none" stroke="#444" rx="2"/>'
     middle = x + BOX_WIDTH // 2
     label = f'<text x="{middle}" y="{y + 19}" text-anchor="middle" font-size="10">{escape(block_symbol(block))}</text>'

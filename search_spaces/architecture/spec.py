@@ -17,25 +17,36 @@ from typing import Any, get_args, get_origin
 from nas.errors import InvalidInputError
 from nas.records import JSON
 from nas.text import json_hash
-from search_spaces.architecture.block import STEM_STRIDE, BlockSpec, StageSpec, StemSpec
+from search_spaces.architecture.block import NORMS, BlockSpec, StageSpec, StemSpec
+from search_spaces.architecture.downsamples.registry import DOWNSAMPLES
+from search_spaces.architecture.ffns.registry import FFNS
+from search_spaces.architecture.heads.registry import HEADS as HEAD_KINDS
 from search_spaces.architecture.kinds.kind import ATTENTION, CONV, HEADS
 from search_spaces.architecture.kinds.registry import KINDS, names
+from search_spaces.architecture.knobs import option_problem
 from search_spaces.architecture.layout import layout_text
+from search_spaces.architecture.stems.registry import STEMS
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
-    "StemSpec.kind": ("conv", "patchify", "overlap"),
-    "StemSpec.norm": ("batch", "layer"),
-    "StageSpec.downsample": ("none", "separable", "patchify", "overlap", "mbconv"),
-    "BlockSpec.kind": ("conv", "attention", "fused_serial", "fused_parallel"),
+    "StemSpec.kind": tuple(STEMS),
+    "StemSpec.norm": ("batch", "layer", "layer_1e-5"),
+    "StageSpec.downsample": tuple(DOWNSAMPLES),
+    "StageSpec.norm": ("", *NORMS),
+    "StageSpec.position": ("", "map"),
+    "BlockSpec.kind": ("conv", "attention", "fused_serial", "fused_parallel", "ffn"),
     "BlockSpec.conv": ("", *names(CONV)),
     "BlockSpec.attention": ("", *names(ATTENTION)),
     "BlockSpec.position": ("none", "cpe", "relative"),
-    "BlockSpec.ffn": ("none", "mlp", "mlp_dw"),
-    "Architecture.head_norm": ("batch", "layer"),
+    "BlockSpec.ffn": ("none", *FFNS),
+    "BlockSpec.norm": ("", *NORMS),
+    "Architecture.head_norm": tuple(HEAD_KINDS),
 }
 """Field -> the names it takes; what each of them is stands in docs/reference/space.md."""
 
-LATER_FIELDS = ("options",)
+LATER_FIELDS = {
+    "BlockSpec": ("options", "conv_options", "ffn_options", "norm", "branch_scale"),
+    "StageSpec": ("norm", "position"),
+}
 """Fields that came after architectures were recorded: a spec names them only where they are not neutral, so that hashes
 stay."""
 
@@ -47,7 +58,7 @@ class Architecture:
     stem: StemSpec
     stages: tuple[StageSpec, ...]
     head_norm: str
-    """batch: on the last map, before pooling. layer: on the pooled vector."""
+    """The head: a name of HEADS. batch: a norm of the last map, before pooling. layer: of the pooled vector."""
     image_size: int
     in_chans: int
     num_classes: int
@@ -81,7 +92,7 @@ class Architecture:
     def map_sizes(self) -> tuple[int, ...]:
         """Side of each stage's square map, in positions."""
         sizes = []
-        size = self.image_size // STEM_STRIDE
+        size = self.image_size // STEMS[self.stem.kind].stride
         for stage in self.stages:
             size //= stage.stride
             sizes.append(size)
@@ -90,7 +101,7 @@ class Architecture:
 
 def total_stride(architecture: Architecture) -> int:
     """Side of an input divided by that of the last feature map."""
-    return STEM_STRIDE * math.prod(stage.stride for stage in architecture.stages)
+    return STEMS[architecture.stem.kind].stride * math.prod(stage.stride for stage in architecture.stages)
 
 
 def _fields_of(cls: type[Any]) -> tuple[tuple[str, Any], ...]:
@@ -107,9 +118,10 @@ def _to_json(value: Any) -> Any:
     if type(value) not in _FIELDS:
         return value
     written = {}
+    later = LATER_FIELDS.get(type(value).__name__, ())
     for name, _ in _FIELDS[type(value)]:
         item = getattr(value, name)
-        if item or name not in LATER_FIELDS:
+        if item or name not in later:
             written[name] = _to_json(item)
     return written
 
@@ -118,7 +130,7 @@ def _from_json(cls: Any, data: Any, path: str) -> Any:
     if cls not in _FIELDS:
         return _scalar(cls, data, path)
     types = dict(_FIELDS[cls])
-    required = types.keys() - set(LATER_FIELDS)
+    required = types.keys() - set(LATER_FIELDS.get(cls.__name__, ()))
     if not isinstance(data, dict) or not required <= data.keys() <= types.keys():
         given = sorted(data) if isinstance(data, dict) else repr(data)
         also = sorted(types.keys() - required)
@@ -180,13 +192,24 @@ def _check(architecture: Architecture) -> None:
 
 def _block_problem(block: BlockSpec, width: int) -> str:
     """What keeps a block from being built at this width, or "" for nothing."""
+    return (
+        _form_problem(block, width) or _unused_field(block) or _options_problem(block) or _mixer_problem(block, width)
+    )
+
+
+def _form_problem(block: BlockSpec, width: int) -> str:
+    """Fields that contradict each other; or ""."""
     segments = len(block.group_sizes) + block.conv_branch
     attended = width * len(block.group_sizes) / segments if segments else width
     has_heads = block.attention != "" and HEADS[0] in KINDS[block.attention].fields
+    convolves = block.kind in ("conv", "fused_serial", "fused_parallel")
+    attends = block.kind in ("attention", "fused_serial", "fused_parallel")
+    reads_kernel = block.conv != "" and "kernel" in KINDS[block.conv].fields
     problems = {
-        f"kind {block.kind} and conv {block.conv!r}": (block.kind == "attention") != (block.conv == ""),
-        f"kind {block.kind} and attention {block.attention!r}": (block.kind == "conv") != (block.attention == ""),
-        f"kernel {block.kernel}; expected an odd number": block.conv != "" and block.kernel % 2 == 0,
+        f"kind {block.kind} and conv {block.conv!r}": convolves != (block.conv != ""),
+        f"kind {block.kind} and attention {block.attention!r}": attends != (block.attention != ""),
+        f"kind {block.kind} and ffn {block.ffn!r}": block.kind == "ffn" and block.ffn == "none",
+        f"kernel {block.kernel}; expected an odd number": reads_kernel and block.kernel % 2 == 0,
         "mbconv without conv_ratio; expected at least 1": block.conv == "mbconv" and block.conv_ratio == 0,
         f"attention {block.attention!r} and group_sizes {list(block.group_sizes)}": (block.attention == "group_mix")
         != (block.group_sizes != ()),
@@ -200,13 +223,17 @@ def _block_problem(block: BlockSpec, width: int) -> str:
         and block.attention != "full",
         f"ffn {block.ffn!r} and ffn_ratio {block.ffn_ratio}": (block.ffn == "none") != (block.ffn_ratio == 0),
     }
-    found = next((problem for problem, present in problems.items() if present), "")
-    return found or _unused_field(block) or _option_problem(block)
+    return next((problem for problem, present in problems.items() if present), "")
 
 
 def _unused_field(block: BlockSpec) -> str:
     """A field with a value that changes nothing in the network, and would give it a second hash; or ""."""
-    used = {"kind", "conv", "attention", "ffn", "ffn_ratio", *(("position",) if block.attention else ())}
+    has_tokens = block.attention != "" or block.ffn != "none"
+    used = {"kind", "conv", "attention", "ffn", "ffn_ratio", "branch_scale", "options", "conv_options", "ffn_options"}
+    if block.attention or block.kind == "ffn":
+        used.add("position")
+    if has_tokens:
+        used.add("norm")
     for mixer in (block.conv, block.attention):
         if mixer:
             used |= set(KINDS[mixer].fields)
@@ -215,19 +242,24 @@ def _unused_field(block: BlockSpec) -> str:
     return f"{idle} {given[idle]!r}, which it does not use; expected {_NEUTRAL[idle]!r}" if idle else ""
 
 
-def _option_problem(block: BlockSpec) -> str:
-    """An option that its mixer does not know, names twice or out of order, or that only repeats what holds anyway; or
-    ""."""
-    if not block.options:
-        return ""
-    known = KINDS[block.attention].options or {}
-    free = {knob: values[1:] for knob, values in known.items()}
-    given = list(block.options)
-    are_free = all(len(option) == 2 and option[1] in free.get(option[0], ()) for option in given)
-    if are_free and given == sorted(dict(given).items()):
-        return ""
-    choices = "; ".join(f"{knob} as {' or '.join(values)}" for knob, values in free.items())
-    return f"options {[list(option) for option in given]}; expected sorted pairs of {choices}"
+def _options_problem(block: BlockSpec) -> str:
+    """Options that the part they are for does not take; or ""."""
+    given = {
+        "options": (block.options, KINDS[block.attention].options if block.attention else {}),
+        "conv_options": (block.conv_options, KINDS[block.conv].options if block.conv else {}),
+        "ffn_options": (block.ffn_options, FFNS[block.ffn].options if block.ffn != "none" else {}),
+    }
+    for name, (options, knobs) in given.items():
+        problem = option_problem(options, knobs)
+        if problem:
+            return f"{name} {problem}"
+    return ""
+
+
+def _mixer_problem(block: BlockSpec, width: int) -> str:
+    """What one of its mixers cannot be built with; or ""."""
+    problems = (KINDS[mixer].problem(block, width) for mixer in (block.conv, block.attention) if mixer)
+    return next((problem for problem in problems if problem), "")
 
 
 _NEUTRAL: Mapping[str, Any] = {field.name: field.default for field in fields(BlockSpec)}

@@ -33,6 +33,12 @@ def norm(kind: str, width: int, positions: int) -> Tally:
     return 2 * width, (2 if kind == "batch" else 5) * width * positions
 
 
+def norm_of(name: str, width: int, positions: int) -> Tally:
+    """A norm by its name in a spec, which may say an epsilon too."""
+    kind = name.partition("_")[0]
+    return (0, 0) if kind == "none" else norm(kind, width, positions)
+
+
 def inverted_bottleneck(
     in_width: int, hidden: int, width: int, kernel: int, positions: int, squeeze: int = 0, stride: int = 1
 ) -> Tally:

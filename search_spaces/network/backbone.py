@@ -3,14 +3,34 @@
 from typing import Any
 
 import torch
-from timm.layers.norm import LayerNorm2d
+import torch.nn.functional as F
 from timm.layers.weight_init import trunc_normal_
 from timm.models import checkpoint_seq
 from timm.models._features import feature_take_indices
 from torch import nn
 
-from search_spaces.network.blocks import make_block, make_downsample, make_stem
-from search_spaces.network.head import Head
+from search_spaces.network.blocks import make_block
+from search_spaces.network.layers.norms import MAP_NORMS
+from search_spaces.network.parts import find_part
+
+
+class StagePosition(nn.Module):
+    """x + a learned map: (B, C, H, W) -> (B, C, H, W); interpolated where the image has another size.
+
+    Source: iFormer (arXiv 2205.12956).
+    """
+
+    def __init__(self, width: int, map_size: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.zeros(1, width, map_size, map_size))
+        trunc_normal_(self.table, std=0.02)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        H, W = x.shape[2:]
+        table = self.table
+        if tuple(table.shape[2:]) != (H, W):
+            table = F.interpolate(table, size=(H, W), mode="bilinear", align_corners=False)
+        return x + table
 
 
 class HybridStage(nn.Module):
@@ -20,18 +40,20 @@ class HybridStage(nn.Module):
         super().__init__()
         self.grad_checkpointing = False
         width = stage["width"]
-        self.downsample = make_downsample(stage["downsample"], in_width, width, stage["stride"])
+        self.downsample = find_part("downsamples", stage["downsample"])(in_width, width, stage["stride"], map_size)
+        self.position = StagePosition(width, map_size) if stage.get("position") == "map" else nn.Identity()
         blocks = zip(stage["blocks"], drop_path_rates, strict=True)
         self.blocks = nn.Sequential(
             *(make_block(width, {**block, "map_size": map_size}, rate) for block, rate in blocks)
         )
+        self.norm = MAP_NORMS[stage.get("norm") or "none"](width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.downsample(x)
+        out: torch.Tensor = self.position(self.downsample(x))
         if self.grad_checkpointing and not torch.jit.is_scripting():  # type: ignore[attr-defined]
-            recomputed: torch.Tensor = checkpoint_seq(self.blocks, out)
+            recomputed: torch.Tensor = self.norm(checkpoint_seq(self.blocks, out))
             return recomputed
-        out = self.blocks(out)
+        out = self.norm(self.blocks(out))
         return out
 
 
@@ -71,8 +93,8 @@ class HybridBackbone(nn.Module):
         self.in_chans: int = spec["in_chans"] if in_chans is None else in_chans
         self.drop_rate = drop_rate
         width = spec["stem"]["width"]
-        reduction = 4
-        self.stem = make_stem(spec["stem"]["kind"], self.in_chans, width, spec["stem"]["norm"])
+        self.stem = find_part("stems", spec["stem"]["kind"])(self.in_chans, width, spec["stem"]["norm"])
+        reduction = self.stem.stride
         depths = [len(stage["blocks"]) for stage in spec["stages"]]
         rates: Any = torch.linspace(0, drop_path_rate, sum(depths), device="cpu")
         stages = []
@@ -86,10 +108,9 @@ class HybridBackbone(nn.Module):
         self.feature_info = feature_info
         self.stages = nn.Sequential(*stages)
         self.num_features = width
-        batch_norm = spec["head_norm"] == "batch"
-        self.norm: nn.Module = nn.BatchNorm2d(width) if batch_norm else nn.Identity()
-        head_norm = nn.Identity() if batch_norm else LayerNorm2d(width)
-        self.head = Head(width, self.num_classes, global_pool, drop_rate, head_norm)
+        head = find_part("heads", spec["head_norm"])
+        self.norm: nn.Module = MAP_NORMS[head.map_norm](width)
+        self.head = head(width, self.num_classes, global_pool, drop_rate)
         self.head_hidden_size: int = self.head.num_features
         self.apply(_init_weights)
 
@@ -97,7 +118,7 @@ class HybridBackbone(nn.Module):
     def no_weight_decay(self) -> set[str]:
         """Parameters that act as biases although they have more than one axis: gates of key-only attention, biases of
         positions."""
-        endings = ("mixer.gate", "mixer.bias", ".bias_table")
+        endings = ("mixer.gate", "mixer.bias", ".bias_table", "position.table")
         return {name for name, _ in self.named_parameters() if name.endswith(endings)}
 
     @torch.jit.ignore  # type: ignore[untyped-decorator]
@@ -123,11 +144,13 @@ class HybridBackbone(nn.Module):
         """Put a new classifier (and pooling, if named) in place; reset_other removes the head's norm too."""
         self.num_classes = num_classes
         pool_type = self.head.global_pool.pool_type if global_pool is None else global_pool
-        norm = nn.Identity() if reset_other else self.head.norm
-        head = Head(self.num_features, num_classes, pool_type, self.drop_rate, norm)
+        bare = reset_other or self.head.is_bare
+        head = type(self.head)(self.num_features, num_classes, pool_type, self.drop_rate, bare)
+        if not bare:
+            head.norm = self.head.norm
+            head.hidden = self.head.hidden
         weight = next(self.parameters())
-        head.fc.to(weight.device, weight.dtype)
-        self.head = head.train(self.training)
+        self.head = head.to(weight.device, weight.dtype).train(self.training)
         self.head_hidden_size = head.num_features
 
     def forward_intermediates(

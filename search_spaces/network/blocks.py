@@ -1,19 +1,13 @@
-"""Residual blocks, downsamplings and stems, made from a spec. Maps are (B, C, H, W) between blocks."""
+"""Residual blocks, made from a spec. Maps are (B, C, H, W) between blocks."""
 
-from typing import Any
+from typing import Any, Final
 
 import torch
 from timm.layers.drop import DropPath
-from timm.layers.mlp import Mlp
-from timm.layers.norm import LayerNorm, LayerNorm2d
-from timm.layers.separable_conv import SeparableConvNormAct
-from timm.models._efficientnet_blocks import InvertedResidual
-from timm.models.pvt_v2 import MlpWithDepthwiseConv
 from torch import nn
 
-from search_spaces.network.mixers.registry import find_mixer
-
-NORMS: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm2d, "layer": LayerNorm2d}
+from search_spaces.network.layers.norms import TOKEN_NORMS
+from search_spaces.network.parts import find_part
 
 
 class ConvPosition(nn.Module):
@@ -28,26 +22,26 @@ class ConvPosition(nn.Module):
         return out
 
 
-class DepthwiseMlp(nn.Module):
-    """Feed-forward with a depthwise 3x3 between its linear layers; (B, H, W, C) -> (B, H, W, C). Source: PVTv2 (arXiv
-    2106.13797)."""
+class BranchScale(nn.Module):
+    """A learned factor per channel: (B, H, W, C) -> (B, H, W, C). Source: CaiT (arXiv 2103.17239)."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, start: float) -> None:
         super().__init__()
-        self.mlp = MlpWithDepthwiseConv(width, hidden)
+        self.gamma = nn.Parameter(start * torch.ones(width))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        B, H, W, C = x.shape
-        out: torch.Tensor = self.mlp(x.reshape(B, H * W, C), [H, W]).view(B, H, W, C)
-        return out
+        return x * self.gamma
 
 
-def make_ffn(width: int, block: dict[str, Any]) -> nn.Module | None:
-    """The feed-forward of a spec, tokens to tokens without norm and residual; None where it has none."""
-    hidden = block["ffn_ratio"] * width
-    if block["ffn"] == "none":
-        return None
-    return Mlp(width, hidden) if block["ffn"] == "mlp" else DepthwiseMlp(width, hidden)
+def make_scale(width: int, block: dict[str, Any]) -> nn.Module:
+    """The factor of a residual branch of the spec; nothing where it has none."""
+    start = block.get("branch_scale", 0.0)
+    return BranchScale(width, start) if start else nn.Identity()
+
+
+def make_norm(width: int, block: dict[str, Any]) -> nn.Module:
+    """The norm of tokens, (B, H, W, C), that stands before the branches of the spec."""
+    return TOKEN_NORMS[block.get("norm") or "layer"](width)
 
 
 class ConvBlock(nn.Module):
@@ -55,99 +49,96 @@ class ConvBlock(nn.Module):
 
     def __init__(self, width: int, block: dict[str, Any], drop_path: float) -> None:
         super().__init__()
-        self.mixer = find_mixer(block["conv"])(width, block)
+        self.mixer = find_part("mixers", block["conv"])(width, block)
+        self.scale1 = make_scale(width, block)
         self.ffn = make_ffn(width, block)
-        self.norm2 = LayerNorm(width) if self.ffn is not None else None
+        self.norm2 = make_norm(width, block) if self.ffn is not None else None
+        self.scale2 = make_scale(width, block) if self.ffn is not None else nn.Identity()
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = x + self.drop_path(self.mixer(x))
+        mixed = self.scale1(self.mixer(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        out: torch.Tensor = x + self.drop_path(mixed)
         if self.ffn is not None and self.norm2 is not None:
-            out = out + self.drop_path(self.ffn(self.norm2(out.permute(0, 2, 3, 1))).permute(0, 3, 1, 2))
+            fed = self.scale2(self.ffn(self.norm2(out.permute(0, 2, 3, 1))))
+            out = out + self.drop_path(fed.permute(0, 3, 1, 2))
         return out
 
 
 class AttentionBlock(nn.Module):
-    """Pre-norm attention, then pre-norm feed-forward where the spec has one.
+    """Position term, pre-norm attention, then pre-norm feed-forward where the spec has one.
 
-    fused_parallel: a convolution reads the same normalised input, and its output is added to that of the attention.
+    fused_parallel: a convolution reads the same normalised input, and its output is added to that of the attention. An
+    attention whose class says `reads_input = True` takes the block's input, (B, H, W, C), as a second argument.
     """
+
+    reads_input: Final[bool]
 
     def __init__(self, width: int, block: dict[str, Any], drop_path: float) -> None:
         super().__init__()
-        self.position = ConvPosition(width) if block["position"] == "cpe" else nn.Identity()
-        self.norm1 = LayerNorm(width)
-        self.mixer = find_mixer(block["attention"])(width, block)
-        self.conv = find_mixer(block["conv"])(width, block) if block["kind"] == "fused_parallel" else None
+        attention = find_part("mixers", block["attention"])
+        self.reads_input = getattr(attention, "reads_input", False)
+        self.position = make_position(width, block)
+        self.norm1 = make_norm(width, block)
+        self.mixer = attention(width, block)
+        self.conv = find_part("mixers", block["conv"])(width, block) if block["kind"] == "fused_parallel" else None
+        self.scale1 = make_scale(width, block)
         self.ffn = make_ffn(width, block)
-        self.norm2 = LayerNorm(width) if self.ffn is not None else None
+        self.norm2 = make_norm(width, block) if self.ffn is not None else None
+        self.scale2 = make_scale(width, block) if self.ffn is not None else nn.Identity()
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        given = x.permute(0, 2, 3, 1)
+        x = self.position(x).permute(0, 2, 3, 1)
+        normed = self.norm1(x)
+        mixed = self.mixer(normed, given) if self.reads_input else self.mixer(normed)
+        if self.conv is not None:
+            mixed = mixed + self.conv(normed.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        x = x + self.drop_path(self.scale1(mixed))
+        if self.ffn is not None and self.norm2 is not None:
+            x = x + self.drop_path(self.scale2(self.ffn(self.norm2(x))))
+        return x.permute(0, 3, 1, 2)
+
+
+class FeedForwardBlock(nn.Module):
+    """Position term, then x + feed-forward(norm(x)); (B, C, H, W) to itself."""
+
+    def __init__(self, width: int, block: dict[str, Any], drop_path: float) -> None:
+        super().__init__()
+        self.position = make_position(width, block)
+        self.norm2 = make_norm(width, block)
+        self.ffn = find_part("ffns", block["ffn"])(width, block)
+        self.scale2 = make_scale(width, block)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.position(x).permute(0, 2, 3, 1)
-        normed = self.norm1(x)
-        mixed = self.mixer(normed)
-        if self.conv is not None:
-            mixed = mixed + self.conv(normed.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        x = x + self.drop_path(mixed)
-        if self.ffn is not None and self.norm2 is not None:
-            x = x + self.drop_path(self.ffn(self.norm2(x)))
+        x = x + self.drop_path(self.scale2(self.ffn(self.norm2(x))))
         return x.permute(0, 3, 1, 2)
+
+
+def make_position(width: int, block: dict[str, Any]) -> nn.Module:
+    """The convolution that tells a block of the spec where its positions are; nothing where it has none."""
+    return ConvPosition(width) if block["position"] == "cpe" else nn.Identity()
+
+
+def make_ffn(width: int, block: dict[str, Any]) -> nn.Module | None:
+    """The feed-forward of a spec, tokens to tokens without norm and residual; None where it has none."""
+    if block["ffn"] == "none":
+        return None
+    ffn: nn.Module = find_part("ffns", block["ffn"])(width, block)
+    return ffn
 
 
 def make_block(width: int, block: dict[str, Any], drop_path: float) -> nn.Module:
     """The block of a spec; fused_serial is a convolution block and an attention block in one."""
     if block["kind"] == "conv":
         return ConvBlock(width, block, drop_path)
+    if block["kind"] == "ffn":
+        return FeedForwardBlock(width, block, drop_path)
     if block["kind"] == "fused_serial":
         return nn.Sequential(
             ConvBlock(width, {**block, "ffn": "none"}, drop_path), AttentionBlock(width, block, drop_path)
         )
     return AttentionBlock(width, block, drop_path)
-
-
-class StridedMBConv(nn.Module):
-    """MBConv that changes width and, with stride 2, halves the sides; its shortcut is averaged and projected.
-
-    (B, C, H, W) -> (B, width, H / stride, W / stride). It expands to four times its output's width. Source: CoAtNet
-    (arXiv 2106.04803).
-    """
-
-    def __init__(self, in_width: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.pool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
-        self.shortcut = nn.Conv2d(in_width, width, 1)
-        # timm rounds the product down before it makes it divisible by 8; half a channel keeps a quotient from falling
-        # below its integer.
-        ratio = (4 * width + 0.5) / in_width
-        self.bottleneck = InvertedResidual(
-            in_width, width, stride=stride, exp_ratio=ratio, noskip=True, act_layer=nn.GELU
-        )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.shortcut(self.pool(x)) + self.bottleneck(x)
-        return out
-
-
-def make_downsample(kind: str, in_width: int, width: int, stride: int) -> nn.Module:
-    """separable: GroupMixFormer's patch embedding. patchify: ConvNeXt's. overlap: PVTv2's. mbconv: CoAtNet's."""
-    if kind == "none":
-        return nn.Identity()
-    if kind == "separable":
-        return SeparableConvNormAct(in_width, width, 3, stride=stride, act_layer=nn.Hardswish)
-    if kind == "patchify":
-        return nn.Sequential(LayerNorm2d(in_width), nn.Conv2d(in_width, width, stride, stride))
-    if kind == "overlap":
-        return nn.Sequential(nn.Conv2d(in_width, width, 3, stride, 1), LayerNorm2d(width))
-    return StridedMBConv(in_width, width, stride)
-
-
-def make_stem(kind: str, in_chans: int, width: int, norm: str) -> nn.Module:
-    """(B, in_chans, H, W) -> (B, width, H / 4, W / 4)."""
-    if kind == "patchify":
-        return nn.Sequential(nn.Conv2d(in_chans, width, 4, 4), NORMS[norm](width))
-    if kind == "overlap":
-        return nn.Sequential(nn.Conv2d(in_chans, width, 7, 4, 3), NORMS[norm](width))
-    half = width // 2
-    first = (nn.Conv2d(in_chans, half, 3, 2, 1), NORMS[norm](half), nn.Hardswish())
-    return nn.Sequential(*first, nn.Conv2d(half, width, 3, 2, 1), NORMS[norm](width), nn.Hardswish())

@@ -10,8 +10,6 @@ from search_spaces.network.backbone import HybridBackbone
 
 ADAPTED_LAYERS = {"classifier": "head.fc"}
 """What timm drops when pretrained weights meet another number of classes."""
-STEM = "stem.0.weight"
-"""Adapted to another number of channels here: timm before 1.0.31 can do that for weights of three channels only."""
 
 
 def build_hybrid_backbone(name: str, pretrained: bool, **kwargs: Any) -> HybridBackbone:
@@ -42,14 +40,18 @@ def build_hybrid_backbone(name: str, pretrained: bool, **kwargs: Any) -> HybridB
 
 
 def _fit_stem(weights: dict[str, torch.Tensor], model: HybridBackbone) -> dict[str, torch.Tensor]:
-    """The weights for the model's number of image channels, as timm adapts them: their sum for one channel, else
-    repeated and scaled so that the sum stays."""
-    stem = weights[STEM]
-    given = stem.shape[1]
-    wanted = model.in_chans
+    """The weights for the model's number of image channels; timm before 1.0.31 can adapt those of three channels
+    only."""
+    names = [f"stem.{conv}.weight" for conv in model.stem.image_convs]
+    return {**weights, **{name: _fit_channels(weights[name], model.in_chans) for name in names}}
+
+
+def _fit_channels(weight: torch.Tensor, wanted: int) -> torch.Tensor:
+    """As timm adapts it: the sum for one channel, else repeated and scaled so that the sum stays."""
+    given = weight.shape[1]
     if wanted == given:
-        return weights
+        return weight
     if wanted == 1:
-        return {**weights, STEM: stem.sum(dim=1, keepdim=True)}
-    repeated = stem.repeat(1, math.ceil(wanted / given), 1, 1)[:, :wanted]
-    return {**weights, STEM: repeated * (given / wanted)}
+        return weight.sum(dim=1, keepdim=True)
+    repeated = weight.repeat(1, math.ceil(wanted / given), 1, 1)[:, :wanted]
+    return repeated * (given / wanted)

@@ -5,31 +5,14 @@ with timm.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from importlib import import_module
+from pkgutil import iter_modules
 
 from nas.errors import InvalidInputError
 from search_spaces.architecture.block import BlockSpec, StageSpec, StemSpec
 from search_spaces.architecture.spec import Architecture
-
-IMAGE_SIZE = 224
-IN_CHANS = 3
-NUM_CLASSES = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """A network under a published name."""
-
-    architecture: Architecture
-    source: str
-    published_params: int | None
-    """Trainable parameters as published, or counted from the authors' code; None where no figure can be relied on."""
-    tolerance: float
-    """Largest relative difference of our count that still counts as agreement; 0.0 for equal to the integer."""
-
-
-def _network(stem: StemSpec, stages: Sequence[StageSpec], head_norm: str) -> Architecture:
-    return Architecture(stem, tuple(stages), head_norm, IMAGE_SIZE, IN_CHANS, NUM_CLASSES)
+from search_spaces.published import networks
+from search_spaces.published.preset import Preset, network
 
 
 def groupmixformer(widths: Sequence[int], depths: Sequence[int], ratios: Sequence[int]) -> Architecture:
@@ -48,7 +31,7 @@ def groupmixformer(widths: Sequence[int], depths: Sequence[int], ratios: Sequenc
             ffn_ratio=ratio,
         )
         stages.append(StageSpec(width, "separable", 1 if index == 0 else 2, (block,) * depth))
-    return _network(StemSpec("conv", widths[0], "batch"), stages, "batch")
+    return network(StemSpec("conv", widths[0], "batch"), stages, "batch")
 
 
 def linglo(widths: Sequence[int], depths: Sequence[int], grafted: bool = False) -> Architecture:
@@ -67,7 +50,7 @@ def linglo(widths: Sequence[int], depths: Sequence[int], grafted: bool = False) 
         else:
             block = _key_only_block("attention", width, heads, ratio + 1)
         stages.append(StageSpec(width, "none" if index == 0 else "overlap", 1 if index == 0 else 2, (block,) * depth))
-    return _network(StemSpec("overlap", widths[0], "layer"), stages, "layer")
+    return network(StemSpec("overlap", widths[0], "layer"), stages, "layer")
 
 
 def _key_only_block(
@@ -94,7 +77,7 @@ def convnext(widths: Sequence[int], depths: Sequence[int]) -> Architecture:
         StageSpec(width, "none" if index == 0 else "patchify", 1 if index == 0 else 2, (block,) * depth)
         for index, (width, depth) in enumerate(zip(widths, depths, strict=True))
     ]
-    return _network(StemSpec("patchify", widths[0], "layer"), stages, "layer")
+    return network(StemSpec("patchify", widths[0], "layer"), stages, "layer")
 
 
 MBCONV = BlockSpec("conv", conv="mbconv", kernel=3, conv_ratio=4, se_ratio=0.25)
@@ -127,7 +110,7 @@ def _pyramid(
         StageSpec(width, downsample, 1 if index == 0 else 2, stage)
         for index, (width, downsample, stage) in enumerate(zip(widths, downsamples, blocks, strict=True))
     ]
-    return _network(StemSpec("conv", stem_width, "batch"), stages, "layer")
+    return network(StemSpec("conv", stem_width, "batch"), stages, "layer")
 
 
 def coatnet(stem_width: int, widths: Sequence[int], depths: Sequence[int]) -> Architecture:
@@ -163,7 +146,7 @@ def van(widths: Sequence[int], depths: Sequence[int]) -> Architecture:
     for index, (width, depth, ratio) in enumerate(zip(widths, depths, (8, 8, 4, 4), strict=True)):
         block = BlockSpec("attention", attention="lka", ffn="mlp_dw", ffn_ratio=ratio)
         stages.append(StageSpec(width, "none" if index == 0 else "overlap", 1 if index == 0 else 2, (block,) * depth))
-    return _network(StemSpec("overlap", widths[0], "batch"), stages, "layer")
+    return network(StemSpec("overlap", widths[0], "batch"), stages, "layer")
 
 
 _GROUPMIXFORMER = "GroupMixFormer (arXiv 2311.15157) and its released code"
@@ -171,7 +154,7 @@ _LINGLO = "LinGlo (arXiv 2207.00188), reconstructed"
 _GRAFTED = "grafted twin of LinGlo, the layout that LinGlo (arXiv 2207.00188) argues against"
 _CONVNEXT = "ConvNeXt (arXiv 2201.03545) as in timm"
 
-PRESETS: Mapping[str, Preset] = {
+_OURS: Mapping[str, Preset] = {
     "groupmixformer_mobile": Preset(
         groupmixformer((40, 80, 160, 160), (3, 3, 12, 4), (4, 4, 4, 4)), _GROUPMIXFORMER, 5_733_120, 0.0
     ),
@@ -208,6 +191,17 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "van_b0_like": Preset(van((32, 64, 160, 256), (3, 3, 5, 2)), "VAN-B0 (arXiv 2202.09741)", 4_105_800, 0.02),
 }
+
+
+def _find_presets() -> dict[str, Preset]:
+    """Those of this file, then those of each file in networks/."""
+    found = dict(_OURS)
+    for module in iter_modules(networks.__path__):
+        found |= import_module(f"{networks.__name__}.{module.name}").PRESETS
+    return found
+
+
+PRESETS: Mapping[str, Preset] = _find_presets()
 """Name -> network."""
 
 

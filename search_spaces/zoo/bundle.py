@@ -11,7 +11,11 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+from search_spaces.architecture.downsamples.registry import DOWNSAMPLES
+from search_spaces.architecture.ffns.registry import FFNS
+from search_spaces.architecture.heads.registry import HEADS
 from search_spaces.architecture.kinds.registry import KINDS
+from search_spaces.architecture.stems.registry import STEMS
 from search_spaces.network.versions import OLDEST
 
 PACKAGE = "search_spaces"
@@ -21,6 +25,8 @@ FIRST = f"{NETWORK}.versions"
 ROOT = f"{NETWORK}.entrypoint"
 DOOR = "hybrid_backbone"
 """The module of every entry that people import; it imports the one with the networks."""
+PARTS = {"mixers": KINDS, "ffns": FFNS, "stems": STEMS, "downsamples": DOWNSAMPLES, "heads": HEADS}
+"""Folder of the network -> the parts in it."""
 NEEDS = ", ".join(f"{name} {version}" for name, version in OLDEST.items())
 
 HEADER = f'''"""Networks of hybrid-nas for timm. Importing this module registers them as %(module)s.
@@ -82,15 +88,16 @@ def _body() -> str:
     part.
     """
     order: list[str] = []
-    for module in (*(f"{NETWORK}.mixers.{name}" for name in KINDS), ROOT):
+    parts = [f"{NETWORK}.{folder}.{name}" for folder, names in PARTS.items() for name in names]
+    for module in (*parts, ROOT):
         _visit(module, order)
     trees = {module: ast.parse(_source(module)) for module in order}
     first = ast.parse(_source(FIRST))
     _require_distinct_names({FIRST: first, **trees})
     imports_of_first = _external_imports([first])
     imports = [line for line in _external_imports(trees.values()) if line not in imports_of_first]
-    parts = [_part(module, trees[module]) for module in order]
-    return "\n".join([*imports_of_first, "", _part(FIRST, first), *imports, "", *parts])
+    texts = [_part(module, trees[module]) for module in order]
+    return "\n".join([*imports_of_first, "", _part(FIRST, first), *imports, "", *texts])
 
 
 def _source(module: str) -> str:

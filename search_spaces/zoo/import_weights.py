@@ -4,6 +4,7 @@ import hashlib
 import pickle  # noqa: TID251 (for the name of the error that torch.load raises; nothing is unpickled)
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from timm.data.imagenet_info import ImageNetInfo
 from nas.errors import InvalidInputError, first_line
 from search_spaces.architecture.costs import costs
 from search_spaces.checkpoints import convert_convnext, convert_groupmixformer, require_match
-from search_spaces.published.families import find_preset
+from search_spaces.published.families import PRESETS, find_preset
+from search_spaces.published.preset import Preset
 from search_spaces.zoo.card import CardFacts, ImportedWeights
 from search_spaces.zoo.export import check_export, export_model
 
 Weights = dict[str, torch.Tensor]
-CONVERTERS: Mapping[str, Callable[[Mapping[str, Any]], Weights]] = {
+Convert = Callable[[Mapping[str, Any]], Weights]
+CONVERTERS: Mapping[str, Convert] = {
     "groupmixformer": convert_groupmixformer,
     "convnext": convert_convnext,
 }
@@ -49,11 +52,7 @@ def import_checkpoint(
     """
     preset = preset.removeprefix("hybrid_")  # so timm's registry names those that timm has too
     found = find_preset(preset)
-    convert = next((converter for family, converter in CONVERTERS.items() if preset.startswith(family)), None)
-    if convert is None:
-        raise InvalidInputError(
-            f"preset {preset!r} has no published weights; expected one that begins with {' or '.join(CONVERTERS)}"
-        )
+    convert = _find_converter(preset, found)
     spec = found.architecture.to_spec()
     check_export(zoo=zoo, name=name, spec=spec, onnx=onnx, overwrite=overwrite)
     weights = convert(read_checkpoint(file))
@@ -77,6 +76,22 @@ def import_checkpoint(
         created=datetime.now(UTC),
     )
     return export_model(zoo=zoo, name=name, spec=spec, weights=stored, card=card, onnx=onnx, overwrite=overwrite)
+
+
+def _find_converter(name: str, preset: Preset) -> Convert:
+    """What renames the published weights of a preset.
+
+    Raises:
+        InvalidInputError: if there are none.
+    """
+    if preset.converter:
+        convert: Convert = import_module(f"search_spaces.converters.{preset.converter}").convert
+        return convert
+    ours = next((converter for family, converter in CONVERTERS.items() if name.startswith(family)), None)
+    if ours is None:
+        known = [*CONVERTERS, *(other for other, found in PRESETS.items() if found.converter)]
+        raise InvalidInputError(f"preset {name!r} has no published weights; expected one of {', '.join(known)}")
+    return ours
 
 
 def _imagenet_labels(num_classes: int) -> Mapping[str, Any]:

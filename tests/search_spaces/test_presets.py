@@ -14,7 +14,7 @@ import search_spaces.presets
 from nas.errors import InvalidInputError
 from search_spaces.architecture.costs import costs
 from search_spaces.architecture.spec import Architecture
-from search_spaces.network.mixers.full import RelativePositionBias
+from search_spaces.network.layers.positions import RelativePositionBias
 from search_spaces.presets import MODEL_NAMES
 from search_spaces.published.families import PRESETS, find_preset
 from tests.models import ONE_PER_FAMILY, create, images
@@ -223,7 +223,7 @@ def test_any_multiple_of_the_stride_is_an_image(name: str) -> None:
 def test_relative_positions_are_those_of_the_map() -> None:
     """The bias of two positions depends on their offset only, and the table of another map size is interpolated."""
     torch.manual_seed(0)
-    module = RelativePositionBias(2, 3)
+    module = RelativePositionBias(2, 3, 3)
     bias = module(3, 3)[0].detach().numpy().reshape(2, 3, 3, 3, 3)
     table = module.bias_table.detach().numpy()
     for y, x, v, u in np.ndindex(3, 3, 3, 3):

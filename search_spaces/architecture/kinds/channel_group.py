@@ -1,7 +1,7 @@
 """Channel-group attention: over channels within each head."""
 
 from search_spaces.architecture.block import BlockSpec
-from search_spaces.architecture.kinds.kind import ATTENTION, HEADS, MixerKind
+from search_spaces.architecture.kinds.kind import ATTENTION, EFFICIENT, HEADS, MixerKind
 from search_spaces.architecture.tally import Tally, linear, total
 
 
@@ -18,4 +18,5 @@ KIND = MixerKind(
     label="channel-group attention",
     fields=HEADS,
     costs=_costs,
+    sets=(EFFICIENT,),
 )

@@ -1,7 +1,7 @@
 """Depthwise convolution, with or without ConvNeXt's feed-forward."""
 
 from search_spaces.architecture.block import BlockSpec
-from search_spaces.architecture.kinds.kind import CONV, MixerKind
+from search_spaces.architecture.kinds.kind import CONV, CORE, EFFICIENT, MixerKind
 from search_spaces.architecture.tally import Tally, depthwise, linear, norm, total
 
 
@@ -21,4 +21,5 @@ KIND = MixerKind(
     label="depthwise convolution",
     fields=("kernel", "conv_ratio", "layer_scale"),
     costs=_costs,
+    sets=(CORE, EFFICIENT),
 )

@@ -3,7 +3,7 @@
 import math
 
 from search_spaces.architecture.block import BlockSpec
-from search_spaces.architecture.kinds.kind import ATTENTION, HEADS, MixerKind
+from search_spaces.architecture.kinds.kind import ATTENTION, CORE, EFFICIENT, HEADS, MixerKind
 from search_spaces.architecture.tally import Tally, linear, total
 
 
@@ -21,4 +21,6 @@ KIND = MixerKind(
     label="full attention",
     fields=HEADS,
     costs=_costs,
+    sets=(CORE, EFFICIENT),
+    is_quadratic=True,
 )

@@ -1,7 +1,7 @@
 """Group-mix attention: GroupMixFormer's, over tokens and their convolved groups."""
 
 from search_spaces.architecture.block import BlockSpec
-from search_spaces.architecture.kinds.kind import ATTENTION, HEADS, MixerKind
+from search_spaces.architecture.kinds.kind import ATTENTION, CORE, EFFICIENT, HEADS, MixerKind
 from search_spaces.architecture.tally import Tally, conv, depthwise, linear, norm, total
 
 
@@ -40,4 +40,5 @@ KIND = MixerKind(
     label="group-mix attention",
     fields=(*HEADS, "group_sizes", "conv_branch"),
     costs=_costs,
+    sets=(CORE, EFFICIENT),
 )

@@ -1,7 +1,7 @@
 """Key-only attention: linear in the number of positions."""
 
 from search_spaces.architecture.block import BlockSpec
-from search_spaces.architecture.kinds.kind import ATTENTION, HEADS, MixerKind
+from search_spaces.architecture.kinds.kind import ATTENTION, CORE, EFFICIENT, HEADS, MixerKind
 from search_spaces.architecture.tally import Tally, linear, total
 
 
@@ -27,7 +27,7 @@ KIND = MixerKind(
     symbol="K",
     colour="#f5b041",
     label="key-only attention",
-    fields=(*HEADS, "options"),
+    fields=HEADS,
     costs=_costs,
     options={
         "gate": ("head", "channel"),
@@ -36,5 +36,6 @@ KIND = MixerKind(
         "combine": ("sigmoid_key", "relu_key", "key", "value", "add"),
         "projection": ("linear", "none"),
     },
-    searched=(("gate", "channel"), ("projection", "none")),
+    searched=lambda place: (("gate", "channel"), ("projection", "none")),
+    sets=(CORE, EFFICIENT),
 )

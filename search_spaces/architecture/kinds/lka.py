@@ -1,7 +1,7 @@
 """Large kernel attention: a convolution of 23 x 23 weighs its own input."""
 
 from search_spaces.architecture.block import BlockSpec
-from search_spaces.architecture.kinds.kind import ATTENTION, MixerKind
+from search_spaces.architecture.kinds.kind import ATTENTION, EFFICIENT, MixerKind
 from search_spaces.architecture.tally import Tally, depthwise, linear, total
 
 
@@ -19,4 +19,5 @@ KIND = MixerKind(
     label="large kernel attention",
     fields=(),
     costs=_costs,
+    sets=(EFFICIENT,),
 )

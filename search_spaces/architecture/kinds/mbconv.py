@@ -1,7 +1,7 @@
 """MBConv: a mobile inverted bottleneck."""
 
 from search_spaces.architecture.block import BlockSpec
-from search_spaces.architecture.kinds.kind import CONV, MixerKind
+from search_spaces.architecture.kinds.kind import CONV, CORE, EFFICIENT, MixerKind
 from search_spaces.architecture.tally import Tally, inverted_bottleneck
 
 
@@ -19,4 +19,5 @@ KIND = MixerKind(
     label="MBConv",
     fields=("kernel", "conv_ratio", "se_ratio"),
     costs=_costs,
+    sets=(CORE, EFFICIENT),
 )

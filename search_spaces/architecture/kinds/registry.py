@@ -5,29 +5,18 @@ A new mixer is one file `network/mixers/NAME.py` with its module and one file `a
 """
 
 from collections.abc import Mapping
-from importlib import import_module
-from pkgutil import iter_modules
 
 from search_spaces.architecture import kinds
+from search_spaces.architecture.by_file import by_rank, find_kinds
 from search_spaces.architecture.kinds.kind import MixerKind
 
-_NO_MIXERS = ("kind", "registry")
+
+def find_mixers() -> dict[str, MixerKind]:
+    """Name -> kind, by rank."""
+    return by_rank(find_kinds(kinds))
 
 
-def _find_kinds() -> dict[str, MixerKind]:
-    """Name -> kind, by rank. The order of the files does not matter, so a new one disturbs no recorded space."""
-    found: dict[str, MixerKind] = {}
-    for module in iter_modules(kinds.__path__):
-        if module.name not in _NO_MIXERS:
-            found[module.name] = import_module(f"{kinds.__name__}.{module.name}").KIND
-    owners: dict[int, str] = {}
-    for name, kind in found.items():
-        other = owners.setdefault(kind.rank, name)
-        assert other == name, f"the mixers {other} and {name} have the rank {kind.rank}; give the newer one another"
-    return {name: found[name] for name in sorted(found, key=lambda name: found[name].rank)}
-
-
-KINDS: Mapping[str, MixerKind] = _find_kinds()
+KINDS: Mapping[str, MixerKind] = find_mixers()
 
 
 def names(role: str) -> tuple[str, ...]:

@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from search_spaces.network.mixers.registry import mixer
+from search_spaces.network.parts import part
 
 
-@mixer("channel_group")
+@part("mixers", "channel_group")
 class ChannelGroupAttention(nn.Module):
     """Per group of d channels, with Q, K, V of shape (d, N): softmax_d(Q K^T / sqrt(N)) V, then a linear layer.
 

@@ -7,10 +7,10 @@ from timm.layers.mlp import Mlp
 from timm.layers.norm import LayerNorm
 from torch import nn
 
-from search_spaces.network.mixers.registry import mixer
+from search_spaces.network.parts import part
 
 
-@mixer("dwconv")
+@part("mixers", "dwconv")
 class DepthwiseConv(nn.Module):
     """Depthwise kernel x kernel with bias; with conv_ratio > 0 followed by LayerNorm, a two-layer MLP and, where set,
     the layer scale.

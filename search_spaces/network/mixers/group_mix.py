@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from timm.layers.norm import LayerNorm
 from torch import nn
 
-from search_spaces.network.mixers.registry import mixer
+from search_spaces.network.parts import part
 
 
 class SharedConv(nn.Conv2d):
@@ -84,7 +84,7 @@ class RelativePosition(nn.Module):
         return torch.cat([conv(parts[index]) for index, conv in enumerate(self.convs)], dim=1).permute(0, 2, 3, 1)
 
 
-@mixer("group_mix")
+@part("mixers", "group_mix")
 class GroupMixAttention(nn.Module):
     """Q, K, V in equal channel segments, each aggregated; then Q (softmax_N(K)^T V) / sqrt(C / heads) + Q * CRPE(V),
     and a linear layer.

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from search_spaces.network.mixers.registry import mixer
+from search_spaces.network.parts import part
 
 
-@mixer("key_only")
+@part("mixers", "key_only")
 class KeyOnlyAttention(nn.Module):
     """K = X W_k, V = X W_v; gate e from K, weights a = softmax_N(e), context c = sum_n a_n V_n, Y_n = sigmoid(K_n) * c;
     out = Y W_o.

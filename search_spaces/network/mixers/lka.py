@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from search_spaces.network.mixers.registry import mixer
+from search_spaces.network.parts import part
 
 
-@mixer("lka")
+@part("mixers", "lka")
 class LargeKernelAttention(nn.Module):
     """u = GELU(PW x); y = PW(u * PW(DW_7, dilation 3 (DW_5 u))) + x, * elementwise.
 

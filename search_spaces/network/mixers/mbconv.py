@@ -7,10 +7,10 @@ import torch
 from timm.models._efficientnet_blocks import InvertedResidual, SqueezeExcite
 from torch import nn
 
-from search_spaces.network.mixers.registry import mixer
+from search_spaces.network.parts import part
 
 
-@mixer("mbconv")
+@part("mixers", "mbconv")
 class MBConv(nn.Module):
     """1x1 to conv_ratio * width, depthwise kernel x kernel, squeeze-and-excitation, 1x1 back; BatchNorm after each,
     GELU after two.

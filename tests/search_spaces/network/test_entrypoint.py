@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from search_spaces.network.backbone import HybridBackbone
-from search_spaces.network.entrypoint import ADAPTED_LAYERS, STEM, build_hybrid_backbone
+from search_spaces.network.entrypoint import ADAPTED_LAYERS, build_hybrid_backbone
 from tests.zoo_entries import architecture, trained
 
 
@@ -37,7 +37,7 @@ def test_weights_for_other_channels_answer_alike_for_grey_images(given: int, wan
     with torch.no_grad():
         expected = network(grey.expand(2, given, 32, 32))
         torch.testing.assert_close(adapted(grey.expand(2, wanted, 32, 32)), expected, rtol=1e-4, atol=1e-4)
-    assert adapted.state_dict()[STEM].shape[1] == wanted
+    assert adapted.state_dict()["stem.0.weight"].shape[1] == wanted
 
 
 @pytest.mark.parametrize("size", [64, (32, 64), [64, 32]])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from search_spaces.architecture.kinds.registry import KINDS
-from search_spaces.network.mixers.registry import find_mixer
+from search_spaces.network.parts import find_part
 from search_spaces.zoo import bundle
 
 
@@ -28,9 +28,12 @@ def test_every_name_is_defined_once_and_before_its_use_at_import(source: str) ->
     tree = ast.parse(source)
     names = list(bundle._top_level_names(tree))
     assert len(names) == len(set(names))
-    assert {"HybridBackbone", bundle.module_name(), "MIXERS", *(find_mixer(name).__name__ for name in KINDS)} <= set(
-        names
-    )
+    assert {
+        "HybridBackbone",
+        bundle.module_name(),
+        "PARTS",
+        *(find_part("mixers", name).__name__ for name in KINDS),
+    } <= set(names)
     compile(source, "hybrid_backbone.py", "exec")
 
 

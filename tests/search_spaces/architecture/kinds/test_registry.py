@@ -8,7 +8,7 @@ import pytest
 
 from search_spaces.architecture import kinds
 from search_spaces.architecture.kinds.kind import ATTENTION, CONV
-from search_spaces.architecture.kinds.registry import KINDS, _find_kinds, names
+from search_spaces.architecture.kinds.registry import KINDS, find_mixers, names
 
 ORDER = ("mbconv", "dwconv", "key_only", "group_mix", "full", "channel_group", "lka")
 """The mixers of the first studies, as their space hashes have them."""
@@ -38,10 +38,10 @@ def test_the_order_of_recorded_spaces_stays() -> None:
 
 def test_a_new_file_is_a_new_mixer_behind_the_others(folder: Path) -> None:
     write_kind(folder, "a_first_by_name", rank=1000)
-    assert list(_find_kinds()) == [*KINDS, "a_first_by_name"]
+    assert list(find_mixers()) == [*KINDS, "a_first_by_name"]
 
 
 def test_two_mixers_of_one_rank_are_noticed(folder: Path) -> None:
     write_kind(folder, "another", rank=KINDS["full"].rank)
-    with pytest.raises(AssertionError, match="the mixers full and another have the rank 4; give the newer one another"):
-        _find_kinds()
+    with pytest.raises(AssertionError, match="full and another have the rank 4; give the newer one another"):
+        find_mixers()

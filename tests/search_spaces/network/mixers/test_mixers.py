@@ -10,10 +10,10 @@ from timm.models.davit import ChannelAttentionV2
 from search_spaces.architecture import kinds
 from search_spaces.architecture.block import BlockSpec
 from search_spaces.architecture.kinds.registry import KINDS
-from search_spaces.network.mixers import registry
+from search_spaces.network import parts
 from search_spaces.network.mixers.full import FullAttention
 from search_spaces.network.mixers.key_only import KeyOnlyAttention
-from search_spaces.network.mixers.registry import find_mixer
+from search_spaces.network.parts import find_part
 from tests.models import randomise
 
 
@@ -22,10 +22,10 @@ def tokens(width: int, height: int = 6, side: int = 5) -> torch.Tensor:
 
 
 def test_every_mixer_is_one_file_and_one_entry() -> None:
-    modules = {path.stem for path in Path(registry.__file__).parent.glob("*.py")} - {"__init__", "registry"}
+    modules = {path.stem for path in (Path(parts.__file__).parent / "mixers").glob("*.py")} - {"__init__"}
     entries = {path.stem for path in Path(kinds.__path__[0]).glob("*.py")} - {"__init__", "kind", "registry"}
     assert modules == entries == set(KINDS)
-    assert all(find_mixer(name).__module__ == f"search_spaces.network.mixers.{name}" for name in KINDS)
+    assert all(find_part("mixers", name).__module__ == f"search_spaces.network.mixers.{name}" for name in KINDS)
 
 
 def test_full_attention_is_softmax_of_all_pairs() -> None:
@@ -110,7 +110,7 @@ def test_every_knob_of_key_only_attention_is_its_formula(options: dict[str, str]
 
 @pytest.mark.parametrize("width", [32, 64])
 def test_large_kernel_attention_is_its_formula_and_has_the_published_parameters(width: int) -> None:
-    module = randomise(find_mixer("lka")(width, {}))
+    module = randomise(find_part("mixers", "lka")(width, {}))
     x = tokens(width, 12, 11)
     u = F.gelu(F.linear(x, module.proj_in.weight, module.proj_in.bias)).permute(0, 3, 1, 2)
     near = F.conv2d(u, module.conv_local.weight, module.conv_local.bias, padding=2, groups=width)
@@ -123,7 +123,7 @@ def test_large_kernel_attention_is_its_formula_and_has_the_published_parameters(
 
 
 def test_channel_group_attention_is_timms_of_davit() -> None:
-    module = randomise(find_mixer("channel_group")(32, {"heads": 4, "head_dim": 8}))
+    module = randomise(find_part("mixers", "channel_group")(32, {"heads": 4, "head_dim": 8}))
     theirs = ChannelAttentionV2(32, num_heads=4)
     theirs.load_state_dict(module.state_dict())
     x = tokens(32)
@@ -136,7 +136,7 @@ def test_memory_of_linear_attention_grows_linearly(name: str) -> None:
     """What the backward pass keeps: four times the positions, four times the elements. A table of pairs would make it
     sixteen."""
     segments = {"group_sizes": (1, 3, 5, 7), "conv_branch": True}
-    module = find_mixer(name)(40, {"heads": 4, "head_dim": 8 if name == "group_mix" else 10, **segments})
+    module = find_part("mixers", name)(40, {"heads": 4, "head_dim": 8 if name == "group_mix" else 10, **segments})
 
     def kept(side: int) -> int:
         sizes: dict[int, int] = {}

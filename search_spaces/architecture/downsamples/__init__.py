@@ -1,0 +1,1 @@
+"""Every downsampling as values: one file each, of the same name as its module in network/downsamples."""

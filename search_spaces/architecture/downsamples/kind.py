@@ -1,0 +1,14 @@
+"""What the costs need to know of a downsampling. Imports no torch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from search_spaces.architecture.tally import Tally
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownsampleKind:
+    """One way to change width and resolution between stages."""
+
+    costs: Callable[[int, int, int, int], Tally]
+    """(width before, width, stride, side of the map behind it) -> parameters and multiply-adds."""

@@ -1,0 +1,1 @@
+"""Every head as values: one file each, of the same name as its module in network/heads."""

@@ -1,0 +1,1 @@
+"""Between stages, one file each."""

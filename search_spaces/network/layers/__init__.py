@@ -1,0 +1,1 @@
+"""What several mixers, feed-forwards and stems are made of."""

@@ -1,0 +1,45 @@
+"""Norms by the names that a spec gives them."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from timm.layers.norm import LayerNorm, LayerNorm2d
+from torch import nn
+
+MAP_NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "batch": nn.BatchNorm2d,
+    "batch_1e-3": partial(nn.BatchNorm2d, eps=1e-3),
+    "layer": LayerNorm2d,
+    "layer_1e-5": partial(LayerNorm2d, eps=1e-5),
+    "none": nn.Identity,
+}
+"""Of maps, (B, C, H, W). layer has an epsilon of 1e-6, batch of 1e-5; a name says another."""
+
+
+class TokenBatchNorm(nn.BatchNorm2d):
+    """BatchNorm of tokens, (B, H, W, C) -> (B, H, W, C)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+TOKEN_NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "batch": TokenBatchNorm,
+    "batch_1e-3": partial(TokenBatchNorm, eps=1e-3),
+    "layer": LayerNorm,
+    "layer_1e-5": partial(LayerNorm, eps=1e-5),
+    "none": nn.Identity,
+}
+"""The same of tokens, (B, H, W, C)."""
+
+
+class ConvNorm(nn.Sequential):
+    """A convolution without bias, then BatchNorm: (B, C, H, W) -> (B, width, H / stride, W / stride)."""
+
+    def __init__(
+        self, in_width: int, width: int, kernel: int = 1, stride: int = 1, groups: int = 1, eps: float = 1e-5
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_width, width, kernel, stride, kernel // 2, groups=groups, bias=False)
+        self.norm = nn.BatchNorm2d(width, eps=eps)

@@ -1,0 +1,49 @@
+"""Learned biases of pairs of positions."""
+
+import torch
+import torch.nn.functional as F
+from timm.models import register_notrace_module
+from torch import nn
+
+
+def pair_offsets(height: int, width: int, device: torch.device) -> torch.Tensor:
+    """Index of the offset query - key of each pair of a height x width map among its (2 height - 1) (2 width - 1)
+    offsets, by rows: (height width * height width,)."""
+    y = torch.arange(height, device=device)
+    x = torch.arange(width, device=device)
+    rows = (y[:, None] - y[None, :] + height - 1)[:, None, :, None] * (2 * width - 1)
+    columns = (x[:, None] - x[None, :] + width - 1)[None, :, None, :]
+    return (rows + columns).reshape(-1)
+
+
+@register_notrace_module
+class RelativePositionBias(nn.Module):
+    """A learned bias per head and offset between two positions: (H, W) -> (1, heads, H W, H W).
+
+    The table has (2 rows - 1) (2 columns - 1) entries per head, at query - key; on maps of another size it is
+    interpolated, so that no parameter depends on the image. Source: Swin Transformer (arXiv 2103.14030), as CoAtNet
+    (2106.04803) and MOAT (2210.01820) use it.
+
+    Args:
+        heads: of the attention.
+        rows: height of the map that the table is made for.
+        columns: its width.
+        mode: of the interpolation, bicubic or bilinear.
+    """
+
+    def __init__(self, heads: int, rows: int, columns: int, mode: str = "bicubic") -> None:
+        super().__init__()
+        self.rows = rows
+        self.columns = columns
+        self.mode = mode
+        self.bias_table = nn.Parameter(torch.zeros(heads, 2 * rows - 1, 2 * columns - 1))
+        nn.init.trunc_normal_(self.bias_table, std=0.02)
+
+    def forward(self, height: int, width: int) -> torch.Tensor:
+        table: torch.Tensor = self.bias_table
+        if height != self.rows or width != self.columns:
+            table = F.interpolate(
+                table[None], size=(2 * height - 1, 2 * width - 1), mode=self.mode, align_corners=False
+            )[0]
+        offsets = pair_offsets(height, width, table.device)
+        return table.flatten(1)[:, offsets].view(1, table.shape[0], height * width, height * width)

@@ -1,0 +1,1 @@
+"""From images to the first map, one file each."""

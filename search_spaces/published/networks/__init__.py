@@ -1,0 +1,1 @@
+"""Published networks, one family a file, each with a line `PRESETS = {...}`."""
