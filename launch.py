@@ -57,6 +57,7 @@ from hybrid_nas.options import (
     overwrite_option,
     ray_option,
     shown,
+    space_options,
     storage_option,
     storage_timeout_option,
     study_option,
@@ -88,7 +89,6 @@ targets_help = (
     "What latency is measured on, such as cpu:threads=1,batch=1 or onnxruntime:threads=2; repeatable, the first is the "
     "objective."
 )
-rungs_help = "Scores in each training; at all but the last, the worse candidates are stopped."
 failures_help = "Share of the evaluations that fail, half of them with their worker."
 no_replay_help = "Train repeats again, instead of answering them from the record."
 keep_help = "With more than one rung, share of the candidates that goes on from each."
@@ -105,7 +105,7 @@ teacher_help = "Learn from it too: a folder that `export` wrote, or a pretrained
 @storage_option
 @artifacts_option
 @new_data_option
-@shown("--scale", default="nano", help="nano, mobile, tiny, small or base.")
+@space_options
 @shown("--objectives", default="top1,latency_ms", help=f"top1 and one of {', '.join(COST_OBJECTIVES)}.")
 @click.option("--latency-target", multiple=True, help=targets_help)
 @click.option("--workers", type=int, help="Concurrent evaluations; one per GPU, else one per core, by default.")
@@ -116,7 +116,7 @@ teacher_help = "Learn from it too: a folder that `export` wrote, or a pretrained
 @click.option("--max-params", type=int, help="Reject larger candidates before training.")
 @click.option("--max-macs", type=int, help="Reject costlier candidates before training.")
 @click.option("--recipe", help="How candidates are trained: a name, or a JSON file; by default what suits the data.")
-@shown("--rungs", default=1, help=rungs_help)
+@shown("--rungs", default=1, help="Scores in each training; at all but the last, the worse candidates are stopped.")
 @shown("--keep", default=0.5, help=keep_help)
 @click.option("--max-hours", type=float, help="Stop after this time; the same command continues.")
 @click.option("--patience", type=int, help="Stop when this many evaluations in a row added nothing to the hypervolume.")
@@ -298,11 +298,11 @@ def audit(study: str | None, storage: str, artifacts: str | None, json_file: str
 
 @cli.command()
 @click.option("--space", help="Show one space, by name or by its FILE.py or package.module; all of ours by default.")
-@shown("--scale", default="nano", help="nano, mobile, tiny, small or base.")
+@space_options
 @shown("--data", default="digits", help="Image size and classes depend on it.")
-def spaces(space: str | None, scale: str, data: str) -> None:
+def spaces(space: str | None, scale: str, mixers: str, data: str) -> None:
     """List the search spaces with their genes."""
-    echo("\n\n".join(space_text(made) for made in parts.spaces(space, scale, data)))
+    echo("\n\n".join(space_text(made) for made in parts.spaces(space, scale, data, mixers)))
 
 
 @cli.command()

@@ -33,7 +33,7 @@ from db.engine import engine_kwargs
 from db.store import open_store
 from nas.config import SearchConfig
 from nas.pareto.front import FrontKeeper
-from nas.protocols import Calibration, Event, Finished, Job, LatencyMeasured, RungReached, SearchSpace
+from nas.protocols import Calibration, Event, Finished, Job, LatencyMeasured, RungReached, SearchSpace, mixers_of
 from nas.records import JSON, Genotype, Latency, RungScore, StudyRecord, TrialFacts
 from nas.search.establish import Identity, check_study, establish
 from nas.search.progress import Progress
@@ -237,6 +237,7 @@ def _record(config: SearchConfig, space: SearchSpace) -> StudyRecord:
         space=space.name,
         space_module="",
         scale=space.scale,
+        mixers=mixers_of(space),
         space_hash=space.space_hash,
         objectives=config.objectives,
         reference_point=(0.1, 2.0),

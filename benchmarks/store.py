@@ -114,6 +114,7 @@ def study_record() -> StudyRecord:
         space="space",
         space_module="",
         scale="nano",
+        mixers="",
         space_hash="0",
         objectives=("top1", "latency_ms"),
         reference_point=REFERENCE,

@@ -60,6 +60,7 @@ studies = Table(
     Column("space", Text, nullable=False),
     Column("space_module", Text, nullable=False),
     Column("scale", Text, nullable=False),
+    Column("mixers", Text, nullable=False),
     Column("space_hash", Text, nullable=False),
     Column("objectives", JSON, nullable=False),
     Column("reference_top1", _Float, nullable=False),

@@ -39,6 +39,7 @@ def search(
     data: str = "digits",
     cache: str | Path | None = None,
     scale: str = "nano",
+    mixers: str | Sequence[str] = "",
     objectives: str | Sequence[str] = "top1,latency_ms",
     latency_target: str | Sequence[str] = (),
     workers: int | None = None,
@@ -76,6 +77,8 @@ def search(
         cache: folder under which decoded images are kept for all workers of a node; beside the database by default, and
             with a ray_address in the temporary folder of each node.
         scale: nano, mobile, tiny, small or base.
+        mixers: what the space may choose among: names of mixers and feed-forwards, or of the sets core, efficient and
+            all; by default what `launch.py spaces` shows.
         objectives: top1 and one of latency_ms, macs, param_count.
         latency_target: what latency is measured on, such as "cpu:threads=1,batch=1"; of several the first is the
             objective.
@@ -126,6 +129,7 @@ def search(
         "data": data,
         "cache": cache,
         "scale": scale,
+        "mixers": mixers if isinstance(mixers, str) else ",".join(mixers),
         "objectives": objectives,
         "latency_target": latency_target,
         "workers": workers,

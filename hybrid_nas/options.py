@@ -43,6 +43,17 @@ cache_option = click.option(
 )
 
 
+def space_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How large the networks of a space are, and what they are made of."""
+    scale = shown("--scale", default="nano", help="nano, mobile, tiny, small or base.")
+    mixers = click.option(
+        "--mixers",
+        default="",
+        help="What the space may choose among: core, efficient, all, or names of mixers and feed-forwards by commas.",
+    )
+    return scale(mixers(command))
+
+
 def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Where the data of a study lie, and its decoded images."""
     where = click.option("--data", help="Where the data of the study lie now; where they lay then, by default.")

@@ -282,7 +282,7 @@ def _parts_in_process(config: SearchConfig, space: str | SearchSpace, evaluate: 
 
     if isinstance(space, str):
         source = _open_data(config.data)
-        space = make_space(space, config.scale, source)
+        space = make_space(space, config.scale, source, config.mixers)
     config = _named(replace(config, space=space.name, scale=space.scale, data=DATA), space, DATA)
     require_reachable(space, config.limits)
     identity = Identity(
@@ -318,7 +318,7 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
     known = outline(config.data) if config.ray_address is None else None
     source = known or _open_data(config.data, config.cache)
     reading = f"for {source.num_train + source.num_validation:,} images"
-    space = make_space(space_name, config.scale, source)
+    space = make_space(space_name, config.scale, source, config.mixers)
     config, targets = _with_targets(replace(config, data=source.text), source)
     config = _named(config, space, source.name)
     require_reachable(space, config.limits)
@@ -507,28 +507,28 @@ def _open_data(text: str, cache: str | None = None) -> "DataSource":
     return open_data(text, cache)
 
 
-def make_space(name: str, scale: str, source: "DataSource") -> SearchSpace:
+def make_space(name: str, scale: str, source: "DataSource", mixers: str) -> SearchSpace:
     """The space of that name for the images and classes of the data.
 
     Raises:
-        InvalidInputError: if the name or the scale is unknown, or the images do not fit.
+        InvalidInputError: if the name, the scale or a mixer is unknown, or the images do not fit.
     """
     from search_spaces.registry import make_space as make
 
-    return make(name, scale, source.image_size, source.in_chans, source.num_classes)
+    return make(name, scale, source.image_size, source.in_chans, source.num_classes, mixers)
 
 
-def spaces(name: str | None, scale: str, data: str) -> list[SearchSpace]:
-    """The space of that name, or all of ours, for some data.
+def spaces(name: str | None, scale: str, data: str, mixers: str) -> list[SearchSpace]:
+    """The space of that name, or all of ours, for some data; with mixers, those that offer a choice of them.
 
     Raises:
-        InvalidInputError: if the name or the scale is unknown, or the data cannot be used.
+        InvalidInputError: if the name, the scale or a mixer is unknown, or the data cannot be used.
     """
-    from search_spaces.registry import space_names
+    from search_spaces.registry import offers_mixers, space_names
 
     source = _open_data(data)
-    names = space_names() if name is None else [name]
-    return [make_space(each, scale, source) for each in names]
+    names = [name] if name is not None else [each for each in space_names() if not mixers or offers_mixers(each)]
+    return [make_space(each, scale, source, mixers) for each in names]
 
 
 def recorded_space(

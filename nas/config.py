@@ -24,7 +24,11 @@ _TYPES = (
     (("budget", "seed", "patience", "workers", "rungs", "max_params", "max_macs"), int, "a whole number"),
     (("count", "times", "top", "seeds", "samples", "trial"), int, "a whole number"),
     (("keep", "gpus_per_worker", "trial_timeout_s", "max_latency_ms", "max_hours"), int | float, "a number"),
-    (("space", "study", "storage", "data", "scale", "recipe", "sampler", "warm_start", "ray_address"), str, "a text"),
+    (
+        ("space", "study", "storage", "data", "scale", "mixers", "recipe", "sampler", "warm_start", "ray_address"),
+        str,
+        "a text",
+    ),
     (("teacher", "pick", "name", "trials", "latency_target"), str, "a text"),
 )
 """Options, and what each is where it is given."""
@@ -76,8 +80,8 @@ def check_storage_timeout(value: float) -> None:
 class SearchConfig:
     """One search.
 
-    Space, scale, data, recipe, rungs, objectives, latency target, limits and seed are fixed when the study is created;
-    the rest is free.
+    Space, scale, mixers, data, recipe, rungs, objectives, latency target, limits and seed are fixed when the study is
+    created; the rest is free.
     """
 
     space: str
@@ -98,6 +102,8 @@ class SearchConfig:
     """How candidates are trained: a name or a JSON file; None for the default of the data."""
     scale: str = "nano"
     """Size class of the networks."""
+    mixers: str = ""
+    """What the space may choose among: names, or sets of them; empty for its default."""
     objectives: Objectives = ("top1", "latency_ms")
     """top1 and one cost."""
     latency_target: str | None = None

@@ -130,6 +130,11 @@ class SearchSpace(Protocol):
         ...
 
 
+def mixers_of(space: SearchSpace) -> str:
+    """What a space that offers a choice of mixers may choose among, by commas; empty for every other space."""
+    return str(getattr(space, "mixers", ""))
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One candidate to evaluate."""

@@ -42,6 +42,16 @@ class Gene:
     only_if: tuple[tuple[str, tuple[Value, ...]], ...] = ()
     """(other gene, values): this gene has no influence unless each other gene has one of its values. Where another gene
     has conditions of its own, they stand here too."""
+    or_if: tuple[tuple[str, tuple[Value, ...]], ...] = ()
+    """The same: where each of these holds, the gene has influence too, whatever `only_if` says."""
+
+    def has_influence(self, genotype: Genotype) -> bool:
+        """Whether the other genes let it change an architecture."""
+        return _all_hold(self.only_if, genotype) or (bool(self.or_if) and _all_hold(self.or_if, genotype))
+
+
+def _all_hold(conditions: tuple[tuple[str, tuple[Value, ...]], ...], genotype: Genotype) -> bool:
+    return all(genotype[other] in values for other, values in conditions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +362,8 @@ class StudyRecord:
     space_module: str
     """Where a space that is not one of ours comes from: FILE.py or package.module; empty for ours."""
     scale: str
+    mixers: str
+    """What the space may choose among, by commas; empty where it offers no choice."""
     space_hash: str
     objectives: Objectives
     reference_point: tuple[float, float]

@@ -1,14 +1,14 @@
 """From the genes of a stage to its blocks. Imports no torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from nas.records import Genotype
 from search_spaces.architecture.block import BlockSpec
 from search_spaces.architecture.kinds.kind import HEADS, Place
 from search_spaces.architecture.kinds.registry import KINDS
-from search_spaces.architecture.knobs import Options
+from search_spaces.patterns import MIXED, block_kinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +30,8 @@ FRAMES: Mapping[str, Frame] = {
 itself."""
 
 
-def block_kinds(pattern: str, period: int, depth: int) -> tuple[str, ...]:
-    """The kind of each block of a stage; `period` is k of every_k and t of tail_t and head_t, and idle otherwise."""
-    if pattern in ("conv", "attention", "fused_serial", "fused_parallel"):
-        return (pattern,) * depth
-    attended = {
-        "alternate": range(1, depth, 2),
-        "every_k": range(period - 1, depth, period),
-        "tail_t": range(max(0, depth - period), depth),
-        "head_t": range(period),
-    }[pattern]
-    return tuple("attention" if index in attended else "conv" for index in range(depth))
+FRAME_FFN = "frame"
+"""Value of the gene ffn for the feed-forward that goes with the stem."""
 
 
 def parse_kernels(group_sizes: object) -> tuple[int, ...]:
@@ -61,6 +52,8 @@ def stage_blocks(genes: Genotype, frame: Frame, stage: int, map_size: int) -> tu
     kinds = block_kinds(str(genes["pattern"]), int(genes["period"]), int(genes["depth"]))
     place = Place(stage, map_size, int(genes["width"]))
     blocks = {kind: _block(kind, genes, frame, place) for kind in set(kinds)}
+    if "conv" in blocks and genes["pattern"] in MIXED and genes["partner"] != "conv":
+        blocks["conv"] = _block("attention", {**genes, "attention": genes["partner"]}, frame, place)
     return tuple(blocks[kind] for kind in kinds)
 
 
@@ -71,47 +64,57 @@ def _block(kind: str, genes: Genotype, frame: Frame, place: Place) -> BlockSpec:
     if kind == "conv":
         return _conv_block(conv, kernel, ratio)
     attention = str(genes["attention"])
-    head_dim = int(genes["head_dim"]) if has_heads(attention) else 0
-    kernels = parse_kernels(genes["group_sizes"]) if attention == "group_mix" else ()
+    head_dim = int(genes["head_dim"])
+    kernels = parse_kernels(genes["group_sizes"])
     fused = (conv, kernel) if kind != "attention" else ("", 0)
-    options = KINDS[attention].searched(place)
-    return _attention_block(kind, frame, place.width, attention, head_dim, kernels, options, *fused, ratio)
+    ffn = str(genes.get("ffn", FRAME_FFN))
+    ffn = frame.ffn if ffn == FRAME_FFN else ffn
+    mixer = attention_spec(attention, place, head_dim, kernels)
+    return _attention_block(kind, frame.position, ffn, mixer, *fused, ratio)
 
 
 # Candidates are many and their blocks few, so each block is made once.
 @lru_cache(maxsize=4096)
 def _conv_block(conv: str, kernel: int, ratio: int) -> BlockSpec:
-    return BlockSpec("conv", conv=conv, kernel=kernel, conv_ratio=ratio, se_ratio=0.25 if conv == "mbconv" else 0.0)
+    fields = KINDS[conv].fields
+    return BlockSpec(
+        "conv",
+        conv=conv,
+        kernel=kernel if "kernel" in fields else 0,
+        conv_ratio=ratio if "conv_ratio" in fields else 0,
+        se_ratio=0.25 if "se_ratio" in fields else 0.0,
+    )
+
+
+@lru_cache(maxsize=65536)
+def attention_spec(attention: str, place: Place, head_dim: int, kernels: tuple[int, ...]) -> BlockSpec:
+    """A block with this attention alone, as a search sets it."""
+    mixes_groups = attention == "group_mix"
+    attended = int(attended_width(place.width, attention, kernels))
+    return BlockSpec(
+        "attention",
+        attention=attention,
+        heads=attended // head_dim if has_heads(attention) else 0,
+        head_dim=head_dim if has_heads(attention) else 0,
+        group_sizes=kernels if mixes_groups else (),
+        conv_branch=mixes_groups,
+        options=KINDS[attention].searched(place),
+    )
 
 
 @lru_cache(maxsize=65536)
 def _attention_block(
-    kind: str,
-    frame: Frame,
-    width: int,
-    attention: str,
-    head_dim: int,
-    kernels: tuple[int, ...],
-    options: Options,
-    conv: str,
-    kernel: int,
-    ratio: int,
+    kind: str, position: str, ffn: str, mixer: BlockSpec, conv: str, kernel: int, ratio: int
 ) -> BlockSpec:
     """A fused block with mbconv is MOAT's (its expansion stands for the feed-forward), one with dwconv LinGlo's."""
-    attended = int(attended_width(width, attention, kernels))
-    expands = conv == "mbconv"
-    return BlockSpec(
-        kind,
+    expands = conv not in ("", "dwconv")
+    return replace(
+        mixer,
+        kind=kind,
         conv=conv,
         kernel=kernel,
         conv_ratio=ratio if expands else 0,
-        attention=attention,
-        heads=attended // head_dim if head_dim else 0,
-        head_dim=head_dim,
-        group_sizes=kernels,
-        conv_branch=attention == "group_mix",
-        position="none" if conv else frame.position,
-        ffn="none" if expands else frame.ffn,
+        position="none" if conv else position,
+        ffn="none" if expands else ffn,
         ffn_ratio=0 if expands else ratio,
-        options=options,
     )

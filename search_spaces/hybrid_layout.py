@@ -11,11 +11,19 @@ from nas.records import Costs, Gene, Genotype, Value
 from search_spaces.architecture.block import StageSpec, StemSpec
 from search_spaces.architecture.costs import block_costs, costs, downsample_costs, head_costs, parts, stem_costs
 from search_spaces.architecture.drawing import draw
-from search_spaces.architecture.kinds.kind import ATTENTION, CONV
-from search_spaces.architecture.kinds.registry import names
+from search_spaces.architecture.kinds.kind import ATTENTION, CONV, Place
+from search_spaces.architecture.kinds.registry import KINDS, names
 from search_spaces.architecture.spec import Architecture
 from search_spaces.architecture.tally import Tally, total
-from search_spaces.frames import FRAMES, attended_width, block_kinds, has_heads, parse_kernels, stage_blocks
+from search_spaces.frames import (
+    FRAME_FFN,
+    FRAMES,
+    attended_width,
+    attention_spec,
+    has_heads,
+    parse_kernels,
+    stage_blocks,
+)
 from search_spaces.genotypes import (
     check_genotype,
     costliest,
@@ -26,22 +34,34 @@ from search_spaces.genotypes import (
     nearest_valid,
     sample_uniform,
 )
+from search_spaces.mixer_sets import DEFAULT, SEARCHED_FFNS, find_mixers
+from search_spaces.patterns import MIXED, PATTERNS, attentions_of
 from search_spaces.published.layouts import LAYOUTS, project
 from search_spaces.registry import SpaceFactory
 from search_spaces.scales import SMALL_IMAGE, Scale, check_setting, find_scale, stage_map_sizes
 
 FULL_ATTENTION_LIMIT = 3136
 """Positions from which on full attention is not allowed: N^2 products dwarf the rest."""
-PATTERNS = ("conv", "attention", "alternate", "every_k", "tail_t", "head_t", "fused_serial", "fused_parallel")
-"""Arrangements of the blocks of a stage; frames.block_kinds says what each is."""
 GROUP_SIZES = ("1-3", "1-3-5", "1-3-7", "1-5-7", "3-5-7", "1-3-5-7", "1-3-5-7-9")
-STAGE_GENES = ("depth", "width", "pattern", "period", "attention", "group_sizes", "conv", "kernel", "ratio", "head_dim")
-STRUCTURE_GENES = ("depth", "width", "pattern", "period", "attention", "group_sizes", "kernel", "head_dim")
+STAGE_GENES = (
+    "depth",
+    "width",
+    "pattern",
+    "period",
+    "attention",
+    "partner",
+    "group_sizes",
+    "conv",
+    "kernel",
+    "ratio",
+    "head_dim",
+    "ffn",
+)
+"""Those of a stage; ffn where the mixers name feed-forwards."""
+STRUCTURE_GENES = ("depth", "width", "pattern", "period", "attention", "partner", "group_sizes", "kernel", "head_dim")
 """The genes of a stage that a rule reads."""
 SIZE_GENES = ("head_dim", "kernel", "width", "group_sizes")
 """Those of them that a published layout gives up, the first most readily."""
-SLOWEST: Mapping[str, Value] = {"pattern": "fused_serial", "attention": "group_mix", "conv": "mbconv"}
-"""Genes of a stage that takes longest, besides the largest sizes."""
 
 
 class HybridLayout:
@@ -51,28 +71,32 @@ class HybridLayout:
     Args:
         scale: nano, mobile, tiny, small or base.
         image_size: side of the square images, in pixels.
+        mixers: what a stage may choose among: names of mixers and feed-forwards, or of the sets of mixer_sets.py.
 
     Raises:
-        InvalidInputError: if the scale is unknown or the images do not fit.
+        InvalidInputError: if the scale or a mixer is unknown, or the images do not fit.
     """
 
     name = "hybrid_layout"
 
-    def __init__(self, scale: str, image_size: int, in_chans: int, num_classes: int) -> None:
+    def __init__(self, scale: str, image_size: int, in_chans: int, num_classes: int, mixers: str = DEFAULT) -> None:
         check_setting(image_size, in_chans, num_classes)
+        found = find_mixers(mixers)
         self.scale = scale
+        self.mixers = ",".join(found)
         self._image_size = image_size
         self._in_chans = in_chans
         self._num_classes = num_classes
         self._map_sizes = stage_map_sizes(image_size)
         stages = range(1, len(self._map_sizes) + 1)
-        self.genes = _genes(find_scale(scale), stages)
+        self.genes = _genes(find_scale(scale), stages, found)
         by_name = {gene.name: gene for gene in self.genes}
         self._structure: list[tuple[Gene, ...]] = []
         self._stage_genes: list[list[str]] = []
+        self._gene_names = [name for name in STAGE_GENES if f"stage1_{name}" in by_name]
         for stage in stages:
             self._structure.append(tuple(by_name[f"stage{stage}_{name}"] for name in STRUCTURE_GENES))
-            self._stage_genes.append([f"stage{stage}_{name}" for name in STAGE_GENES])
+            self._stage_genes.append([f"stage{stage}_{name}" for name in self._gene_names])
         self._stage_values = [itemgetter(*names) for names in self._stage_genes]
         self._structure_values = [itemgetter(*_names_of(genes)) for genes in self._structure]
         self._block_costs = lru_cache(maxsize=65536)(self._sum_blocks)
@@ -85,7 +109,7 @@ class HybridLayout:
     @cached_property
     def space_hash(self) -> str:
         setting = {"image_size": self._image_size, "in_chans": self._in_chans, "num_classes": self._num_classes}
-        return hash_space(self.genes, {"space": self.name, "scale": self.scale, "version": 2, **setting})
+        return hash_space(self.genes, {"space": self.name, "scale": self.scale, "version": 3, **setting})
 
     def sample(self, rng: np.random.Generator) -> Genotype:
         return self.repair(sample_uniform(self.genes, rng))
@@ -105,7 +129,7 @@ class HybridLayout:
         genes = self._structure[index]
         map_size = self._map_sizes[index]
         values = self._structure_values[index](genotype)
-        return {} if _is_valid_stage(values, map_size) else _nearest_stage(genes, values, map_size)
+        return {} if _is_valid_stage(values, index, map_size) else _nearest_stage(genes, values, index, map_size)
 
     def architecture(self, genotype: Genotype) -> Architecture:
         kind = str(genotype["stem"])
@@ -125,7 +149,7 @@ class HybridLayout:
 
     def _stage(self, index: int, genotype: Genotype) -> StageSpec:
         frame = FRAMES[str(genotype["stem"])]
-        genes = dict(zip(STAGE_GENES, self._stage_values[index](genotype), strict=True))
+        genes = dict(zip(self._gene_names, self._stage_values[index](genotype), strict=True))
         downsample, stride = (frame.downsample, 2) if index else ("none", 1)
         blocks = stage_blocks(genes, frame, index, self._map_sizes[index])
         return StageSpec(int(genes["width"]), downsample, stride, blocks)
@@ -170,17 +194,20 @@ class HybridLayout:
         return [(kind, macs) for kind, (_, macs) in parts(architecture)]
 
     def presets(self) -> Mapping[str, Genotype]:
-        return {
-            name: self._fit_sizes(project(layout, self.genes, len(self._map_sizes))) for name, layout in LAYOUTS.items()
-        }
+        mixers = set(self.mixers.split(","))
+        offered = {name: layout for name, layout in LAYOUTS.items() if layout.mixers() <= mixers}
+        stages = len(self._map_sizes)
+        return {name: self._fit_sizes(project(layout, self.genes, stages)) for name, layout in offered.items()}
 
     def _fit_sizes(self, genotype: Genotype) -> Genotype:
         """Like repair, but what a layout is about (pattern, attention) stays wherever widths, kernels and heads can
         give way."""
-        for genes, map_size in zip(self._structure, self._map_sizes, strict=True):
+        for index, genes in enumerate(self._structure):
             values = tuple(genotype[gene.name] for gene in genes)
-            if values[4] != "full" or map_size**2 < FULL_ATTENTION_LIMIT:
-                genotype |= _nearest_stage(genes, values, map_size, SIZE_GENES)
+            map_size = self._map_sizes[index]
+            attentions = (str(values[4]), str(values[5])) if values[5] != "conv" else (str(values[4]),)
+            if not any(_is_too_large(attention, map_size) for attention in attentions):
+                genotype |= _nearest_stage(genes, values, index, map_size, SIZE_GENES)
         return self.repair(genotype)
 
     def largest(self) -> protocols.Architecture:
@@ -191,14 +218,29 @@ class HybridLayout:
         return costliest(self)
 
     def slowest(self) -> protocols.Architecture:
-        """Every stage at full depth, a convolution and group-mix attention in each block, as wide as that attention
-        allows."""
+        """Every stage at full depth, a convolution and an attention in each block: group-mix where it is offered, else
+        that with the most macs; as wide as it allows."""
         genotype = {gene.name: gene.values[-1] for gene in self.genes}
-        for name in genotype:
-            kind = name.partition("_")[2]
-            if kind in SLOWEST:
-                genotype[name] = SLOWEST[kind]
-        return self.architecture(self._fit_sizes(genotype))
+        for gene in self.genes:
+            kind = gene.name.partition("_")[2]
+            if kind == "pattern":
+                genotype[gene.name] = "fused_serial"
+            elif kind in ("conv", "partner", "ffn"):
+                genotype[gene.name] = gene.values[0]
+            elif kind == "attention" and "group_mix" in gene.values:
+                genotype[gene.name] = "group_mix"
+        if "group_mix" in self.mixers.split(","):
+            return self.architecture(self._fit_sizes(genotype))
+        return self._costliest_attentions(genotype)
+
+    def _costliest_attentions(self, genotype: Genotype) -> protocols.Architecture:
+        """The genotype with the same attention in every stage, that with the most macs."""
+        of_stages = [gene for gene in self.genes if gene.name.endswith("_attention")]
+        made = []
+        for attention in of_stages[0].values:
+            wanted = genotype | {gene.name: attention for gene in of_stages}
+            made.append(self.architecture(self._fit_sizes(wanted)))
+        return max(made, key=lambda architecture: self.costs(architecture).macs)
 
     def draw(self, architecture: protocols.Architecture) -> str:
         assert isinstance(architecture, Architecture)
@@ -209,69 +251,106 @@ def _names_of(genes: Sequence[Gene]) -> list[str]:
     return [gene.name for gene in genes]
 
 
-def _genes(scale: Scale, stages: range) -> tuple[Gene, ...]:
+def _genes(scale: Scale, stages: range, mixers: Sequence[str]) -> tuple[Gene, ...]:
     meaning = "stem and the frame that goes with it: downsampling, norms, positions"
     genes = [Gene("stem", ("conv", "patchify", "overlap"), False, meaning)]
     for number in stages:
-        genes += _genes_of_stage(scale, number)
+        genes += _genes_of_stage(scale, number, mixers)
     return tuple(genes)
 
 
-def _genes_of_stage(scale: Scale, number: int) -> list[Gene]:
+def _genes_of_stage(scale: Scale, number: int, mixers: Sequence[str]) -> list[Gene]:
     """In the order of STAGE_GENES; `number` counts from 1."""
-    attentions = names(ATTENTION)
+    attentions = tuple(name for name in names(ATTENTION) if name in mixers)
+    convs = tuple(name for name in names(CONV) if name in mixers)
+    ffns = tuple(name for name in SEARCHED_FFNS if name in mixers)
     with_heads = tuple(name for name in attentions if has_heads(name))
     stage = f"stage{number}_"
     pattern = f"{stage}pattern"
     attention = f"{stage}attention"
+    partner = f"{stage}partner"
     counts = (pattern, ("every_k", "tail_t", "head_t"))
-    convolves = (pattern, tuple(name for name in PATTERNS if name != "attention"))
+    mixed = (pattern, MIXED)
     attends = (pattern, tuple(name for name in PATTERNS if name != "conv"))
-    mixes_groups = (attends, (attention, ("group_mix",)))
-    segments = "aggregator kernel per attended segment of group_mix, by size"
-    return [
+    convolves = (pattern, tuple(name for name in PATTERNS if name not in ("attention", *MIXED)))
+    beside = (mixed, (partner, ("conv",)))
+    genes = [
         Gene(f"{stage}depth", scale.depths[number - 1], True, "number of blocks"),
         Gene(f"{stage}width", scale.widths[number - 1], True, "channels"),
-        Gene(pattern, PATTERNS, False, "where attention stands among convolutions"),
+        Gene(pattern, PATTERNS, False, "where attention stands, and where its partner"),
         Gene(f"{stage}period", (1, 2, 3, 4), True, "k of every_k; t of tail_t and head_t", (counts,)),
         Gene(attention, attentions, False, "the attention", (attends,)),
-        Gene(f"{stage}group_sizes", GROUP_SIZES, True, segments, mixes_groups),
-        Gene(f"{stage}conv", names(CONV), False, "the convolution", (convolves,)),
-        Gene(f"{stage}kernel", (3, 5, 7), True, "kernel of the convolution", (convolves,)),
+        Gene(partner, ("conv", *attentions), False, "what stands at the pattern's other places", (mixed,)),
+        Gene(
+            f"{stage}group_sizes",
+            GROUP_SIZES,
+            True,
+            "aggregator kernel per attended segment of group_mix, by size",
+            (attends, (attention, ("group_mix",))),
+            (mixed, (partner, ("group_mix",))),
+        ),
+        Gene(f"{stage}conv", convs, False, "the convolution", (convolves,), beside),
+        Gene(f"{stage}kernel", (3, 5, 7), True, "kernel of the convolution", (convolves,), beside),
         Gene(f"{stage}ratio", scale.ratios, True, "expansion of convolution block and feed-forward"),
-        Gene(f"{stage}head_dim", scale.head_dims, True, "channels per head", (attends, (attention, with_heads))),
+        Gene(
+            f"{stage}head_dim",
+            scale.head_dims,
+            True,
+            "channels per head",
+            (attends, (attention, with_heads)),
+            (mixed, (partner, with_heads)),
+        ),
     ]
+    if ffns:
+        genes.append(Gene(f"{stage}ffn", (FRAME_FFN, *ffns), False, "the feed-forward; frame: the stem's", (attends,)))
+    return genes
 
 
 @lru_cache(maxsize=65536)
-def _is_valid_stage(values: tuple[str | int, ...], map_size: int) -> bool:
+def _is_valid_stage(values: tuple[str | int, ...], index: int, map_size: int) -> bool:
     """Whether a stage with these STRUCTURE_GENES can be built, and no kernel reads nothing but padding in its outer
     taps."""
-    depth, width, pattern, period, attention, group_sizes, kernel, head_dim = values
+    depth, width, pattern, period, attention, partner, group_sizes, kernel, head_dim = values
     assert isinstance(depth, int) and isinstance(width, int) and isinstance(period, int) and isinstance(kernel, int)
-    kinds = block_kinds(str(pattern), period, depth)
-    reach = 2 * map_size - 1
-    if any(kind != "attention" for kind in kinds) and kernel > max(3, reach):
+    convolves, attentions = attentions_of(str(pattern), period, depth, str(attention), str(partner))
+    if convolves and kernel > max(3, 2 * map_size - 1):
         return False
-    if all(kind == "conv" for kind in kinds):
-        return True
-    if attention == "full" and map_size**2 >= FULL_ATTENTION_LIMIT:
-        return False
+    place = Place(index, map_size, width)
     kernels = parse_kernels(group_sizes)
-    if attention == "group_mix" and (width % (len(kernels) + 1) or max(kernels) > max(3, reach)):
+    return all(_fits(name, place, int(head_dim), kernels) for name in attentions)
+
+
+@lru_cache(maxsize=65536)
+def _fits(attention: str, place: Place, head_dim: int, kernels: tuple[int, ...]) -> bool:
+    """Whether an attention can be built where it is to stand."""
+    if _is_too_large(attention, place.map_size):
         return False
-    return not has_heads(attention) or attended_width(width, attention, kernels) % int(head_dim) == 0
+    if attention == "group_mix":
+        reach = 2 * place.map_size - 1
+        if place.width % (len(kernels) + 1) or max(kernels) > max(3, reach):
+            return False
+    if has_heads(attention) and attended_width(place.width, attention, kernels) % head_dim:
+        return False
+    return not KINDS[attention].problem(attention_spec(attention, place, head_dim, kernels), place.width)
+
+
+def _is_too_large(attention: str, map_size: int) -> bool:
+    return KINDS[attention].is_quadratic and map_size**2 >= FULL_ATTENTION_LIMIT
 
 
 @lru_cache(maxsize=65536)
 def _nearest_stage(
-    genes: tuple[Gene, ...], values: tuple[str | int, ...], map_size: int, may_change: tuple[str, ...] = STRUCTURE_GENES
+    genes: tuple[Gene, ...],
+    values: tuple[str | int, ...],
+    index: int,
+    map_size: int,
+    may_change: tuple[str, ...] = STRUCTURE_GENES,
 ) -> Genotype:
     names = [gene.name for gene in genes]
     free = [genes[STRUCTURE_GENES.index(name)] for name in may_change]
     start = dict(zip(names, values, strict=True))
     return nearest_valid(
-        free, start, lambda genotype: _is_valid_stage(tuple(genotype[name] for name in names), map_size)
+        free, start, lambda genotype: _is_valid_stage(tuple(genotype[name] for name in names), index, map_size)
     )
 
 

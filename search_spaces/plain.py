@@ -43,7 +43,7 @@ class PlainArchitecture:
 class PlainSpace:
     """A SearchSpace in which every genotype is valid, and an architecture is its genes.
 
-    Genes whose `only_if` does not hold have no influence and are left out of the spec.
+    Genes whose conditions do not hold have no influence and are left out of the spec.
     """
 
     name: str
@@ -76,7 +76,7 @@ class PlainSpace:
     def architecture(self, genotype: Genotype) -> PlainArchitecture:
         chosen = []
         for gene in self.genes:
-            if all(genotype[other] in values for other, values in gene.only_if):
+            if gene.has_influence(genotype):
                 chosen.append((gene.name, genotype[gene.name]))
         return PlainArchitecture(tuple(chosen))
 

@@ -13,7 +13,8 @@ from timm.models import generate_default_cfgs, is_model, register_model
 from search_spaces.architecture.spec import total_stride
 from search_spaces.network.backbone import HybridBackbone
 from search_spaces.network.entrypoint import ADAPTED_LAYERS, build_hybrid_backbone
-from search_spaces.published.families import PRESETS, Preset
+from search_spaces.published.families import PRESETS
+from search_spaces.published.preset import Preset
 
 MODEL_NAMES = {name: f"hybrid_{name}" if is_model(name) else name for name in PRESETS}
 """Preset -> the name of its model in timm's registry."""

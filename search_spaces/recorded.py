@@ -21,6 +21,8 @@ from search_spaces.genotypes import (
     sample_uniform,
 )
 
+Conditions = tuple[tuple[str, tuple[Value, ...]], ...]
+
 
 def as_recorded(
     space: SearchSpace,
@@ -60,15 +62,29 @@ def as_recorded(
 def _genes(space: SearchSpace, values: Mapping[str, Sequence[Value]]) -> tuple[Gene, ...]:
     """The genes that were recorded, in the order of the space, with the recorded values."""
     genes = []
+    first = {gene.name: gene.values[0] for gene in space.genes}
     for gene in space.genes:
         if gene.name not in values:
             continue
-        conditions = []
-        for other, wanted in gene.only_if:
-            if other in values:
-                conditions.append((other, tuple(value for value in wanted if value in values[other])))
-        genes.append(replace(gene, values=tuple(values[gene.name]), only_if=tuple(conditions)))
+        ways = (_known_conditions(way, first, values) for way in (gene.only_if, gene.or_if) if way)
+        possible = [way for way in ways if way is not None]
+        only_if = possible[0] if possible and all(possible) else ()
+        or_if = possible[1] if len(possible) > 1 and only_if else ()
+        genes.append(replace(gene, values=tuple(values[gene.name]), only_if=only_if, or_if=or_if))
     return tuple(genes)
+
+
+def _known_conditions(
+    conditions: Conditions, first: Mapping[str, Value], values: Mapping[str, Sequence[Value]]
+) -> Conditions | None:
+    """What is left of conditions when genes that came later stay at their first value; None where they cannot hold."""
+    left = []
+    for other, wanted in conditions:
+        if other in values:
+            left.append((other, tuple(value for value in wanted if value in values[other])))
+        elif first[other] not in wanted:
+            return None
+    return tuple(left)
 
 
 def _gives(space: SearchSpace, facts: Iterable[TrialFacts], genotypes: Mapping[int, Genotype]) -> bool:

@@ -5,6 +5,7 @@ A space of ours is one module of this package with a line `SPACE: SpaceFactory =
 
 from collections.abc import Callable
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from search_spaces.space_module import SpaceModule, find_module
 SpaceFactory = Callable[[str, int, int, int], SearchSpace]
 """(scale, image_size, in_chans, num_classes) -> the space."""
 
+CHOICE = "mixers"
+"""Parameter of the factory of a space that offers a choice of mixers."""
 SETTING = ("image_size", "in_chans", "num_classes")
 """What the spec of every network says, so that a study can be read without its data."""
 _MEMBERS = tuple(name for name in vars(SearchSpace) if not name.startswith("_"))
@@ -30,6 +33,11 @@ def space_names() -> tuple[str, ...]:
     return tuple(
         sorted(module.stem for module in modules if "\nSPACE: SpaceFactory = " in module.read_text(encoding="utf-8"))
     )
+
+
+def offers_mixers(name: str) -> bool:
+    """Whether the space of ours with that name offers a choice of mixers."""
+    return CHOICE in signature(import_module(f"search_spaces.{name}").SPACE).parameters
 
 
 def find_own(given: str) -> SpaceModule | None:
@@ -52,26 +60,41 @@ def find_own(given: str) -> SpaceModule | None:
     return module
 
 
-def make_space(given: str, scale: str, image_size: int, in_chans: int, num_classes: int) -> SearchSpace:
+def make_space(
+    given: str, scale: str, image_size: int, in_chans: int, num_classes: int, mixers: str = ""
+) -> SearchSpace:
     """A space for square images of `image_size` pixels.
 
     Args:
         given: name of a space of ours, a path ending in .py, or the dotted name of a module.
+        mixers: what it may choose among, where it has a choice; empty for its default.
 
     Raises:
-        InvalidInputError: if there is no such space, its module is not as it must be, the scale is unknown, or the
-            images do not fit.
+        InvalidInputError: if there is no such space, its module is not as it must be, the scale or a mixer is unknown,
+            it has no choice of mixers, or the images do not fit.
     """
     module = find_own(given)
     if module is None:
-        ours: SpaceFactory = import_module(f"search_spaces.{given}").SPACE
-        return ours(scale, image_size, in_chans, num_classes)
+        ours: Any = import_module(f"search_spaces.{given}").SPACE
+        if mixers and not offers_mixers(given):
+            raise _no_choice(given, mixers)
+        choice = (mixers,) if mixers else ()
+        made: SearchSpace = ours(scale, image_size, in_chans, num_classes, *choice)
+        return made
+    if mixers:
+        raise _no_choice(given, mixers)
     factory = _factory(module)
     with module.blamed():
         space = factory(scale, image_size, in_chans, num_classes)
         _check_space(module, space)
         _check_networks(module, space)
     return space
+
+
+def _no_choice(space: str, mixers: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"--mixers is {mixers!r}, and the space {space!r} offers no choice of mixers; leave --mixers out"
+    )
 
 
 def open_space(study: StudyRecord, spec: JSON) -> SearchSpace:
@@ -86,7 +109,8 @@ def open_space(study: StudyRecord, spec: JSON) -> SearchSpace:
     """
     image_size, in_chans, num_classes = (int(spec[name]) for name in SETTING)
     try:
-        return make_space(study.space_module or study.space, study.scale, image_size, in_chans, num_classes)
+        given = study.space_module or study.space
+        return make_space(given, study.scale, image_size, in_chans, num_classes, study.mixers)
     except InvalidInputError as error:
         raise InvalidInputError(
             f"study {study.name!r} searched the space {study.space!r}, which is not as it was: {error}"

@@ -58,6 +58,7 @@ def study_record(cost_objective: str = "latency_ms", name: str = "sample") -> St
         space="tiny",
         space_module="",
         scale="nano",
+        mixers="",
         space_hash="ab" * 32,
         objectives=("top1", cost_objective),
         reference_point=REFERENCE_POINT,

@@ -16,6 +16,7 @@ from db.store import open_store
 from db.tables import architectures, studies
 from nas.config import SearchConfig
 from nas.pareto.front import FrontKeeper
+from nas.protocols import mixers_of
 from nas.records import Latency, RungScore, StudyRecord, TrialFacts
 from nas.search.establish import knowledge_of
 from nas.search.study import SearchStudy, open_optuna_storage
@@ -40,6 +41,7 @@ def record_study(url: str, num_trials: int) -> None:
     settings = {
         "space": SPACE.name,
         "scale": SPACE.scale,
+        "mixers": mixers_of(SPACE),
         "space_hash": SPACE.space_hash,
         "config": config.to_json(),
         "reference_point": REFERENCE,

@@ -82,6 +82,7 @@ def card_of(architecture: Architecture, full: FullTraining | None = None) -> Car
         space="hybrid_layout",
         space_module="",
         scale="nano",
+        mixers="",
         space_hash="1" * 64,
         objectives=("top1", "latency_ms"),
         reference_point=(0.1, 4.0),

@@ -19,7 +19,7 @@ from nas.data_facts import DataFacts
 from nas.errors import InvalidInputError, StudyMismatchError
 from nas.pareto.front import FrontKeeper
 from nas.pareto.history import history_of
-from nas.protocols import Calibration, Evaluator, SearchSpace, Store, TrialStore
+from nas.protocols import Calibration, Evaluator, SearchSpace, Store, TrialStore, mixers_of
 from nas.records import JSON, Genotype, Latency, StudyRecord, TrialFacts, cost_of, facts_by_number
 from nas.samplers.knowledge import Knowledge
 from nas.search.loop import Outcome, Search, out_of_patience
@@ -36,6 +36,7 @@ from nas.workspace import study_folder
 _FIXED = (
     "space",
     "scale",
+    "mixers",
     "preprocessing",
     "objectives",
     "space_hash",
@@ -321,6 +322,7 @@ def _record(
         space=space.name,
         space_module=identity.space_module,
         scale=space.scale,
+        mixers=mixers_of(space),
         space_hash=space.space_hash,
         objectives=config.objectives,
         reference_point=reference,

@@ -39,7 +39,7 @@ def earlier_study(config: SearchConfig, space: SearchSpace, store: Store, storag
     if recorded.space_hash != space.space_hash:
         raise InvalidInputError(
             f"--warm-start names the study {name!r}, which searched {recorded.space} at scale {recorded.scale} on "
-            f"{recorded.data}; expected one of the same space, scale, image size, channels and classes as this "
+            f"{recorded.data}; expected one of the same space, scale, mixers, image size, channels and classes as this "
             f"search ({space.name}, {space.scale})"
         )
     if front is None:

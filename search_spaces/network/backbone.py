@@ -27,7 +27,7 @@ class StagePosition(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         H, W = x.shape[2:]
-        table = self.table
+        table: torch.Tensor = self.table
         if tuple(table.shape[2:]) != (H, W):
             table = F.interpolate(table, size=(H, W), mode="bilinear", align_corners=False)
         return x + table

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nas.records import Gene, Genotype, Value
+from search_spaces.patterns import MIXED
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,20 @@ class Layout:
     ratio: tuple[int, int, int, int] = (4, 4, 4, 4)
     group_sizes: str = "1-3-5-7"
     head_dim: int = 32
+    partner: str = "conv"
+    ffn: str = "frame"
+
+    def mixers(self) -> set[str]:
+        """The names of what stands in it somewhere, feed-forward included."""
+        used: set[str] = set()
+        for pattern, attention in zip(self.pattern, self.attention, strict=True):
+            if pattern != "conv":
+                used.add(attention)
+            if pattern != "attention" and (self.partner == "conv" or pattern not in MIXED):
+                used.add(self.conv)
+            if pattern in MIXED and self.partner != "conv":
+                used.add(self.partner)
+        return used | ({self.ffn} - {"frame"})
 
 
 FULL = ("full", "full", "full", "full")
@@ -73,6 +88,8 @@ def project(layout: Layout, genes: Sequence[Gene], num_stages: int) -> Genotype:
             "pattern": layout.pattern[row],
             "period": _scaled_period(layout.pattern[row], layout.period[row], blocks, layout.depths[row]),
             "attention": layout.attention[row],
+            "partner": layout.partner,
+            "ffn": layout.ffn,
             "group_sizes": layout.group_sizes,
             "conv": layout.conv,
             "kernel": layout.kernel,
@@ -80,7 +97,9 @@ def project(layout: Layout, genes: Sequence[Gene], num_stages: int) -> Genotype:
             "head_dim": layout.head_dim,
         }
         for name, value in wanted.items():
-            genotype[f"stage{stage + 1}_{name}"] = _nearest(by_name[f"stage{stage + 1}_{name}"], value)
+            gene = by_name.get(f"stage{stage + 1}_{name}")
+            if gene is not None:
+                genotype[gene.name] = _nearest(gene, value)
     return genotype
 
 
@@ -90,5 +109,6 @@ def _scaled_period(pattern: str, period: int, depth: int, published_depth: int) 
 
 def _nearest(gene: Gene, wanted: Value) -> Value:
     if isinstance(wanted, str):
-        return wanted
+        # A stage that does not attend, or does not convolve, may name what is not offered.
+        return wanted if wanted in gene.values else gene.values[0]
     return min((value for value in gene.values if isinstance(value, int)), key=lambda value: abs(value - wanted))

@@ -46,6 +46,7 @@ def study_record(study: str = "study", created: datetime = NOW) -> StudyRecord:
         space="hybrid_layout",
         space_module="",
         scale="nano",
+        mixers="",
         space_hash="5" * 64,
         objectives=("top1", "latency_ms"),
         reference_point=REFERENCE,

@@ -47,6 +47,7 @@ def record_study(folder: Path, url: str | None = None) -> SqlStore:
         space="conv_only",
         space_module="",
         scale="nano",
+        mixers="",
         space_hash="0" * 64,
         objectives=("top1", "macs"),
         reference_point=(0.1, 1e9),

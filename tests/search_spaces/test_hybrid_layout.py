@@ -9,8 +9,8 @@ from nas.errors import InvalidInputError
 from nas.records import Genotype
 from search_spaces.architecture.block import BlockSpec
 from search_spaces.architecture.spec import Architecture
-from search_spaces.frames import block_kinds
 from search_spaces.hybrid_layout import HybridLayout
+from search_spaces.patterns import block_kinds
 
 SPACE = HybridLayout("nano", 32, 3, 10)
 PUBLISHED = HybridLayout("tiny", 224, 3, 1000)
@@ -170,3 +170,58 @@ def test_space_hash_tells_settings_apart() -> None:
         ("nano", 32, 3, 100),
     ]
     assert len({HybridLayout(*setting).space_hash for setting in settings}) == len(settings)
+
+
+def stages_of(space: HybridLayout, genotype: Genotype) -> list[list[str]]:
+    architecture = built(space, genotype)
+    return [[block.attention or block.conv for block in stage.blocks] for stage in architecture.stages]
+
+
+def test_a_partner_takes_the_places_of_the_convolution_in_patterns_of_two_kinds() -> None:
+    space = HybridLayout("mobile", 224, 3, 1000)
+    start = space.repair(uniform(space, 1)[0])
+    of_stage = {"depth": 4, "width": 128, "period": 2, "attention": "channel_group", "partner": "key_only"}
+    genotype = start | {f"stage2_{name}": value for name, value in of_stage.items()} | {"stage2_head_dim": 32}
+    a, p = "channel_group", "key_only"
+    wanted = {"alternate": [p, a, p, a], "every_k": [p, a, p, a], "tail_t": [p, p, a, a], "head_t": [a, a, p, p]}
+    for pattern, blocks in wanted.items():
+        assert stages_of(space, {**genotype, "stage2_pattern": pattern})[1] == blocks
+    for pattern in ("attention", "conv", "fused_serial", "fused_parallel"):
+        one = built(space, {**genotype, "stage2_pattern": pattern})
+        assert one == built(space, {**genotype, "stage2_pattern": pattern, "stage2_partner": "conv"})
+
+
+def test_a_partner_must_fit_too() -> None:
+    space = HybridLayout("mobile", 224, 3, 1000)
+    start = space.repair(uniform(space, 1)[0])
+    genotype = start | {"stage1_depth": 2, "stage1_pattern": "alternate", "stage1_attention": "key_only"}
+    repaired = space.repair({**genotype, "stage1_partner": "full"})
+    assert repaired["stage1_partner"] != "full" or repaired["stage1_pattern"] != "alternate"
+    assert HybridLayout("mobile", 224, 3, 1000).repair(repaired) == repaired
+
+
+@pytest.mark.parametrize(
+    ("mixers", "message"),
+    [
+        ("core,warp", r"--mixers names 'warp'; expected core, efficient, all, or names by commas of mbconv, dwconv"),
+        ("", r"--mixers names ''"),
+        ("full", r"--mixers full has no conv; expected at least one attention and one convolution"),
+        ("mbconv,dwconv", r"has no attention"),
+    ],
+)
+def test_mixers_that_make_no_space_are_refused(mixers: str, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        HybridLayout("nano", 32, 1, 10, mixers)
+
+
+def test_mixers_are_the_values_of_the_genes_and_part_of_the_hash() -> None:
+    core = HybridLayout("nano", 32, 1, 10, "core")
+    named = HybridLayout("nano", 32, 1, 10, " dwconv,full, group_mix,key_only,mbconv,mbconv")
+    genes = {gene.name: gene.values for gene in core.genes}
+    assert genes["stage1_attention"] == ("key_only", "group_mix", "full")
+    assert genes["stage1_partner"] == ("conv", "key_only", "group_mix", "full")
+    assert core.mixers == named.mixers == "mbconv,dwconv,key_only,group_mix,full"
+    assert core.space_hash == named.space_hash != SPACE.space_hash
+    one = HybridLayout("nano", 32, 1, 10, "lka,dwconv")
+    assert {name for stage in stages_of(one, uniform(one, 1)[0]) for name in stage} <= {"lka", "dwconv"}
+    assert one.slowest() and one.largest() and "convnext" in one.presets() and "groupmixformer" not in one.presets()

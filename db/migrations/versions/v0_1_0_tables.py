@@ -31,6 +31,7 @@ def _create_nas_studies() -> None:
         sa.Column("space", sa.Text, nullable=False),
         sa.Column("space_module", sa.Text, nullable=False),
         sa.Column("scale", sa.Text, nullable=False),
+        sa.Column("mixers", sa.Text, nullable=False),
         sa.Column("space_hash", sa.Text, nullable=False),
         sa.Column("objectives", sa.JSON, nullable=False),
         sa.Column("reference_top1", sa.Float(53), nullable=False),

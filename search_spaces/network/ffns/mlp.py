@@ -17,4 +17,5 @@ class PlainMlp(Mlp):
 
     def __init__(self, width: int, block: dict[str, Any]) -> None:
         options = dict(block.get("ffn_options", ()))
-        super().__init__(width, block["ffn_ratio"] * width, act_layer=ACTIVATIONS[options.get("act", "gelu")])
+        act: Any = ACTIVATIONS[options.get("act", "gelu")]
+        super().__init__(width, block["ffn_ratio"] * width, act_layer=act)

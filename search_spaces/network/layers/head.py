@@ -27,7 +27,7 @@ class Head(nn.Module):
     """
 
     map_norm = "none"
-    """Of the last map, before the pooling; the backbone's part."""
+    """Norm of the last map, before the pooling; the backbone's part."""
     pooled_norm = "none"
     has_hidden = False
     """A linear layer of the same width and tanh before the classifier."""

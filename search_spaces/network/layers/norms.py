@@ -14,7 +14,7 @@ MAP_NORMS: dict[str, Callable[[int], nn.Module]] = {
     "layer_1e-5": partial(LayerNorm2d, eps=1e-5),
     "none": nn.Identity,
 }
-"""Of maps, (B, C, H, W). layer has an epsilon of 1e-6, batch of 1e-5; a name says another."""
+"""Norms of maps, (B, C, H, W). layer has an epsilon of 1e-6, batch of 1e-5; a name says another."""
 
 
 class TokenBatchNorm(nn.BatchNorm2d):

@@ -1,1 +1,1 @@
-"""Token mixers, one file each; registry.py names them."""
+"""Token mixers, one file each."""

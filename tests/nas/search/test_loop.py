@@ -725,7 +725,7 @@ def test_a_warm_start_that_cannot_be_used_is_refused_before_anything_is_recorded
     ):
         bench.run(5, warm_start="study:nope")
     with pytest.raises(
-        InvalidInputError, match=r"'first', which searched tiny .*; expected one of the same space, scale, image size"
+        InvalidInputError, match=r"'first', which searched tiny .*; expected one of the same space, scale, mixers"
     ):
         bench.run(5, space=Larger(), warm_start="study:first")
     with contextlib.closing(open_store(bench.url)) as store:

@@ -43,5 +43,5 @@ def test_a_new_file_is_a_new_mixer_behind_the_others(folder: Path) -> None:
 
 def test_two_mixers_of_one_rank_are_noticed(folder: Path) -> None:
     write_kind(folder, "another", rank=KINDS["full"].rank)
-    with pytest.raises(AssertionError, match="full and another have the rank 4; give the newer one another"):
+    with pytest.raises(AssertionError, match="another and full have the rank 4; give the newer one another"):
         find_mixers()
