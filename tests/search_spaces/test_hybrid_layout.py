@@ -42,32 +42,20 @@ def test_each_pattern_places_attention_where_its_name_says() -> None:
 
 
 def test_a_gene_that_a_choice_switches_off_leaves_the_architecture_alone() -> None:
-    values = {gene.name: gene.values for gene in SPACE.genes}
-    checked = 0
+    checked = dict.fromkeys(("period", "attention", "partner", "group_sizes", "conv", "kernel", "head_dim"), 0)
     for genotype in map(SPACE.repair, uniform(SPACE, 100)):
-        for stage in ("stage1_", "stage2_", "stage3_"):
-            kinds = set(
-                block_kinds(
-                    str(genotype[stage + "pattern"]), int(genotype[stage + "period"]), int(genotype[stage + "depth"])
-                )
-            )
-            idle = [] if genotype[stage + "pattern"] in ("every_k", "tail_t", "head_t") else ["period"]
-            if kinds == {"conv"}:
-                idle += ["attention", "group_sizes", "head_dim"]
-            elif genotype[stage + "attention"] != "group_mix":
-                idle += ["group_sizes"]
-            if kinds == {"attention"}:
-                idle += ["conv", "kernel"]
-            for name in idle:
-                for value in values[stage + name]:
-                    other = SPACE.architecture({**genotype, stage + name: value})
-                    assert other.arch_hash == SPACE.architecture(genotype).arch_hash, (name, genotype)
-                    checked += 1
-    assert checked > 1000
+        arch_hash = SPACE.architecture(genotype).arch_hash
+        for gene in SPACE.genes:
+            if gene.has_influence(genotype):
+                continue
+            for value in gene.values:
+                assert SPACE.architecture({**genotype, gene.name: value}).arch_hash == arch_hash, (gene.name, genotype)
+                checked[gene.name.partition("_")[2]] += 1
+    assert min(checked.values()) > 50
 
 
 def test_every_value_of_every_gene_can_change_the_architecture() -> None:
-    genotypes = uniform(SPACE, 60)
+    genotypes = uniform(SPACE, 200)
     for gene in SPACE.genes:
         for value in gene.values:
             others = ({**genotype, gene.name: value} for genotype in genotypes if genotype[gene.name] != value)
