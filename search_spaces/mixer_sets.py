@@ -8,7 +8,7 @@ from search_spaces.architecture.kinds.kind import ATTENTION, CONV, CORE, EFFICIE
 from search_spaces.architecture.kinds.registry import KINDS
 
 DEFAULT = "mbconv,dwconv,key_only,group_mix,full,channel_group,lka"
-"""Core, channel-group attention and large kernel attention."""
+"""What a study has that names no mixers: core, channel-group attention and large kernel attention."""
 SEARCHED_FFNS = tuple(name for name, kind in FFNS.items() if kind.is_searched)
 
 

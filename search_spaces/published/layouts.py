@@ -46,6 +46,9 @@ FULL = ("full", "full", "full", "full")
 KEY_ONLY = ("key_only", "key_only", "key_only", "key_only")
 GROUP_MIX = ("group_mix", "group_mix", "group_mix", "group_mix")
 CONV = ("conv", "conv", "conv", "conv")
+ATTENTION = ("attention", "attention", "attention", "attention")
+ALTERNATE = ("alternate", "alternate", "alternate", "alternate")
+LATE = ("conv", "conv", "attention", "attention")
 
 LAYOUTS: Mapping[str, Layout] = {
     "convnext": Layout("patchify", (3, 3, 9, 3), CONV, FULL, conv="dwconv", kernel=7),
@@ -64,6 +67,48 @@ LAYOUTS: Mapping[str, Layout] = {
     "pvt": Layout("overlap", (3, 4, 6, 3), ("attention",) * 4, KEY_ONLY),
     "group_mix_late": Layout(
         "conv", (2, 4, 12, 4), ("conv", "tail_t", "tail_t", "attention"), GROUP_MIX, period=(1, 1, 3, 1), head_dim=16
+    ),
+    "davit": Layout("patchify", (2, 2, 6, 2), ALTERNATE, ("channel_group",) * 4, partner="window"),
+    "maxvit": Layout("conv", (4, 4, 10, 4), ALTERNATE, ("grid",) * 4, partner="window"),
+    "crossformer": Layout("patchify", (1, 1, 8, 6), ALTERNATE, ("grid",) * 4, partner="window"),
+    "l2vit": Layout("conv", (2, 2, 6, 2), ALTERNATE, ("linear",) * 4, partner="window"),
+    "glnet": Layout(
+        "conv",
+        (4, 4, 18, 4),
+        ("attention", "attention", "alternate", "attention"),
+        ("glmix", "glmix", "full", "full"),
+        ratio=(3, 3, 3, 3),
+        partner="glmix",
+    ),
+    "nat": Layout("conv", (3, 4, 6, 5), ATTENTION, ("neighbourhood",) * 4, ratio=(3, 3, 3, 3)),
+    "pvt_v2": Layout("overlap", (2, 2, 2, 2), ATTENTION, ("pooled",) * 4, ratio=(8, 8, 4, 4)),
+    "transnext": Layout(
+        "overlap", (2, 2, 15, 2), ATTENTION, ("aggregated",) * 4, ratio=(8, 8, 4, 4), head_dim=24, ffn="conv_glu"
+    ),
+    "biformer": Layout("conv", (2, 2, 8, 2), ATTENTION, ("bra",) * 4, ratio=(3, 3, 3, 3)),
+    "inline_swin": Layout("patchify", (2, 2, 6, 2), ATTENTION, ("inline", "inline", "inline", "window")),
+    "casvit": Layout("conv", (2, 2, 4, 2), ("fused_serial",) * 4, ("additive",) * 4, conv="dwconv"),
+    "shvit": Layout("conv", (2, 2, 4, 5), LATE, ("shsa",) * 4, conv="dwconv", ratio=(2, 2, 2, 2)),
+    "iformer_split": Layout("conv", (3, 3, 9, 3), ATTENTION, ("inception",) * 4),
+    "partialnet": Layout("patchify", (1, 2, 8, 2), ATTENTION, ("pat",) * 4, ratio=(2, 2, 2, 2)),
+    "hornet": Layout("patchify", (2, 3, 18, 2), ATTENTION, ("gnconv",) * 4),
+    "lsnet": Layout(
+        "conv",
+        (2, 2, 8, 10),
+        ("conv", "every_k", "every_k", "every_k"),
+        ("lsconv", "lsconv", "lsconv", "full"),
+        period=(1, 2, 2, 2),
+        conv="dwconv",
+        ratio=(2, 2, 2, 2),
+    ),
+    "van": Layout("overlap", (3, 3, 5, 2), ATTENTION, ("lka",) * 4, ratio=(8, 8, 4, 4)),
+    "attnet": Layout("conv", (2, 2, 4, 2), ATTENTION, ("atconv",) * 4, ratio=(8, 8, 4, 4), ffn="conv_glu"),
+    "ffnet": Layout("conv", (2, 2, 8, 2), ATTENTION, ("ffnified",) * 4, ratio=(3, 3, 3, 3)),
+    "overlock": Layout("conv", (2, 2, 6, 2), ATTENTION, ("contmix",) * 4),
+    "dico": Layout("conv", (2, 2, 6, 2), ATTENTION, ("dico",) * 4),
+    "ghostnet_v2": Layout("conv", (2, 2, 6, 2), LATE, ("dfc",) * 4),
+    "nextvit_pooled": Layout(
+        "conv", (3, 4, 10, 3), ("conv", "tail_t", "every_k", "tail_t"), ("pooled",) * 4, period=(1, 1, 4, 1)
     ),
 }
 

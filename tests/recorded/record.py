@@ -26,7 +26,7 @@ RECIPES = {
 }
 SEARCH = (
     *("--space", "hybrid_layout", "--budget", "14", "--objectives", "top1,latency_ms", "--seed", "0"),
-    *("--recipe", "search.json", "--rungs", "2", "--keep", "0.8", "--max-params", "32000", "--warm-start", "none"),
+    *("--recipe", "search.json", "--rungs", "2", "--keep", "0.8", "--max-params", "44000", "--warm-start", "none"),
     *("--workers", "1"),
 )
 FINALIZE = ("--top", "1", "--samples", "1", "--seeds", "2", "--recipe", "final.json", "--workers", "1")
