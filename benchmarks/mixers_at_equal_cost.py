@@ -1,0 +1,231 @@
+"""Every mixer at equal latency: one frame, one mixer in all stages, the width fitted to what the latency allows.
+
+    python -m benchmarks.mixers_at_equal_cost fit --budgets-ms 1.5 3    # quiet, a few minutes
+    python -m benchmarks.mixers_at_equal_cost train --data digits --seeds 3
+    python -m benchmarks.mixers_at_equal_cost train --data folder:DIR --seeds 3
+    python -m benchmarks.mixers_at_equal_cost report
+
+`fit` times widths of every mixer, and writes the widest within each budget to the row file. `train` trains each of them
+by the search's recipe and writes one row a training, so that it goes on where it was stopped. `report` prints the
+tables of docs/measurements/mixers.md. A mixer is left out where no width is within the budget.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.proxy import run_one
+from nas.records import JSON
+from search_spaces.architecture.block import StageSpec, StemSpec
+from search_spaces.architecture.costs import costs
+from search_spaces.architecture.kinds.kind import ATTENTION, Place
+from search_spaces.architecture.kinds.registry import KINDS
+from search_spaces.architecture.spec import Architecture
+from search_spaces.build import build_model
+from search_spaces.frames import FRAMES, attended_width, has_heads, stage_blocks
+from search_spaces.scales import stage_map_sizes
+from workers.data.registry import open_data
+from workers.latency.device_lock import DeviceLock
+from workers.latency.measure import measure
+from workers.latency.target import LatencyTarget
+
+ROWS = Path(__file__).parents[1] / "docs" / "measurements" / "mixers_at_equal_cost.jsonl"
+TARGET = "cpu:threads=1,batch=1"
+WIDTHS = tuple(range(16, 257, 8))
+"""Channels of the first stage; each later stage has twice as many."""
+DEPTH = 2
+GROUP_SIZES = "1-3-5"
+HEAD_DIMS = (32, 24, 16, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The widest network of a mixer within a latency."""
+
+    mixer: str
+    image_size: int
+    budget_ms: float
+    width: int
+    latency_ms: float
+    param_count: int
+    macs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One training of a fitted network."""
+
+    mixer: str
+    data: str
+    budget_ms: float
+    width: int
+    seed: int
+    top1: float
+
+
+def network(mixer: str, width: int, image_size: int, in_chans: int, num_classes: int) -> Architecture | None:
+    """The frame with one mixer in every block; None where the mixer cannot be built at this width."""
+    frame = FRAMES["conv"]
+    stages = []
+    for index, map_size in enumerate(stage_map_sizes(image_size)):
+        wide = width * 2**index
+        genes = _genes(mixer, wide)
+        if genes is None:
+            return None
+        downsample, stride = (frame.downsample, 2) if index else ("none", 1)
+        stages.append(StageSpec(wide, downsample, stride, stage_blocks(genes, frame, index, map_size)))
+    made = Architecture(
+        StemSpec("conv", width, "batch"), tuple(stages), frame.head_norm, image_size, in_chans, num_classes
+    )
+    fits = all(_fits(mixer, stage, size) for stage, size in zip(made.stages, made.map_sizes(), strict=True))
+    return made if fits else None
+
+
+def _genes(mixer: str, width: int) -> JSON | None:
+    attends = KINDS[mixer].role == ATTENTION
+    kernels = tuple(int(size) for size in GROUP_SIZES.split("-"))
+    attended = attended_width(width, mixer, kernels)
+    dims = [dim for dim in HEAD_DIMS if attended % dim == 0]
+    if attends and has_heads(mixer) and not dims:
+        return None
+    return {
+        "pattern": "attention" if attends else "conv",
+        "period": 1,
+        "depth": DEPTH,
+        "width": width,
+        "attention": mixer,
+        "partner": "conv",
+        "group_sizes": GROUP_SIZES,
+        "conv": mixer,
+        "kernel": 3,
+        "ratio": 4 if not attends else 3,
+        "head_dim": dims[0] if dims else 0,
+    }
+
+
+def _fits(mixer: str, stage: StageSpec, map_size: int) -> bool:
+    place = Place(0, map_size, stage.width)
+    return not KINDS[mixer].problem(stage.blocks[0], place.width)
+
+
+def fit(mixer: str, budget_ms: float, data: str, lock: DeviceLock) -> Fit | None:
+    """The widest network within the budget, by bisection over the widths that can be built."""
+    source = open_data(data)
+    made = (network(mixer, width, source.image_size, source.in_chans, source.num_classes) for width in WIDTHS)
+    candidates = [architecture for architecture in made if architecture is not None]
+    best = None
+    low = 0
+    high = len(candidates) - 1
+    while low <= high:
+        middle = (low + high) // 2
+        architecture = candidates[middle]
+        latency = measure(build_model(architecture), LatencyTarget.parse(TARGET), source.input_shape, lock)
+        if latency.median_ms > budget_ms:
+            high = middle - 1
+            continue
+        cost = costs(architecture)
+        width = architecture.stem.width
+        best = Fit(mixer, source.image_size, budget_ms, width, latency.median_ms, cost.param_count, cost.macs)
+        low = middle + 1
+    return best
+
+
+def read(path: Path) -> tuple[list[Fit], list[Training]]:
+    """The rows of both kinds."""
+    fits = []
+    trainings = []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    for line in lines:
+        row = json.loads(line)
+        if row.pop("kind") == "fit":
+            fits.append(Fit(**row))
+        else:
+            trainings.append(Training(**row))
+    return fits, trainings
+
+
+def append(path: Path, row: Fit | Training) -> None:
+    """Add one row."""
+    kind = "fit" if isinstance(row, Fit) else "training"
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"kind": kind, **asdict(row)}) + "\n")
+
+
+def run_fit(arguments: argparse.Namespace) -> None:
+    """Fit every mixer to every budget that has no row yet."""
+    done = {(row.mixer, row.image_size, row.budget_ms) for row in read(arguments.rows)[0]}
+    image_size = open_data(arguments.data).image_size
+    lock = DeviceLock("cpu", Path(tempfile.mkdtemp(prefix="equal-cost-locks-")))
+    for mixer in arguments.mixers or KINDS:
+        for budget_ms in arguments.budgets_ms:
+            if (mixer, image_size, budget_ms) in done:
+                continue
+            found = fit(mixer, budget_ms, arguments.data, lock)
+            print(mixer, budget_ms, found, flush=True)
+            if found is not None:
+                append(arguments.rows, found)
+
+
+def run_train(arguments: argparse.Namespace) -> None:
+    """Train every fitted network with every seed that has no row yet."""
+    fits, trainings = read(arguments.rows)
+    source = open_data(arguments.data)
+    done = {(row.mixer, row.data, row.budget_ms, row.seed) for row in trainings}
+    for seed in range(arguments.seeds):
+        for row in fits:
+            key = (row.mixer, source.name, row.budget_ms, seed)
+            if key in done or row.image_size != source.image_size:
+                continue
+            made = network(row.mixer, row.width, source.image_size, source.in_chans, source.num_classes)
+            assert made is not None
+            score = run_one(made.to_spec(), arguments.data, 1, seed, seed)
+            append(arguments.rows, Training(row.mixer, source.name, row.budget_ms, row.width, seed, score.top1))
+            print(key, f"{score.top1:.4f} in {score.duration_s:.1f} s", flush=True)
+
+
+def report(fits: list[Fit], trainings: list[Training]) -> Iterator[str]:
+    """One table for each data set and budget, best first."""
+    pairs = sorted({(row.data, row.budget_ms) for row in trainings})
+    by_place = {(row.mixer, row.budget_ms): row for row in fits}
+    for data, budget_ms in pairs:
+        yield f"\n{data}, at most {budget_ms:g} ms\n"
+        yield "| mixer | seeds | top1 | standard deviation | latency, ms | width | params | MMACs |"
+        yield "|---|---|---|---|---|---|---|---|"
+        found: dict[str, list[float]] = {}
+        for row in trainings:
+            if (row.data, row.budget_ms) == (data, budget_ms):
+                found.setdefault(row.mixer, []).append(row.top1)
+        for mixer in sorted(found, key=lambda name: -float(np.mean(found[name]))):
+            top1 = np.array(found[mixer])
+            spread = f"{top1.std(ddof=1):.4f}" if len(top1) > 1 else ""
+            fitted = by_place[mixer, budget_ms]
+            yield (
+                f"| {mixer} | {len(top1)} | {top1.mean():.4f} | {spread} | {fitted.latency_ms:.2f} | {fitted.width} | "
+                f"{fitted.param_count:,} | {fitted.macs / 1e6:.1f} |"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("fit", "train", "report"))
+    parser.add_argument("--data", default="digits")
+    parser.add_argument("--budgets-ms", type=float, nargs="+", default=[1.5, 3.0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--mixers", nargs="+", help="names; all by default")
+    parser.add_argument("--rows", type=Path, default=ROWS, help="row file")
+    arguments = parser.parse_args()
+    if arguments.what == "fit":
+        run_fit(arguments)
+    elif arguments.what == "train":
+        run_train(arguments)
+    else:
+        print("\n".join(report(*read(arguments.rows))))
+
+
+if __name__ == "__main__":
+    main()
