@@ -22,11 +22,12 @@ from nas.records import Genotype
 from search_spaces.architecture.spec import Architecture
 from search_spaces.build import build_model
 from search_spaces.hybrid_layout import HybridLayout
+from search_spaces.mixer_sets import DEFAULT
 from search_spaces.scales import SCALES
 
 
-def make(scale: str) -> HybridLayout:
-    return HybridLayout(scale, 32 if scale == "nano" else 224, 3, 10)
+def make(scale: str, mixers: str) -> HybridLayout:
+    return HybridLayout(scale, 32 if scale == "nano" else 224, 3, 10, mixers)
 
 
 def raw_genotypes(space: HybridLayout, count: int, seed: int = 0) -> list[Genotype]:
@@ -40,15 +41,15 @@ def raw_genotypes(space: HybridLayout, count: int, seed: int = 0) -> list[Genoty
     return [genotype(row) for row in indices]
 
 
-def digest(scale: str, count: int) -> str:
+def digest(scale: str, mixers: str, count: int) -> str:
     """One hash over the hashes of `count` repaired random genotypes."""
-    space = make(scale)
+    space = make(scale, mixers)
     hashes = (space.architecture(space.repair(genotype)).arch_hash for genotype in raw_genotypes(space, count))
     return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
-def check_repair(scale: str, count: int) -> bool:
-    space = make(scale)
+def check_repair(scale: str, mixers: str, count: int) -> bool:
+    space = make(scale, mixers)
     raw = raw_genotypes(space, count)
     start = time.perf_counter()
     repaired = [space.repair(genotype) for genotype in raw]
@@ -61,9 +62,10 @@ def check_repair(scale: str, count: int) -> bool:
     for architecture in architectures:
         space.costs(architecture)
     each_ms = (time.perf_counter() - start) / count * 1e3
-    command = [sys.executable, __file__, "--digest", scale, "--genotypes", str(min(count, 20_000))]
+    few = min(count, 20_000)
+    command = [sys.executable, __file__, "--digest", scale, "--mixers", mixers, "--genotypes", str(few)]
     other = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    stable = other == digest(scale, min(count, 20_000))
+    stable = other == digest(scale, mixers, few)
     print(
         f"{scale}: {count:,} genotypes repaired ({changed:,} changed) and made architectures in {took:.1f} s; "
         f"valid {valid}; "
@@ -72,8 +74,8 @@ def check_repair(scale: str, count: int) -> bool:
     return again and valid and stable
 
 
-def check_costs(scale: str, count: int) -> bool:
-    space = make(scale)
+def check_costs(scale: str, mixers: str, count: int) -> bool:
+    space = make(scale, mixers)
     equal = 0
     for genotype in raw_genotypes(space, count, seed=1):
         architecture = space.architecture(space.repair(genotype))
@@ -84,8 +86,8 @@ def check_costs(scale: str, count: int) -> bool:
     return equal == count
 
 
-def check_gradients(count: int) -> bool:
-    space = make("nano")
+def check_gradients(mixers: str, count: int) -> bool:
+    space = make("nano", mixers)
     fine = 0
     for genotype in raw_genotypes(space, count, seed=2):
         torch.manual_seed(0)
@@ -105,8 +107,8 @@ def _gradients_are_finite(model: torch.nn.Module, size: int) -> bool:
     )
 
 
-def check_mutation(count: int) -> bool:
-    space = make("nano")
+def check_mutation(mixers: str, count: int) -> bool:
+    space = make("nano", mixers)
     rng = np.random.default_rng(3)
     changed = 0
     for genotype in raw_genotypes(space, count, seed=4):
@@ -122,16 +124,18 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--genotypes", type=int, default=100_000)
     parser.add_argument("--architectures", type=int, default=500, help="built at every scale")
     parser.add_argument("--trained", type=int, default=300, help="taken one step forward and backward")
+    parser.add_argument("--mixers", default=DEFAULT, help="as of a search")
     parser.add_argument(
         "--digest", metavar="SCALE", help="print only the hash of this scale's genotypes (for the other process)"
     )
     arguments = parser.parse_args(argv)
     if arguments.digest:
-        print(digest(arguments.digest, arguments.genotypes))
+        print(digest(arguments.digest, arguments.mixers, arguments.genotypes))
         return 0
-    checks = [check_repair("nano", arguments.genotypes), check_repair("base", arguments.genotypes)]
-    checks += [check_mutation(arguments.trained), check_gradients(arguments.trained)]
-    checks += [check_costs(scale, arguments.architectures) for scale in SCALES]
+    mixers = arguments.mixers
+    checks = [check_repair(scale, mixers, arguments.genotypes) for scale in ("nano", "base")]
+    checks += [check_mutation(mixers, arguments.trained), check_gradients(mixers, arguments.trained)]
+    checks += [check_costs(scale, mixers, arguments.architectures) for scale in SCALES]
     return 0 if all(checks) else 1
 
 

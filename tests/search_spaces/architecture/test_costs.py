@@ -40,8 +40,8 @@ def count_macs(architecture: Architecture) -> int:
         return int(analysis.total())
 
 
-def random_architectures(name: str, scale: str, image_size: int, count: int) -> list[Architecture]:
-    space = make_space(name, scale, image_size, 3, 100)
+def random_architectures(name: str, scale: str, image_size: int, count: int, mixers: str = "") -> list[Architecture]:
+    space = make_space(name, scale, image_size, 3, 100, mixers)
     rng = np.random.default_rng(5)
     architectures = [space.architecture(space.sample(rng)) for _ in range(count)]
     architectures += [space.architecture(genotype) for genotype in space.presets().values()] if scale == "nano" else []
@@ -66,6 +66,18 @@ def test_param_count_is_that_of_the_built_network(name: str, scale: str, image_s
 def test_macs_are_those_of_fvcore(scale: str, image_size: int, count: int) -> None:
     for architecture in random_architectures("hybrid_layout", scale, image_size, count):
         assert costs(architecture).macs == count_macs(architecture), architecture.layout()
+
+
+@pytest.mark.parametrize(("scale", "image_size"), [("nano", 32), ("mobile", 64), ("base", 224)])
+def test_params_of_all_mixers_are_those_of_the_built_network(scale: str, image_size: int) -> None:
+    for architecture in random_architectures("hybrid_layout", scale, image_size, 30, "all"):
+        assert costs(architecture).param_count == count_parameters(architecture), architecture.layout()
+
+
+@pytest.mark.parametrize(("scale", "image_size", "count"), [("nano", 32, 25), ("mobile", 64, 6)])
+def test_macs_of_all_mixers_are_those_of_fvcore_within_a_percent(scale: str, image_size: int, count: int) -> None:
+    for architecture in random_architectures("hybrid_layout", scale, image_size, count, "all"):
+        assert costs(architecture).macs == pytest.approx(count_macs(architecture), rel=0.01), architecture.layout()
 
 
 def test_costs_of_what_only_a_spec_can_say() -> None:
@@ -128,7 +140,7 @@ def test_costs_of_a_strided_mbconv_of_any_widths(stem: int, width: int) -> None:
 def test_every_attention_is_among_the_random_architectures() -> None:
     seen = {
         block.attention
-        for architecture in random_architectures("hybrid_layout", "nano", 32, 20)
+        for architecture in random_architectures("hybrid_layout", "nano", 32, 20, "all")
         for stage in architecture.stages
         for block in stage.blocks
     }
