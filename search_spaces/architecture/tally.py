@@ -25,6 +25,11 @@ def depthwise(width: int, kernel: int, positions: int, *, bias: bool = True) -> 
     return conv(width, width, kernel, positions, groups=width, bias=bias)
 
 
+def conv_norm(in_width: int, width: int, kernel: int, positions: int, *, groups: int = 1) -> Tally:
+    """A convolution without bias, then BatchNorm."""
+    return total(conv(in_width, width, kernel, positions, groups=groups, bias=False), norm("batch", width, positions))
+
+
 def linear(in_width: int, width: int, positions: int, *, bias: bool = True) -> Tally:
     return conv(in_width, width, 1, positions, bias=bias)
 
