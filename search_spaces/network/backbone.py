@@ -232,8 +232,13 @@ def _require_size(img_size: int | tuple[int, int] | None, output_stride: int | N
 
 
 def _init_weights(module: nn.Module) -> None:
-    """Linear layers as in DeiT and GroupMixFormer; convolutions and norms keep torch's defaults."""
+    """Linear layers as in DeiT and GroupMixFormer; convolutions and norms keep torch's defaults.
+
+    A module comes after its parts, so that one with `start_as_published` can set what its source starts otherwise.
+    """
     if isinstance(module, nn.Linear):
         trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+    elif hasattr(module, "start_as_published"):
+        module.start_as_published()

@@ -1,4 +1,6 @@
-"""Learned biases of pairs of positions."""
+"""What is learned of pairs of positions."""
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -47,3 +49,37 @@ class RelativePositionBias(nn.Module):
             )[0]
         offsets = pair_offsets(height, width, table.device)
         return table.flatten(1)[:, offsets].view(1, table.shape[0], height * width, height * width)
+
+
+@register_notrace_module
+class PositionGate(nn.Module):
+    """(1 - g) content + g P V per head: P = softmax of w . (dx, dy, dx^2 + dy^2) + b over keys, (dx, dy) = key - query.
+
+    content and V, both (B, heads, H W, head_dim) -> the same shape. g is a sigmoid, at first that of 1. The first k^2
+    heads, for the largest such square, look at one position of a k x k neighbourhood each at first.
+
+    Source: ConViT (arXiv 2103.10697).
+    """
+
+    def __init__(self, heads: int) -> None:
+        super().__init__()
+        self.gating = nn.Parameter(torch.ones(heads))
+        self.weight = nn.Parameter(torch.zeros(heads, 3))
+        self.bias = nn.Parameter(torch.zeros(heads))
+        nn.init.trunc_normal_(self.weight, std=0.02)
+        side = math.isqrt(heads)
+        centre = (side - 1) / 2 if side % 2 == 0 else side // 2
+        head = torch.arange(side * side)
+        offsets = (2 * (head // side - centre), 2 * (head % side - centre), -torch.ones(side * side))
+        self.weight.data[: side * side] = torch.stack(offsets, dim=1)
+
+    def forward(self, content: torch.Tensor, v: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        # Offsets are query - key here, so that those of the keys have the other sign.
+        y = torch.arange(1 - height, height, device=v.device).float()[:, None].expand(-1, 2 * width - 1)
+        x = torch.arange(1 - width, width, device=v.device).float()[None, :].expand(2 * height - 1, -1)
+        offsets = torch.stack((-x, -y, x.square() + y.square()), dim=2).flatten(0, 1)
+        logits = F.linear(offsets, self.weight.float(), self.bias.float()).transpose(0, 1)
+        pairs = logits[:, pair_offsets(height, width, v.device)].view(1, -1, height * width, height * width)
+        gate = self.gating.sigmoid().view(1, -1, 1, 1)
+        out: torch.Tensor = (1 - gate) * content + gate * (pairs.softmax(dim=3).to(v.dtype) @ v)
+        return out

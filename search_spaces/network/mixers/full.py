@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from search_spaces.network.layers.positions import RelativePositionBias
+from search_spaces.network.layers.positions import PositionGate, RelativePositionBias
 from search_spaces.network.parts import part
 
 
@@ -17,23 +17,37 @@ class FullAttention(nn.Module):
     (B, H, W, C) -> (B, H, W, C). The bias is that of relative positions where the block asks for it, else there is
     none. torch picks the kernel (flash where the device has it and there is no bias).
 
-    Source: "Attention Is All You Need" (arXiv 1706.03762).
+    With the knob `form` at `gated` the weights are a mean of these and of weights that depend on the two positions only
+    (PositionGate), and Q, K, V have no bias. The values are the identity at first, and the heads look at neighbours, so
+    that the attention begins as a convolution.
+
+    Source: "Attention Is All You Need" (arXiv 1706.03762); the gated form is GPSA of ConViT (2103.10697).
     """
 
     def __init__(self, width: int, block: dict[str, Any]) -> None:
         super().__init__()
         self.heads = block["heads"]
         self.head_dim = block["head_dim"]
-        self.qkv = nn.Linear(width, 3 * width)
+        is_gated = dict(block.get("options", ())).get("form") == "gated"
+        self.qkv = nn.Linear(width, 3 * width, bias=not is_gated)
         side = block.get("map_size", 0)
         self.bias = RelativePositionBias(self.heads, side, side) if block.get("position") == "relative" else None
+        self.gate = PositionGate(self.heads) if is_gated else None
         self.proj = nn.Linear(width, width)
+
+    def start_as_published(self) -> None:
+        """Set what the backbone's rule for linear layers must not."""
+        if self.gate is not None:
+            nn.init.eye_(self.qkv.weight.data[2 * self.qkv.in_features :])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         B, H, W, C = x.shape
         q, k, v = self.qkv(x).view(B, H * W, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4).unbind(0)
         if self.bias is None:
-            mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+            content = F.scaled_dot_product_attention(q, k, v)
+            if self.gate is not None:
+                content = self.gate(content, v, H, W)
+            mixed = content.transpose(1, 2)
         else:
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=self.bias(H, W).to(q.dtype)).transpose(1, 2)
             # Whether the kernel for a bias returns positions or heads first depends on gradients; an exporter must not

@@ -1,0 +1,3 @@
+"""Two convolutions of stride 2, with ReLU behind each."""
+
+from search_spaces.architecture.stems.conv import KIND as KIND

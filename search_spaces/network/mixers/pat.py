@@ -1,0 +1,124 @@
+"""Partial attention: a convolution on a part of the channels, attention on the others."""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.layers.norm import LayerNorm
+from timm.models import register_notrace_module
+from torch import nn
+
+from search_spaces.network.layers.heads import from_heads, split_qkv
+from search_spaces.network.layers.positions import pair_offsets
+from search_spaces.network.parts import part
+
+FINE = 20
+"""Distances up to this have an entry of their own."""
+BUCKETS = 40
+"""The largest bucket."""
+FARTHEST = 160
+"""Distance from which on all share the largest bucket."""
+
+
+@part("mixers", "pat")
+class PartialAttention(nn.Module):
+    """y = [conv_3(x1), attention(x2)]; x1 is the first 1 / `division` of the channels, conv_3 dense without bias.
+
+    (B, H, W, C) -> (B, H, W, C).
+
+    Knobs: `form`, what x2 goes through: `channel` is ChannelGate, linear in N = H * W; `self` is EuclideanAttention,
+    with `heads` heads. `division`.
+
+    Source: PartialNet, also PATNet (arXiv 2502.01303).
+    """
+
+    def __init__(self, width: int, block: dict[str, Any]) -> None:
+        super().__init__()
+        options = dict(block.get("options", ()))
+        self.convolved = width // int(options.get("division", 4))
+        self.conv = nn.Conv2d(self.convolved, self.convolved, 3, padding=1, bias=False)
+        rest = width - self.convolved
+        is_self = options.get("form") == "self"
+        self.attention = EuclideanAttention(rest, int(options.get("heads", 4))) if is_self else ChannelGate(rest)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        near = self.conv(x[..., : self.convolved].permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return torch.cat((near, self.attention(x[..., self.convolved :])), dim=3)
+
+
+@register_notrace_module
+class ChannelGate(nn.Module):
+    """BN(x * hardsigmoid(BN(W [mean, standard deviation]))): statistics over positions, per channel; W without bias.
+
+    (B, H, W, C) -> (B, H, W, C). 2 C^2 + 4 C parameters.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weigh = nn.Linear(2 * width, width, bias=False)
+        self.norm_gate = nn.BatchNorm1d(width)
+        self.act = nn.Hardsigmoid()
+        self.norm = nn.BatchNorm2d(width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mean = x.mean(dim=(1, 2), keepdim=True)
+        square = (x - mean).square().sum(dim=(1, 2)) / max(x.shape[1] * x.shape[2] - 1, 1)
+        # The root of zero has no gradient: of a map of one position, for example.
+        deviation = square.clamp(min=1e-12).sqrt()
+        statistics = torch.stack((mean.flatten(1), deviation), dim=2).flatten(1)
+        gate = self.act(self.norm_gate(self.weigh(statistics)))
+        out: torch.Tensor = self.norm((x * gate[:, None, None]).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return out
+
+
+class EuclideanAttention(nn.Module):
+    """Full attention of LN(x) with a learned bias per head and distance; then a linear layer. Q, K, V have no bias.
+
+    (B, H, W, C) -> (B, H, W, C). 4 C^2 + 3 C parameters and 81 per head.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.bias = DistanceBias(heads)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        B, H, W, C = x.shape
+        q, k, v = split_qkv(self.qkv(self.norm(x)).view(B, H * W, 3 * C), self.heads)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=self.bias(H, W).to(q.dtype))
+        out: torch.Tensor = self.proj(from_heads(mixed).view(B, H, W, C))
+        return out
+
+
+@register_notrace_module
+class DistanceBias(nn.Module):
+    """A learned bias per head and distance between two positions: (H, W) -> (1, heads, H W, H W).
+
+    Distances are rounded; from 20 on they share buckets, evenly in their logarithm, up to 160. The table holds buckets
+    of both signs, as published, and reads those from 0 on. Source: iRPE (arXiv 2107.14222), its Euclidean form.
+    """
+
+    def __init__(self, heads: int) -> None:
+        super().__init__()
+        self.bias_table = nn.Parameter(torch.zeros(heads, 2 * BUCKETS + 1))
+
+    def forward(self, height: int, width: int) -> torch.Tensor:
+        table: torch.Tensor = self.bias_table
+        y = torch.arange(1 - height, height, device=table.device)
+        x = torch.arange(1 - width, width, device=table.device)
+        of_offsets = table[:, BUCKETS + distance_buckets(y[:, None].square() + x[None, :].square())].flatten(1)
+        return of_offsets[:, pair_offsets(height, width, table.device)].view(
+            1, table.shape[0], height * width, height * width
+        )
+
+
+def distance_buckets(square: torch.Tensor) -> torch.Tensor:
+    """Squared distances of any shape -> their buckets, 0 to 40."""
+    distance = square.float().sqrt().round()
+    share = (distance.clamp(min=1) / FINE).log() / math.log(FARTHEST / FINE)
+    far = (FINE + share * (BUCKETS - FINE)).round().clamp(max=BUCKETS)
+    return torch.where(distance <= FINE, distance, far).long()
