@@ -94,7 +94,7 @@ class Architecture:
         sizes = []
         size = self.image_size // STEMS[self.stem.kind].stride
         for stage in self.stages:
-            size //= stage.stride
+            size = -(-size // stage.stride)
             sizes.append(size)
         return tuple(sizes)
 
@@ -163,7 +163,7 @@ def _scalar(cls: Any, data: Any, path: str) -> Any:
 def _check(architecture: Architecture) -> None:
     """Refuse what has valid fields and cannot be built."""
     stride = total_stride(architecture)
-    if not architecture.stages or stride < 1 or architecture.image_size % stride or architecture.image_size == 0:
+    if not architecture.stages or stride < 1 or not _has_whole_maps(architecture):
         raise InvalidInputError(
             f"spec has image_size {architecture.image_size} and a total stride of {stride}; expected a multiple of it"
         )
@@ -188,6 +188,16 @@ def _check(architecture: Architecture) -> None:
             problem = _block_problem(block, stage.width)
             if problem:
                 raise InvalidInputError(f"spec.stages[{number}].blocks[{index}] has {problem}")
+
+
+def _has_whole_maps(architecture: Architecture) -> bool:
+    """Whether each stride divides the side that it meets, or its downsampling rounds up."""
+    size, rest = divmod(architecture.image_size, STEMS[architecture.stem.kind].stride)
+    is_whole = size > 0 and rest == 0
+    for stage in architecture.stages:
+        is_whole = is_whole and (size % stage.stride == 0 or DOWNSAMPLES[stage.downsample].rounds_up)
+        size = -(-size // stage.stride)
+    return is_whole
 
 
 def _block_problem(block: BlockSpec, width: int) -> str:

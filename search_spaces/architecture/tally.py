@@ -49,7 +49,7 @@ def inverted_bottleneck(
 ) -> Tally:
     """timm's InvertedResidual without its shortcut; squeeze is the inner width of squeeze-and-excitation, 0 for
     none."""
-    hidden = _divisible_by_8(hidden)
+    hidden = divisible_by_8(hidden)
     before = positions * stride**2
     excite = (linear(hidden, squeeze, 1), linear(squeeze, hidden, 1)) if squeeze else ()
     return total(
@@ -63,7 +63,7 @@ def inverted_bottleneck(
     )
 
 
-def _divisible_by_8(width: int) -> int:
+def divisible_by_8(width: int) -> int:
     """timm's make_divisible, which sets the hidden width of its inverted bottleneck."""
     rounded = max(8, (width + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * width else rounded

@@ -101,10 +101,10 @@ class HybridBackbone(nn.Module):
         feature_info = []
         for index, (stage, stage_rates) in enumerate(zip(spec["stages"], rates.split(depths), strict=True)):
             reduction *= stage["stride"]
-            stages.append(HybridStage(stage, width, spec["image_size"] // reduction, stage_rates.tolist()))
+            stages.append(HybridStage(stage, width, -(-spec["image_size"] // reduction), stage_rates.tolist()))
             width = stage["width"]
             feature_info.append({"num_chs": width, "reduction": reduction, "module": f"stages.{index}"})
-        _require_size(img_size, output_stride, reduction)
+        _require_size(img_size, output_stride, reduction, spec["image_size"])
         self.feature_info = feature_info
         self.stages = nn.Sequential(*stages)
         self.num_features = width
@@ -216,10 +216,10 @@ class HybridBackbone(nn.Module):
         return self.forward_head(self.forward_features(x))
 
 
-def _require_size(img_size: int | tuple[int, int] | None, output_stride: int | None, stride: int) -> None:
-    """Refuse what this network's total stride does not allow."""
+def _require_size(img_size: int | tuple[int, int] | None, output_stride: int | None, stride: int, usual: int) -> None:
+    """Refuse what this network's total stride does not allow; the spec's own image size was checked with the spec."""
     sides = (img_size, img_size) if isinstance(img_size, int) else img_size or ()
-    if any(side < stride or side % stride for side in sides):
+    if any(side != usual and (side < stride or side % stride) for side in sides):
         raise ValueError(
             f"img_size {img_size} was given; expected sides that are multiples of {stride}, which is the stride of "
             "this network"

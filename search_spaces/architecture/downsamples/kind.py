@@ -12,3 +12,5 @@ class DownsampleKind:
 
     costs: Callable[[int, int, int, int], Tally]
     """(width before, width, stride, side of the map behind it) -> parameters and multiply-adds."""
+    rounds_up: bool = False
+    """Whether a side that the stride does not divide is rounded up, so that an image may have one."""

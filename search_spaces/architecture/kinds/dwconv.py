@@ -6,7 +6,10 @@ from search_spaces.architecture.tally import Tally, depthwise, linear, norm, tot
 
 
 def _costs(block: BlockSpec, width: int, positions: int) -> Tally:
-    parts = [depthwise(width, block.kernel, positions), (width if block.layer_scale else 0, 0)]
+    has_norm = bool(dict(block.conv_options).get("norm"))
+    parts = [depthwise(width, block.kernel, positions, bias=not has_norm), (width if block.layer_scale else 0, 0)]
+    if has_norm:
+        parts.append(norm("batch", width, positions))
     if block.conv_ratio:
         hidden = block.conv_ratio * width
         parts += [norm("layer", width, positions), linear(width, hidden, positions), linear(hidden, width, positions)]
@@ -21,5 +24,6 @@ KIND = MixerKind(
     label="depthwise convolution",
     fields=("kernel", "conv_ratio", "layer_scale"),
     costs=_costs,
+    options={"norm": ("none", "batch", "batch_zero")},
     sets=(CORE, EFFICIENT),
 )
