@@ -36,17 +36,24 @@ def with_linear_layers(weights: Weights) -> Weights:
 
 
 def convert(state_dict: Mapping[str, Any]) -> Weights:
-    """The authors' weights with one head under our names; one with a head for distillation is refused.
+    """The authors' weights under our names.
+
+    Where there is a second head, for distillation, the network's answer is the mean of both: that of one head with the
+    mean of their weights.
 
     Raises:
         InvalidInputError: naming what is no tensor or no entry of the network.
     """
     published = unwrapped(state_dict)
     numbers = {name.split(".")[2] for name in published if name.startswith("network.") and name.count(".") > 3}
-    rows = [(r"patch_embed\.", "stem."), (r"norm\.", "norm."), (r"head\.", "head.fc.")]
+    rows = [(r"patch_embed\.", "stem."), (r"norm\.", "norm."), (r"head\.", "head.fc."), (r"dist_head\.", "second.")]
     for stage in range(STAGES):
         rows.append((rf"network\.{2 * stage + 1}\.proj\.", f"stages.{stage + 1}.downsample.0."))
         rows.append((rf"network\.{2 * stage + 1}\.norm\.", f"stages.{stage + 1}.downsample.1."))
         for number in sorted(numbers):
             rows += block_names(rf"network\.{2 * stage}\.{number}\.", f"stages.{stage}.blocks.", int(number))
-    return with_linear_layers(renamed(published, rows))
+    weights = with_linear_layers(renamed(published, rows))
+    for name in [name for name in weights if name.startswith("second.")]:
+        first = f"head.fc.{name.removeprefix('second.')}"
+        weights[first] = (weights[first] + weights.pop(name)) / 2
+    return weights

@@ -11,6 +11,7 @@ from search_spaces.converters.casvit import MIXER_NAMES, block_names, with_linea
 from search_spaces.converters.iformer import MIXER_NAMES as INCEPTION_NAMES
 from search_spaces.converters.shvit import MIXER_NAMES as SHSA_NAMES
 from search_spaces.network.blocks import make_block
+from search_spaces.network.ffns.mlp_pat import SpatialGate
 from search_spaces.network.parts import find_part
 from search_spaces.published.networks.casvit import BLOCK
 from tests.golden_mixers import Outputs, Weights
@@ -26,8 +27,8 @@ PAT_NAMES = (
 SPATIAL_NAMES = (
     (r"conv\.", "mix."),
     (r"conv_attn\.", "weigh."),
-    (r"norm\.", "norm1."),
-    (r"norm2\.", "norm2."),
+    (r"norm\.", "norm_weighed."),
+    (r"norm2\.", "norm_mixed."),
 )
 GPSA_NAMES = (
     (r"gating_param", "gate.gating"),
@@ -91,6 +92,12 @@ def pat(config: dict[str, Any], weights: Weights, x: torch.Tensor, _: Outputs) -
     return of_map("pat", {"options": options}, ours, x)
 
 
+def spatial(config: dict[str, Any], weights: Weights, x: torch.Tensor, _: Outputs) -> Outputs:
+    module = SpatialGate(config["dim"]).eval()
+    module.load_state_dict(renamed(weights, SPATIAL_NAMES))
+    return {"y": module(x)}
+
+
 def gpsa(config: dict[str, Any], weights: Weights, x: torch.Tensor, _: Outputs) -> Outputs:
     B, _, C = x.shape
     height, width = config["size"]
@@ -107,5 +114,6 @@ RUNNERS = (
     ("SHSA", shsa),
     ("inception_transformer|iFormer", inception),
     ("Partial_conv3", pat),
+    ("partial_spatial", spatial),
     ("GPSA", gpsa),
 )

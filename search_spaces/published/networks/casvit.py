@@ -22,7 +22,7 @@ def casvit(widths: Sequence[int], depths: Sequence[int]) -> Architecture:
     return network(StemSpec("conv_relu", widths[0], "batch"), stages, "batch")
 
 
-_SOURCE = "CAS-ViT (arXiv 2408.03703) and its released code, without the head for distillation"
+_SOURCE = "CAS-ViT (arXiv 2408.03703) and its released code, with one head"
 
 PRESETS = {
     "casvit_xs": Preset(casvit((48, 56, 112, 220), (2, 2, 4, 2)), _SOURCE, 2_979_700, 0.0, converter="casvit"),
