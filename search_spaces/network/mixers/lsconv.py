@@ -58,10 +58,11 @@ def weigh_neighbours(x: torch.Tensor, weights: torch.Tensor, kernel: int, groups
         groups: channels with the same weights.
     """
     B, C, H, W = x.shape
-    padding = kernel // 2
-    around = F.pad(x, (padding, padding, padding, padding)).view(B, groups, C // groups, H + 2 * padding, -1)
+    edge = kernel // 2
+    around = F.pad(x, (edge, edge, edge, edge)).view(B, groups, C // groups, H + 2 * edge, W + 2 * edge)
     weights = weights.view(B, 1, C // groups, kernel * kernel, H, W)
     out = torch.zeros_like(around[..., :H, :W])
+    # A sum over the few neighbours; an unfolded map would hold all of them at once.
     for tap in range(kernel * kernel):
         row = tap // kernel
         column = tap % kernel
