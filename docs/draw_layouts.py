@@ -20,7 +20,7 @@ NETWORKS = (
     "coatnet_like",
     "moat_0_like",
     "ascan_like",
-    "van_b0_like",
+    "van_b0",
 )
 
 

@@ -16,7 +16,7 @@ ONE_PER_FAMILY = (
     "coatnet_like",
     "moat_0_like",
     "ascan_like",
-    "van_b0_like",
+    "van_b0",
 )
 
 

@@ -140,15 +140,6 @@ def ascan(stem_width: int, widths: Sequence[int], convs: Sequence[int], attentio
     return _pyramid(stem_width, widths, ("mbconv",) * 4, blocks)
 
 
-def van(widths: Sequence[int], depths: Sequence[int]) -> Architecture:
-    """Large kernel attention and a feed-forward in every block."""
-    stages = []
-    for index, (width, depth, ratio) in enumerate(zip(widths, depths, (8, 8, 4, 4), strict=True)):
-        block = BlockSpec("attention", attention="lka", ffn="mlp_dw", ffn_ratio=ratio)
-        stages.append(StageSpec(width, "none" if index == 0 else "overlap", 1 if index == 0 else 2, (block,) * depth))
-    return network(StemSpec("overlap", widths[0], "batch"), stages, "layer")
-
-
 _GROUPMIXFORMER = "GroupMixFormer (arXiv 2311.15157) and its released code"
 _LINGLO = "LinGlo (arXiv 2207.00188), reconstructed"
 _GRAFTED = "grafted twin of LinGlo, the layout that LinGlo (arXiv 2207.00188) argues against"
@@ -189,7 +180,6 @@ _OURS: Mapping[str, Preset] = {
         None,
         0.0,
     ),
-    "van_b0_like": Preset(van((32, 64, 160, 256), (3, 3, 5, 2)), "VAN-B0 (arXiv 2202.09741)", 4_105_800, 0.02),
 }
 
 

@@ -1,8 +1,10 @@
 """See large, focus small: a large kernel says how a small one weighs the neighbours."""
 
+import math
+
 from search_spaces.architecture.block import BlockSpec
-from search_spaces.architecture.kinds.kind import ATTENTION, EFFICIENT, MixerKind
-from search_spaces.architecture.knobs import Integer, Knobs
+from search_spaces.architecture.kinds.kind import ATTENTION, EFFICIENT, MixerKind, Place
+from search_spaces.architecture.knobs import Integer, Knobs, Options, set_knobs
 from search_spaces.architecture.tally import Tally, conv, conv_norm, norm, total
 
 KNOBS: Knobs = {"kernel": Integer(7), "small": Integer(3), "groups": Integer(8)}
@@ -23,6 +25,11 @@ def _costs(block: BlockSpec, width: int, positions: int) -> Tally:
     )
 
 
+def _searched(place: Place) -> Options:
+    """The published 8 channels with the same weights, fewer where 8 does not divide the width."""
+    return set_knobs(KNOBS, groups=math.gcd(8, place.width))
+
+
 def _problem(block: BlockSpec, width: int) -> str:
     options = dict(block.options)
     groups = int(options.get("groups", 8))
@@ -41,6 +48,7 @@ KIND = MixerKind(
     fields=(),
     costs=_costs,
     options=KNOBS,
+    searched=_searched,
     problem=_problem,
     sets=(EFFICIENT,),
 )

@@ -11,9 +11,7 @@ def van(widths: Sequence[int], depths: Sequence[int]) -> Architecture:
     """Large kernel attention and a convolved feed-forward, each behind BatchNorm and before a layer scale."""
     stages = []
     for index, (width, depth, ratio) in enumerate(zip(widths, depths, (8, 8, 4, 4), strict=True)):
-        block = BlockSpec(
-            "attention", attention="lka", ffn="mlp_dw", ffn_ratio=ratio, norm="batch", branch_scale=0.01
-        )
+        block = BlockSpec("attention", attention="lka", ffn="mlp_dw", ffn_ratio=ratio, norm="batch", branch_scale=0.01)
         downsample, stride = ("conv_bn", 2) if index else ("none", 1)
         stages.append(StageSpec(width, downsample, stride, (block,) * depth, norm="layer"))
     return network(StemSpec("overlap", widths[0], "batch"), stages, "none")
@@ -23,6 +21,4 @@ _SOURCE = "VAN (arXiv 2202.09741) and its released code"
 
 PRESETS = {
     "van_b0": Preset(van((32, 64, 160, 256), (3, 3, 5, 2)), _SOURCE, 4_105_800, 0.0, converter="van"),
-    "van_b1": Preset(van((64, 128, 320, 512), (2, 2, 4, 2)), _SOURCE, 13_861_800, 0.0, converter="van"),
-    "van_b2": Preset(van((64, 128, 320, 512), (3, 3, 12, 3)), _SOURCE, 26_578_472, 0.0, converter="van"),
 }
