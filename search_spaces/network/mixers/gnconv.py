@@ -99,4 +99,5 @@ class SpectralProduct(nn.Module):
             planes = F.interpolate(planes, size=(H, W // 2 + 1), mode="bilinear", align_corners=True)
             weight = planes.permute(1, 2, 3, 0)
         spectrum = torch.fft.rfft2(x.float()) * torch.view_as_complex(weight.contiguous())
-        return torch.fft.irfft2(spectrum, s=(H, W)).to(x.dtype)
+        out: torch.Tensor = torch.fft.irfft2(spectrum, s=(H, W))
+        return out.to(x.dtype)
