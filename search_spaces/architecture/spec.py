@@ -29,7 +29,7 @@ from search_spaces.architecture.stems.registry import STEMS
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "StemSpec.kind": tuple(STEMS),
-    "StemSpec.norm": ("batch", "layer", "layer_1e-5"),
+    "StemSpec.norm": ("batch", "batch_1e-3", "layer", "layer_1e-5"),
     "StageSpec.downsample": tuple(DOWNSAMPLES),
     "StageSpec.norm": ("", *NORMS),
     "StageSpec.position": ("", "map"),

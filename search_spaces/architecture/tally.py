@@ -5,6 +5,8 @@ convolution, a linear layer or a matrix product is 1 (biases are free), BatchNor
 pooling 1 per input element; activations, softmax and sums are free. `positions` is H * W of the layer's output.
 """
 
+import math
+
 Tally = tuple[int, int]
 
 
@@ -61,6 +63,60 @@ def inverted_bottleneck(
         conv(hidden, width, 1, positions, bias=False),
         norm("batch", width, positions),
     )
+
+
+def pre_norm_bottleneck(
+    in_width: int, width: int, positions: int, kernel: int = 3, ratio: int = 4, squeeze: int = 0, stride: int = 1
+) -> Tally:
+    """The MBConv of CoAtNet, MOAT and MaxViT without its shortcut; squeeze as in `inverted_bottleneck`."""
+    hidden = ratio * width
+    before = positions * stride**2
+    excite = (linear(hidden, squeeze, 1), linear(squeeze, hidden, 1)) if squeeze else ()
+    return total(
+        norm("batch", in_width, before),
+        conv(in_width, hidden, 1, before, bias=False),
+        norm("batch", hidden, before),
+        depthwise(hidden, kernel, positions, bias=False),
+        norm("batch", hidden, positions),
+        *excite,
+        conv(hidden, width, 1, positions),
+    )
+
+
+def strided_bottleneck(in_width: int, width: int, stride: int, size: int, has_squeeze: bool = True) -> Tally:
+    """The same to a map of size x size, with its shortcut."""
+    squeeze = squeeze_width(width) if has_squeeze else 0
+    branch = pre_norm_bottleneck(in_width, width, size * size, squeeze=squeeze, stride=stride)
+    return total(branch, pooled_shortcut(in_width, width, size * size))
+
+
+def pooled_shortcut(in_width: int, width: int, positions: int) -> Tally:
+    """A 1x1 convolution where the width changes."""
+    return conv(in_width, width, 1, positions) if in_width != width else (0, 0)
+
+
+def squeeze_width(width: int, se_ratio: float = 0.25) -> int:
+    """Inner width of squeeze-and-excitation in the MBConv of CoAtNet, MOAT and MaxViT; 0 for none."""
+    return max(1, int(width * se_ratio)) if se_ratio else 0
+
+
+def halving_stem(in_chans: int, width: int, norm_name: str, image_size: int, *, bias: bool) -> Tally:
+    """Two 3x3 convolutions of the same width, the first of stride 2, with a norm between."""
+    positions = (image_size // 2) ** 2
+    first = conv(in_chans, width, 3, positions, bias=bias)
+    return total(first, norm_of(norm_name, width, positions), conv(width, width, 3, positions, bias=bias))
+
+
+def full_attention(in_width: int, width: int, positions: int, *, qkv_bias: bool = True) -> Tally:
+    """Queries, keys and values, the products of all pairs, and the last linear layer."""
+    products = 2 * positions * positions * width
+    qkv = linear(in_width, 3 * width, positions, bias=qkv_bias)
+    return total(qkv, (0, products), linear(width, width, positions))
+
+
+def relative_table(heads: int, positions: int) -> int:
+    """Entries of a table of offsets on a square map."""
+    return heads * (2 * math.isqrt(positions) - 1) ** 2
 
 
 def divisible_by_8(width: int) -> int:

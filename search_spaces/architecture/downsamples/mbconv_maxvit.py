@@ -1,0 +1,6 @@
+"""MaxViT's MBConv where it starts a stage."""
+
+from search_spaces.architecture.downsamples.kind import DownsampleKind
+from search_spaces.architecture.tally import strided_bottleneck
+
+KIND = DownsampleKind(costs=strided_bottleneck)
