@@ -17,8 +17,8 @@ NETWORKS = (
     "linglo_b1",
     "linglo_b1_grafted",
     "convnext_tiny",
-    "coatnet_like",
-    "moat_0_like",
+    "coatnet_0",
+    "moat_0",
     "ascan_like",
     "van_b0",
 )

@@ -13,8 +13,8 @@ ONE_PER_FAMILY = (
     "linglo_b0",
     "linglo_b0_grafted",
     "hybrid_convnext_tiny",
-    "coatnet_like",
-    "moat_0_like",
+    "coatnet_0",
+    "moat_0",
     "ascan_like",
     "van_b0",
 )

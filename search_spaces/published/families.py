@@ -83,61 +83,27 @@ def convnext(widths: Sequence[int], depths: Sequence[int]) -> Architecture:
 MBCONV = BlockSpec("conv", conv="mbconv", kernel=3, conv_ratio=4, se_ratio=0.25)
 
 
-def _full_block(width: int, kind: str = "attention", conv_ratio: int = 0, ffn_ratio: int = 0) -> BlockSpec:
-    """Full attention with relative positions and heads of 32 channels, beside or behind an MBConv or before a
-    feed-forward."""
-    fused = kind != "attention"
+def _full_block(width: int) -> BlockSpec:
+    """Full attention with relative positions and heads of 32 channels, then a feed-forward."""
     return BlockSpec(
-        kind,
-        conv="mbconv" if fused else "",
-        kernel=3 if fused else 0,
-        conv_ratio=conv_ratio,
+        "attention",
         attention="full",
         heads=width // 32,
         head_dim=32,
         position="relative",
-        ffn="mlp" if ffn_ratio else "none",
-        ffn_ratio=ffn_ratio,
+        ffn="mlp",
+        ffn_ratio=4,
     )
 
 
-def _pyramid(
-    stem_width: int, widths: Sequence[int], downsamples: Sequence[str], blocks: Sequence[tuple[BlockSpec, ...]]
-) -> Architecture:
-    """A convolution stem and stages that change width and stride as named; an mbconv counts as the first block of its
-    stage."""
+def ascan(stem_width: int, widths: Sequence[int], convs: Sequence[int], attentions: Sequence[int]) -> Architecture:
+    """Convolution blocks, the first of which changes width and stride, then attention blocks in each stage; the share
+    of attention grows with depth."""
     stages = [
-        StageSpec(width, downsample, 1 if index == 0 else 2, stage)
-        for index, (width, downsample, stage) in enumerate(zip(widths, downsamples, blocks, strict=True))
+        StageSpec(width, "mbconv", 1 if index == 0 else 2, (MBCONV,) * (count - 1) + (_full_block(width),) * attended)
+        for index, (width, count, attended) in enumerate(zip(widths, convs, attentions, strict=True))
     ]
     return network(StemSpec("conv", stem_width, "batch"), stages, "layer")
-
-
-def coatnet(stem_width: int, widths: Sequence[int], depths: Sequence[int]) -> Architecture:
-    """Grafting: two stages of MBConv, two of full attention."""
-    first = [(MBCONV,) * (depth - 1) for depth in depths[:2]]
-    last = [(_full_block(width, ffn_ratio=4),) * depth for width, depth in zip(widths[2:], depths[2:], strict=True)]
-    return _pyramid(stem_width, widths, ("mbconv", "mbconv", "separable", "separable"), [*first, *last])
-
-
-def moat(stem_width: int, widths: Sequence[int], depths: Sequence[int]) -> Architecture:
-    """Two stages of MBConv, two in which MBConv, without squeeze-and-excitation, stands before attention in one
-    block."""
-    first = [(MBCONV,) * (depth - 1) for depth in depths[:2]]
-    last = [
-        (_full_block(width), *(_full_block(width, "fused_serial", conv_ratio=4),) * (depth - 1))
-        for width, depth in zip(widths[2:], depths[2:], strict=True)
-    ]
-    return _pyramid(stem_width, widths, ("mbconv",) * 4, [*first, *last])
-
-
-def ascan(stem_width: int, widths: Sequence[int], convs: Sequence[int], attentions: Sequence[int]) -> Architecture:
-    """Convolution blocks, then attention blocks in each stage; the share of attention grows with depth."""
-    blocks = [
-        (MBCONV,) * (count - 1) + (_full_block(width, ffn_ratio=4),) * attended
-        for width, count, attended in zip(widths, convs, attentions, strict=True)
-    ]
-    return _pyramid(stem_width, widths, ("mbconv",) * 4, blocks)
 
 
 _GROUPMIXFORMER = "GroupMixFormer (arXiv 2311.15157) and its released code"
@@ -170,10 +136,6 @@ _OURS: Mapping[str, Preset] = {
     "convnext_tiny": Preset(convnext((96, 192, 384, 768), (3, 3, 9, 3)), _CONVNEXT, 28_589_128, 0.0),
     "convnext_small": Preset(convnext((96, 192, 384, 768), (3, 3, 27, 3)), _CONVNEXT, 50_223_688, 0.0),
     "convnext_base": Preset(convnext((128, 256, 512, 1024), (3, 3, 27, 3)), _CONVNEXT, 88_591_464, 0.0),
-    "coatnet_like": Preset(
-        coatnet(64, (96, 192, 384, 768), (2, 3, 5, 2)), "CoAtNet-0 (arXiv 2106.04803)", 25_036_820, 0.05
-    ),
-    "moat_0_like": Preset(moat(64, (96, 192, 384, 768), (2, 3, 7, 2)), "MOAT-0 (arXiv 2210.01820)", 27_846_892, 0.05),
     "ascan_like": Preset(
         ascan(64, (64, 128, 320, 512), (2, 3, 3, 1), (0, 0, 3, 3)),
         "the rule of AsCAN (arXiv 2411.04967)",

@@ -184,7 +184,7 @@ def test_every_parameter_has_a_layer_and_biases_no_decay(name: str) -> None:
     assert model.no_weight_decay() <= {parameter for parameter, _ in model.named_parameters()}
 
 
-@pytest.mark.parametrize(("name", "kind"), [("linglo_b0", "mixer.gate"), ("coatnet_like", "bias.bias_table")])
+@pytest.mark.parametrize(("name", "kind"), [("linglo_b0", "mixer.gate"), ("coatnet_0", "bias.bias_table")])
 def test_gates_and_position_biases_are_not_decayed(name: str, kind: str) -> None:
     model = create(name)
     named = {parameter: value for parameter, value in model.named_parameters() if parameter.endswith(kind)}
