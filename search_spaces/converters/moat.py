@@ -107,7 +107,7 @@ def _leaves(entries: Weights) -> Weights:
     weights = {}
     for name, value in entries.items():
         layer, _, leaf = name.rpartition("/")
-        weights[f"{layer}.{LEAVES.get(leaf, leaf)}"] = _transposed(leaf, value)
+        weights[f"{layer}.{LEAVES.get(leaf, leaf)}".removeprefix(".")] = _transposed(leaf, value)
         if leaf == "moving_mean":
             weights[f"{layer}.num_batches_tracked"] = torch.tensor(0)
     return weights
