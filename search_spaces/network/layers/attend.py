@@ -1,0 +1,36 @@
+"""Softmax attention in token order, with a bias, in one group of positions or in many."""
+
+import torch
+import torch.nn.functional as F
+
+MASKED = -3e4
+"""Added to the logit of a key that must not be seen. It is finite in every precision, so that a group of padding alone
+gives numbers."""
+
+
+def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """softmax(q k / sqrt(d) + bias) v of each head: (B, n, heads, d) and keys and values (B, m, heads, ...) -> (B, n,
+    heads * width of a value). The bias broadcasts to (B, heads, n, m)."""
+    mask = None if bias is None else bias.to(q.dtype)
+    mixed = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=mask)
+    # Whether a kernel returns positions or heads first is its own matter; an exporter must not rely on either.
+    return mixed.transpose(1, 2).clone(memory_format=torch.contiguous_format).flatten(2)
+
+
+def attend_in_groups(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """The same in each of G groups: (B, G, n, heads, d) -> (B, G, n, heads * width of a value).
+
+    Args:
+        bias: (1, heads, n, m) for all groups, or (G, heads, n, m).
+    """
+    B, G, n, heads, _ = q.shape
+    if bias is None or bias.shape[0] == 1:
+        return attend(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), bias).view(B, G, n, -1)
+    # Groups stand beside the heads, so that no bias is copied for every image.
+    mixed = attend(_side_by_side(q), _side_by_side(k), _side_by_side(v), bias.flatten(0, 1)[None])
+    return mixed.view(B, n, G, -1).transpose(1, 2)
+
+
+def _side_by_side(x: torch.Tensor) -> torch.Tensor:
+    """(B, G, n, heads, d) -> (B, n, G * heads, d)."""
+    return x.transpose(1, 2).flatten(2, 3)
