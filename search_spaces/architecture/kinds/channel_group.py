@@ -18,5 +18,6 @@ KIND = MixerKind(
     label="channel-group attention",
     fields=HEADS,
     costs=_costs,
+    options={"form": ("scaled", "released")},
     sets=(EFFICIENT,),
 )

@@ -23,7 +23,7 @@ def attend_in_groups(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: to
     Args:
         bias: (1, heads, n, m) for all groups, or (G, heads, n, m).
     """
-    B, G, n, heads, _ = q.shape
+    B, G, n = q.shape[:3]
     if bias is None or bias.shape[0] == 1:
         return attend(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), bias).view(B, G, n, -1)
     # Groups stand beside the heads, so that no bias is copied for every image.

@@ -36,7 +36,7 @@ class DynamicPositionBias(nn.Module):
         rows = torch.arange(1 - height, height, device=weight.device, dtype=weight.dtype)
         columns = torch.arange(1 - width, width, device=weight.device, dtype=weight.dtype)
         offsets = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=2).flatten(0, 1)
-        biases = self.layers(self.proj(offsets)).t()
+        biases: torch.Tensor = self.layers(self.proj(offsets)).t()
         pairs = pair_offsets(height, width, weight.device)
         return biases[:, pairs].view(1, biases.shape[0], height * width, height * width)
 
@@ -76,7 +76,7 @@ class PartitionAttention(nn.Module):
 
     def attend(self, x: torch.Tensor, rows: int, columns: int, down: int, across: int) -> torch.Tensor:
         """(B, H, W, C) -> the same: attention within the groups of `to_groups`."""
-        B, H, W, C = x.shape
+        B, H, W, _ = x.shape
         padded = pad_to(x, rows * down, columns * across)
         groups = to_groups(padded, rows, columns, down, across)
         G = groups.shape[1]
