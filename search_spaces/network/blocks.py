@@ -6,20 +6,9 @@ import torch
 from timm.layers.drop import DropPath
 from torch import nn
 
+from search_spaces.network.layers.conv_position import ConvPosition
 from search_spaces.network.layers.norms import TOKEN_NORMS
 from search_spaces.network.parts import find_part
-
-
-class ConvPosition(nn.Module):
-    """Conditional position encoding: x + depthwise 3x3 (x). Source: CPVT (arXiv 2102.10882)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(width, width, 3, padding=1, groups=width)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = x + self.conv(x)
-        return out
 
 
 class BranchScale(nn.Module):
