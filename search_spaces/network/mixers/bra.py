@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from timm.models import register_notrace_module
 from torch import nn
 
 from search_spaces.network.layers.heads import from_heads, split_qkv, to_heads
@@ -12,6 +13,7 @@ from search_spaces.network.parts import part
 
 
 @part("mixers", "bra")
+@register_notrace_module
 class BiLevelRoutingAttention(nn.Module):
     """The map in S x S regions; a region reads the `topk` ones whose mean key fits its mean query best (all heads
     together, no gradient). Per head softmax(Q K^T / sqrt(C)) V over their positions, + DW_k(V), then a linear layer.
@@ -40,7 +42,7 @@ class BiLevelRoutingAttention(nn.Module):
         self.topk = int(options.get("topk", 4))
         self.pads_input = options.get("pad") != "projected"
         self.is_routed = options.get("scope") != "whole"
-        self.scale = (width if self.is_routed else block["head_dim"]) ** -0.5
+        self.sharpness = (block["head_dim"] / width) ** 0.5
         self.qkv = nn.Linear(width, 3 * width, bias=self.is_routed)
         self.local = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width)
         self.proj = nn.Linear(width, width)
@@ -53,7 +55,7 @@ class BiLevelRoutingAttention(nn.Module):
         """(B, H, W, C) -> (B, H, W, C), every position over all positions."""
         B, H, W, C = x.shape
         q, k, v = split_qkv(self.qkv(x).view(B, H * W, 3 * C), self.heads)
-        mixed = from_heads(F.scaled_dot_product_attention(q, k, v, scale=self.scale)).view(B, H, W, C)
+        mixed = from_heads(F.scaled_dot_product_attention(q, k, v)).view(B, H, W, C)
         return mixed + self.around(x)
 
     def routed(self, x: torch.Tensor) -> torch.Tensor:
@@ -88,13 +90,14 @@ class BiLevelRoutingAttention(nn.Module):
         """(B, regions, positions, 3 C) and the regions to read -> (B, regions, positions, C)."""
         B, R, n, _ = windows.shape
         C = windows.shape[3] // 3
-        q = to_heads(windows[..., :C].reshape(B * R, n, C), self.heads)
+        # torch divides by the root of a head's width, the source by that of all channels.
+        q = to_heads(windows[..., :C].reshape(B * R, n, C) * self.sharpness, self.heads)
         first = torch.arange(B, device=windows.device)[:, None, None] * R
         read = windows[..., C:].reshape(B * R, n, 2 * C).index_select(0, (first + chosen).flatten())
         kv = read.view(B * R, chosen.shape[2] * n, 2 * C)
         k = to_heads(kv[..., :C], self.heads)
         v = to_heads(kv[..., C:], self.heads)
-        return from_heads(F.scaled_dot_product_attention(q, k, v, scale=self.scale)).view(B, R, n, C)
+        return from_heads(F.scaled_dot_product_attention(q, k, v)).view(B, R, n, C)
 
     def around(self, x: torch.Tensor) -> torch.Tensor:
         """The depthwise convolution of a map, (B, H, W, C) -> (B, H, W, C)."""

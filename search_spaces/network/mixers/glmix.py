@@ -31,7 +31,8 @@ class GlobalLocalMix(nn.Module):
     def __init__(self, width: int, block: dict[str, Any]) -> None:
         super().__init__()
         options = dict(block.get("options", ()))
-        self.side = round(int(options.get("slots", 64)) ** 0.5)
+        self.slots = int(options.get("slots", 64))
+        self.side = round(self.slots**0.5)
         kernel = int(options.get("kernel", 5))
         self.scale = nn.Parameter(torch.tensor(width**-0.5))
         self.attend = FullAttention(width, {"heads": block["heads"], "head_dim": block["head_dim"]})
@@ -45,7 +46,7 @@ class GlobalLocalMix(nn.Module):
         slots = F.normalize(self.first_slots(given), dim=2)
         logits = self.scale * (slots @ F.normalize(tokens, dim=2).transpose(1, 2))
         grouped = logits.softmax(dim=2) @ tokens
-        attended = self.attend(grouped.view(B, self.side, self.side, C)).view(B, self.side**2, C)
+        attended = self.attend(grouped.view(B, self.side, self.side, C)).view(B, self.slots, C)
         spread = (logits.transpose(1, 2).softmax(dim=2) @ attended).view(B, H, W, C)
         local = self.conv(self.proj_in(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         out: torch.Tensor = spread + self.proj(local)
