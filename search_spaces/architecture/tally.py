@@ -119,6 +119,12 @@ def relative_table(heads: int, positions: int) -> int:
     return heads * (2 * math.isqrt(positions) - 1) ** 2
 
 
+def multi_head_conv(width: int, head_dim: int, positions: int) -> Tally:
+    """A 3x3 within heads, BatchNorm, 1x1, no biases."""
+    heads = conv(width, width, 3, positions, groups=width // head_dim, bias=False)
+    return total(heads, norm("batch", width, positions), conv(width, width, 1, positions, bias=False))
+
+
 def divisible_by_8(width: int) -> int:
     """timm's make_divisible, which sets the hidden width of its inverted bottleneck."""
     rounded = max(8, (width + 4) // 8 * 8)

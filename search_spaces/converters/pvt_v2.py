@@ -1,33 +1,14 @@
 """timm's PVTv2 under our names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from search_spaces.checkpoints import Weights, renamed, unwrapped
+from search_spaces.converters.names import Names, under
 
-
-def attention_names(theirs: str = "", ours: str = "") -> Sequence[tuple[str, str]]:
-    """Beginning of a name in the published attention -> in our `pooled`; before each stands what is given."""
-    return (
-        (rf"{theirs}(?P<layer>q|kv|proj)\.", rf"{ours}\g<layer>."),
-        (rf"{theirs}sr\.", f"{ours}pool.conv."),
-        (rf"{theirs}norm\.", f"{ours}pool.norm."),
-    )
-
-
-_BLOCK = r"stages\.(\d)\.blocks\.(\d+)\."
-NAMES: Sequence[tuple[str, str]] = (
-    (r"patch_embed\.proj\.", r"stem.0."),
-    (r"patch_embed\.norm\.", r"stem.1."),
-    (r"stages\.(\d)\.downsample\.proj\.", r"stages.\1.downsample.0."),
-    (r"stages\.(\d)\.downsample\.norm\.", r"stages.\1.downsample.1."),
-    (rf"{_BLOCK}(norm[12])\.", r"stages.\1.blocks.\2.\3."),
-    *attention_names(rf"{_BLOCK}attn\.", r"stages.\1.blocks.\2.mixer."),
-    (rf"{_BLOCK}mlp\.", r"stages.\1.blocks.\2.ffn.mlp."),
-    (r"stages\.(\d)\.norm\.", r"stages.\1.norm."),
-    (r"head\.", r"head.fc."),
-)
-"""Beginning of a name in timm -> of ours."""
+ATTENTION: Names = (("q.", "q."), ("kv.", "kv."), ("proj.", "proj."), ("sr.", "pool.conv."), ("norm.", "pool.norm."))
+_BLOCK: Names = (("norm", "norm"), *((f"attn.{published}", f"mixer.{ours}") for published, ours in ATTENTION), ("mlp.", "ffn.mlp."))
+_EMBED: Names = (("proj.", "0."), ("norm.", "1."))
 
 
 def convert(state_dict: Mapping[str, Any]) -> Weights:
@@ -36,4 +17,11 @@ def convert(state_dict: Mapping[str, Any]) -> Weights:
     Raises:
         InvalidInputError: naming the entries that no PVTv2 has.
     """
-    return renamed(unwrapped(state_dict), NAMES)
+    names = [
+        *under(r"patch_embed\.", "stem.", _EMBED),
+        *under(r"stages\.(\d)\.downsample\.", r"stages.\1.downsample.", _EMBED),
+        *under(r"stages\.(\d)\.blocks\.(\d+)\.", r"stages.\1.blocks.\2.", _BLOCK),
+        (r"stages\.(\d)\.norm\.", r"stages.\1.norm."),
+        (r"head\.", "head.fc."),
+    ]
+    return renamed(unwrapped(state_dict), names)

@@ -1,57 +1,57 @@
 """The authors' TransNeXt under our names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from search_spaces.checkpoints import Weights, renamed, unwrapped
+from search_spaces.converters.names import Names, under
 
-
-def attention_names(theirs: str = "", ours: str = "") -> Sequence[tuple[str, str]]:
-    """Beginning of a name in the published attention -> in our `aggregated`; before each stands what is given. A layer
-    `qkv` keeps its name, see `split_qkv_rows`."""
-    return (
-        (rf"{theirs}(?P<layer>qkv|q|kv|proj)\.", rf"{ours}\g<layer>."),
-        (rf"{theirs}(?P<factor>temperature|query_embedding)$", rf"{ours}\g<factor>"),
-        (rf"{theirs}relative_pos_bias_local$", f"{ours}neighbours.bias_table"),
-        (rf"{theirs}learnable_tokens$", f"{ours}neighbours.tokens"),
-        (rf"{theirs}learnable_bias$", f"{ours}neighbours.token_bias"),
-        (rf"{theirs}sr\.", f"{ours}pool.conv."),
-        (rf"{theirs}norm\.", f"{ours}pool.norm."),
-        (rf"{theirs}cpb_(?P<cpb>fc[12])\.", rf"{ours}bias.\g<cpb>."),
-    )
-
-
-def glu_names(theirs: str = "", ours: str = "") -> Sequence[tuple[str, str]]:
-    """The same of the feed-forward, in our `conv_glu`."""
-    return (
-        (rf"{theirs}(?P<layer>fc[12])\.", rf"{ours}\g<layer>."),
-        (rf"{theirs}dwconv\.dwconv\.", f"{ours}conv."),
-    )
-
-
-def _stage_names(stage: int) -> Sequence[tuple[str, str]]:
-    """Names of one stage, which the authors count from 1."""
-    block = rf"block{stage + 1}\.(\d+)\."
-    ours = rf"stages.{stage}.blocks.\1."
-    embed = f"stages.{stage}.downsample" if stage else "stem"
-    return (
-        (rf"patch_embed{stage + 1}\.proj\.", f"{embed}.0."),
-        (rf"patch_embed{stage + 1}\.norm\.", f"{embed}.1."),
-        (rf"{block}(norm[12])\.", rf"{ours}\2."),
-        *attention_names(rf"{block}attn\.", f"{ours}mixer."),
-        *glu_names(rf"{block}mlp\.", f"{ours}ffn."),
-        (rf"norm{stage + 1}\.", f"stages.{stage}.norm."),
-    )
-
-
-NAMES: Sequence[tuple[str, str]] = (
-    *_stage_names(0),
-    *_stage_names(1),
-    *_stage_names(2),
-    *_stage_names(3),
-    (r"head\.", r"head.fc."),
+ATTENTION: Names = (
+    ("qkv.", "qkv."),
+    ("q.", "q."),
+    ("kv.", "kv."),
+    ("proj.", "proj."),
+    ("temperature", "temperature"),
+    ("query_embedding", "query_embedding"),
+    ("relative_pos_bias_local", "neighbours.bias_table"),
+    ("learnable_tokens", "neighbours.tokens"),
+    ("learnable_bias", "neighbours.token_bias"),
+    ("sr.", "pool.conv."),
+    ("norm.", "pool.norm."),
+    ("cpb_fc", "bias.fc"),
 )
-"""Beginning of a published name -> of ours."""
+"""A layer `qkv` keeps its name, see `split_qkv_rows`."""
+FEED_FORWARD: Names = (("fc", "fc"), ("dwconv.dwconv.", "conv."))
+_BLOCK: Names = (
+    ("norm", "norm"),
+    *((f"attn.{published}", f"mixer.{ours}") for published, ours in ATTENTION),
+    *((f"mlp.{published}", f"ffn.{ours}") for published, ours in FEED_FORWARD),
+)
+_EMBED: Names = (("proj.", "0."), ("norm.", "1."))
+
+
+def convert(state_dict: Mapping[str, Any]) -> Weights:
+    """The weights of a published TransNeXt for a model of ours, `timm.create_model("transnext_micro")`.
+
+    Raises:
+        InvalidInputError: naming the entries that no TransNeXt has.
+    """
+    names = [(r"head\.", "head.fc.")]
+    for stage in range(4):
+        place = f"stages.{stage}."
+        names += under(rf"patch_embed{stage + 1}\.", f"{place}downsample." if stage else "stem.", _EMBED)
+        names += under(rf"block{stage + 1}\.(\d+)\.", rf"{place}blocks.\1.", _BLOCK)
+        names += [(rf"norm{stage + 1}\.", f"{place}norm.")]
+    return split_qkv_rows(renamed(unwrapped(state_dict), names))
+
+
+def convert_attention(published: Weights) -> Weights:
+    """The entries of one published attention, of either form, for our `aggregated`.
+
+    Raises:
+        InvalidInputError: naming the entries that no attention of TransNeXt has.
+    """
+    return split_qkv_rows(renamed(published, under("", "", ATTENTION)))
 
 
 def split_qkv_rows(weights: Weights) -> Weights:
@@ -64,12 +64,3 @@ def split_qkv_rows(weights: Weights) -> Weights:
         else:
             split[name] = value
     return split
-
-
-def convert(state_dict: Mapping[str, Any]) -> Weights:
-    """The weights of a published TransNeXt for a model of ours, `timm.create_model("transnext_micro")`.
-
-    Raises:
-        InvalidInputError: naming the entries that no TransNeXt has.
-    """
-    return split_qkv_rows(renamed(unwrapped(state_dict), NAMES))

@@ -9,7 +9,12 @@ from torch import nn
 
 from search_spaces.checkpoints import renamed
 from search_spaces.converters import nextvit, pvt_v2, transnext
+from search_spaces.converters.names import under
+from search_spaces.network.blocks import make_block
+from search_spaces.network.downsamples.pointwise import PointwiseDownsample
+from search_spaces.network.downsamples.widen import Widen
 from search_spaces.network.layers.continuous_bias import ContinuousPositionBias
+from search_spaces.network.layers.multi_head_conv import MultiHeadConv
 from search_spaces.network.parts import find_part
 from tests.golden_mixers import Outputs, Weights
 
@@ -37,14 +42,14 @@ def run_reduced(config: Config, weights: Weights, x: torch.Tensor, inputs: Weigh
     is_linear = "linear" in config["module"]
     knobs = {"form": "averaged", "pool": config.get("pool", 7)} if is_linear else {"ratio": config["sr_ratio"]}
     module = attention("pooled", config, x.shape[2], **knobs)
-    module.load_state_dict(renamed(weights, pvt_v2.attention_names()))
+    module.load_state_dict(renamed(weights, under("", "", pvt_v2.ATTENTION)))
     return {"y": on_map(module, config, x)}
 
 
 def run_raster(config: Config, weights: Weights, x: torch.Tensor, inputs: Weights) -> Outputs:
     """Next-ViT's attention."""
     module = attention("pooled", config, x.shape[2], form="raster", ratio=config["sr_ratio"])
-    module.load_state_dict(nextvit.join_keys_and_values(renamed(weights, nextvit.attention_names())))
+    module.load_state_dict(nextvit.convert_attention(weights))
     return {"y": on_map(module, config, x)}
 
 
@@ -54,14 +59,14 @@ def run_aggregated(config: Config, weights: Weights, x: torch.Tensor, inputs: We
     knobs = {"form": "cosine"} if is_cosine else {"ratio": config["sr_ratio"], "window": config["window"]}
     module = attention("aggregated", config, x.shape[2], **knobs)
     module.bias = ContinuousPositionBias(config["heads"], *config["pretrain_size"])
-    module.load_state_dict(transnext.split_qkv_rows(renamed(weights, transnext.attention_names())))
+    module.load_state_dict(transnext.convert_attention(weights))
     return {"y": on_map(module, config, x)}
 
 
 def run_conv_glu(config: Config, weights: Weights, x: torch.Tensor, inputs: Weights) -> Outputs:
     ratio = Fraction(config["hidden_argument"], config["in_features"])
     module = find_part("ffns", "conv_glu")(config["in_features"], {"ffn_ratio": ratio})
-    module.load_state_dict(renamed(weights, transnext.glu_names()))
+    module.load_state_dict(renamed(weights, under("", "", transnext.FEED_FORWARD)))
     return {"y": on_map(module, config, x)}
 
 
@@ -77,9 +82,75 @@ def run_daff(config: Config, weights: Weights, x: torch.Tensor, inputs: Weights)
     return {"y": torch.cat((x[:, :1] * excited[:, None], patches), dim=1)}
 
 
+def run_multi_head_conv(config: Config, weights: Weights, x: torch.Tensor, inputs: Weights) -> Outputs:
+    module = MultiHeadConv(x.shape[1], config["head_dim"])
+    module.load_state_dict(renamed(weights, under("", "", nextvit.CONVOLUTION)))
+    return {"y": module.eval()(x)}
+
+
+def run_conv_block(config: Config, weights: Weights, x: torch.Tensor, inputs: Weights) -> Outputs:
+    """Next-ViT's convolution block: a change of width, then a block of ours."""
+    width = weights["norm.weight"].shape[0]
+    block = feed_forward(config) | {
+        "kind": "conv",
+        "conv": "mhca",
+        "conv_options": [("head_dim", str(config["head_dim"]))],
+    }
+    layers = nn.ModuleDict({"patch_embed": nn.Identity(), "block": make_block(width, block, 0.0)})
+    if "patch_embed.conv.weight" in weights:
+        layers["patch_embed"] = PointwiseDownsample(x.shape[1], width, config["stride"], 0)
+    layers.load_state_dict(nextvit.convert_conv_block(weights))
+    return {"y": chain(layers, x)}
+
+
+def run_transformer_block(config: Config, weights: Weights, x: torch.Tensor, inputs: Weights) -> Outputs:
+    """Next-ViT's transformer block: a change of width, attention, more channels, a feed-forward."""
+    before = weights["norm1.weight"].shape[0]
+    width = weights["norm2.weight"].shape[0]
+    head_dim = config["head_dim"]
+    attention = {
+        "kind": "attention",
+        "attention": "pooled",
+        "heads": before // head_dim,
+        "head_dim": head_dim,
+        "position": "none",
+        "ffn": "none",
+        "norm": "batch",
+        "options": [("form", "raster"), ("ratio", str(config["sr_ratio"]))],
+    }
+    layers = nn.ModuleDict(
+        {
+            "patch_embed": nn.Identity(),
+            "attention": make_block(before, attention, 0.0),
+            "widen": Widen(before, width, 1, 0, head_dim),
+            "ffn": make_block(width, feed_forward(config) | {"kind": "ffn"}, 0.0),
+        }
+    )
+    if "patch_embed.conv.weight" in weights:
+        layers["patch_embed"] = PointwiseDownsample(x.shape[1], before, config["stride"], 0)
+    layers.load_state_dict(nextvit.convert_transformer_block(weights))
+    return {"y": chain(layers, x)}
+
+
+def feed_forward(config: Config) -> Config:
+    """The part of a block of Next-ViT that is behind its mixer."""
+    options = [("act", "relu")]
+    ratio = config["mlp_ratio"]
+    return {"position": "none", "norm": "batch", "ffn": "mlp", "ffn_ratio": ratio, "ffn_options": options}
+
+
+def chain(layers: nn.ModuleDict, x: torch.Tensor) -> torch.Tensor:
+    for layer in layers.eval().values():
+        x = layer(x)
+    return x
+
+
 RUNNERS = (
     (r"^PVTv2", run_reduced),
     (r"^Next-ViT.* EfficientAttention", run_raster),
+    (r"^Next-ViT.* ConvAttention", run_multi_head_conv),
+    (r"^Next-ViT.* NextConvBlock", run_conv_block),
+    (r"^Next-ViT.* NextTransformerBlock", run_transformer_block),
     (r"^TransNeXt ConvolutionalGLU", run_conv_glu),
     (r"^TransNeXt .*Attention", run_aggregated),
     (r"^DHVT DAFF", run_daff),

@@ -10,4 +10,4 @@ def _costs(block: BlockSpec, width: int, positions: int) -> Tally:
     return total(linear(width, hidden, positions), linear(hidden, width, positions))
 
 
-KIND = FfnKind(rank=0, costs=_costs, options={"act": ("gelu", "gelu_tanh")}, is_searched=True)
+KIND = FfnKind(rank=0, costs=_costs, options={"act": ("gelu", "gelu_tanh", "relu")}, is_searched=True)

@@ -12,7 +12,7 @@ from search_spaces.network.parts import part
 class PlainMlp(Mlp):
     """Linear C -> rC, activation, linear rC -> C; r is the block's `ffn_ratio`.
 
-    (B, H, W, C) -> (B, H, W, C). The knob `act` names the activation: GELU, exact or by tanh.
+    (B, H, W, C) -> (B, H, W, C). The knob `act` names the activation: GELU, exact or by tanh, or ReLU.
     """
 
     def __init__(self, width: int, block: dict[str, Any]) -> None:
