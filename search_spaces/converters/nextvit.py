@@ -15,7 +15,47 @@ from search_spaces.converters.names import Names, as_linear, under
 ATTENTION: Names = (("q.", "q."), ("k.", "k."), ("v.", "v."), ("proj.", "proj."), ("norm.", "pool.norm."))
 """The layers `k` and `v` keep their names, see `join_keys_and_values`."""
 CONVOLUTION: Names = (("group_conv3x3.", "heads.conv."), ("norm.", "heads.norm."), ("projection.", "proj."))
+_STEM: Names = (
+    *((rf"stem\.{index}\.conv\.", f"stem.{3 * index}.") for index in range(4)),
+    *((rf"stem\.{index}\.norm\.", f"stem.{3 * index + 1}.") for index in range(4)),
+)
 _FEED_FORWARD = r"ffn\.fc[12]"
+
+
+def convert(state_dict: Mapping[str, Any]) -> Weights:
+    """The weights of timm's Next-ViT for a model of ours, `timm.create_model("hybrid_nextvit_small")`.
+
+    Raises:
+        InvalidInputError: naming the entries that no Next-ViT has.
+    """
+    published = unwrapped(state_dict)
+    names = [*_STEM, *_block_names(published), (r"norm\.", "norm."), (r"head\.fc\.", "head.fc.")]
+    return join_keys_and_values(as_linear(renamed(published, names), _FEED_FORWARD))
+
+
+def _block_names(published: Weights) -> Names:
+    """Every change of width begins a stage of ours, and so does the second half of a transformer block."""
+    blocks = {match[0] for name in published if (match := re.match(r"stages\.(\d+)\.blocks\.(\d+)\.", name))}
+    names: list[tuple[str, str]] = []
+    stage = -1
+    index = 0
+    for block in sorted(blocks, key=lambda block: [int(number) for number in re.findall(r"\d+", block)]):
+        if f"{block}patch_embed.conv.weight" in published:
+            stage += 1
+            index = 0
+        theirs = re.escape(block)
+        place = f"stages.{stage}."
+        ours = f"{place}blocks.{index}."
+        index += 1
+        if f"{block}e_mhsa.q.weight" in published:
+            stage += 1
+            after = f"stages.{stage}."
+            names += transformer_block_names(
+                theirs, f"{place}downsample.", ours, f"{after}downsample.", f"{after}blocks.0."
+            )
+        else:
+            names += conv_block_names(theirs, f"{place}downsample.", ours)
+    return names
 
 
 def conv_block_names(theirs: str, embed: str, ours: str) -> Names:

@@ -44,12 +44,15 @@ def _costs(block: BlockSpec, width: int, positions: int) -> Tally:
 
 
 def _problem(block: BlockSpec, width: int) -> str:
+    """Knobs without influence would give one network two specs."""
     options = dict(block.options)
-    unread = "ratio" if options.get("form") == "averaged" else "pool"
-    if unread not in options:
-        return ""
     form = options.get("form", "convolved")
-    return f"option {unread} and the form {form!r} of pooled attention, which does not read it; expected no {unread}"
+    unread = "ratio" if form == "averaged" else "pool"
+    if unread in options:
+        return f"option {unread} and the form {form!r} of pooled attention, which does not read it; expected none"
+    if form == "raster" and "ratio" not in options:
+        return "the form 'raster' of pooled attention without a ratio; expected the form 'convolved', which is the same"
+    return ""
 
 
 def _searched(place: Place) -> Options:

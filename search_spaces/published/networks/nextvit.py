@@ -1,0 +1,49 @@
+"""Next-ViT: convolution blocks, and a transformer block at the end of each group of them.
+
+Its blocks may change the width, and a stage of ours has one width. So a published stage is several of ours: blocks that
+lie at one width, the attention of the transformer block among them, then `widen`, then its feed-forward.
+"""
+
+from search_spaces.architecture.block import BlockSpec, StageSpec, StemSpec
+from search_spaces.architecture.kinds.registry import KINDS
+from search_spaces.architecture.knobs import set_knobs
+from search_spaces.architecture.spec import Architecture
+from search_spaces.published.preset import Preset, network
+
+HEAD_DIM = 32
+RELU = (("act", "relu"),)
+CONV = BlockSpec("conv", conv="mhca", norm="batch", ffn="mlp", ffn_ratio=3, ffn_options=RELU)
+FEED_FORWARD = BlockSpec("ffn", norm="batch", ffn="mlp", ffn_ratio=2, ffn_options=RELU)
+
+
+def group(width: int, depth: int, ratio: int, stride: int) -> tuple[StageSpec, StageSpec]:
+    """Convolution blocks and one transformer block, which widens by a third; reduction of its keys by ratio^2."""
+    form = "raster" if ratio > 1 else "convolved"  # without a reduction there is one form only
+    attention = BlockSpec(
+        "attention",
+        attention="pooled",
+        heads=width // HEAD_DIM,
+        head_dim=HEAD_DIM,
+        norm="batch",
+        options=set_knobs(KINDS["pooled"].options, form=form, ratio=ratio),
+    )
+    narrow = StageSpec(width, "pointwise", stride, (CONV,) * depth + (attention,))
+    return narrow, StageSpec(width * 4 // 3, "widen", 1, (FEED_FORWARD,))
+
+
+def nextvit(repeats: int) -> Architecture:
+    """Four published stages; the third has `repeats` groups."""
+    first = StageSpec(96, "pointwise", 1, (CONV,) * 3)
+    third = [stage for repeat in range(repeats) for stage in group(384, 4, 2, 1 if repeat else 2)]
+    stages = [first, *group(192, 3, 4, 2), *third, *group(768, 2, 1, 2)]
+    return network(StemSpec("conv4", 64, "batch"), stages, "batch")
+
+
+PRESETS = {
+    "nextvit_small": Preset(
+        nextvit(2), "Next-ViT-S (arXiv 2207.05501) as in timm", 31_763_368, 0.0, converter="nextvit"
+    ),
+    "nextvit_base": Preset(
+        nextvit(4), "Next-ViT-B (arXiv 2207.05501) as in timm", 44_818_856, 0.0, converter="nextvit"
+    ),
+}
