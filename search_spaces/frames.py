@@ -107,12 +107,13 @@ def _attention_block(
     kind: str, position: str, ffn: str, mixer: BlockSpec, conv: str, kernel: int, ratio: int
 ) -> BlockSpec:
     """A fused block with mbconv is MOAT's (its expansion stands for the feed-forward), one with dwconv LinGlo's."""
-    expands = conv not in ("", "dwconv")
+    fields = KINDS[conv].fields if conv else ()
+    expands = conv != "dwconv" and "conv_ratio" in fields
     return replace(
         mixer,
         kind=kind,
         conv=conv,
-        kernel=kernel,
+        kernel=kernel if "kernel" in fields else 0,
         conv_ratio=ratio if expands else 0,
         position="none" if conv else position,
         ffn="none" if expands else ffn,

@@ -260,6 +260,8 @@ def _options_problem(block: BlockSpec) -> str:
         "ffn_options": (block.ffn_options, FFNS[block.ffn].options if block.ffn != "none" else {}),
     }
     for name, (options, knobs) in given.items():
+        if options and not knobs:
+            return f"{name} {[list(option) for option in options]}, which it does not use; expected none"
         problem = option_problem(options, knobs)
         if problem:
             return f"{name} {problem}"
