@@ -3,9 +3,11 @@
 import torch
 import torch.nn.functional as F
 
-MASKED = -3e4
-"""Added to the logit of a key that must not be seen. It is finite in every precision, so that a group of padding alone
-gives numbers."""
+
+def unseen() -> float:
+    """Added to the logit of a key that must not be seen. It is finite in every precision, so that a group of padding
+    alone gives numbers."""
+    return -3e4
 
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:

@@ -6,7 +6,7 @@ import torch
 from timm.layers.norm import LayerNorm
 from torch import nn
 
-from search_spaces.network.layers.attend import MASKED, attend_in_groups
+from search_spaces.network.layers.attend import attend_in_groups, unseen
 from search_spaces.network.layers.partition import from_groups, pad_to, to_groups
 from search_spaces.network.layers.positions import RelativePositionBias, pair_offsets
 
@@ -84,7 +84,7 @@ class PartitionAttention(nn.Module):
         q, k, v = qkv.unbind(3)
         bias = self.position_bias(rows, columns)
         if self.is_masked and (H % (rows * down) or W % (columns * across)):
-            outside = pad_to(x.new_zeros((1, H, W, 1)), rows * down, columns * across, MASKED)
+            outside = pad_to(x.new_zeros((1, H, W, 1)), rows * down, columns * across, unseen())
             mask = to_groups(outside, rows, columns, down, across).view(G, 1, 1, rows * columns)
             bias = mask.expand(G, self.heads, 1, rows * columns) if bias is None else bias + mask
         mixed = attend_in_groups(q, k, v, bias)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from search_spaces.network.layers.attend import MASKED, attend_in_groups
+from search_spaces.network.layers.attend import attend_in_groups, unseen
 from search_spaces.network.layers.neighbours import neighbour_tiles, pair_tiles
 from search_spaces.network.layers.partition import from_grid, from_windows, pad_to, to_grid, to_overlapping
 from search_spaces.network.parts import part
@@ -67,9 +67,9 @@ class NeighbourhoodAttention(nn.Module):
 
     def position_bias(self, numbers: torch.Tensor) -> torch.Tensor:
         """Entries of the table, (G, n, m) -> (G, heads, n, m); the last number stands for keys that are not seen."""
+        side = 2 * self.kernel - 1
         table = self.bias_table
-        entries = (2 * self.kernel - 1) ** 2
-        seen = self.qkv.weight.new_zeros((self.heads, entries)) if table is None else table.flatten(1)
+        seen = self.qkv.weight.new_zeros(self.heads, side * side) if table is None else table.flatten(1)
         G, n, m = numbers.shape
-        padded = F.pad(seen, (0, 1), value=MASKED)
+        padded = F.pad(seen, (0, 1), value=unseen())
         return padded.index_select(1, numbers.flatten()).view(self.heads, G, n, m).transpose(0, 1)
