@@ -36,6 +36,16 @@ def linear(in_width: int, width: int, positions: int, *, bias: bool = True) -> T
     return conv(in_width, width, 1, positions, bias=bias)
 
 
+def cross_scale(in_width: int, width: int, kernels: tuple[int, ...], positions: int) -> Tally:
+    """Convolutions side by side; each has half of the channels that are left, the last one the rest."""
+    parts = []
+    left = width
+    for kernel in kernels[:-1]:
+        parts.append(conv(in_width, left // 2, kernel, positions))
+        left -= left // 2
+    return total(*parts, conv(in_width, left, kernels[-1], positions))
+
+
 def norm(kind: str, width: int, positions: int) -> Tally:
     return 2 * width, (2 if kind == "batch" else 5) * width * positions
 

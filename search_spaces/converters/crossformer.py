@@ -23,12 +23,10 @@ BLOCK: Names = (
 ENDS: Names = (
     ("patch_embed.projs.", "stem.convs."),
     ("patch_embed.norm.", "stem.norm."),
-    ("layers.0.downsample.", "stages.1.downsample."),
-    ("layers.1.downsample.", "stages.2.downsample."),
-    ("layers.2.downsample.", "stages.3.downsample."),
     ("norm.", "stages.3.norm."),
     ("head.", "head.fc."),
 )
+DOWNSAMPLE: Names = (("reductions.", "convs."), ("norm.", "norm."))
 OFFSETS = r"attn\.(biases|relative_position_index|attn_mask)$"
 """Entries that hold numbers of offsets, which follow from the sizes."""
 
@@ -42,8 +40,9 @@ def convert(state_dict: Mapping[str, Any]) -> Weights:
     published = unwrapped(state_dict)
     learned = {name: value for name, value in published.items() if not re.search(OFFSETS, name)}
     names = [*under("", "", ENDS), *under(r"layers\.(\d)\.blocks\.(\d+)\.", r"stages.\1.blocks.\2.", BLOCK)]
-    weights = renamed(learned, names)
-    return {name.replace("downsample.reductions.", "downsample.convs."): value for name, value in weights.items()}
+    for stage in range(3):
+        names += under(rf"layers\.{stage}\.downsample\.", f"stages.{stage + 1}.downsample.", DOWNSAMPLE)
+    return renamed(learned, names)
 
 
 def convert_mixer(published: Weights) -> Weights:

@@ -20,7 +20,7 @@ ENDS: Names = (
     ("norm.", "stages.3.norm."),
     ("head.", "head.fc."),
 )
-DOWNSAMPLE: Names = (("reduction.", "conv."), ("norm.", "norm."))
+DOWNSAMPLE: Names = (("reduction.", "0."), ("norm.", "1."))
 
 
 def convert(state_dict: Mapping[str, Any]) -> Weights:

@@ -25,9 +25,9 @@ def _mixer(name: str, width: int, heads: int, options: dict[str, Any], weights: 
 
 def _of_layout(module: nn.Module, layout: str, x: torch.Tensor) -> torch.Tensor:
     """A module of tokens, (B, H, W, C), on a map of either layout."""
-    if layout == "BHWC":
-        return module(x)
-    return module(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    tokens = x if layout == "BHWC" else x.permute(0, 2, 3, 1)
+    out: torch.Tensor = module(tokens)
+    return out if layout == "BHWC" else out.permute(0, 3, 1, 2)
 
 
 def _run_partition(config: Config, weights: Weights, x: torch.Tensor, inputs: Weights) -> Outputs:
@@ -50,7 +50,7 @@ def _run_partition(config: Config, weights: Weights, x: torch.Tensor, inputs: We
 
 def _streams_first(rows: torch.Tensor, heads: int) -> torch.Tensor:
     """Rows by head, then Q, K, V, then channel -> by Q, K, V, then head, then channel."""
-    return rows.unflatten(0, (heads, 3, -1)).transpose(0, 1).flatten(0, 2)
+    return rows.view(heads, 3, -1, *rows.shape[1:]).transpose(0, 1).flatten(0, 2)
 
 
 def _run_crossformer(config: Config, weights: Weights, x: torch.Tensor, inputs: Weights) -> Outputs:

@@ -51,9 +51,10 @@ class HaloAttention(nn.Module):
         inside = torch.arange(self.reach, device=x.device)
         rows = torch.arange(0, height, b, device=x.device)[:, None] + inside
         columns = torch.arange(0, width, b, device=x.device)[:, None] + inside
-        queries = to_windows(q, b, b).flatten(0, 1).unflatten(2, (self.heads, self.query_dim))
-        around = to_overlapping(kv, rows, columns).flatten(0, 1)
-        k, v = around.unflatten(2, (self.heads, -1)).split([self.query_dim, self.value_dim], dim=3)
+        queries = to_windows(q, b, b).view(-1, b * b, self.heads, self.query_dim)
+        around = to_overlapping(kv, rows, columns)
+        around = around.view(-1, around.shape[2], self.heads, self.query_dim + self.value_dim)
+        k, v = torch.split(around, [self.query_dim, self.value_dim], dim=3)
         mixed = attend(queries, k, v, self.position_bias(queries))
         mixed = mixed.view(x.shape[0], -1, b * b, mixed.shape[2])
         out: torch.Tensor = self.proj(from_windows(mixed, b, b, height, width)[:, :H, :W])
@@ -65,7 +66,7 @@ class HaloAttention(nn.Module):
         w = self.reach
         within = torch.arange(w, device=queries.device)
         offsets = within[None, :] - within[:b, None] + w - 1
-        squares = queries.unflatten(1, (b, b))
+        squares = queries.view(-1, b, b, self.heads, self.query_dim)
         rows = torch.einsum("gyxhd,ykd->ghyxk", squares, self.row_table[offsets])
         columns = torch.einsum("gyxhd,xkd->ghyxk", squares, self.column_table[offsets])
         return (rows[..., :, None] + columns[..., None, :]).flatten(4, 5).flatten(2, 3)
