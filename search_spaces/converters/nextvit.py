@@ -44,27 +44,26 @@ def _block_names(published: Weights) -> Names:
             stage += 1
             index = 0
         theirs = re.escape(block)
-        place = f"stages.{stage}."
-        ours = f"{place}blocks.{index}."
-        index += 1
+        here = f"stages.{stage}."
+        embed = f"{here}downsample."
+        mixer = f"{here}blocks.{index}."
         if f"{block}e_mhsa.q.weight" in published:
             stage += 1
             after = f"stages.{stage}."
-            names += transformer_block_names(
-                theirs, f"{place}downsample.", ours, f"{after}downsample.", f"{after}blocks.0."
-            )
+            names += transformer_block_names(theirs, embed, mixer, f"{after}downsample.", f"{after}blocks.0.")
         else:
-            names += conv_block_names(theirs, f"{place}downsample.", ours)
+            names += conv_block_names(theirs, embed, mixer, f"{here}blocks.{index + 1}.")
+            index += 2
     return names
 
 
-def conv_block_names(theirs: str, embed: str, ours: str) -> Names:
-    """A convolution block: its change of width, and the rest."""
+def conv_block_names(theirs: str, embed: str, mixer: str, ffn: str) -> Names:
+    """A convolution block: its change of width, convolution, feed-forward."""
     return (
         (rf"{theirs}patch_embed\.", f"{embed}1."),
-        *under(rf"{theirs}mhca\.", f"{ours}mixer.", CONVOLUTION),
-        (rf"{theirs}norm\.", f"{ours}norm2."),
-        (rf"{theirs}mlp\.", f"{ours}ffn."),
+        *under(rf"{theirs}mhca\.", f"{mixer}mixer.mix.", CONVOLUTION),
+        (rf"{theirs}norm\.", f"{ffn}norm2."),
+        (rf"{theirs}mlp\.", f"{ffn}ffn."),
     )
 
 
@@ -87,8 +86,8 @@ def convert_attention(published: Weights) -> Weights:
 
 
 def convert_conv_block(published: Weights) -> Weights:
-    """The entries of one published convolution block: `patch_embed.` its change of width, `block.` the rest."""
-    return as_linear(renamed(published, conv_block_names("", "patch_embed.", "block.")), _FEED_FORWARD)
+    """The entries of one published convolution block: its change of width, convolution, feed-forward."""
+    return as_linear(renamed(published, conv_block_names("", "patch_embed.", "mixer.", "ffn.")), _FEED_FORWARD)
 
 
 def convert_transformer_block(published: Weights) -> Weights:

@@ -103,9 +103,12 @@ class HybridBackbone(nn.Module):
             reduction *= stage["stride"]
             stages.append(HybridStage(stage, width, -(-spec["image_size"] // reduction), stage_rates.tolist()))
             width = stage["width"]
+            if feature_info and feature_info[-1]["reduction"] == reduction:
+                feature_info.pop()  # as everywhere in timm, each resolution is one feature: its last map
             feature_info.append({"num_chs": width, "reduction": reduction, "module": f"stages.{index}"})
         _require_size(img_size, output_stride, reduction, spec["image_size"])
         self.feature_info = feature_info
+        self.feature_stages = [int(info["module"].removeprefix("stages.")) for info in feature_info]
         self.stages = nn.Sequential(*stages)
         self.num_features = width
         head = find_part("heads", spec["head_norm"])
@@ -167,16 +170,16 @@ class HybridBackbone(nn.Module):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> Any:
-        """Stage outputs at `indices` (the last n if an int, all if None), and the final features unless
-        intermediates_only.
+        """The last map of each resolution, of these those at `indices` (the last n if an int, all if None), and the
+        final features unless intermediates_only.
 
         Args:
             norm: apply the final norm to the last stage's output.
             stop_early: do not run stages behind the last one asked for.
         """
         assert output_fmt == "NCHW", "Output shape must be NCHW."
-        take_indices, max_index = feature_take_indices(len(self.stages), indices)
-        last_index = len(self.feature_info) - 1
+        take_indices, max_index = self._take_stages(indices)
+        last_index = self.feature_stages[-1]
         intermediates = []
         x = self.stem(x)
         for index, stage in enumerate(self.stages):
@@ -195,17 +198,24 @@ class HybridBackbone(nn.Module):
     def prune_intermediate_layers(
         self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
-        """Drop what the stage outputs at `indices` do not need; returns the indices as non-negative numbers."""
-        take_indices, max_index = feature_take_indices(len(self.stages), indices)
+        """Drop what the maps at `indices` do not need; returns the indices as non-negative numbers."""
+        taken, max_index = self._take_stages(indices)
         prune_end = max_index < len(self.stages) - 1
         if prune_norm or prune_end:
             self.norm = nn.Identity()
         self.stages = self.stages[: max_index + 1]
         if prune_end:
-            self.num_features = self.head_hidden_size = self.feature_info[max_index]["num_chs"]
+            last = self.feature_info[self.feature_stages.index(max_index)]
+            self.num_features = self.head_hidden_size = last["num_chs"]
         if prune_head or prune_end:
             self.reset_classifier(0, "", reset_other=True)
-        return take_indices
+        return [self.feature_stages.index(stage) for stage in taken]
+
+    def _take_stages(self, indices: int | list[int] | None) -> tuple[list[int], int]:
+        """The stages whose maps are the features at `indices`, and the last of them."""
+        present = [stage for stage in self.feature_stages if stage < len(self.stages)]
+        take_indices, max_index = feature_take_indices(len(present), indices)
+        return [present[index] for index in take_indices], present[max_index]
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
         """(B, in_chans, H, W) -> (B, num_features, H / stride, W / stride)."""

@@ -32,7 +32,8 @@ def build_hybrid_backbone(name: str, pretrained: bool, **kwargs: Any) -> HybridB
     device = kwargs.pop("device", None)
     dtype = kwargs.pop("dtype", None)
     # Feature maps come from forward_intermediates, which leaves out what lies behind the last stage asked for.
-    feature_cfg = {"out_indices": tuple(range(len(kwargs["spec"]["stages"]))), "feature_cls": "getter"}
+    features = 1 + sum(stage["stride"] > 1 for stage in kwargs["spec"]["stages"][1:])
+    feature_cfg = {"out_indices": tuple(range(features)), "feature_cls": "getter"}
     model: HybridBackbone = build_model_with_cfg(
         HybridBackbone, name, pretrained, feature_cfg=feature_cfg, pretrained_filter_fn=_fit_stem, **kwargs
     )

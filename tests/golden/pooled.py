@@ -89,16 +89,16 @@ def run_multi_head_conv(config: Config, weights: Weights, x: torch.Tensor, input
 
 
 def run_conv_block(config: Config, weights: Weights, x: torch.Tensor, inputs: Weights) -> Outputs:
-    """Next-ViT's convolution block: a change of width, then a block of ours."""
+    """Next-ViT's convolution block: a change of width, then two blocks of ours."""
     width = weights["norm.weight"].shape[0]
-    block = feed_forward(config) | {
-        "kind": "conv",
-        "conv": "mhca",
-        "conv_options": [("head_dim", str(config["head_dim"]))],
-    }
-    layers = nn.ModuleDict({"patch_embed": nn.Identity(), "block": make_block(width, block, 0.0)})
-    if "patch_embed.conv.weight" in weights:
-        layers["patch_embed"] = PointwiseDownsample(x.shape[1], width, config["stride"], 0)
+    mixer = mixer_block(config, width) | {"attention": "mhca", "norm": "none"}
+    layers = nn.ModuleDict(
+        {
+            "patch_embed": change_of_width(config, weights, x.shape[1], width),
+            "mixer": make_block(width, mixer, 0.0),
+            "ffn": make_block(width, feed_forward(config), 0.0),
+        }
+    )
     layers.load_state_dict(nextvit.convert_conv_block(weights))
     return {"y": chain(layers, x)}
 
@@ -107,36 +107,38 @@ def run_transformer_block(config: Config, weights: Weights, x: torch.Tensor, inp
     """Next-ViT's transformer block: a change of width, attention, more channels, a feed-forward."""
     before = weights["norm1.weight"].shape[0]
     width = weights["norm2.weight"].shape[0]
-    head_dim = config["head_dim"]
-    attention = {
-        "kind": "attention",
-        "attention": "pooled",
-        "heads": before // head_dim,
-        "head_dim": head_dim,
-        "position": "none",
-        "ffn": "none",
-        "norm": "batch",
-        "options": [("form", "raster"), ("ratio", str(config["sr_ratio"]))],
-    }
+    options = [("form", "raster"), ("ratio", str(config["sr_ratio"]))]
+    mixer = mixer_block(config, before) | {"attention": "pooled", "norm": "batch", "options": options}
     layers = nn.ModuleDict(
         {
-            "patch_embed": nn.Identity(),
-            "attention": make_block(before, attention, 0.0),
-            "widen": Widen(before, width, 1, 0, head_dim),
-            "ffn": make_block(width, feed_forward(config) | {"kind": "ffn"}, 0.0),
+            "patch_embed": change_of_width(config, weights, x.shape[1], before),
+            "attention": make_block(before, mixer, 0.0),
+            "widen": Widen(before, width, 1, 0, config["head_dim"]),
+            "ffn": make_block(width, feed_forward(config), 0.0),
         }
     )
-    if "patch_embed.conv.weight" in weights:
-        layers["patch_embed"] = PointwiseDownsample(x.shape[1], before, config["stride"], 0)
     layers.load_state_dict(nextvit.convert_transformer_block(weights))
     return {"y": chain(layers, x)}
 
 
+def change_of_width(config: Config, weights: Weights, in_width: int, width: int) -> nn.Module:
+    """What stands before a block of Next-ViT; nothing where neither width nor resolution changes."""
+    if "patch_embed.conv.weight" not in weights:
+        return nn.Identity()
+    return PointwiseDownsample(in_width, width, config["stride"], 0)
+
+
+def mixer_block(config: Config, width: int) -> Config:
+    """What the attention and the convolution of Next-ViT have in common."""
+    head_dim = config["head_dim"]
+    heads = width // head_dim
+    return {"kind": "attention", "heads": heads, "head_dim": head_dim, "position": "none", "ffn": "none"}
+
+
 def feed_forward(config: Config) -> Config:
     """The part of a block of Next-ViT that is behind its mixer."""
-    options = [("act", "relu")]
-    ratio = config["mlp_ratio"]
-    return {"position": "none", "norm": "batch", "ffn": "mlp", "ffn_ratio": ratio, "ffn_options": options}
+    part = {"kind": "ffn", "position": "none", "norm": "batch", "ffn": "mlp", "ffn_options": [("act", "relu")]}
+    return part | {"ffn_ratio": config["mlp_ratio"]}
 
 
 def chain(layers: nn.ModuleDict, x: torch.Tensor) -> torch.Tensor:

@@ -2,18 +2,26 @@
 
 from typing import Any
 
+import torch
+from torch import nn
+
 from search_spaces.network.layers.multi_head_conv import MultiHeadConv
 from search_spaces.network.parts import part
 
 
 @part("mixers", "mhca")
-class ConvolutionalAttention(MultiHeadConv):
-    """3x3 within heads of `head_dim` channels, BatchNorm, ReLU, 1x1; no biases.
+class ConvolutionalAttention(nn.Module):
+    """3x3 within heads, BatchNorm, ReLU, 1x1 over all channels; no biases.
 
-    (B, C, H, W) -> (B, C, H, W). No norm before it, and no weights that depend on the input, in spite of its name.
+    (B, H, W, C) -> (B, H, W, C). In spite of its name no weight depends on the input.
 
     Source: Next-ViT (arXiv 2207.05501).
     """
 
     def __init__(self, width: int, block: dict[str, Any]) -> None:
-        super().__init__(width, int(dict(block.get("conv_options", ())).get("head_dim", "32")))
+        super().__init__()
+        self.mix = MultiHeadConv(width, block["head_dim"])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.mix(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return out

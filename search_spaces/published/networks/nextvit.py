@@ -12,8 +12,18 @@ from search_spaces.published.preset import Preset, network
 
 HEAD_DIM = 32
 RELU = (("act", "relu"),)
-CONV = BlockSpec("conv", conv="mhca", norm="batch", ffn="mlp", ffn_ratio=3, ffn_options=RELU)
-FEED_FORWARD = BlockSpec("ffn", norm="batch", ffn="mlp", ffn_ratio=2, ffn_options=RELU)
+
+
+def feed_forward(ratio: int) -> BlockSpec:
+    """1x1, ReLU, 1x1 behind a BatchNorm."""
+    return BlockSpec("ffn", norm="batch", ffn="mlp", ffn_ratio=ratio, ffn_options=RELU)
+
+
+def conv_blocks(width: int, depth: int) -> tuple[BlockSpec, ...]:
+    """Convolution blocks, of two residual branches each; the first has no norm before it."""
+    heads = width // HEAD_DIM
+    mixer = BlockSpec("attention", attention="mhca", heads=heads, head_dim=HEAD_DIM, norm="none")
+    return (mixer, feed_forward(3)) * depth
 
 
 def group(width: int, depth: int, ratio: int, stride: int) -> tuple[StageSpec, StageSpec]:
@@ -27,13 +37,13 @@ def group(width: int, depth: int, ratio: int, stride: int) -> tuple[StageSpec, S
         norm="batch",
         options=set_knobs(KINDS["pooled"].options, form=form, ratio=ratio),
     )
-    narrow = StageSpec(width, "pointwise", stride, (CONV,) * depth + (attention,))
-    return narrow, StageSpec(width * 4 // 3, "widen", 1, (FEED_FORWARD,))
+    narrow = StageSpec(width, "pointwise", stride, (*conv_blocks(width, depth), attention))
+    return narrow, StageSpec(width * 4 // 3, "widen", 1, (feed_forward(2),))
 
 
 def nextvit(repeats: int) -> Architecture:
     """Four published stages; the third has `repeats` groups."""
-    first = StageSpec(96, "pointwise", 1, (CONV,) * 3)
+    first = StageSpec(96, "pointwise", 1, conv_blocks(96, 3))
     third = [stage for repeat in range(repeats) for stage in group(384, 4, 2, 1 if repeat else 2)]
     stages = [first, *group(192, 3, 4, 2), *third, *group(768, 2, 1, 2)]
     return network(StemSpec("conv4", 64, "batch"), stages, "batch")
