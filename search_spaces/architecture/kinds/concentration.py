@@ -1,7 +1,7 @@
 """Local concentration: two large depthwise convolutions."""
 
 from search_spaces.architecture.block import BlockSpec
-from search_spaces.architecture.kinds.kind import ATTENTION, MixerKind
+from search_spaces.architecture.kinds.kind import ATTENTION, EFFICIENT, MixerKind
 from search_spaces.architecture.knobs import Integer
 from search_spaces.architecture.tally import Tally, depthwise, norm, total
 
@@ -31,4 +31,5 @@ KIND = MixerKind(
     costs=_costs,
     options={"kernel": Integer(7)},
     problem=_problem,
+    sets=(EFFICIENT,),
 )

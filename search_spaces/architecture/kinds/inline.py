@@ -6,7 +6,7 @@ from search_spaces.architecture.tally import Tally, conv, linear, total
 
 
 def _costs(block: BlockSpec, width: int, positions: int) -> Tally:
-    products = positions * width * (2 * block.head_dim + 1)
+    products = 2 * positions * width * block.head_dim
     kernels = (conv(width, width, 1, 1, groups=block.heads), conv(width, 9 * width, 1, 1, groups=block.heads))
     around = (linear(width, 3 * width, positions), linear(width, width, positions))
     return total(*around, *kernels, (0, products + 9 * positions * width))

@@ -14,10 +14,7 @@ def sample_conv(x: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
     """
     B, C, H, W = x.shape
     k = kernels.shape[2]
-    if torch.jit.is_scripting():  # type: ignore[attr-defined]
-        is_written = False
-    else:
-        is_written = torch.onnx.is_in_onnx_export()
+    is_written = False if torch.jit.is_scripting() else torch.onnx.is_in_onnx_export()  # type: ignore[attr-defined]
     if is_written or B == 0:
         return gathered_conv(x, kernels)
     mixed = F.conv2d(x.reshape(1, B * C, H, W), kernels.reshape(B * C, 1, k, k), padding=[k // 2, k // 2], groups=B * C)

@@ -17,7 +17,7 @@ class InLineAttention(nn.Module):
     a linear layer.
 
     (B, H, W, C) -> (B, H, W, C). 4 C^2 + 14 C + 10 C^2 / h parameters; O(N C d) for N = H * W positions: the sum is
-    Q (K^T V) / (N sqrt(d)) + (1 - Q . mean K / sqrt(d)) mean V, and no table of pairs exists. Weights sum to 1 and may
+    mean V + Q (K - mean K)^T V / (N sqrt(d)), K and Q after phi, and no table of pairs exists. Weights sum to 1 and may
     be negative, so that no two queries share them.
 
     The 3x3 kernels, one per sample and channel, come from the mean of the input by two layers grouped by heads. The
@@ -42,11 +42,9 @@ class InLineAttention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         B, H, W, C = x.shape
         q, k, v = split_qkv(self.qkv(x).view(B, H * W, 3 * C), self.heads)
-        q = self.feature(q)
-        k = self.feature(k) * self.scale
-        context = (k / (H * W)).transpose(2, 3) @ v
-        offset = q @ k.mean(dim=2, keepdim=True).transpose(2, 3)
-        mixed = q @ context + (1 - offset) * v.mean(dim=2, keepdim=True)
+        k = self.feature(k)
+        centred = (k - k.mean(dim=2, keepdim=True)) * (self.scale / (H * W))
+        mixed = self.feature(q) @ (centred.transpose(2, 3) @ v) + v.mean(dim=2, keepdim=True)
         local = self.local(x, v.transpose(2, 3).reshape(B, C, H, W))
         out: torch.Tensor = self.proj(from_heads(mixed).view(B, H, W, C) + local)
         return out

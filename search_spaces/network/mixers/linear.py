@@ -41,6 +41,7 @@ class ReluLinearAttention(nn.Module):
         q = q.relu()
         k = k.relu()
         sums = q @ k.sum(dim=2, keepdim=True).transpose(2, 3)
-        mixed = self.temperature * (q @ (k.transpose(2, 3) @ v)) / sums.clamp(min=self.floor)
+        context = self.temperature * (k.transpose(2, 3) @ v)
+        mixed = (q @ context) / sums.clamp(min=self.floor)
         out: torch.Tensor = self.proj(from_heads(mixed).view(B, H, W, C))
         return out if self.local is None else out + self.local(x)

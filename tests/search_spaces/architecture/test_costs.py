@@ -23,7 +23,8 @@ from search_spaces.scales import SCALES
 def attention_products(inputs: list[Any], outputs: list[Any]) -> int:
     """Q K^T and A V of scaled dot product attention, which fvcore does not know."""
     batch, heads, positions, head_dim = inputs[0].type().sizes()
-    return int(2 * batch * heads * positions**2 * head_dim)
+    keys = inputs[1].type().sizes()[2]
+    return int(2 * batch * heads * positions * keys * head_dim)
 
 
 def count_macs(architecture: Architecture) -> int:
