@@ -61,4 +61,5 @@ class InLineAttention(nn.Module):
         """The input (B, H, W, C), which says the kernels, and values (B, C, H, W) -> (B, H, W, C)."""
         B, C, _, _ = v.shape
         kernels = self.kernels(x.mean(dim=(1, 2))[:, :, None]).view(B, C, 3, 3)
-        return sample_conv(v, kernels).permute(0, 2, 3, 1)
+        out: torch.Tensor = sample_conv(v, kernels).permute(0, 2, 3, 1)
+        return out
