@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from timm.models import register_notrace_function
 
 
-@register_notrace_function
+@register_notrace_function  # type: ignore[untyped-decorator]
 def sample_conv(x: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
     """(B, C, H, W) and kernels (B, C, k, k), k odd, -> (B, C, H, W), zero padded: one grouped convolution over samples
     and channels.
