@@ -1,5 +1,6 @@
 """Closed-form costs against the built network: parameters exact, multiply-adds those of fvcore."""
 
+import math
 import time
 import warnings
 from dataclasses import replace
@@ -22,9 +23,8 @@ from search_spaces.scales import SCALES
 
 def attention_products(inputs: list[Any], outputs: list[Any]) -> int:
     """Q K^T and A V of scaled dot product attention, which fvcore does not know."""
-    batch, heads, positions, head_dim = inputs[0].type().sizes()
-    keys = inputs[1].type().sizes()[2]
-    return int(2 * batch * heads * positions * keys * head_dim)
+    queries, keys, values = (entry.type().sizes() for entry in inputs[:3])
+    return int(math.prod(queries[:-1]) * keys[-2] * (queries[-1] + values[-1]))
 
 
 def count_macs(architecture: Architecture) -> int:
