@@ -255,5 +255,6 @@ def _init_weights(module: nn.Module) -> None:
         trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-    elif hasattr(module, "start_as_published"):
-        module.start_as_published()
+    start: Any = getattr(module, "start_as_published", None)
+    if start is not None:
+        start()

@@ -2,12 +2,12 @@
 
 from search_spaces.architecture.block import BlockSpec
 from search_spaces.architecture.kinds.kind import ATTENTION, EFFICIENT, MixerKind, Place
-from search_spaces.architecture.knobs import Integer, Options, set_knobs
+from search_spaces.architecture.knobs import Integer, Knobs, Options, set_knobs
 from search_spaces.architecture.tally import Tally, conv, linear, norm, total
 
 DIVISION = Integer(first=4, least=2)
 ATTENDING_HEADS = Integer(first=4)
-KNOBS = {"form": ("channel", "self"), "division": DIVISION, "heads": ATTENDING_HEADS}
+KNOBS: Knobs = {"form": ("channel", "self"), "division": DIVISION, "heads": ATTENDING_HEADS}
 LARGEST_MAP = 7
 """Side of the largest map on which a search lets all positions meet: that of the published last stage."""
 

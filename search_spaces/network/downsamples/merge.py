@@ -19,5 +19,5 @@ class PatchMerging(InvertedResidual):
     """
 
     def __init__(self, in_width: int, width: int, stride: int, map_size: int) -> None:
-        excite: Any = partial(SqueezeExcite, rd_channels=make_divisible(in_width, 8))
+        excite: Any = partial(SqueezeExcite, rd_ratio=0.25, rd_round_fn=make_divisible)
         super().__init__(in_width, width, stride=stride, exp_ratio=4.0, noskip=True, act_layer=nn.ReLU, se_layer=excite)

@@ -41,15 +41,15 @@ class SpatialGate(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.half = width // 2
-        rest = width - self.half
-        self.weigh = nn.Conv2d(self.half, 1, 1, bias=False)
+        self.weighed = width // 2
+        rest = width - self.weighed
+        self.weigh = nn.Conv2d(self.weighed, 1, 1, bias=False)
         self.act = nn.Hardsigmoid()
-        self.norm_weighed = nn.BatchNorm2d(self.half)
+        self.norm_weighed = nn.BatchNorm2d(self.weighed)
         self.norm_mixed = nn.BatchNorm2d(rest)
         self.mix = nn.Conv2d(rest, rest, 1, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        weighed = x[:, : self.half]
+        weighed = x[:, : self.weighed]
         weighed = self.norm_weighed(weighed * self.act(self.weigh(weighed)))
-        return torch.cat((weighed, self.mix(self.norm_mixed(x[:, self.half :]))), dim=1)
+        return torch.cat((weighed, self.mix(self.norm_mixed(x[:, self.weighed :]))), dim=1)

@@ -31,7 +31,7 @@ class DepthwiseConv(nn.Module):
         self.conv_dw = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width, bias=norm == "none")
         self.norm_dw = nn.Identity() if norm == "none" else nn.BatchNorm2d(width)
         if norm == "batch_zero":
-            nn.init.zeros_(self.norm_dw.weight)
+            nn.init.zeros_(self.norm_dw.get_parameter("weight"))
         self.norm = LayerNorm(width) if ratio else nn.Identity()
         self.mlp = Mlp(width, ratio * width) if ratio else nn.Identity()
         self.gamma = nn.Parameter(scale * torch.ones(width)) if scale else None

@@ -34,8 +34,9 @@ class SingleHeadAttention(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         B, H, W, C = x.shape
-        attending, passing = x.permute(0, 3, 1, 2).split([self.pdim, C - self.pdim], dim=1)
-        q, k, v = self.qkv(self.norm(attending)).flatten(2).split([self.qk_dim, self.qk_dim, self.pdim], dim=1)
+        attending, passing = torch.split(x.permute(0, 3, 1, 2), [self.pdim, C - self.pdim], dim=1)
+        joined = self.qkv(self.norm(attending)).flatten(2)
+        q, k, v = torch.split(joined, [self.qk_dim, self.qk_dim, self.pdim], dim=1)
         # No kernel of torch takes values that are wider than the queries.
         weights = ((q.transpose(1, 2) * self.qk_dim**-0.5) @ k).softmax(dim=2)
         attended = (v @ weights.transpose(1, 2)).view(B, self.pdim, H, W)
