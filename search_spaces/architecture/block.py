@@ -32,7 +32,8 @@ class BlockSpec:
     conv_branch: bool = False
     """group_mix only: one more segment that is convolved and not attended."""
     position: str = "none"
-    """cpe: a 3x3 depthwise convolution is added to the input. relative (full attention): a learned bias per head and
+    """cpe: a 3x3 depthwise convolution is added to the input. rep: a 3x3 and a 1x1 depthwise convolution with BatchNorm
+    are added to it, and squeeze-and-excitation weighs the sum. relative (full attention): a learned bias per head and
     offset, for offsets on the stage's map at the architecture's image size."""
     ffn: str = "none"
     """Feed-forward after the mixers: a name of FFNS, or none."""

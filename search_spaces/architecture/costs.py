@@ -13,7 +13,7 @@ from search_spaces.architecture.heads.registry import HEADS
 from search_spaces.architecture.kinds.registry import KINDS
 from search_spaces.architecture.spec import Architecture
 from search_spaces.architecture.stems.registry import STEMS
-from search_spaces.architecture.tally import Tally, depthwise, linear, norm_of, total
+from search_spaces.architecture.tally import Tally, conv_norm, depthwise, linear, norm_of, total
 
 
 def costs(architecture: Architecture) -> Costs:
@@ -64,7 +64,7 @@ def _block_parts(block: BlockSpec, width: int, positions: int) -> list[tuple[str
     found: list[tuple[str, Tally]] = []
     norm = norm_of(block.norm or "layer", width, positions)
     scale = (width if block.branch_scale else 0, 0)
-    position = depthwise(width, 3, positions) if block.position == "cpe" else (0, 0)
+    position = _position(block.position, width, positions)
     if block.conv:
         kernel = f" {block.kernel}" if block.kernel else ""
         own_scale = (0, 0) if block.kind == "fused_parallel" else scale
@@ -76,6 +76,15 @@ def _block_parts(block: BlockSpec, width: int, positions: int) -> list[tuple[str
         alone = position if block.kind == "ffn" else (0, 0)
         found.append((block.ffn, total(norm, FFNS[block.ffn].costs(block, width, positions), scale, alone)))
     return found
+
+
+def _position(name: str, width: int, positions: int) -> Tally:
+    """What stands before a block's first norm."""
+    if name == "rep":
+        squeeze = max(1, width // 4)
+        branches = total(*(conv_norm(width, width, kernel, positions, groups=width) for kernel in (3, 1)))
+        return total(branches, linear(width, squeeze, 1), linear(squeeze, width, 1))
+    return depthwise(width, 3, positions) if name == "cpe" else (0, 0)
 
 
 def stem_costs(stem: StemSpec, in_chans: int, image_size: int) -> Tally:

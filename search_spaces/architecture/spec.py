@@ -36,7 +36,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "BlockSpec.kind": ("conv", "attention", "fused_serial", "fused_parallel", "ffn"),
     "BlockSpec.conv": ("", *names(CONV)),
     "BlockSpec.attention": ("", *names(ATTENTION)),
-    "BlockSpec.position": ("none", "cpe", "relative"),
+    "BlockSpec.position": ("none", "cpe", "relative", "rep"),
     "BlockSpec.ffn": ("none", *FFNS),
     "BlockSpec.norm": ("", *NORMS),
     "Architecture.head_norm": tuple(HEAD_KINDS),

@@ -8,6 +8,7 @@ from torch import nn
 
 from search_spaces.network.layers.conv_position import ConvPosition
 from search_spaces.network.layers.norms import TOKEN_NORMS
+from search_spaces.network.layers.rep_position import RepPosition
 from search_spaces.network.parts import find_part
 
 
@@ -109,6 +110,8 @@ class FeedForwardBlock(nn.Module):
 
 def make_position(width: int, block: dict[str, Any]) -> nn.Module:
     """The convolution that tells a block of the spec where its positions are; nothing where it has none."""
+    if block["position"] == "rep":
+        return RepPosition(width)
     return ConvPosition(width) if block["position"] == "cpe" else nn.Identity()
 
 

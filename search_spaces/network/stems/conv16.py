@@ -1,13 +1,11 @@
 """Four convolutions of stride 2."""
 
-from torch import nn
-
-from search_spaces.network.layers.norms import ConvNorm
+from search_spaces.network.layers.conv_norms import StridedConvNorms
 from search_spaces.network.parts import part
 
 
 @part("stems", "conv16")
-class FourConvStem(nn.Sequential):
+class FourConvStem(StridedConvNorms):
     """3x3 stride 2 and BatchNorm, four times, with ReLU between: to 1/8, 1/4, 1/2 and all of the width.
 
     (B, in_chans, H, W) -> (B, width, H / 16, W / 16). No biases. Source: LeViT (arXiv 2104.01136), as SHViT
@@ -18,12 +16,4 @@ class FourConvStem(nn.Sequential):
     image_convs = ("0.conv",)
 
     def __init__(self, in_chans: int, width: int, norm: str) -> None:
-        super().__init__(
-            ConvNorm(in_chans, width // 8, 3, 2),
-            nn.ReLU(),
-            ConvNorm(width // 8, width // 4, 3, 2),
-            nn.ReLU(),
-            ConvNorm(width // 4, width // 2, 3, 2),
-            nn.ReLU(),
-            ConvNorm(width // 2, width, 3, 2),
-        )
+        super().__init__(in_chans, width // 8, width // 4, width // 2, width)

@@ -1,20 +1,30 @@
-"""gnconv and lsconv: sizes, formats, closed forms, and what their formulas promise. Golden data stand in
-test_golden.py."""
+"""gnconv, lsconv and what LSNet has besides: sizes, formats, closed forms, and what their formulas promise.
 
-from itertools import pairwise
+Golden data stand in test_golden.py.
+"""
+
+from dataclasses import replace
+from itertools import pairwise, product
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from search_spaces.architecture.block import BlockSpec
+from search_spaces.architecture.costs import costs
 from search_spaces.architecture.kinds.kind import Place
 from search_spaces.architecture.kinds.registry import KINDS
 from search_spaces.architecture.knobs import Options, set_knobs
+from search_spaces.architecture.spec import Architecture
+from search_spaces.network.layers.mirrored_bias import MirroredPositionBias
+from search_spaces.network.layers.rep_position import RepPosition
 from search_spaces.network.mixers.gnconv import SpectralProduct
 from search_spaces.network.mixers.lsconv import weigh_neighbours
 from search_spaces.network.parts import find_part
+from search_spaces.published.networks.lsnet import lsnet
 from tests.models import randomise
+from tests.search_spaces.architecture.test_costs import count_macs, count_parameters
 
 SIDE = 14
 """Of the map that the mixers are made for."""
@@ -24,13 +34,16 @@ FORMS: dict[str, tuple[str, Options]] = {
     "gnconv of order 1, 5x5": ("gnconv", (("kernel", "5"), ("order", "1"))),
     "gnconv, global": ("gnconv", (("filter", "global"), ("order", "3"))),
     "lsconv": ("lsconv", ()),
+    "levit": ("levit", ()),
+    "levit, other widths": ("levit", (("qk_dim", "8"),)),
     "lsconv, other sizes": ("lsconv", (("groups", "4"), ("kernel", "5"), ("small", "5"))),
 }
 
 
 def make(form: str, width: int = 32) -> nn.Module:
     name, options = FORMS[form]
-    module: nn.Module = find_part("mixers", name)(width, {"options": options, "map_size": SIDE})
+    block = {"options": options, "map_size": SIDE, "heads": 4, "head_dim": width // 4}
+    module: nn.Module = find_part("mixers", name)(width, block)
     return module
 
 
@@ -69,7 +82,8 @@ def test_bfloat16_and_channels_last_change_rounding_only(form: str) -> None:
 @pytest.mark.parametrize("width", [32, 48, 80])
 def test_parameters_are_those_of_the_closed_form(form: str, width: int) -> None:
     name, options = FORMS[form]
-    block = BlockSpec("attention", attention=name, options=options)
+    heads = {"heads": 4, "head_dim": width // 4} if name == "levit" else {}
+    block = BlockSpec("attention", attention=name, options=options, **heads)
     assert KINDS[name].problem(block, width) == ""
     built = sum(parameter.numel() for parameter in make(form, width).parameters())
     assert KINDS[name].costs(block, width, SIDE**2)[0] == built
@@ -122,6 +136,52 @@ def test_channels_that_share_weights_are_not_neighbours() -> None:
             if row < 4:
                 expected += weights[:, channel % 3 * 9 + tap, 3, 2] * x[:, channel, row, column]
         torch.testing.assert_close(out[:, channel, 3, 2], expected)
+
+
+def test_attention_with_narrow_keys_is_its_formula() -> None:
+    """One head and one query after the other; the map has another shape than the one that the table is made for."""
+    module = randomise(find_part("mixers", "levit")(32, {"heads": 2, "head_dim": 16, "map_size": 3}))
+    x = tokens(4, 5).permute(0, 3, 1, 2)
+    q, k, v = module.qkv(x).split([32, 32, 32], dim=1)
+    q = module.convolve(q)
+    mixed = torch.zeros(2, 32, 4, 5)
+    bias = module.bias(4, 5)[0].view(2, 4, 5, 4, 5)
+    for head, row, column in product(range(2), range(4), range(5)):
+        own = slice(16 * head, 16 * head + 16)
+        logits = (q[:, own, row, column, None, None] * k[:, own]).sum(dim=1) / 4 + bias[head, row, column]
+        weights = logits.flatten(1).softmax(dim=1).view(2, 1, 4, 5)
+        mixed[:, own, row, column] = (weights * v[:, own]).sum(dim=(2, 3))
+    expected = module.proj(mixed.relu()).permute(0, 2, 3, 1)
+    torch.testing.assert_close(module(x.permute(0, 2, 3, 1)), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_mirrored_bias_knows_distances_only() -> None:
+    module = MirroredPositionBias(1, 3, 4)
+    module.bias_table.data = torch.arange(12.0).view(1, 3, 4)
+    bias = module(3, 4)[0, 0].view(3, 4, 3, 4)
+    for row, column, below, right in product(range(3), range(4), range(3), range(4)):
+        assert bias[row, column, below, right] == 4 * abs(row - below) + abs(column - right)
+    larger = module(5, 7)[0, 0].view(5, 7, 5, 7)
+    assert larger[0, 0, 0, 0] == 0 and larger[4, 6, 0, 0] == larger[0, 0, 4, 6] == 11
+    assert module(1, 1).shape == (1, 1, 1, 1)
+
+
+def test_the_branches_of_a_position_term_are_weighed_by_channel() -> None:
+    module = randomise(RepPosition(16))
+    x = tokens(5, 6, 16).permute(0, 3, 1, 2)
+    branches = x + module.conv.norm(module.conv.conv(x)) + module.point.norm(module.point.conv(x))
+    inner = F.relu(F.conv2d(branches.mean(dim=(2, 3), keepdim=True), module.excite.fc1.weight, module.excite.fc1.bias))
+    expected = branches * torch.sigmoid(F.conv2d(inner, module.excite.fc2.weight, module.excite.fc2.bias))
+    torch.testing.assert_close(module(x), expected)
+
+
+@pytest.mark.parametrize("image_size", [64, 96, 224])
+def test_costs_of_lsnet_are_those_of_the_network(image_size: int) -> None:
+    """Sides that a stride does not divide are rounded up."""
+    architecture = replace(lsnet(16, (16, 32, 48), (2, 2, 2)), image_size=image_size, num_classes=10)
+    assert Architecture.from_spec(architecture.to_spec()) == architecture
+    assert costs(architecture).param_count == count_parameters(architecture)
+    assert costs(architecture).macs == pytest.approx(count_macs(architecture), rel=0.01)
 
 
 @pytest.mark.parametrize(
