@@ -1,52 +1,44 @@
-"""Windows around every position that are shifted inwards at the borders, so that none reads beyond the map.
-
-Source: neighbourhood attention (arXiv 2204.07143), with dilation as in DiNA (2209.15001).
-"""
+"""Kernels of their own for every position, over windows that are shifted inwards at the borders."""
 
 import torch
+from torch import nn
 
 
-def shifted_neighbours(height: int, width: int, kernel: int, dilation: int, device: torch.device) -> torch.Tensor:
-    """Places of the kernel^2 positions in each position's window, by rows: (height width, kernel^2).
+class ShiftedKernels(nn.Module):
+    """Per position, softmax(logits + bias) over the kernel x kernel positions around it weighs their values.
 
-    With a dilation, a line falls apart into those of equal remainders, and windows stay within them. Expects
-    kernel * dilation of at most each side.
+    The window of position p begins at p - kernel / 2, moved so that it stays on the map, as in neighbourhood attention
+    (arXiv 2204.07143). The bias is learned per group and offset: `bias_table` at key - query, + kernel - 1 on each
+    axis. Expects sides of at least the kernel.
     """
-    rows = line_neighbours(height, kernel, dilation, device)
-    columns = line_neighbours(width, kernel, dilation, device)
-    return (rows[:, None, :, None] * width + columns[None, :, None, :]).reshape(height * width, kernel * kernel)
+
+    def __init__(self, groups: int, kernel: int) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.bias_table = nn.Parameter(torch.zeros(groups, 2 * kernel - 1, 2 * kernel - 1))
+        nn.init.trunc_normal_(self.bias_table, std=0.02)
+
+    def forward(self, values: torch.Tensor, logits: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        """(B, groups, N, C) and (B, groups, N, kernel^2) for N = height * width -> (B, groups, N, C)."""
+        B, groups, N, C = values.shape
+        taps = self.kernel**2
+        seen_rows = line_windows(height, self.kernel, values.device)
+        seen_columns = line_windows(width, self.kernel, values.device)
+        rows = seen_rows - torch.arange(height, device=values.device)[:, None] + self.kernel - 1
+        columns = seen_columns - torch.arange(width, device=values.device)[:, None] + self.kernel - 1
+        offsets = map_windows(rows, columns, 2 * self.kernel - 1)
+        bias = self.bias_table.flatten(1).index_select(1, offsets).view(groups, N, taps)
+        around = values.index_select(2, map_windows(seen_rows, seen_columns, width)).view(B, groups, N, taps, C)
+        mixed: torch.Tensor = ((logits + bias).softmax(dim=3)[:, :, :, None] @ around).view(B, groups, N, C)
+        return mixed
 
 
-def shifted_offsets(height: int, width: int, kernel: int, dilation: int, device: torch.device) -> torch.Tensor:
-    """Index of key - query, in steps of the dilation, among the (2 kernel - 1)^2 offsets by rows, for the positions of
-    `shifted_neighbours`: (height width, kernel^2)."""
-    rows = line_offsets(height, kernel, dilation, device) * (2 * kernel - 1)
-    columns = line_offsets(width, kernel, dilation, device)
-    return (rows[:, None, :, None] + columns[None, :, None, :]).reshape(height * width, kernel * kernel)
+def line_windows(length: int, kernel: int, device: torch.device) -> torch.Tensor:
+    """The positions in each position's window on a line: (length, kernel)."""
+    starts = (torch.arange(length, device=device) - kernel // 2).clamp(min=0, max=length - kernel)
+    return starts[:, None] + torch.arange(kernel, device=device)
 
 
-def gather_neighbours(x: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:
-    """(B, groups, N, C) and the K places that each of the N positions reads, (N, K), -> (B, groups, N, K, C)."""
-    B, groups, N, C = x.shape
-    return x.index_select(2, neighbours.flatten()).view(B, groups, N, neighbours.shape[1], C)
-
-
-def line_neighbours(length: int, kernel: int, dilation: int, device: torch.device) -> torch.Tensor:
-    """What each position of a line sees: (length, kernel)."""
-    remainders = torch.arange(length, device=device) % dilation
-    steps = line_starts(length, kernel, dilation, device)[:, None] + torch.arange(kernel, device=device)
-    return remainders[:, None] + dilation * steps
-
-
-def line_offsets(length: int, kernel: int, dilation: int, device: torch.device) -> torch.Tensor:
-    """Index of key - query, in steps of the dilation, among the 2 kernel - 1 of a line: (length, kernel)."""
-    own = torch.arange(length, device=device) // dilation
-    first = line_starts(length, kernel, dilation, device) - own + kernel - 1
-    return first[:, None] + torch.arange(kernel, device=device)
-
-
-def line_starts(length: int, kernel: int, dilation: int, device: torch.device) -> torch.Tensor:
-    """First step that each position sees of the positions with its remainder: (length,)."""
-    positions = torch.arange(length, device=device)
-    last = (length - 1 - positions % dilation) // dilation + 1 - kernel
-    return torch.minimum((positions // dilation - kernel // 2).clamp(min=0), last)
+def map_windows(rows: torch.Tensor, columns: torch.Tensor, width: int) -> torch.Tensor:
+    """Numbers of two axes, (H, k) and (W, k), as numbers of a table by rows of that width: (H W k k,)."""
+    return (rows[:, None, :, None] * width + columns[None, :, None, :]).reshape(-1)
