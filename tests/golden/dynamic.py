@@ -29,6 +29,14 @@ ATCONV_NAMES: Names = (
 FFNIFIED_NAMES: Names = (
     (r"fc\.c\.", "query.conv."),
     (r"fc\.bn\.", "query.norm."),
+    (r"conv1\.conv\.c\.", "keys.branches.0.conv."),
+    (r"conv1\.conv\.bn\.", "keys.branches.0.norm."),
+    (r"conv1\.conv1\.c\.", "keys.branches.1.conv."),
+    (r"conv1\.conv1\.bn\.", "keys.branches.1.norm."),
+    (r"conv2\.conv\.c\.", "values.branches.0.conv."),
+    (r"conv2\.conv\.bn\.", "values.branches.0.norm."),
+    (r"conv2\.conv1\.c\.", "values.branches.1.conv."),
+    (r"conv2\.conv1\.bn\.", "values.branches.1.norm."),
     (r"conv1\.", "keys."),
     (r"conv2\.", "values."),
 )
@@ -80,14 +88,7 @@ def run_atconv(config: Config, weights: Weights, x: torch.Tensor, _: Outputs) ->
 def run_ffnified(config: Config, weights: Weights, x: torch.Tensor, _: Outputs) -> Outputs:
     """config: dim, k1, k2, layout."""
     mixer = make("ffnified", config["dim"], keys=config["k1"], values=config["k2"])
-    return {"y": through(mixer, with_branches(renamed(weights, FFNIFIED_NAMES)), x, config)}
-
-
-def with_branches(weights: Weights) -> Weights:
-    """The published sum of a large and a small convolution by the places of ours."""
-    places = {"lk": "branches.0", "large": "branches.0", "sk": "branches.1", "small": "branches.1"}
-    parts = {"c": "conv", "bn": "norm"}
-    return {name: value for name, value in weights.items() if places and parts}
+    return {"y": through(mixer, renamed(weights, FFNIFIED_NAMES), x, config)}
 
 
 def run_dico(config: Config, weights: Weights, x: torch.Tensor, _: Outputs) -> Outputs:
@@ -112,9 +113,7 @@ def run_dico_block(config: Config, weights: Weights, x: torch.Tensor, inputs: Ou
 def run_contmix(config: Config, weights: Weights, x: torch.Tensor, _: Outputs) -> Outputs:
     """config: dim, num_heads, kernel_size, smk_size, res_scale, layout. The scales of the residuals have a bias."""
     groups = 2 * config["num_heads"]
-    mixer = make(
-        "contmix", config["dim"], heads=groups, kernel=config["kernel_size"], small=config.get("smk_size", 5)
-    )
+    mixer = make("contmix", config["dim"], heads=groups, kernel=config["kernel_size"], small=config.get("smk_size", 5))
     own = {name: value for name, value in numbered_branches(weights).items() if is_of_mixer(name)}
     loaded(mixer, renamed(own, CONTMIX_NAMES))
     x = position(as_map(x, config), weights, "dwconv1")

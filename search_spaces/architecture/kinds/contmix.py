@@ -26,7 +26,7 @@ LARGE_MAPS = ((56, 17), (28, 15), (13, 13))
 
 
 def _costs(block: BlockSpec, width: int, positions: int) -> Tally:
-    kernel, small = _sides(block)
+    kernel = _sides(block)[0]
     squeeze = max(16, width // 8)
     beside = (conv_norm(width, width, side, positions, groups=width) for side in (kernel, *BRANCHES[kernel]))
     return total(

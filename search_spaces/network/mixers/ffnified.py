@@ -15,8 +15,8 @@ class FfnifiedAttention(nn.Module):
     """y = K2(GELU(K1(BatchNorm(PW x)))), K1 and K2 depthwise convolutions.
 
     (B, H, W, C) -> (B, H, W, C). C^2 + 22 C parameters with kernels of 3 x 3, C^2 + 126 C with 7 x 7. A convolution of
-    3 x 3 has a bias; one of 7 x 7 is the sum of 7 x 7 and 3 x 3 with a BatchNorm each. Knobs: `keys` and `values`, the
-    sides of K1 and K2.
+    7 x 7 is the sum of 7 x 7 and 3 x 3 with a BatchNorm each; one of another side has a bias. Knobs: `keys` and
+    `values`, the sides of K1 and K2, odd.
 
     Source: MetaMixer (FFNet, arXiv 2406.02021).
     """
@@ -25,9 +25,9 @@ class FfnifiedAttention(nn.Module):
         super().__init__()
         options = dict(block.get("options", ()))
         self.query = ConvNorm(width, width)
-        self.keys = taps_of(width, options.get("keys", "3"))
+        self.keys = taps_of(width, int(options.get("keys", 3)))
         self.act = nn.GELU()
-        self.values = taps_of(width, options.get("values", "3"))
+        self.values = taps_of(width, int(options.get("values", 3)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         weights = self.act(self.keys(self.query(x.permute(0, 3, 1, 2))))
@@ -35,8 +35,8 @@ class FfnifiedAttention(nn.Module):
         return out
 
 
-def taps_of(width: int, kernel: str) -> nn.Module:
+def taps_of(width: int, kernel: int) -> nn.Module:
     """The depthwise convolution of a side: (B, C, H, W) to itself."""
-    if kernel == "3":
-        return nn.Conv2d(width, width, 3, padding=1, groups=width)
-    return DepthwiseSum(width, ((7, 1), (3, 1)))
+    if kernel == 7:
+        return DepthwiseSum(width, ((7, 1), (3, 1)))
+    return nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width)
