@@ -98,7 +98,7 @@ class HybridBackbone(nn.Module):
         depths = [len(stage["blocks"]) for stage in spec["stages"]]
         rates: Any = torch.linspace(0, drop_path_rate, sum(depths), device="cpu")
         stages = []
-        feature_info = []
+        feature_info: list[dict[str, Any]] = []
         for index, (stage, stage_rates) in enumerate(zip(spec["stages"], rates.split(depths), strict=True)):
             reduction *= stage["stride"]
             stages.append(HybridStage(stage, width, -(-spec["image_size"] // reduction), stage_rates.tolist()))

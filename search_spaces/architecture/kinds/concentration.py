@@ -22,7 +22,7 @@ def _problem(block: BlockSpec, width: int) -> str:
 
 
 KIND = MixerKind(
-    rank=33,
+    rank=30,
     role=ATTENTION,
     symbol="Lc",
     colour="#a3e4d7",

@@ -4,7 +4,7 @@ from search_spaces.architecture.kinds.kind import ATTENTION, EFFICIENT, HEADS, M
 from search_spaces.architecture.tally import multi_head_conv
 
 KIND = MixerKind(
-    rank=29,
+    rank=28,
     role=ATTENTION,
     symbol="H",
     colour="#aeb6bf",
