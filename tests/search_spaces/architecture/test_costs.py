@@ -141,7 +141,7 @@ def test_costs_of_a_strided_mbconv_of_any_widths(stem: int, width: int) -> None:
 def test_every_attention_is_among_the_random_architectures() -> None:
     seen = {
         block.attention
-        for architecture in random_architectures("hybrid_layout", "nano", 32, 20, "all")
+        for architecture in random_architectures("hybrid_layout", "nano", 32, 60, "all")
         for stage in architecture.stages
         for block in stage.blocks
     }
