@@ -14,7 +14,7 @@ PARTITION_KNOBS: Mapping[str, Knob] = {
     "sign": ("key_query", "query_key"),
     "padding": ("masked", "zero"),
 }
-"""Of window and grid; network/layers/partition_attention.py says what they are."""
+"""The knobs of window and grid; network/layers/partition_attention.py says what they are."""
 FEWEST_CHANNELS = 16
 """That a dynamic bias needs."""
 
