@@ -59,8 +59,9 @@ class NeighbourhoodAttention(nn.Module):
         q = queries.view(B, -1, queries.shape[2], self.heads, self.head_dim)
         k, v = keys.view(B, -1, keys.shape[2], 2, self.heads, self.head_dim).unbind(3)
         mixed = attend_in_groups(q, k, v, self.position_bias(pair_tiles(row_offsets, column_offsets, self.kernel)))
-        t, u = query_rows.shape[1], query_columns.shape[1]
-        maps = from_windows(mixed.reshape(queries.shape), t, u, query_rows.numel(), query_columns.numel())
+        rows = query_rows.shape[1]
+        columns = query_columns.shape[1]
+        maps = from_windows(mixed.reshape(queries.shape), rows, columns, query_rows.numel(), query_columns.numel())
         maps = maps[:, :down, :across].reshape(B, D * D, down * across, C)
         out: torch.Tensor = self.proj(from_grid(maps, down, across, padded_height, padded_width)[:, :H, :W])
         return out
