@@ -63,6 +63,8 @@ class AggregatedAttention(nn.Module):
             q = q * math.log(H * W)
             v = to_heads(v, self.heads)
             mixed = F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v, bias[None].to(v.dtype), scale=1.0)
+            # Whether the kernel returns positions or heads first is its own matter; an exporter must not rely on it.
+            mixed = mixed.clone(memory_format=torch.contiguous_format)
         out: torch.Tensor = self.proj(from_heads(mixed)).view(B, H, W, C)
         return out
 

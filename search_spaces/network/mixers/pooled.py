@@ -89,7 +89,7 @@ class RasterPool(nn.Module):
         count = min(self.count, H * W)
         keys = H * W // count
         means = x.reshape(B, H * W, C)[:, : keys * count].reshape(B, keys, count, C).mean(dim=2)
-        out: torch.Tensor = self.norm(means.transpose(1, 2)).transpose(1, 2)
+        out: torch.Tensor = self.norm(means.flatten(0, 1)).view(B, keys, C)
         return out
 
 
