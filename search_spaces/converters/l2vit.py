@@ -1,6 +1,14 @@
-"""L2ViT (arXiv 2501.16182): the names of the authors' state_dicts. A published block is two blocks of ours."""
+"""L2ViT (arXiv 2501.16182): the names of the authors' state_dicts. A published block is two blocks of ours.
 
-from search_spaces.checkpoints import Weights, renamed
+The names within blocks and downsamplings are known; those within the stem, and of the last norm and the classifier, are
+taken as their pattern has them. A checkpoint with others is refused.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from search_spaces.checkpoints import Weights, renamed, unwrapped
 from search_spaces.converters.names import Names, under
 
 ATTENTION: Names = (("qkv.", "qkv."), ("proj.", "proj."), ("temperature", "temperature"))
@@ -17,6 +25,34 @@ SECOND: Names = (
     ("norm2.", "norm2."),
     ("mlp.", "ffn."),
 )
+
+
+ENDS: Names = (
+    ("downsample_layers.0.proj.", "stem."),
+    ("downsample_layers.0.norm.", "stem.5."),
+    ("norm.", "stages.3.norm."),
+    ("head.", "head.fc."),
+)
+DOWNSAMPLE: Names = (("norm.", "0."), ("proj.", "1."))
+
+
+def convert(state_dict: Mapping[str, Any]) -> Weights:
+    """The weights of a published L2ViT for a model of ours.
+
+    Raises:
+        InvalidInputError: naming the entries that no L2ViT has.
+    """
+    block = r"stages\.(\d)\.(\d+)\."
+    names = [*under("", "", ENDS), *under(r"downsample_layers\.(\d)\.", r"stages.\1.downsample.", DOWNSAMPLE)]
+    names += under(block, r"stages.\1.blocks.\2-0.", FIRST)
+    names += under(block, r"stages.\1.blocks.\2-1.", SECOND)
+    weights = renamed(unwrapped(state_dict), names)
+    return {re.sub(r"(\d+)-([01])", _number, name): value for name, value in weights.items()}
+
+
+def _number(place: re.Match[str]) -> str:
+    """Number of a published block and which half of it -> number of ours."""
+    return str(2 * int(place[1]) + int(place[2]))
 
 
 def convert_attention(published: Weights) -> Weights:

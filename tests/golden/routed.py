@@ -13,6 +13,7 @@ from search_spaces.checkpoints import renamed
 from search_spaces.converters import biformer, glnet, l2vit
 from search_spaces.network.blocks import make_block
 from search_spaces.network.parts import find_part
+from search_spaces.published.networks.l2vit import linear_block
 from tests.golden_mixers import Outputs, Weights
 
 INLINE = ((r"(qkv|proj)\.", r"\1."), (r"residual\.", "kernels."))
@@ -133,19 +134,10 @@ def run_linear_block(config: dict[str, Any], weights: Weights, x: torch.Tensor, 
     """config: heads, mlp_ratio, size."""
     tokens = as_tokens(x, config)
     width = tokens.shape[3]
-    specs = l2vit_block(width, config["heads"], config["mlp_ratio"])
+    specs = linear_block(width, config["heads"], config["mlp_ratio"])
     blocks = nn.Sequential(*(make_block(width, asdict(spec), 0.0) for spec in specs)).eval()
     blocks.load_state_dict(l2vit.convert_block(weights))
     return {"y": in_layout(blocks(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1), config)}
-
-
-def l2vit_block(width: int, heads: int, ratio: int) -> tuple[BlockSpec, BlockSpec]:
-    """Linear attention, then local concentration and a feed-forward."""
-    attention = BlockSpec(
-        "attention", attention="linear", heads=heads, head_dim=width // heads, position="cpe", norm="layer_1e-5"
-    )
-    rest = BlockSpec("attention", attention="concentration", ffn="mlp", ffn_ratio=ratio, norm="layer_1e-5")
-    return attention, rest
 
 
 RUNNERS = (

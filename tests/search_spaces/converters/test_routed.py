@@ -1,4 +1,4 @@
-"""Every entry of a published BiFormer and GLNet, by the authors' names and shapes, fills its place in our presets."""
+"""Every entry of a published BiFormer, GLNet and L2ViT, by the names of its authors, fills its place in our presets."""
 
 import re
 
@@ -7,7 +7,7 @@ import torch
 
 from nas.errors import InvalidInputError
 from search_spaces.checkpoints import Weights, require_match
-from search_spaces.converters import biformer, glnet
+from search_spaces.converters import biformer, glnet, l2vit
 from search_spaces.network.backbone import HybridBackbone
 from search_spaces.published.families import PRESETS
 
@@ -39,6 +39,22 @@ GLNET = (
     (r"\.ffn\.fc1\.", ".mlp.0."),
     (r"\.ffn\.pos_conv\.", ".mlp.1."),
     (r"\.ffn\.fc2\.", ".mlp.3."),
+)
+
+L2VIT = (
+    (r"^stem\.5\.", "downsample_layers.0.norm."),
+    (r"^stem\.", "downsample_layers.0.proj."),
+    (r"^stages\.(\d)\.downsample\.0\.", r"downsample_layers.\1.norm."),
+    (r"^stages\.(\d)\.downsample\.1\.", r"downsample_layers.\1.proj."),
+    (r"^stages\.3\.norm\.", "norm."),
+    (r"^head\.fc\.", "head."),
+    (r"^stages\.(\d)\.blocks\.(\d*[13579])\.norm1\.", r"stages.\1.blocks.\2.norm3."),
+    (r"^stages\.(\d)\.blocks\.(\d*[13579])\.position\.conv\.", r"stages.\1.blocks.\2.cpe.1.proj."),
+    (r"\.position\.conv\.", ".cpe.0.proj."),
+    (r"\.mixer\.norm\.", ".local_mp.bn."),
+    (r"\.mixer\.conv", ".local_mp.conv"),
+    (r"\.mixer\.", ".attn."),
+    (r"\.ffn\.", ".mlp."),
 )
 
 
@@ -97,8 +113,26 @@ def test_a_published_glnet_fills_the_preset() -> None:
     require_match(glnet.convert({"model": theirs}), PRESETS["glnet_4g"].architecture, "GLNet")
 
 
+def test_a_published_l2vit_fills_the_preset() -> None:
+    theirs = {}
+    for name, value in published("l2vit_tiny", L2VIT).items():
+        stage, number, rest = re.fullmatch(r"(?:stages\.(\d)\.blocks\.(\d+)\.)?(.*)", name).groups()
+        theirs[f"stages.{stage}.{int(number) // 2}.{rest}" if stage else name] = value
+    expected = {
+        "downsample_layers.2.proj.weight",
+        "stages.2.4.cpe.1.proj.bias",
+        "stages.2.5.attn.temperature",
+        "stages.2.5.local_mp.bn.running_var",
+        "stages.2.5.norm3.weight",
+        "stages.2.5.mlp.fc2.weight",
+        "stages.0.0.attn.qkv.bias",
+    }
+    assert expected <= theirs.keys()
+    require_match(l2vit.convert(theirs), PRESETS["l2vit_tiny"].architecture, "L2ViT")
+
+
 @pytest.mark.parametrize("name", ["stages.0.0.attn.strange", "stages.0.blocks.0.pos_embed.weight", "stem.0.weight"])
 def test_strange_entries_are_refused(name: str) -> None:
-    for convert in (biformer.convert, glnet.convert):
+    for convert in (biformer.convert, glnet.convert, l2vit.convert):
         with pytest.raises(InvalidInputError, match="entries that its network does not have"):
             convert({name: torch.zeros(1)})
