@@ -4,7 +4,9 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from timm.layers.norm import LayerNorm, LayerNorm2d
+from timm.models import register_notrace_module
 from torch import nn
 
 MAP_NORMS: dict[str, Callable[[int], nn.Module]] = {
@@ -17,11 +19,26 @@ MAP_NORMS: dict[str, Callable[[int], nn.Module]] = {
 """Norms of maps, (B, C, H, W). layer has an epsilon of 1e-6, batch of 1e-5; a name says another."""
 
 
+@register_notrace_module
 class TokenBatchNorm(nn.BatchNorm2d):
-    """BatchNorm of tokens, (B, H, W, C) -> (B, H, W, C)."""
+    """BatchNorm of tokens, (B, H, W, C) -> (B, H, W, C).
+
+    The counter of batches stays at zero: only a momentum of None reads it.
+    """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        # TorchScript knows no super().
+        normed = F.batch_norm(
+            x.permute(0, 3, 1, 2),
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training,
+            self.momentum or 0.0,
+            self.eps,
+        )
+        return normed.permute(0, 2, 3, 1)
 
 
 TOKEN_NORMS: dict[str, Callable[[int], nn.Module]] = {

@@ -4,21 +4,13 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from timm.layers.norm import LayerNorm
 from timm.models import register_notrace_module
 from torch import nn
 
-from search_spaces.network.layers.heads import from_heads, split_qkv
+from search_spaces.network.layers.attend import attend
 from search_spaces.network.layers.positions import pair_offsets
 from search_spaces.network.parts import part
-
-FINE = 20
-"""Distances up to this have an entry of their own."""
-BUCKETS = 40
-"""The largest bucket."""
-FARTHEST = 160
-"""Distance from which on all share the largest bucket."""
 
 
 @part("mixers", "pat")
@@ -88,9 +80,8 @@ class EuclideanAttention(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         B, H, W, C = x.shape
-        q, k, v = split_qkv(self.qkv(self.norm(x)).view(B, H * W, 3 * C), self.heads)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=self.bias(H, W).to(q.dtype))
-        out: torch.Tensor = self.proj(from_heads(mixed).view(B, H, W, C))
+        q, k, v = self.qkv(self.norm(x)).view(B, H * W, 3, self.heads, C // self.heads).unbind(2)
+        out: torch.Tensor = self.proj(attend(q, k, v, self.bias(H, W)).view(B, H, W, C))
         return out
 
 
@@ -104,21 +95,28 @@ class DistanceBias(nn.Module):
 
     def __init__(self, heads: int) -> None:
         super().__init__()
-        self.bias_table = nn.Parameter(torch.zeros(heads, 2 * BUCKETS + 1))
+        self.largest = 40
+        self.bias_table = nn.Parameter(torch.zeros(heads, 2 * self.largest + 1))
 
     def forward(self, height: int, width: int) -> torch.Tensor:
         table: torch.Tensor = self.bias_table
         y = torch.arange(1 - height, height, device=table.device)
         x = torch.arange(1 - width, width, device=table.device)
-        of_offsets = table[:, BUCKETS + distance_buckets(y[:, None].square() + x[None, :].square())].flatten(1)
+        buckets = distance_buckets(y[:, None].square() + x[None, :].square(), self.largest)
+        of_offsets = table[:, self.largest + buckets].flatten(1)
         return of_offsets[:, pair_offsets(height, width, table.device)].view(
             1, table.shape[0], height * width, height * width
         )
 
 
-def distance_buckets(square: torch.Tensor) -> torch.Tensor:
-    """Squared distances of any shape -> their buckets, 0 to 40."""
+def distance_buckets(square: torch.Tensor, largest: int, fine: int = 20, farthest: int = 160) -> torch.Tensor:
+    """Squared distances of any shape -> their buckets, from 0 to `largest`.
+
+    Args:
+        fine: distances up to this have a bucket of their own.
+        farthest: distance from which on all share the largest bucket.
+    """
     distance = square.float().sqrt().round()
-    share = (distance.clamp(min=1) / FINE).log() / math.log(FARTHEST / FINE)
-    far = (FINE + share * (BUCKETS - FINE)).round().clamp(max=BUCKETS)
-    return torch.where(distance <= FINE, distance, far).long()
+    share = (distance.clamp(min=1) / fine).log() / math.log(farthest / fine)
+    far = (fine + share * (largest - fine)).round().clamp(max=largest)
+    return torch.where(distance <= fine, distance, far).long()

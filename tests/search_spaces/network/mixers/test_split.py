@@ -196,10 +196,10 @@ def test_the_gate_of_a_constant_map_has_gradients() -> None:
 
 
 def test_distances_have_buckets_of_their_own_up_to_twenty() -> None:
-    near = distance_buckets(torch.arange(21) ** 2)
+    near = distance_buckets(torch.arange(21) ** 2, 40)
     assert near.tolist() == list(range(21))
     # 20 + 20 ln(d / 20) / ln 8, rounded: 22.05 at 24.8, 30 at 56.6, 40 from 160 on.
-    assert distance_buckets(torch.tensor([25, 57, 159, 160, 500]) ** 2).tolist() == [22, 30, 40, 40, 40]
+    assert distance_buckets(torch.tensor([25, 57, 159, 160, 500]) ** 2, 40).tolist() == [22, 30, 40, 40, 40]
 
 
 def test_the_bias_of_two_positions_depends_on_their_distance_only() -> None:
