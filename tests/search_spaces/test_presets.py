@@ -20,6 +20,8 @@ from search_spaces.published.families import PRESETS, find_preset
 from tests.models import ONE_PER_FAMILY, create, images
 
 NAMES = tuple(MODEL_NAMES.values())
+STRIDES = {f"hybrid_shvit_s{size}": [16, 32, 64] for size in (1, 2, 3, 4)}
+"""Networks whose stages have other strides than 4, 8, 16 and 32."""
 PUBLISHED_MACS = {
     "groupmixformer_mobile": 1_349_779_632,
     "groupmixformer_tiny": 3_720_156_744,
@@ -115,13 +117,13 @@ def test_config_describes_the_model(name: str) -> None:
     weights = model.state_dict()
     assert cfg["architecture"] == name and cfg["num_classes"] == 1000 and cfg["input_size"] == (3, 224, 224)
     assert f"{cfg['classifier']}.weight" in weights
+    stride = model.feature_info[-1]["reduction"]
     with torch.inference_mode():
-        small = model.forward_features(images(32))
+        small = model.forward_features(images(stride))
         assert small.shape == (1, model.num_features, 1, 1)
-        assert model.forward_head(small).shape == model(images(32)).shape == (1, 1000)
+        assert model.forward_head(small).shape == model(images(stride)).shape == (1, 1000)
         assert model.forward_head(small, pre_logits=True).shape == (1, model.head_hidden_size)
-        # 224 / 7 is the stride that pool_size claims.
-        assert cfg["pool_size"] == (7, 7) and model.feature_info[-1]["reduction"] == 32
+        assert model.forward_features(images(224)).shape[2:] == cfg["pool_size"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -134,9 +136,10 @@ def test_classifier_can_be_changed_and_removed(name: str) -> None:
         model.reset_classifier(0)
         assert model.num_classes == 0 and model(images(32)).shape == (1, model.head_hidden_size) == (1, features)
         model.reset_classifier(0, "")
-        assert model(images(64)).shape == (1, features, 2, 2)
+        size = 2 * model.feature_info[-1]["reduction"]
+        assert model(images(size)).shape == (1, features, 2, 2)
         bare = create(name, num_classes=0, global_pool="").eval()
-        assert bare(images(64)).shape == (1, features, 2, 2)
+        assert bare(images(size)).shape == (1, features, 2, 2)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -152,19 +155,20 @@ def test_training_step_reaches_every_parameter_at_the_smallest_size(name: str) -
 @pytest.mark.parametrize("name", NAMES)
 def test_features_have_the_channels_and_strides_that_they_name(name: str) -> None:
     model = create(name, features_only=True).eval()
+    strides = model.feature_info.reduction()
     with torch.inference_mode():
-        maps = model(images(96))
-    assert len(maps) == 4 and model.feature_info.reduction() == [4, 8, 16, 32]
+        maps = model(images(128))
+    assert strides == STRIDES.get(name, [4, 8, 16, 32])
     assert [feature.shape[1] for feature in maps] == model.feature_info.channels()
-    assert [96 // feature.shape[2] for feature in maps] == model.feature_info.reduction()
-    chosen = create(name, features_only=True, out_indices=(1, 3)).eval()
-    assert [feature.shape[2] for feature in chosen(images(96))] == [12, 3]
+    assert [128 // feature.shape[2] for feature in maps] == strides
+    chosen = create(name, features_only=True, out_indices=(0, len(strides) - 1)).eval()
+    assert [128 // feature.shape[2] for feature in chosen(images(128))] == [strides[0], strides[-1]]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_intermediates_end_in_the_features_also_with_checkpointing(name: str) -> None:
     model = create(name).eval()
-    info = FeatureInfo(model.feature_info, (0, 1, 2, 3))
+    info = FeatureInfo(model.feature_info, tuple(range(len(model.feature_info))))
     with torch.no_grad():
         final, intermediates = model.forward_intermediates(images())
         assert [feature.shape[1] for feature in intermediates] == info.channels()
