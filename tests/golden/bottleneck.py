@@ -31,14 +31,15 @@ def bottleneck(form: str, weights: Weights, x: torch.Tensor, stride: int, pool: 
     depthwise = weights["bottleneck.depthwise.weight"]
     width = len(weights["bottleneck.shrink.weight"])
     squeeze = weights.get("bottleneck.excite.fc1.bias", torch.empty(0))
-    module = nn.Module()
-    module.bottleneck = PreNormBottleneck(
+    branch = PreNormBottleneck(
         expand.shape[1], width, form, depthwise.shape[2], len(expand) // width, len(squeeze), stride
     )
-    module.shortcut = PooledShortcut(expand.shape[1], width, stride, pool)
+    shortcut = PooledShortcut(expand.shape[1], width, stride, pool)
+    module = nn.ModuleDict({"bottleneck": branch, "shortcut": shortcut})
     module.load_state_dict(weights)
     module.eval()
-    return module.shortcut(x) + module.bottleneck(x)
+    out: torch.Tensor = shortcut(x) + branch(x)
+    return out
 
 
 def _run_coatnet_attention(config: Config, weights: Weights, x: torch.Tensor, inputs: Weights) -> Outputs:
@@ -58,8 +59,8 @@ def _run_coatnet_attention(config: Config, weights: Weights, x: torch.Tensor, in
 def _loaded(module: nn.Module, weights: Weights, rows: int, columns: int) -> nn.Module:
     """The module with these weights; its table, where it has one, is that of a map of these sides."""
     if "mixer.bias.bias_table" in weights:
-        heads = len(weights["mixer.bias.bias_table"])
-        module.mixer.bias = RelativePositionBias(heads, rows, columns, module.mixer.bias.mode)
+        mixer: Any = module.mixer
+        mixer.bias = RelativePositionBias(mixer.heads, rows, columns, mixer.bias.mode)
     module.load_state_dict(weights)
     return module.eval()
 
@@ -90,7 +91,8 @@ def _run_moat(config: Config, weights: Weights, x: torch.Tensor, inputs: Weights
 def _in_windows(block: nn.Module, x: torch.Tensor, window: list[int] | None) -> torch.Tensor:
     """The block on each window of a map (B, C, H, W), or on the whole map."""
     if window is None:
-        return block(x)
+        whole: torch.Tensor = block(x)
+        return whole
     rows, columns = window
     B, C, H, W = x.shape
     windows = to_windows(x.permute(0, 2, 3, 1), rows, columns)
