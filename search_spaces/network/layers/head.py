@@ -71,6 +71,4 @@ class HiddenLayer(nn.Module):
         self.fc = nn.Linear(width, width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if x.dim() == 2:
-            return torch.tanh(self.fc(x))
-        return torch.tanh(self.fc(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+        return torch.tanh(self.fc(x.movedim(1, -1))).movedim(-1, 1)
