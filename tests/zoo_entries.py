@@ -4,6 +4,7 @@ import importlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -24,7 +25,12 @@ from nas.records import (
     StudyRecord,
     TrialFacts,
 )
+from search_spaces.architecture.downsamples.registry import DOWNSAMPLES
+from search_spaces.architecture.ffns.registry import FFNS
+from search_spaces.architecture.heads.registry import HEADS
+from search_spaces.architecture.kinds.registry import KINDS
 from search_spaces.architecture.spec import Architecture
+from search_spaces.architecture.stems.registry import STEMS
 from search_spaces.hybrid_layout import HybridLayout
 from search_spaces.network.backbone import HybridBackbone
 from search_spaces.zoo.card import CardFacts, FoundBySearch
@@ -63,6 +69,23 @@ def load_entry(folder: Path) -> nn.Module:
         importlib.import_module(config["architecture"])
     model: nn.Module = timm.create_model(f"local-dir:{folder}", pretrained=True)
     return model.eval()
+
+
+def load_module(folder: Path, name: str, source: str) -> ModuleType:
+    """A module by its text, which is written to the folder."""
+    (folder / f"{name}.py").write_text(source)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        return importlib.import_module(name)
+
+
+def every_part() -> tuple[str, ...]:
+    """All parts of networks, as FOLDER.NAME."""
+    folders = {"mixers": KINDS, "ffns": FFNS, "stems": STEMS, "downsamples": DOWNSAMPLES, "heads": HEADS}
+    parts: list[str] = []
+    for folder, kinds in folders.items():
+        parts += [f"{folder}.{name}" for name in kinds]
+    return tuple(sorted(parts))
 
 
 def full_training(split: FinalSplit = "test") -> FullTraining:

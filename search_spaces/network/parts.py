@@ -20,6 +20,8 @@ from torch import nn
 
 Module = TypeVar("Module", bound=type[nn.Module])
 PARTS: dict[str, type[nn.Module]] = {}
+HERE = "search_spaces.network.parts"
+"""Name of this file; in a zoo entry its text stands in a module of another name."""
 
 
 def part(folder: str, name: str) -> Callable[[Module], Module]:
@@ -35,9 +37,17 @@ def part(folder: str, name: str) -> Callable[[Module], Module]:
 
 
 def find_part(folder: str, name: str) -> Any:
-    """The module of that name; imports its file where that is not done yet (the module of a zoo entry holds its parts
-    already)."""
+    """The module of that name; imports its file where that is not done yet.
+
+    Raises:
+        ValueError: if this is the module of a zoo entry, which holds the parts of its own network only.
+    """
     place = f"{folder}.{name}"
-    if place not in PARTS:
+    if place not in PARTS and __name__ == HERE:
         import_module(f"search_spaces.network.{place}")
+    if place not in PARTS:
+        raise ValueError(
+            f"this network needs {place}, and {__name__} has {', '.join(sorted(PARTS))}; import the module that "
+            '"architecture" in the config.json of its own entry names'
+        )
     return PARTS[place]

@@ -1,8 +1,8 @@
-"""One module from many: the network files in order of dependency, so that a zoo entry needs no installation of this
-project.
+"""One module from many: the files that a network is made of in order of dependency, so that a zoo entry needs no
+installation of this project.
 
-The module has its contents in its name, and timm knows its networks by that name. So entries of any versions load
-beside each other, and one import serves all entries of one version.
+The module has its contents in its name, and timm knows its networks by that name. So entries of any networks and
+versions load beside each other, and those of one version and the same parts share a module.
 """
 
 import ast
@@ -11,11 +11,8 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-from search_spaces.architecture.downsamples.registry import DOWNSAMPLES
-from search_spaces.architecture.ffns.registry import FFNS
-from search_spaces.architecture.heads.registry import HEADS
-from search_spaces.architecture.kinds.registry import KINDS
-from search_spaces.architecture.stems.registry import STEMS
+from nas.records import JSON
+from search_spaces.architecture.used import used_parts
 from search_spaces.network.versions import OLDEST
 
 PACKAGE = "search_spaces"
@@ -25,14 +22,13 @@ FIRST = f"{NETWORK}.versions"
 ROOT = f"{NETWORK}.entrypoint"
 DOOR = "hybrid_backbone"
 """The module of every entry that people import; it imports the one with the networks."""
-PARTS = {"mixers": KINDS, "ffns": FFNS, "stems": STEMS, "downsamples": DOWNSAMPLES, "heads": HEADS}
-"""Folder of the network -> the parts in it."""
 NEEDS = ", ".join(f"{name} {version}" for name, version in OLDEST.items())
 
 HEADER = f'''"""Networks of hybrid-nas for timm. Importing this module registers them as %(module)s.
 
 It needs {NEEDS}, or newer versions.
-It is generated from several files of hybrid-nas, whose names stand above their parts. Licence: Apache-2.0.
+It is generated from those files of hybrid-nas that the network of its entry needs; their names stand above their parts.
+Licence: Apache-2.0.
 """
 '''
 REGISTRATION = '''# ---------- the name in timm's registry
@@ -53,7 +49,7 @@ DOOR_TEXT = f'''"""The architecture of this model for timm. Importing this modul
     model = timm.create_model("local-dir:FOLDER", pretrained=True)
 
 It needs {NEEDS}, or newer versions.
-For models of several versions in one process import, for each, the module that "architecture" in its config.json names.
+For several models in one process import, for each, the module that "architecture" in its config.json names.
 """
 
 import os
@@ -65,31 +61,31 @@ from %(module)s import HybridBackbone, %(module)s  # noqa: E402, F401
 '''
 
 
-def module_name() -> str:
-    """Name of the module with the networks, and of these in timm's registry: it changes with the contents."""
-    return f"{DOOR}_{hashlib.sha256((HEADER + _body() + REGISTRATION).encode()).hexdigest()[:8]}"
+def module_name(spec: JSON) -> str:
+    """Name of the module with the network of a spec, and of this in timm's registry: it changes with the contents."""
+    return f"{DOOR}_{hashlib.sha256((HEADER + _body(used_parts(spec)) + REGISTRATION).encode()).hexdigest()[:8]}"
 
 
-def bundle_source() -> str:
-    """Source text of the module with the networks: the same for every entry of a version of this project."""
-    return "\n".join([HEADER % {"module": module_name()}, _body(), REGISTRATION % {"module": module_name()}])
+def bundle_source(spec: JSON) -> str:
+    """Source text of the module with the network of a spec: the same for all specs of the same parts."""
+    name = {"module": module_name(spec)}
+    return "\n".join([HEADER % name, _body(used_parts(spec)), REGISTRATION % name])
 
 
-def door_source() -> str:
+def door_source(spec: JSON) -> str:
     """Source text of the module that people import."""
-    return DOOR_TEXT % {"module": module_name()}
+    return DOOR_TEXT % {"module": module_name(spec)}
 
 
 @cache
-def _body() -> str:
-    """The files in order.
+def _body(parts: tuple[str, ...]) -> str:
+    """The files of these parts and of the backbone, in order.
 
     Comments and docstrings are kept, imports are gathered at the top, a file's docstring becomes a comment above its
     part.
     """
     order: list[str] = []
-    parts = [f"{NETWORK}.{folder}.{name}" for folder, names in PARTS.items() for name in names]
-    for module in (*parts, ROOT):
+    for module in (*(f"{NETWORK}.{part}" for part in parts), ROOT):
         _visit(module, order)
     trees = {module: ast.parse(_source(module)) for module in order}
     first = ast.parse(_source(FIRST))

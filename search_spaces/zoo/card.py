@@ -101,7 +101,7 @@ def card_text(name: str, architecture: Architecture, card: CardFacts, files: lis
         f"## Input\n\n{_input(architecture, card)}",
         f"## Origin\n\n{_origin(card)}",
         f"## Again\n\n```\n{card.command}\n```",
-        f"## Files\n\n{_file_list(files)}",
+        f"## Files\n\n{_file_list(files, module_name(architecture.to_spec()))}",
     ]
     return without_passwords("\n\n".join(sections) + "\n")
 
@@ -207,7 +207,7 @@ import timm
 
 folder = "{name}"  # the folder of this card, wherever it lies
 sys.path.insert(0, folder)
-import {module_name()}
+import {module_name(architecture.to_spec())}
 
 model = timm.create_model(f"local-dir:{{folder}}", pretrained=True).eval()
 ```
@@ -274,12 +274,12 @@ def _data_name(data: str) -> str:
     return f"{kind}{colon}{PurePath(path).name}"
 
 
-def _file_list(files: list[str]) -> str:
+def _file_list(files: list[str], module: str) -> str:
     meaning = {
         "config.json": "timm's description of network and input",
         "model.safetensors": "weights",
         f"{DOOR}.py": "imports the architecture, by the same name in every entry",
-        f"{module_name()}.py": "the architecture, the same file in every entry of one version",
+        f"{module}.py": "the architecture, with the parts that this network uses",
         "layout.svg": "drawing",
         "model.onnx": "the same network for ONNX runtimes, compared with torch when it was written",
     }

@@ -1,7 +1,7 @@
 """The model zoo: a folder per model that timm loads without this project, and an index of them.
 
     ZOO/index.json
-    ZOO/NAME/{config.json, model.safetensors, hybrid_backbone.py, hybrid_backbone_VERSION.py, layout.svg, README.md[,
+    ZOO/NAME/{config.json, model.safetensors, hybrid_backbone.py, hybrid_backbone_CONTENTS.py, layout.svg, README.md[,
         model.onnx]}
 
 Nothing in an entry is a pickle. An entry appears whole or not at all: it is written beside the others under a hidden
@@ -186,8 +186,9 @@ def _write_entry(
     config = _config(architecture, card) | {WEIGHTS_SHA256: hashlib.sha256(weights).hexdigest()}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     (folder / "model.safetensors").write_bytes(weights)
-    (folder / f"{DOOR}.py").write_text(door_source(), encoding="utf-8")
-    (folder / f"{module_name()}.py").write_text(bundle_source(), encoding="utf-8")
+    spec = architecture.to_spec()
+    (folder / f"{DOOR}.py").write_text(door_source(spec), encoding="utf-8")
+    (folder / f"{module_name(spec)}.py").write_text(bundle_source(spec), encoding="utf-8")
     (folder / "layout.svg").write_text(draw(architecture), encoding="utf-8")
     if onnx:
         export_onnx(model, _input_size(architecture), folder / "model.onnx")
@@ -203,7 +204,7 @@ def _config(architecture: Architecture, card: CardFacts) -> JSON:
     if card.label_descriptions:
         labels["label_descriptions"] = dict(card.label_descriptions)
     return {
-        "architecture": module_name(),
+        "architecture": module_name(architecture.to_spec()),
         "num_classes": architecture.num_classes,
         "num_features": architecture.stages[-1].width,
         "global_pool": "avg",

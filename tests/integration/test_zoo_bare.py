@@ -19,7 +19,7 @@ SEEDS = range(10)
 """Of random layouts; together they hold all mixers, all stems and both fused blocks."""
 
 LOAD = """
-import json, sys
+import importlib, json, sys
 sys.path[:] = [path for path in sys.path if "site-packages" not in path] + [sys.argv[1]]
 from pathlib import Path
 for absent in ("nas", "search_spaces", "workers", "db", "optuna", "ray", "sqlalchemy", "fvcore", "sklearn", "onnx"):
@@ -31,8 +31,9 @@ for absent in ("nas", "search_spaces", "workers", "db", "optuna", "ray", "sqlalc
 import safetensors.torch, timm, torch
 zoo = Path(sys.argv[2])
 names = [model["name"] for model in json.loads((zoo / "index.json").read_text())["models"]]
-sys.path.insert(0, str(zoo / names[0]))
-import hybrid_backbone
+for name in names:
+    sys.path.insert(0, str(zoo / name))
+    importlib.import_module(json.loads((zoo / name / "config.json").read_text())["architecture"])
 images = safetensors.torch.load_file(zoo / "images.safetensors")["images"]
 logits, shapes = {}, {}
 with torch.inference_mode():

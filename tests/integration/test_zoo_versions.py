@@ -15,7 +15,7 @@ import torch
 from search_spaces.network.versions import OLDEST, require_versions
 from search_spaces.zoo import bundle
 from search_spaces.zoo.export import export_model
-from tests.zoo_entries import architecture, card_of, trained, weights_of
+from tests.zoo_entries import architecture, card_of, every_part, trained, weights_of
 
 pytestmark = pytest.mark.slow
 
@@ -87,11 +87,16 @@ def export(zoo: Path, name: str) -> None:
 
 def of_another_version(zoo: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An entry whose networks compute something else."""
-    body = bundle._body()
-    changed = body.replace("x = self.drop(x)\n", f"x = self.drop(x)\n        x = x * {FACTOR[name]}\n")
-    assert changed != body
+    body = bundle._body
+
+    def changed(parts: tuple[str, ...]) -> str:
+        line = "x = self.drop(self.hidden(x))\n"
+        text = body(parts).replace(line, f"{line}        x = x * {FACTOR[name]}\n")
+        assert text != body(parts)
+        return text
+
     with monkeypatch.context() as patch:
-        patch.setattr(bundle, "_body", lambda: changed)
+        patch.setattr(bundle, "_body", changed)
         export(zoo, name)
 
 
@@ -135,9 +140,10 @@ def test_every_entry_is_built_by_the_code_of_its_own_version(zoo: Path, tmp_path
             torch.testing.assert_close(logits[name], network.head.fc(pooled), rtol=1e-4, atol=1e-4)
 
 
-def test_versions_have_names_of_their_own(zoo: Path) -> None:
+def test_versions_and_networks_have_names_of_their_own(zoo: Path) -> None:
     names = {name: json.loads((zoo / name / "config.json").read_text())["architecture"] for name in FACTOR}
-    assert names["first"] == names["second"] == bundle.module_name() != names["later"]
+    assert len(set(names.values())) == len(FACTOR)
+    assert names["first"] == bundle.module_name(architecture(SEED["first"]).to_spec())
     assert (zoo / "first" / f"{names['first']}.py").is_file()
 
 
@@ -197,7 +203,7 @@ def test_versions_are_compared_as_numbers(name: str, version: str, fits: bool) -
 
 def test_only_what_the_oldest_timm_has_is_imported() -> None:
     imported: dict[str, set[str]] = {}
-    for node in ast.walk(ast.parse(bundle.bundle_source(), feature_version=(3, 10))):
+    for node in ast.walk(ast.parse(bundle._body(every_part()), feature_version=(3, 10))):
         if isinstance(node, ast.ImportFrom):
             imported.setdefault(node.module or "", set()).update(alias.name for alias in node.names)
         elif isinstance(node, ast.Import):

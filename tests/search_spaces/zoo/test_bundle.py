@@ -3,15 +3,23 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from search_spaces.architecture.kinds.registry import KINDS
+from search_spaces.architecture.used import used_parts
 from search_spaces.network.parts import find_part
+from search_spaces.published.families import PRESETS
 from search_spaces.zoo import bundle
+from tests.zoo_entries import every_part, load_module
+
+SPEC = PRESETS["convnext_tiny"].architecture.to_spec()
+OTHER = PRESETS["groupmixformer_tiny"].architecture.to_spec()
 
 
 @pytest.fixture(scope="module")
 def source() -> str:
-    return bundle.bundle_source()
+    """All parts in one, which no entry has."""
+    return bundle._body(every_part())
 
 
 def test_nothing_of_this_project_is_imported(source: str) -> None:
@@ -30,7 +38,6 @@ def test_every_name_is_defined_once_and_before_its_use_at_import(source: str) ->
     assert len(names) == len(set(names))
     assert {
         "HybridBackbone",
-        bundle.module_name(),
         "PARTS",
         *(find_part("mixers", name).__name__ for name in KINDS),
     } <= set(names)
@@ -38,14 +45,51 @@ def test_every_name_is_defined_once_and_before_its_use_at_import(source: str) ->
 
 
 def test_the_name_of_the_module_follows_from_its_contents(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = bundle.module_name()
+    before = bundle.module_name(SPEC)
     monkeypatch.setattr(bundle, "HEADER", bundle.HEADER + "# changed")
-    assert re.fullmatch(r"hybrid_backbone_[0-9a-f]{8}", before) and before != bundle.module_name()
+    assert re.fullmatch(r"hybrid_backbone_[0-9a-f]{8}", before) and before != bundle.module_name(SPEC)
+
+
+def test_a_module_carries_the_parts_of_its_network_alone() -> None:
+    assert used_parts(SPEC) == (
+        "downsamples.none",
+        "downsamples.patchify",
+        "heads.layer",
+        "mixers.dwconv",
+        "stems.patchify",
+    )
+    text = bundle.bundle_source(SPEC)
+    carried = {part for part in every_part() if f"network/{part.replace('.', '/')}.py" in text}
+    assert carried == set(used_parts(SPEC))
+
+
+def test_networks_of_the_same_parts_share_a_module() -> None:
+    larger = PRESETS["convnext_small"].architecture.to_spec()
+    assert bundle.module_name(SPEC) == bundle.module_name(larger) != bundle.module_name(OTHER)
+    assert bundle.bundle_source(SPEC) == bundle.bundle_source(larger)
+
+
+def test_every_preset_is_built_by_the_module_of_its_entry(tmp_path: Path) -> None:
+    specs = {bundle.module_name(spec): spec for spec in (preset.architecture.to_spec() for preset in PRESETS.values())}
+    for name, spec in specs.items():
+        with torch.device("meta"):
+            load_module(tmp_path, name, bundle.bundle_source(spec)).HybridBackbone(spec)
+
+
+def test_a_module_without_a_part_that_is_asked_for_says_what_it_has(tmp_path: Path) -> None:
+    module = load_module(tmp_path, bundle.module_name(SPEC), bundle.bundle_source(SPEC))
+    with pytest.raises(
+        ValueError,
+        match=r"this network needs stems\.conv, and hybrid_backbone_\w{8} has downsamples\.none, "
+        r"downsamples\.patchify, heads\.layer, mixers\.dwconv, stems\.patchify; import the module that "
+        r"\"architecture\" in the config\.json of its own entry names",
+    ):
+        module.HybridBackbone(OTHER)
 
 
 def test_the_door_stands_in_front_of_the_networks() -> None:
-    compile(bundle.door_source(), "hybrid_backbone.py", "exec")
-    assert f"\nfrom {bundle.module_name()} import HybridBackbone, " in bundle.door_source()
+    compile(bundle.door_source(SPEC), "hybrid_backbone.py", "exec")
+    assert f"\nfrom {bundle.module_name(SPEC)} import HybridBackbone, " in bundle.door_source(SPEC)
 
 
 def test_imports_stand_once_above_the_code(source: str) -> None:
@@ -68,7 +112,7 @@ def test_comments_and_docstrings_of_the_files_are_kept(source: str) -> None:
 
 def test_it_is_the_same_every_time(source: str) -> None:
     bundle._body.cache_clear()
-    assert bundle.bundle_source() == source
+    assert bundle._body(every_part()) == source
 
 
 def test_a_file_comes_once_and_behind_what_it_imports(monkeypatch: pytest.MonkeyPatch) -> None:
