@@ -23,16 +23,17 @@ def attend_in_groups(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: to
     """The same in each of G groups: (B, G, n, heads, d) -> (B, G, n, heads * width of a value).
 
     Args:
-        bias: (1, heads, n, m) for all groups, or (G, heads, n, m).
+        bias: (heads, 1, n, m) for all groups, or (heads, G, n, m).
     """
     B, G, n = q.shape[:3]
-    if bias is None or bias.shape[0] == 1:
-        return attend(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), bias).view(B, G, n, -1)
+    if bias is None or bias.shape[1] == 1:
+        shared = None if bias is None else bias.transpose(0, 1)
+        return attend(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), shared).view(B, G, n, -1)
     # Groups stand beside the heads, so that no bias is copied for every image.
     mixed = attend(_side_by_side(q), _side_by_side(k), _side_by_side(v), bias.flatten(0, 1)[None])
-    return mixed.view(B, n, G, -1).transpose(1, 2)
+    return mixed.view(B, n, bias.shape[0], G, -1).permute(0, 3, 1, 2, 4).flatten(3)
 
 
 def _side_by_side(x: torch.Tensor) -> torch.Tensor:
-    """(B, G, n, heads, d) -> (B, n, G * heads, d)."""
-    return x.transpose(1, 2).flatten(2, 3)
+    """(B, G, n, heads, d) -> (B, n, heads * G, d)."""
+    return x.permute(0, 2, 3, 1, 4).flatten(2, 3)

@@ -18,7 +18,8 @@ def neighbour_tiles(
 
     Returns:
         The positions of a tile's queries, (T, t), and keys, (T, w), on a line; and (D, T, t, w): key - query + kernel -
-        1, or -1 where the query does not see the key. Queries behind the end of a line have numbers of no meaning.
+        1, or 2 kernel - 1 where the query does not see the key. What queries behind the end of a line see means
+        nothing.
     """
     line = -(-length // dilation)
     tiles = -(-line // kernel)
@@ -30,17 +31,14 @@ def neighbour_tiles(
     lengths = (length - torch.arange(dilation, device=device) + dilation - 1) // dilation
     starts = torch.minimum((queries - kernel // 2).clamp(min=0), lengths[:, None, None] - kernel)
     places = keys[:, None, :] - starts[:, :, :, None]
-    offsets = keys[:, None, :] - queries[:, :, None] + kernel - 1
-    return queries, keys, torch.where((places >= 0) & (places < kernel), offsets, -1)
+    offsets = (keys[:, None, :] - queries[:, :, None] + kernel - 1).clamp(min=0)
+    return queries, keys, torch.where((places >= 0) & (places < kernel), offsets, 2 * kernel - 1)
 
 
 def pair_tiles(rows: torch.Tensor, columns: torch.Tensor, kernel: int) -> torch.Tensor:
-    """The offsets of two axes, (D, T, t, w) and (D, S, u, v), as numbers of a table by rows: (D D T S, t u, w v).
-
-    The table has (2 kernel - 1)^2 entries and one more, for pairs that do not see each other.
-    """
-    side = 2 * kernel - 1
-    down = rows[:, None, :, None, :, None, :, None]
-    across = columns[None, :, None, :, None, :, None, :]
-    numbers = torch.where((down >= 0) & (across >= 0), down * side + across, side * side)
-    return numbers.flatten(6, 7).flatten(4, 5).flatten(0, 3)
+    """The offsets of two axes, (D, T, t, w) and (D, S, u, v), as numbers of a table of 2 kernel x 2 kernel entries, by
+    rows: (D D T S, t u, w v). The table's last row and column are of pairs that do not see each other."""
+    # Half of the bytes of the usual integers; there are more of these numbers than of channels.
+    down = (rows * (2 * kernel)).to(torch.int32)[:, None, :, None, :, None, :, None]
+    across = columns.to(torch.int32)[None, :, None, :, None, :, None, :]
+    return (down + across).flatten(6, 7).flatten(4, 5).flatten(0, 3)

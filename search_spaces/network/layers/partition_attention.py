@@ -85,16 +85,16 @@ class PartitionAttention(nn.Module):
         bias = self.position_bias(rows, columns)
         if self.is_masked and (H % (rows * down) or W % (columns * across)):
             outside = pad_to(x.new_zeros((1, H, W, 1)), rows * down, columns * across, unseen())
-            mask = to_groups(outside, rows, columns, down, across).view(G, 1, 1, rows * columns)
-            bias = mask.expand(G, self.heads, 1, rows * columns) if bias is None else bias + mask
+            mask = to_groups(outside, rows, columns, down, across).view(G, 1, rows * columns)
+            bias = mask.expand(self.heads, G, 1, rows * columns) if bias is None else bias + mask
         mixed = attend_in_groups(q, k, v, bias)
         mixed = from_groups(mixed, rows, columns, down, across, padded.shape[1], padded.shape[2])
         out: torch.Tensor = self.proj(mixed[:, :H, :W])
         return out
 
     def position_bias(self, rows: int, columns: int) -> torch.Tensor | None:
-        """(1, heads, n, n) of a group's n positions, query by key."""
+        """(heads, 1, n, n) of a group's n positions, query by key."""
         if self.bias is None:
             return None
-        bias: torch.Tensor = self.bias(rows, columns)
+        bias: torch.Tensor = self.bias(rows, columns).transpose(0, 1)
         return bias.transpose(2, 3) if self.is_key_first else bias

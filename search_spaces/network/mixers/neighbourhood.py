@@ -67,10 +67,10 @@ class NeighbourhoodAttention(nn.Module):
         return out
 
     def position_bias(self, numbers: torch.Tensor) -> torch.Tensor:
-        """Entries of the table, (G, n, m) -> (G, heads, n, m); the last number stands for keys that are not seen."""
+        """Entries of the table, (G, n, m) -> (heads, G, n, m)."""
         side = 2 * self.kernel - 1
         table = self.bias_table
-        seen = self.qkv.weight.new_zeros(self.heads, side * side) if table is None else table.flatten(1)
+        seen = self.qkv.weight.new_zeros(self.heads, side, side) if table is None else table
+        padded = F.pad(seen, (0, 1, 0, 1), value=unseen()).flatten(1)
         G, n, m = numbers.shape
-        padded = F.pad(seen, (0, 1), value=unseen())
-        return padded.index_select(1, numbers.flatten()).view(self.heads, G, n, m).transpose(0, 1)
+        return padded.index_select(1, numbers.flatten()).view(self.heads, G, n, m)
