@@ -26,7 +26,7 @@ CASES: tuple[tuple[str, Options], ...] = (
     ("window", PLAIN),
     ("grid", ()),
     ("grid", OBLONG),
-    ("grid", (*DYNAMIC, ("interval", "2"))),
+    ("grid", (*DYNAMIC, ("interval", "3"))),
     ("halo", ()),
     ("halo", (("block", "7"), ("halo", "2"), ("projection", "linear"), ("query_dim", "4"))),
     ("neighbourhood", ()),
