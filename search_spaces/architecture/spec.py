@@ -183,6 +183,9 @@ def _check(architecture: Architecture) -> None:
                 "it, and downsample "
                 f"{stage.downsample!r}; expected stride 1 or 2, and with 'none' stride 1 and as many channels as before"
             )
+        problem = DOWNSAMPLES[stage.downsample].problem(in_width, stage.width, stage.stride)
+        if problem:
+            raise InvalidInputError(f"spec.stages[{number}] has {problem}")
         in_width = stage.width
         for index, block in enumerate(stage.blocks):
             problem = _block_problem(block, stage.width)

@@ -7,7 +7,11 @@ from search_spaces.checkpoints import Weights, renamed, unwrapped
 from search_spaces.converters.names import Names, under
 
 ATTENTION: Names = (("q.", "q."), ("kv.", "kv."), ("proj.", "proj."), ("sr.", "pool.conv."), ("norm.", "pool.norm."))
-_BLOCK: Names = (("norm", "norm"), *((f"attn.{published}", f"mixer.{ours}") for published, ours in ATTENTION), ("mlp.", "ffn.mlp."))
+_BLOCK: Names = (
+    ("norm", "norm"),
+    *((f"attn.{published}", f"mixer.{ours}") for published, ours in ATTENTION),
+    ("mlp.", "ffn.mlp."),
+)
 _EMBED: Names = (("proj.", "0."), ("norm.", "1."))
 
 

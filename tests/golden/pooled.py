@@ -72,13 +72,14 @@ def run_conv_glu(config: Config, weights: Weights, x: torch.Tensor, inputs: Weig
 
 def run_daff(config: Config, weights: Weights, x: torch.Tensor, inputs: Weights) -> Outputs:
     """The class token, which networks here do not have, is gated by a squeeze of what our module makes of the rest."""
-    gate = {name: weights.pop(name) for name in list(weights) if name.startswith(("compress", "excitation"))}
+    ratio = Fraction(config["hidden"], x.shape[2])
     options = [("kernel", str(config["kernel"]))]
-    module = find_part("ffns", "daff")(x.shape[2], {"ffn_ratio": Fraction(config["hidden"], x.shape[2]), "ffn_options": options})
-    module.load_state_dict(weights)
+    module = find_part("ffns", "daff")(x.shape[2], {"ffn_ratio": ratio, "ffn_options": options})
+    gate = ("compress", "excitation")
+    module.load_state_dict({name: value for name, value in weights.items() if not name.startswith(gate)})
     patches = on_map(module, config, x[:, 1:])
-    squeezed = F.gelu(F.linear(patches.mean(dim=1), gate["compress.weight"], gate["compress.bias"]))
-    excited = F.linear(squeezed, gate["excitation.weight"], gate["excitation.bias"])
+    squeezed = F.gelu(F.linear(patches.mean(dim=1), weights["compress.weight"], weights["compress.bias"]))
+    excited = F.linear(squeezed, weights["excitation.weight"], weights["excitation.bias"])
     return {"y": torch.cat((x[:, :1] * excited[:, None], patches), dim=1)}
 
 

@@ -48,7 +48,8 @@ def _costs(block: BlockSpec, width: int, positions: int) -> Tally:
 def _problem(block: BlockSpec, width: int) -> str:
     options = dict(block.options)
     if options.get("form") == "cosine" and len(options) > 1:
-        return f"options {sorted(options)} and the cosine form, which has no ratio and no window; expected the form alone"
+        given = sorted(options)
+        return f"options {given} and the cosine form, which has no ratio and no window; expected the form alone"
     if int(options.get("window", "3")) % 2 == 0:
         return f"a window of {options['window']}; expected an odd number"
     return ""

@@ -13,8 +13,9 @@ from search_spaces.network.parts import part
 class DynamicAggregation(nn.Module):
     """u = GELU(BN(PW x)), C -> rC; u = u + GELU(BN(depthwise 3x3 (u))); BN(PW u), rC -> C.
 
-    (B, H, W, C) -> (B, H, W, C); r is the block's `ffn_ratio`, and the knob `kernel` the side of the depthwise convolution. The published module also gates a class token by a
-    squeeze of this output; networks here have no class token. Source: DHVT (arXiv 2210.05958).
+    (B, H, W, C) -> (B, H, W, C); r is the block's `ffn_ratio`, and the knob `kernel` the side of the depthwise
+    convolution. The published module also gates a class token by a squeeze of this output; networks here have no class
+    token. Source: DHVT (arXiv 2210.05958).
     """
 
     def __init__(self, width: int, block: dict[str, Any]) -> None:

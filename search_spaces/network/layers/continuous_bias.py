@@ -29,9 +29,9 @@ class ContinuousPositionBias(nn.Module):
     """(height, width, rows, columns) -> (heads, height width, rows columns): the bias of each position of the map to
     each bin of its adaptive pooling to rows x columns.
 
-    Linear 2 -> 512, ReLU, linear 512 -> heads of sign(u) log2(|u| + 1) / 3, u = 8 (position - centre of the bin) / (side
-    - 1). The side stays that of the map in training, so images may have any size. No parameter depends on it. Each
-    offset goes through the network once. Source: Swin v2 (arXiv 2111.09883) as in TransNeXt (2311.17132).
+    Linear 2 -> 512, ReLU, linear 512 -> heads of sign(u) log2(|u| + 1) / 3, where u is
+    8 (position - centre of the bin) / (side - 1). The side stays that of the map in training, so images may have any
+    size. Each offset goes through the network once. Source: Swin v2 (arXiv 2111.09883) as in TransNeXt (2311.17132).
 
     Args:
         heads: of the attention.
@@ -54,6 +54,6 @@ class ContinuousPositionBias(nn.Module):
         x = x / max(1, self.columns - 1)
         offsets = 8 * torch.stack(torch.meshgrid(y, x, indexing="ij"), dim=2).flatten(0, 1)
         spread = torch.sign(offsets) * torch.log2(offsets.abs() + 1) / 3
-        biases = self.fc2(F.relu(self.fc1(spread.to(self.fc1.weight.dtype))))
+        biases: torch.Tensor = self.fc2(F.relu(self.fc1(spread.to(self.fc1.weight.dtype))))
         pairs = row_index[:, None, :, None] * x.shape[0] + column_index[None, :, None, :]
         return biases.t()[:, pairs.reshape(-1)].view(-1, height * width, rows * columns)

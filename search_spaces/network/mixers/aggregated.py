@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from timm.models import register_notrace_module
 from torch import nn
 
 from search_spaces.network.layers.continuous_bias import ContinuousPositionBias
@@ -13,6 +14,7 @@ from search_spaces.network.parts import part
 
 
 @part("mixers", "aggregated")
+@register_notrace_module
 class AggregatedAttention(nn.Module):
     """Cosine attention over the window x window neighbours and the M positions of a pooled map, in one softmax.
 
@@ -129,13 +131,14 @@ class NeighbourWeights(nn.Module):
         near = (q.transpose(2, 3)[:, :, :, None] * near_k).sum(dim=2).transpose(2, 3) + self.bias_table[:, None]
         near = near.masked_fill(inside == 0, float("-inf"))
         weights = torch.cat((near, q @ far_k.transpose(2, 3) + bias), dim=3).softmax(dim=3)
-        near_weights, far_weights = weights.split((self.window * self.window, far_k.shape[2]), dim=3)
-        near_weights = near_weights + unit @ self.tokens + self.token_bias
+        count = self.window * self.window
+        near_weights = weights[:, :, :, :count] + unit @ self.tokens + self.token_bias
         near_sum = (near_weights.transpose(2, 3)[:, :, None] * near_v).sum(dim=3).transpose(2, 3)
-        return near_sum + far_weights @ to_heads(v, self.heads)
+        out: torch.Tensor = near_sum + weights[:, :, :, count:] @ to_heads(v, self.heads)
+        return out
 
     def around(self, x: torch.Tensor, height: int, width: int) -> torch.Tensor:
-        """(B, N, C) -> (B, heads, head_dim, window^2, N): the neighbourhood of each position, by rows, zeros outside."""
+        """(B, N, C) -> (B, heads, head_dim, window^2, N): the neighbours of each position, by rows, zeros outside."""
         B, N, C = x.shape
         columns = F.unfold(x.transpose(1, 2).reshape(B, C, height, width), self.window, padding=self.window // 2)
         return columns.view(B, self.heads, C // self.heads, self.window * self.window, N)

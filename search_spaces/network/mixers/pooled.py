@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from timm.models import register_notrace_module
 from torch import nn
 
 from search_spaces.network.layers.heads import from_heads, to_heads
@@ -44,6 +45,7 @@ class PooledAttention(nn.Module):
         return out
 
 
+@register_notrace_module
 class ConvolvedPool(nn.Module):
     """(B, H, W, C) -> (B, M, C): a convolution of each whole ratio x ratio patch, then LayerNorm."""
 
@@ -76,6 +78,7 @@ class AveragedPool(nn.Module):
         return F.gelu(self.norm(pooled.flatten(2).transpose(1, 2)))
 
 
+@register_notrace_module
 class RasterPool(nn.Module):
     """(B, H, W, C) -> (B, M, C): means of `count` consecutive tokens by rows, then BatchNorm. The rest is dropped."""
 

@@ -1,8 +1,8 @@
 """PVTv2: attention over a reduced map in every block."""
 
 from search_spaces.architecture.block import BlockSpec, StageSpec, StemSpec
-from search_spaces.architecture.knobs import set_knobs
 from search_spaces.architecture.kinds.registry import KINDS
+from search_spaces.architecture.knobs import set_knobs
 from search_spaces.architecture.spec import Architecture
 from search_spaces.published.preset import Preset, network
 
