@@ -8,7 +8,7 @@ from search_spaces.architecture.knobs import Integer, Knobs, Options, first_valu
 from search_spaces.architecture.tally import Tally, conv, linear, norm, total
 
 KEYS_SIDE = 7
-"""Of the pooled map at 224 pixels, in every stage of PVTv2, Next-ViT and TransNeXt."""
+"""Side of the pooled map at 224 pixels, in every stage of PVTv2, Next-ViT and TransNeXt."""
 _OPTIONS: Knobs = {
     "form": ("convolved", "averaged", "raster"),
     "ratio": Integer(1),

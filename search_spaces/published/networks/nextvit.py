@@ -44,7 +44,7 @@ def group(width: int, depth: int, ratio: int, stride: int) -> tuple[StageSpec, S
 def nextvit(repeats: int) -> Architecture:
     """Four published stages; the third has `repeats` groups."""
     first = StageSpec(96, "pointwise", 1, conv_blocks(96, 3))
-    third = [stage for repeat in range(repeats) for stage in group(384, 4, 2, 1 if repeat else 2)]
+    third = group(384, 4, 2, 2) + group(384, 4, 2, 1) * (repeats - 1)
     stages = [first, *group(192, 3, 4, 2), *third, *group(768, 2, 1, 2)]
     return network(StemSpec("conv4", 64, "batch"), stages, "batch")
 
