@@ -153,7 +153,15 @@ def test_raster_keys_are_of_consecutive_tokens_and_not_of_patches() -> None:
         assert not torch.allclose(module.pool(x), module.pool(x.transpose(1, 2)), atol=1e-3)
 
 
-@pytest.mark.parametrize(("size", "bins"), [(8, 4), (7, 3), (10, 3), (5, 5), (4, 1), (9, 2)])
+@pytest.mark.parametrize("form", ["convolved", "raster"])
+def test_a_map_smaller_than_a_patch_is_one_key(form: str) -> None:
+    module = make("pooled", {"form": form, "ratio": 8})
+    x = tokens(2, 3)
+    assert module.pool(x).shape == (2, 1, 32)
+    assert reached(module, x, 0, 0) == {(y, c) for y in range(2) for c in range(3)}
+
+
+@pytest.mark.parametrize(("size", "bins"), [(8, 4), (8, 3), (14, 4), (7, 3), (5, 5), (4, 1)])
 def test_offsets_are_those_from_the_centres_of_bins(size: int, bins: int) -> None:
     offsets, index = bin_offsets(size, bins, torch.device("cpu"))
     for position in range(size):
