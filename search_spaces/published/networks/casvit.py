@@ -26,5 +26,4 @@ _SOURCE = "CAS-ViT (arXiv 2408.03703) and its released code, with one head"
 
 PRESETS = {
     "casvit_xs": Preset(casvit((48, 56, 112, 220), (2, 2, 4, 2)), _SOURCE, 2_979_700, 0.0, converter="casvit"),
-    "casvit_s": Preset(casvit((48, 64, 128, 256), (3, 3, 6, 3)), _SOURCE, 5_507_224, 0.0, converter="casvit"),
 }

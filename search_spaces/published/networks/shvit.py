@@ -42,7 +42,4 @@ _SOURCE = "SHViT (arXiv 2401.16456) as in timm"
 
 PRESETS = {
     "shvit_s1": Preset(shvit((128, 224, 320), (2, 4, 5)), _SOURCE, 6_330_808, 0.0, converter="shvit"),
-    "shvit_s2": Preset(shvit((128, 308, 448), (2, 4, 5)), _SOURCE, 11_483_072, 0.0, converter="shvit"),
-    "shvit_s3": Preset(shvit((192, 352, 448), (3, 5, 5)), _SOURCE, 14_245_273, 0.0, converter="shvit"),
-    "shvit_s4": Preset(shvit((224, 336, 448), (4, 7, 6)), _SOURCE, 16_588_484, 0.0, converter="shvit"),
 }

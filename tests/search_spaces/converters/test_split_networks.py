@@ -6,20 +6,41 @@ import pytest
 import timm
 import torch
 
+from search_spaces.architecture.costs import costs
+from search_spaces.architecture.spec import Architecture
 from search_spaces.checkpoints import Weights
 from search_spaces.converters import casvit, iformer, shvit
 from search_spaces.network.backbone import HybridBackbone
 from search_spaces.published.families import PRESETS
+from search_spaces.published.networks.casvit import casvit as make_casvit
+from search_spaces.published.networks.shvit import shvit as make_shvit
 from tests.golden_mixers import DATA, load
 from tests.models import images
+
+SHVIT = {"shvit_s1": PRESETS["shvit_s1"].architecture, "shvit_s3": make_shvit((192, 352, 448), (3, 5, 5))}
 
 
 def ours(name: str) -> HybridBackbone:
     return HybridBackbone(PRESETS[name].architecture.to_spec()).eval()
 
 
+@pytest.mark.parametrize(
+    ("architecture", "published"),
+    [
+        (make_shvit((128, 308, 448), (2, 4, 5)), 11_483_072),
+        (SHVIT["shvit_s3"], 14_245_273),
+        (make_shvit((224, 336, 448), (4, 7, 6)), 16_588_484),
+        (make_casvit((48, 64, 128, 256), (3, 3, 6, 3)), 5_507_224),
+        (make_casvit((64, 96, 192, 384), (3, 3, 6, 3)), 12_036_520),
+        (make_casvit((96, 128, 256, 512), (3, 3, 6, 3)), 21_250_120),
+    ],
+)
+def test_other_sizes_have_the_published_parameters(architecture: Architecture, published: int) -> None:
+    assert costs(architecture).param_count == published
+
+
 @pytest.mark.parametrize("size", [64, 224])
-@pytest.mark.parametrize("name", ["shvit_s1", "shvit_s3"])
+@pytest.mark.parametrize("name", SHVIT)
 def test_shvit_gives_timms_logits_with_timms_weights(name: str, size: int) -> None:
     torch.manual_seed(0)
     theirs = timm.create_model(name).eval()
@@ -28,7 +49,7 @@ def test_shvit_gives_timms_logits_with_timms_weights(name: str, size: int) -> No
             value.uniform_(0.2, 0.6)
         elif re.search(r"running_mean|bias$", key):
             value.normal_(0, 0.1)
-    model = ours(name)
+    model = HybridBackbone(SHVIT[name].to_spec()).eval()
     model.load_state_dict(shvit.convert(theirs.state_dict()))
     with torch.inference_mode():
         expected = theirs(images(size, 2))
