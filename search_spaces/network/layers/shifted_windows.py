@@ -15,20 +15,20 @@ class ShiftedKernels(nn.Module):
     def __init__(self, groups: int, kernel: int) -> None:
         super().__init__()
         self.kernel = kernel
+        self.taps = kernel**2
         self.bias_table = nn.Parameter(torch.zeros(groups, 2 * kernel - 1, 2 * kernel - 1))
         nn.init.trunc_normal_(self.bias_table, std=0.02)
 
     def forward(self, values: torch.Tensor, logits: torch.Tensor, height: int, width: int) -> torch.Tensor:
         """(B, groups, N, C) and (B, groups, N, kernel^2) for N = height * width -> (B, groups, N, C)."""
         B, groups, N, C = values.shape
-        taps = self.kernel**2
         seen_rows = line_windows(height, self.kernel, values.device)
         seen_columns = line_windows(width, self.kernel, values.device)
         rows = seen_rows - torch.arange(height, device=values.device)[:, None] + self.kernel - 1
         columns = seen_columns - torch.arange(width, device=values.device)[:, None] + self.kernel - 1
         offsets = map_windows(rows, columns, 2 * self.kernel - 1)
-        bias = self.bias_table.flatten(1).index_select(1, offsets).view(groups, N, taps)
-        around = values.index_select(2, map_windows(seen_rows, seen_columns, width)).view(B, groups, N, taps, C)
+        bias = self.bias_table.flatten(1).index_select(1, offsets).view(groups, N, self.taps)
+        around = values.index_select(2, map_windows(seen_rows, seen_columns, width)).view(B, groups, N, self.taps, C)
         mixed: torch.Tensor = ((logits + bias).softmax(dim=3)[:, :, :, None] @ around).view(B, groups, N, C)
         return mixed
 

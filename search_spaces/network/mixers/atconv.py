@@ -24,17 +24,17 @@ class AttentiveConv(nn.Module):
     def __init__(self, width: int, block: dict[str, Any]) -> None:
         super().__init__()
         self.kernel = int(dict(block.get("options", ())).get("kernel", 3))
-        taps = self.kernel**2
+        self.taps = self.kernel**2
         self.summary = nn.Linear(width, width)
         self.act = nn.GELU()
-        self.make = nn.Linear(taps, taps)
+        self.make = nn.Linear(self.taps, self.taps)
         self.inhibition = nn.Parameter(torch.zeros(width))
         self.value = nn.Linear(width, width)
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         positions = self.summary(x).permute(0, 3, 1, 2).flatten(2)
-        kernels = self.make(self.act(F.adaptive_avg_pool1d(positions, self.kernel**2)))
+        kernels = self.make(self.act(F.adaptive_avg_pool1d(positions, self.taps)))
         kernels = kernels - self.inhibition.sigmoid()[:, None] * kernels.mean(dim=2, keepdim=True)
         values = self.value(x).permute(0, 3, 1, 2)
         mixed = sample_conv(values, kernels.unflatten(2, (self.kernel, self.kernel)))

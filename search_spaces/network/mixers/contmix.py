@@ -13,8 +13,7 @@ from search_spaces.network.layers.norms import ConvNorm
 from search_spaces.network.layers.shifted_windows import ShiftedKernels
 from search_spaces.network.parts import part
 
-CONTEXT = 7
-BRANCHES = {
+DILATED_BRANCHES = {
     5: ((3, 1), (3, 2)),
     7: ((5, 1), (3, 1), (3, 2), (3, 3)),
     9: ((5, 1), (7, 1), (5, 2), (3, 3), (3, 4)),
@@ -50,16 +49,17 @@ class ContextMix(nn.Module):
         self.scale: float = block["head_dim"] ** -0.5
         self.kernel = int(options.get("kernel", 7))
         small = int(options.get("small", 5))
+        self.context = 7
         self.query = ConvNorm(width, width // 2)
         self.key = ConvNorm(width, width // 2)
         self.value = ConvNorm(width, width)
         self.taps = (small**2, self.kernel**2)
-        self.weigh = nn.Linear(CONTEXT**2, sum(self.taps))
+        self.weigh = nn.Linear(self.context**2, sum(self.taps))
         self.small = ShiftedKernels(self.groups, small)
         self.large = ShiftedKernels(self.groups, self.kernel)
         self.fuse = ConvNorm(width, width)
         self.local = nn.Sequential(
-            DepthwiseSum(width, ((self.kernel, 1), *BRANCHES[self.kernel])), nn.BatchNorm2d(width)
+            DepthwiseSum(width, ((self.kernel, 1), *DILATED_BRANCHES[self.kernel])), nn.BatchNorm2d(width)
         )
         self.excite = SqueezeExcite(width, rd_channels=max(16, width // 8), act_layer=nn.GELU)
         self.gate = ConvNorm(width, width)
@@ -82,7 +82,8 @@ class ContextMix(nn.Module):
         B, C, H, W = x.shape
         group = C // (2 * self.groups)
         queries = self.query(x).view(B, self.groups, group, H * W).transpose(2, 3) * self.scale
-        keys = self.key(F.adaptive_avg_pool2d(x, [CONTEXT, CONTEXT])).view(B, self.groups, group, CONTEXT**2)
+        summary = F.adaptive_avg_pool2d(x, [self.context, self.context])
+        keys = self.key(summary).view(B, self.groups, group, self.context * self.context)
         small, large = self.weigh(queries @ keys).split(self.taps, dim=3)
         first, second = self.value(x).view(B, 2, self.groups, group, H * W).transpose(3, 4).unbind(1)
         mixed = torch.stack((self.small(first, small, H, W), self.large(second, large, H, W)), dim=1)

@@ -34,7 +34,7 @@ class GatedGhost(nn.Module):
 
 
 @part("mixers", "dfc")
-class DecoupledGate(GatedGhost):
+class DecoupledGate(nn.Module):
     """GatedGhost of tokens: (B, H, W, C) -> (B, H, W, C). 3 C^2 / 2 + 45 C / 2 parameters for an even C.
 
     The gate stands for two fully connected layers, one along rows and one along columns. Source: GhostNetV2 (arXiv
@@ -42,10 +42,12 @@ class DecoupledGate(GatedGhost):
     """
 
     def __init__(self, width: int, block: dict[str, Any]) -> None:
-        super().__init__(width, width)
+        super().__init__()
+        self.ghost = GatedGhost(width, width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        out: torch.Tensor = self.ghost(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return out
 
 
 @register_notrace_function
