@@ -10,8 +10,8 @@ from torch import nn
 from search_spaces.architecture.kinds.registry import KINDS
 from search_spaces.architecture.knobs import set_knobs
 from search_spaces.checkpoints import renamed
-from search_spaces.network.blocks import ConvPosition
 from search_spaces.network.layers.activations import ACTIVATIONS
+from search_spaces.network.layers.conv_position import ConvPosition
 from search_spaces.network.mixers.dfc import GatedGhost
 from search_spaces.network.parts import find_part
 from tests.golden_mixers import Outputs, Weights

@@ -72,7 +72,7 @@ class ContextMix(nn.Module):
         read = x if min(H, W) >= self.kernel else enlarged(x, self.kernel)
         mixed = self.mix(read)
         if min(H, W) < self.kernel:
-            mixed = F.adaptive_avg_pool2d(mixed, [H, W])
+            mixed = F.adaptive_avg_pool2d(mixed, (H, W))
         mixed = self.excite(self.fuse(mixed) + self.local(x)) * F.silu(self.gate(x))
         out: torch.Tensor = self.proj(self.norm(mixed)).permute(0, 2, 3, 1)
         return out
@@ -82,7 +82,7 @@ class ContextMix(nn.Module):
         B, C, H, W = x.shape
         group = C // (2 * self.groups)
         queries = self.query(x).view(B, self.groups, group, H * W).transpose(2, 3) * self.scale
-        summary = F.adaptive_avg_pool2d(x, [self.context, self.context])
+        summary = F.adaptive_avg_pool2d(x, (self.context, self.context))
         keys = self.key(summary).view(B, self.groups, group, self.context * self.context)
         small, large = self.weigh(queries @ keys).split(self.taps, dim=3)
         first, second = self.value(x).view(B, 2, self.groups, group, H * W).transpose(3, 4).unbind(1)

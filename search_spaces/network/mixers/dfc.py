@@ -30,7 +30,8 @@ class GatedGhost(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         primary = self.primary(x).relu()
         features = torch.cat((primary, self.cheap(primary).relu()), dim=1)[:, : self.width]
-        return features * stretched(self.gate(halved(x)).sigmoid(), features)
+        out: torch.Tensor = features * stretched(self.gate(halved(x)).sigmoid(), features)
+        return out
 
 
 @part("mixers", "dfc")
@@ -50,13 +51,13 @@ class DecoupledGate(nn.Module):
         return out
 
 
-@register_notrace_function
+@register_notrace_function  # type: ignore[untyped-decorator]
 def halved(x: torch.Tensor) -> torch.Tensor:
     """Means of 2 x 2 positions; an odd row or column at the end is left out, one that is alone stays."""
     return F.avg_pool2d(x, [min(2, x.shape[2]), min(2, x.shape[3])])
 
 
-@register_notrace_function
+@register_notrace_function  # type: ignore[untyped-decorator]
 def stretched(gate: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
     """The gate with each value repeated to the size of the features."""
     return F.interpolate(gate, size=[features.shape[2], features.shape[3]], mode="nearest")
