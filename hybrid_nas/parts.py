@@ -21,7 +21,7 @@ from nas.caller import Caller
 from nas.config import SearchConfig, default_study
 from nas.errors import InvalidInputError
 from nas.files import check_folder, user_folder
-from nas.protocols import SearchSpace
+from nas.protocols import SearchSpace, mixers_of
 from nas.records import JSON, Genotype, StudyRecord, TrialFacts, Value
 from nas.reports.dashboard import serve
 from nas.reports.status import closing_lines
@@ -320,6 +320,8 @@ def _parts_with_workers(config: SearchConfig, space_name: str) -> SearchParts:
     reading = f"for {source.num_train + source.num_validation:,} images"
     space = make_space(space_name, config.scale, source, config.mixers)
     config, targets = _with_targets(replace(config, data=source.text), source)
+    for target in targets:
+        target.check_mixers(mixers_of(space).split(","), "leave them out of --mixers, or give another --latency-target")
     config = _named(config, space, source.name)
     require_reachable(space, config.limits)
     check_folder(Path(config.artifacts) / WEIGHTS, "--artifacts")

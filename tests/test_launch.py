@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -12,6 +13,7 @@ import pytest
 from nas.errors import SearchAbortedError
 from nas.tabular.bench import Conditions, SamplerResult, bench
 from nas.tabular.recorded import RecordedProblem
+from search_spaces.architecture.kinds.registry import KINDS
 from workers.latency.reach import lacks_compiler
 
 SEARCH = ["--space", "hybrid_layout", "--budget", "5"]
@@ -145,6 +147,22 @@ def test_a_missing_compiler_is_known_before_anything_starts(
     lacks_compiler.cache_clear()
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "torch.compile needs a C++ compiler" in err and "'/nowhere/g++' does not do" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("targets", [["onnxruntime"], ["cpu", "onnxruntime"]])
+def test_mixers_that_a_target_cannot_run_are_refused_before_anything_starts(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, targets: list[str]
+) -> None:
+    monkeypatch.setattr("search_spaces.zoo.onnx.PACKAGES", ())
+    monkeypatch.setitem(KINDS, "lka", replace(KINDS["lka"], onnx="no operator for it"))
+    words = [word for target in targets for word in ("--latency-target", target)]
+    code, out, err = run(*SEARCH, "--mixers", "core,lka", *words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert (
+        "latency target 'onnxruntime:threads=1,batch=1': onnxruntime cannot run lka (no operator for it); leave them "
+        "out of --mixers, or give another --latency-target"
+    ) in err
     assert list(tmp_path.iterdir()) == []
 
 

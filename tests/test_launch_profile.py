@@ -14,6 +14,7 @@ import workers.profile
 from db.store import open_store
 from nas.pareto.front import FrontKeeper
 from nas.records import JSON, Latency, Retiming, RungScore, TrialFacts
+from search_spaces.architecture.kinds.registry import KINDS
 from search_spaces.build import build_model
 from search_spaces.registry import make_space
 from tests.samples import REFERENCE_POINT, TARGET, study_record
@@ -137,6 +138,19 @@ def test_a_network_that_cannot_be_timed_does_not_stop_the_others(
     monkeypatch.setattr("search_spaces.build.build_model", build_unless_large)
     code, output, errors = run_command("profile", "--storage", url, "--latency-target", "cpu", "--trials", "front")
     assert (code, "1 timed, 1 failed" in output, "trial 0 cannot be timed: out of memory" in errors) == (1, True, True)
+
+
+def test_a_network_that_the_target_cannot_run_is_refused_in_words(
+    url: str, run_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search_spaces.zoo.onnx.PACKAGES", ())
+    monkeypatch.setattr("workers.latency.target.importlib.metadata.version", lambda name: "1.0")
+    for name in ("mbconv", "dwconv"):
+        monkeypatch.setitem(KINDS, name, replace(KINDS[name], onnx="no operator for it"))
+    code, output, errors = run_command("profile", "--storage", url, "--latency-target", "onnxruntime", "--trials", "0")
+    assert (code, "0 timed, 1 failed" in output) == (1, True)
+    assert "trial 0 cannot be timed: latency target 'onnxruntime:threads=1,batch=1': onnxruntime cannot run " in errors
+    assert "(no operator for it); give another --latency-target\n" in errors
 
 
 @pytest.mark.parametrize(

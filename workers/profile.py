@@ -4,12 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from torch import nn
+
 from nas.errors import NasError, first_line
 from nas.pareto.picks import pick_trials
 from nas.pareto.targets import target_text, untimed
 from nas.protocols import StudyReader
 from nas.records import JSON, Latency, StudyRecord, TrialFacts, facts_by_number
 from nas.text import cost_text
+from search_spaces.architecture.used import used_mixers
 from search_spaces.build import Build, builder
 from search_spaces.registry import building_module
 from workers.latency.device_lock import DeviceLock, device_identity
@@ -67,9 +70,20 @@ def profile_study(
         store.record_latency(study.name, trial.trial_number, latency)
         say(f"trial {trial.trial_number}: {cost_text('latency_ms', latency.median_ms)}")
 
-    build = builder(building_module(study, picked[0].spec))
+    module = building_module(study, picked[0].spec)
+    build = _for_target(target, builder(module)) if module is None else builder(module)
     failed = profile(todo, target, record, say, build)
     return Profiled(str(target), len(todo) - failed, failed)
+
+
+def _for_target(target: LatencyTarget, build: Build) -> Build:
+    """Builds networks of our blocks that the target can run, and refuses others."""
+
+    def build_if_runnable(spec: JSON, drop_path_rate: float) -> nn.Module:
+        target.check_mixers(used_mixers(spec), "give another --latency-target")
+        return build(spec, drop_path_rate)
+
+    return build_if_runnable
 
 
 def input_shape(spec: JSON) -> tuple[int, int, int]:

@@ -28,6 +28,7 @@ from nas.files import check_folder
 from nas.records import JSON
 from search_spaces.architecture.drawing import draw
 from search_spaces.architecture.spec import Architecture, total_stride
+from search_spaces.architecture.used import onnx_problem, used_mixers
 from search_spaces.network.backbone import HybridBackbone
 from search_spaces.network.entrypoint import ADAPTED_LAYERS
 from search_spaces.zoo.bundle import DOOR, bundle_source, door_source, module_name
@@ -60,8 +61,8 @@ def export_model(
         The folder of the entry.
 
     Raises:
-        InvalidInputError: if the name cannot be used or is taken, the weights are not those of the spec, or ONNX
-            packages are missing.
+        InvalidInputError: if the name cannot be used or is taken, the weights are not those of the spec, ONNX packages
+            are missing, or onnxruntime cannot run one of the mixers.
         NasError: if the zoo cannot be written, or the ONNX file does not compute what the model does. The zoo is as
             before.
     """
@@ -90,12 +91,19 @@ def check_export(*, zoo: Path, name: str, spec: JSON, onnx: bool = False, overwr
         InvalidInputError: as export_model, except for the weights.
     """
     require_name(name)
+    architecture = Architecture.from_spec(spec)
     if onnx:
         require_onnx()
-    architecture = Architecture.from_spec(spec)
+        _require_runnable(spec)
     check_folder(zoo, "--zoo")
     if zoo.is_dir():
         _require_free(zoo, name, architecture, _read_index(zoo), overwrite)
+
+
+def _require_runnable(spec: JSON) -> None:
+    problem = onnx_problem(used_mixers(spec))
+    if problem:
+        raise InvalidInputError(f"onnxruntime cannot run {problem}, which this network has; export without --onnx")
 
 
 def require_name(name: str) -> None:

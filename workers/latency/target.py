@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from nas.errors import InvalidInputError
 from nas.records import JSON
+from search_spaces.architecture.used import onnx_problem
 from workers.devices import GPU, memory_bytes, num_gpus
 from workers.latency.reach import MAX_BATCH, lacks_compiler, lacks_threads
 
@@ -134,6 +135,20 @@ class LatencyTarget:
                 f"{total / 2**30:,.0f} GiB of the device",
                 f"fewer than {total // image_bytes:,} images of {input_shape[1]} x {input_shape[2]} pixels",
             )
+
+    def check_mixers(self, mixers: Iterable[str], advice: str) -> None:
+        """Refuse mixers that the target's runtime cannot run.
+
+        Args:
+            mixers: names of those of a network or a space.
+            advice: what to do instead.
+
+        Raises:
+            InvalidInputError: if there is one; the message names each with its reason.
+        """
+        problem = onnx_problem(mixers) if self.kind == "onnxruntime" else ""
+        if problem:
+            raise InvalidInputError(f"latency target {str(self)!r}: onnxruntime cannot run {problem}; {advice}")
 
     @property
     def device(self) -> "torch.device":

@@ -14,8 +14,10 @@ import safetensors.torch
 import timm
 
 from nas.errors import InvalidInputError, NasError
+from search_spaces.architecture.kinds.registry import KINDS
 from search_spaces.architecture.spec import Architecture
 from search_spaces.network.versions import OLDEST
+from search_spaces.published.families import PRESETS
 from search_spaces.zoo.bundle import module_name
 from search_spaces.zoo.card import card_text, without_passwords
 from search_spaces.zoo.export import check_export, export_model
@@ -213,6 +215,18 @@ def test_what_is_refused_is_refused_before_weights_are_made(zoo: Path, tmp_path:
     check_export(zoo=zoo, name="first", spec=spec, overwrite=True)
     check_export(zoo=tmp_path / "new", name="first", spec=spec)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_onnx_file_that_nothing_runs_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search_spaces.zoo.onnx.PACKAGES", ())
+    monkeypatch.setitem(KINDS, "dwconv", replace(KINDS["dwconv"], onnx="no operator for it"))
+    spec = PRESETS["convnext_tiny"].architecture.to_spec()
+    check_export(zoo=tmp_path, name="x", spec=spec)
+    with pytest.raises(
+        InvalidInputError,
+        match=r"onnxruntime cannot run dwconv \(no operator for it\), which this network has; export without --onnx",
+    ):
+        check_export(zoo=tmp_path, name="x", spec=spec, onnx=True)
 
 
 def test_overwrite_replaces_the_entry(tmp_path: Path) -> None:
