@@ -1,12 +1,17 @@
 """Registered presets for tests, made the same way every time."""
 
+from dataclasses import replace
 from typing import Any
 
 import timm
 import torch
 from torch import nn
 
-import search_spaces.presets  # noqa: F401 (registers them)
+from search_spaces.presets import MODEL_NAMES
+from search_spaces.published.families import PRESETS
+
+PRESET_OF = {model: preset for preset, model in MODEL_NAMES.items()}
+"""Name in timm's registry -> preset."""
 
 ONE_PER_FAMILY = (
     "groupmixformer_mobile",
@@ -14,9 +19,24 @@ ONE_PER_FAMILY = (
     "linglo_b0_grafted",
     "hybrid_convnext_tiny",
     "coatnet_0",
-    "moat_0",
+    "moat_tiny_0_tables",
     "ascan_like",
     "van_b0",
+    "biformer_tiny",
+    "casvit_xs",
+    "crossformer_tiny",
+    "hybrid_davit_tiny",
+    "glnet_4g",
+    "hornet_tiny",
+    "iformer_small",
+    "l2vit_tiny",
+    "lsnet_t",
+    "hybrid_maxvit_tiny",
+    "nat_mini",
+    "hybrid_nextvit_small",
+    "hybrid_pvt_v2_b0",
+    "hybrid_shvit_s1",
+    "transnext_micro",
 )
 
 
@@ -25,6 +45,14 @@ def create(name: str, **arguments: Any) -> nn.Module:
     torch.manual_seed(0)
     model: nn.Module = timm.create_model(name, **arguments)
     return model
+
+
+def shallow(name: str, **arguments: Any) -> nn.Module:
+    """The model with each block of a stage once that has the same spec as others of the stage: as wide as the whole,
+    and faster to make and run."""
+    architecture = PRESETS[PRESET_OF[name]].architecture
+    stages = (replace(stage, blocks=tuple(dict.fromkeys(stage.blocks))) for stage in architecture.stages)
+    return create(name, spec=replace(architecture, stages=tuple(stages)).to_spec(), **arguments)
 
 
 def images(size: int = 64, batch: int = 1) -> torch.Tensor:
