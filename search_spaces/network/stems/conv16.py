@@ -5,7 +5,7 @@ from search_spaces.network.parts import part
 
 
 @part("stems", "conv16")
-class FourConvStem(StridedConvNorms):
+class LevitStem(StridedConvNorms):
     """3x3 stride 2 and BatchNorm, four times, with ReLU between: to 1/8, 1/4, 1/2 and all of the width.
 
     (B, in_chans, H, W) -> (B, width, H / 16, W / 16). No biases. Source: LeViT (arXiv 2104.01136), as SHViT
