@@ -69,3 +69,17 @@ def randomise(module: nn.Module) -> nn.Module:
         if buffer.is_floating_point():
             buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
     return module.eval()
+
+
+def kept_bytes(module: nn.Module, x: torch.Tensor) -> int:
+    """What the backward pass of the module keeps, every storage once."""
+    sizes: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        out = module(x)
+    del out
+    return sum(sizes.values())

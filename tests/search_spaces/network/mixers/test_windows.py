@@ -13,7 +13,7 @@ from search_spaces.architecture.kinds.registry import KINDS
 from search_spaces.architecture.knobs import Options
 from search_spaces.architecture.spec import Architecture
 from search_spaces.network.parts import find_part
-from tests.models import randomise
+from tests.models import kept_bytes, randomise
 from tests.search_spaces.architecture.test_costs import attention_products
 
 DYNAMIC = (("bias", "dynamic"),)
@@ -103,6 +103,13 @@ def count_macs(module: nn.Module, x: torch.Tensor) -> int:
         analysis = FlopCountAnalysis(module, x).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         analysis.set_op_handle("aten::scaled_dot_product_attention", attention_products)
         return int(analysis.total())
+
+
+@pytest.mark.parametrize("name", ["window", "grid", "halo", "neighbourhood"])
+def test_memory_grows_linearly(name: str) -> None:
+    """Four times the positions, four times the bytes. A table of pairs would make it sixteen."""
+    module = make_mixer(name, ())
+    assert kept_bytes(module, tokens(112, 112, batch=1)) / kept_bytes(module, tokens(56, 56, batch=1)) < 4.1
 
 
 def test_a_window_sees_itself_and_a_grid_group_what_has_its_remainders() -> None:
