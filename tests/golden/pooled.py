@@ -59,8 +59,14 @@ def run_aggregated(config: Config, weights: Weights, x: torch.Tensor, inputs: We
     knobs = {"form": "cosine"} if is_cosine else {"ratio": config["sr_ratio"], "window": config["window"]}
     module = attention("aggregated", config, x.shape[2], **knobs)
     module.bias = ContinuousPositionBias(config["heads"], *config["pretrain_size"])
-    module.load_state_dict(transnext.convert_attention(weights))
+    biases = {} if config.get("qkv_bias", True) else no_biases(module, ("q.bias", "kv.bias"))
+    module.load_state_dict(biases | transnext.convert_attention(weights))
     return {"y": on_map(module, config, x)}
+
+
+def no_biases(module: nn.Module, names: tuple[str, ...]) -> Weights:
+    """Zeros for the biases that a setting of the authors leaves out."""
+    return {name: torch.zeros_like(module.state_dict()[name]) for name in names}
 
 
 def run_conv_glu(config: Config, weights: Weights, x: torch.Tensor, inputs: Weights) -> Outputs:
