@@ -26,12 +26,13 @@ def attend_in_groups(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: to
         bias: (heads, 1, n, m) for all groups, or (heads, G, n, m).
     """
     B, G, n = q.shape[:3]
+    width = v.shape[3] * v.shape[4]  # an empty batch leaves nothing to infer it from
     if bias is None or bias.shape[1] == 1:
         shared = None if bias is None else bias.transpose(0, 1)
-        return attend(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), shared).view(B, G, n, -1)
+        return attend(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), shared).view(B, G, n, width)
     # Groups stand beside the heads, so that no bias is copied for every image.
     mixed = attend(_side_by_side(q), _side_by_side(k), _side_by_side(v), bias.flatten(0, 1)[None])
-    return mixed.view(B, n, bias.shape[0], G, -1).permute(0, 3, 1, 2, 4).flatten(3)
+    return mixed.view(B, n, bias.shape[0], G, v.shape[4]).permute(0, 3, 1, 2, 4).flatten(3)
 
 
 def _side_by_side(x: torch.Tensor) -> torch.Tensor:

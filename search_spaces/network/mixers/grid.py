@@ -3,12 +3,14 @@
 from typing import Any
 
 import torch
+from timm.models import register_notrace_module
 
 from search_spaces.network.layers.partition_attention import PartitionAttention
 from search_spaces.network.parts import part
 
 
 @part("mixers", "grid")
+@register_notrace_module
 class GridAttention(PartitionAttention):
     """softmax(Q K^T / sqrt(head_dim) + bias) V within each group of rows x columns positions, then a linear layer.
 

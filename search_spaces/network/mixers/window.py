@@ -1,12 +1,14 @@
 """Window attention: softmax attention within windows of neighbouring positions."""
 
 import torch
+from timm.models import register_notrace_module
 
 from search_spaces.network.layers.partition_attention import PartitionAttention
 from search_spaces.network.parts import part
 
 
 @part("mixers", "window")
+@register_notrace_module
 class WindowAttention(PartitionAttention):
     """softmax(Q K^T / sqrt(head_dim) + bias) V within each window of rows x columns positions, then a linear layer.
 
