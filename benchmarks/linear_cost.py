@@ -3,7 +3,7 @@
     python -m benchmarks.linear_cost [--width 80] [--threads 1] [--mixers key_only group_mix full ...]
 
 Printed: the time of a forward pass (median), the memory that a forward pass allocates at its peak beyond its input, and
-for both the exponent of a line fitted to their logarithms: 1 is linear, 2 quadratic. Full attention stops where its
+for both the exponent of a line fitted to their logarithms: 1 is linear, 2 quadratic. What is quadratic stops where its
 products would take minutes.
 """
 
@@ -18,19 +18,31 @@ from torch import nn
 
 from benchmarks.mixers import settle_heap
 from search_spaces.architecture.kinds.kind import ATTENTION
-from search_spaces.architecture.kinds.registry import names
+from search_spaces.architecture.kinds.registry import KINDS, names
 from search_spaces.network.parts import find_part
 
 SIDES = (14, 28, 56, 112, 224)
 """Sides of the map; 224 x 224 are 50,176 positions."""
-MOST_POSITIONS = {"full": 12_544}
+MOST_PAIRED_POSITIONS = 12_544
 
 
-def make_mixer(name: str, width: int) -> nn.Module:
-    block: dict[str, Any] = {"heads": 4, "head_dim": width // 4}
+def make_mixer(name: str, width: int, side: int) -> nn.Module:
+    block: dict[str, Any] = {"heads": 4, "head_dim": width // 4, "map_size": side}
     if name == "group_mix":
         block |= {"head_dim": width // 5, "group_sizes": (1, 3, 5, 7), "conv_branch": True}
-    return find_part("mixers", name)(width, block).eval()
+    mixer = find_part("mixers", name)(width, block).eval()
+    return TwiceRead(mixer) if getattr(mixer, "reads_input", False) else mixer
+
+
+class TwiceRead(nn.Module):
+    """A mixer that reads the block's input too, given the same tokens again."""
+
+    def __init__(self, mixer: nn.Module) -> None:
+        super().__init__()
+        self.mixer = mixer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.mixer(x, x)
 
 
 def seconds(mixer: nn.Module, x: torch.Tensor, repeats: int) -> float:
@@ -61,15 +73,15 @@ def exponent(positions: list[int], values: list[float]) -> float:
 
 
 def bench(name: str, options: argparse.Namespace) -> None:
-    torch.manual_seed(0)
-    mixer = make_mixer(name, options.width)
     positions = []
     times = []
     memory = []
     print(f"\n{name}\n{'N':>7} {'ms':>10} {'MB':>9}")
     for side in SIDES:
-        if side * side > MOST_POSITIONS.get(name, side * side):
+        if KINDS[name].is_quadratic and side * side > MOST_PAIRED_POSITIONS:
             continue
+        torch.manual_seed(0)
+        mixer = make_mixer(name, options.width, side)
         x = torch.randn(1, side, side, options.width)
         with torch.inference_mode():
             seconds(mixer, x, 2)

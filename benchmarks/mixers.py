@@ -4,10 +4,10 @@ floor.
     python -m benchmarks.mixers [--mixers group_mix key_only full ...] [--batch 1] [--threads 1] [--train] [--profile]
                                 [--device cuda --dtype bfloat16] [--compile] [--default-heap]
 
-ours: search_spaces/network/mixers, on the tokens of a channels_last network. plain: benchmarks/plain_mixers.py with the
-same weights, checked equal first, in outputs and in gradients of inputs. floor: the convolutions and linear layers that
-ours calls, at the same shapes, each on an input of its own that lies as it likes best, and nothing else. Rounds
-alternate between the three; times are medians, ratios are medians of the rounds' ratios.
+ours: search_spaces/network/mixers, on the tokens of a channels_last network. plain: benchmarks/plain_mixers.py or
+plain_dynamic.py with the same weights, checked equal first, in outputs and in gradients of inputs. floor: the
+convolutions and linear layers that ours calls, at the same shapes, each on an input of its own that lies as it likes
+best, and nothing else. Rounds alternate between the three; times are medians, ratios are medians of the rounds' ratios.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from benchmarks.plain_dynamic import PLAIN_DYNAMIC
 from benchmarks.plain_mixers import PLAIN_MIXERS
 from search_spaces.architecture.kinds.kind import ATTENTION
 from search_spaces.architecture.kinds.registry import KINDS
@@ -31,40 +32,51 @@ from search_spaces.network.parts import find_part
 STAGES = ((80, 56), (160, 28), (200, 14), (240, 7))
 """(channels, side of the map) of groupmixformer_tiny at 224 pixels."""
 HEADS = 8
+PLAIN = PLAIN_MIXERS | PLAIN_DYNAMIC
+HALVED_HEADS = ("contmix",)
+"""Mixers that halve the width of a head, which with 8 heads is odd in the third stage."""
 BLOCK = "groupmixformer_backbone.0.gma_stage.0.att."
 
 Step = Callable[[], object]
 
 
-def make_mixer(name: str, width: int) -> nn.Module:
+def make_mixer(name: str, width: int, side: int) -> nn.Module:
     segments = {"group_sizes": (1, 3, 5, 7), "conv_branch": True}
     conv = {"kernel": 7, "conv_ratio": 4, "se_ratio": 0.25, "layer_scale": 0.0}
-    head_dim = width // 10 if name == "group_mix" else width // HEADS
-    return find_part("mixers", name)(width, {"heads": HEADS, "head_dim": head_dim, **segments, **conv})
+    heads = HEADS // 2 if name in HALVED_HEADS else HEADS
+    head_dim = width // 10 if name == "group_mix" else width // heads
+    own = {"heads": heads, "head_dim": head_dim, "map_size": side}
+    return find_part("mixers", name)(width, {**own, **segments, **conv})
 
 
 class Tokens(nn.Module):
-    """A mixer as (B, H, W, C) -> (B, H, W, C); convolution mixers take the same memory as a channels_last map."""
+    """A mixer as (B, H, W, C) -> (B, H, W, C); convolution mixers take the same memory as a channels_last map.
 
-    def __init__(self, name: str, width: int) -> None:
+    One that reads the block's input too is given the same tokens again.
+    """
+
+    def __init__(self, name: str, width: int, side: int) -> None:
         super().__init__()
         self.is_attention = KINDS[name].role == ATTENTION
-        self.mixer = make_mixer(name, width)
+        self.mixer = make_mixer(name, width, side)
+        self.reads_input = getattr(self.mixer, "reads_input", False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.reads_input:
+            return self.mixer(x, x)
         out: torch.Tensor = (
             self.mixer(x) if self.is_attention else self.mixer(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         )
         return out
 
 
-def make_pair(name: str, width: int) -> tuple[nn.Module, nn.Module | None]:
+def make_pair(name: str, width: int, side: int) -> tuple[nn.Module, nn.Module | None]:
     """Ours and, where there is one, the plain mixer with the same weights."""
     torch.manual_seed(0)
-    ours = Tokens(name, width)
-    if name not in PLAIN_MIXERS:
+    ours = Tokens(name, width, side)
+    if name not in PLAIN:
         return ours, None
-    plain = PLAIN_MIXERS[name](width)
+    plain = PLAIN[name](width)
     weights = plain.state_dict()
     if name == "group_mix":
         entries = convert_groupmixformer_entries({BLOCK + key: value for key, value in weights.items()})
@@ -197,7 +209,7 @@ def bench(name: str, options: argparse.Namespace) -> None:
     ratios = []
     caps = []
     for width, side in STAGES:
-        ours, plain = make_pair(name, width)
+        ours, plain = make_pair(name, width, side)
         x = torch.randn(options.batch, side, side, width, device=options.device, dtype=options.dtype)
         modules = [module.to(options.device, options.dtype).train(options.train) for module in (ours, plain) if module]
         if plain is not None:
@@ -227,7 +239,7 @@ def bench(name: str, options: argparse.Namespace) -> None:
 def profile(name: str, options: argparse.Namespace) -> None:
     """Where the first stage's time goes, operator by operator; copies are copy_, clone, contiguous and cat."""
     width, side = STAGES[0]
-    ours, _ = make_pair(name, width)
+    ours, _ = make_pair(name, width, side)
     ours.to(options.device, options.dtype).train(options.train)
     x = torch.randn(
         options.batch, side, side, width, device=options.device, dtype=options.dtype, requires_grad=options.train

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.plain_dynamic import PLAIN_DYNAMIC
 from search_spaces.architecture.block import BlockSpec
 from search_spaces.architecture.kinds.kind import HEADS, Place
 from search_spaces.architecture.kinds.registry import KINDS
@@ -84,6 +85,17 @@ def test_other_formats_agree(name: str, knobs: dict[str, int]) -> None:
     halved = mixer.to(torch.bfloat16)(x.to(torch.bfloat16))
     assert halved.dtype == torch.bfloat16
     torch.testing.assert_close(halved.float(), expected, rtol=0, atol=0.1 * scale)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("height", "side"), [(7, 7), (9, 13)])
+def test_every_mixer_is_its_printed_formula(name: str, height: int, side: int) -> None:
+    torch.manual_seed(0)
+    plain = randomise(PLAIN_DYNAMIC[name](16))
+    mixer = make(name, 16).eval()
+    mixer.load_state_dict(plain.state_dict())
+    x = tokens(16, height, side)
+    torch.testing.assert_close(mixer(x), plain(x), rtol=1e-4, atol=1e-4)
 
 
 def reach(name: str, knobs: dict[str, int], side: int = 24) -> set[int]:
