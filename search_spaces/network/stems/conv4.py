@@ -7,7 +7,7 @@ from search_spaces.network.parts import part
 
 
 @part("stems", "conv4")
-class FourConvStem(nn.Sequential):
+class NextViTStem(nn.Sequential):
     """3x3 without bias, norm, ReLU, four times, strides 2, 1, 1, 2; the second has half of the width.
 
     Source: Next-ViT (arXiv 2207.05501).
