@@ -12,6 +12,7 @@ from search_spaces.architecture.knobs import set_knobs
 from search_spaces.checkpoints import renamed
 from search_spaces.network.layers.activations import ACTIVATIONS
 from search_spaces.network.layers.conv_position import ConvPosition
+from search_spaces.network.mixers.contmix import DILATED_BRANCHES
 from search_spaces.network.mixers.dfc import GatedGhost
 from search_spaces.network.parts import find_part
 from tests.golden_mixers import Outputs, Weights
@@ -114,8 +115,8 @@ def run_contmix(config: Config, weights: Weights, x: torch.Tensor, _: Outputs) -
     """config: dim, num_heads, kernel_size, smk_size, res_scale, layout. The scales of the residuals have a bias."""
     groups = 2 * config["num_heads"]
     mixer = make("contmix", config["dim"], heads=groups, kernel=config["kernel_size"], small=config.get("smk_size", 5))
-    own = {name: value for name, value in numbered_branches(weights).items() if is_of_mixer(name)}
-    loaded(mixer, renamed(own, CONTMIX_NAMES))
+    named = numbered_branches(weights, config["kernel_size"])
+    loaded(mixer, renamed({name: value for name, value in named.items() if is_of_mixer(name)}, CONTMIX_NAMES))
     x = position(as_map(x, config), weights, "dwconv1")
     x = joined(x, mixer(layer_norm(x, weights, "norm1")).permute(0, 3, 1, 2), weights, "ls1", config)
     x = position(x, weights, "dwconv2")
@@ -127,15 +128,15 @@ def is_of_mixer(name: str) -> bool:
     return not re.match(r"dwconv|norm\d|mlp|ls\d", name)
 
 
-def numbered_branches(weights: Weights) -> Weights:
-    """The dilated branches, dil_conv_kK_D and dil_bn_kK_D in order, as branch.N.conv and branch.N.norm."""
-    found = [re.match(r"lepe\.0\.dil_conv_(k\d+_\d+)\.", name) for name in weights]
-    numbers = {match[1]: number for number, match in enumerate(filter(None, found), start=1)}
+def numbered_branches(weights: Weights, kernel: int) -> Weights:
+    """The dilated branches, dil_conv_kK_D and dil_bn_kK_D, as branch.N.conv and branch.N.norm by our order."""
+    shapes = DILATED_BRANCHES[kernel]
 
     def place(match: re.Match[str]) -> str:
-        return f"branch.{numbers[match[2]]}.{'conv' if match[1] == 'conv' else 'norm'}."
+        number = shapes.index((int(match[2]), int(match[3]))) + 1
+        return f"branch.{number}.{'conv' if match[1] == 'conv' else 'norm'}."
 
-    return {re.sub(r"dil_(conv|bn)_(k\d+_\d+)\.", place, name): value for name, value in weights.items()}
+    return {re.sub(r"dil_(conv|bn)_k(\d+)_(\d+)\.", place, name): value for name, value in weights.items()}
 
 
 def position(x: torch.Tensor, weights: Weights, name: str) -> torch.Tensor:
