@@ -19,6 +19,7 @@ NETWORKS = (
     "convnext_tiny",
     "coatnet_0",
     "moat_0",
+    "maxvit_tiny",
     "ascan_like",
     "van_b0",
 )

@@ -31,7 +31,7 @@ ONE_PER_FAMILY = (
     "iformer_small",
     "l2vit_tiny",
     "lsnet_t",
-    "hybrid_maxvit_tiny",
+    "maxvit_tiny",
     "nat_mini",
     "hybrid_nextvit_small",
     "hybrid_pvt_v2_b0",

@@ -105,7 +105,9 @@ def test_costs_of_what_only_a_spec_can_say() -> None:
     assert costs(first).param_count == 30_240 + 7_280 + 336_320 + 2 * 80
 
 
-@pytest.mark.parametrize("name", ["linglo_b0", "linglo_b0_grafted", "coatnet_0", "moat_tiny_0", "moat_0", "van_b0"])
+@pytest.mark.parametrize(
+    "name", ["linglo_b0", "linglo_b0_grafted", "coatnet_0", "moat_tiny_0", "moat_0", "maxvit_tiny", "van_b0"]
+)
 def test_macs_of_presets_are_those_of_fvcore(name: str) -> None:
     architecture = replace(PRESETS[name].architecture, image_size=64)
     assert costs(architecture).macs == count_macs(architecture)
