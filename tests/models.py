@@ -10,6 +10,18 @@ from torch import nn
 from search_spaces.presets import MODEL_NAMES
 from search_spaces.published.families import PRESETS
 
+DEPLOYED = (
+    "groupmixformer_mobile",
+    "linglo_b0",
+    "hybrid_convnext_tiny",
+    "coatnet_0",
+    "van_b0",
+    "glnet_4g",
+    "lsnet_t",
+    "maxvit_tiny",
+    "transnext_micro",
+)
+"""Some of them that have most kinds of parts, for what takes long; benchmarks/exports.py tries every mixer."""
 PRESET_OF = {model: preset for preset, model in MODEL_NAMES.items()}
 """Name in timm's registry -> preset."""
 

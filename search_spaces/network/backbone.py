@@ -119,9 +119,20 @@ class HybridBackbone(nn.Module):
 
     @torch.jit.ignore  # type: ignore[untyped-decorator]
     def no_weight_decay(self) -> set[str]:
-        """Parameters that act as biases although they have more than one axis: gates of key-only attention, biases of
-        positions."""
-        endings = ("mixer.gate", "mixer.bias", ".bias_table", "position.table")
+        """Parameters that act as biases although they have more than one axis: gates of key-only attention, biases and
+        temperatures of positions."""
+        endings = (
+            "mixer.gate",
+            "mixer.bias",
+            ".bias_table",
+            "position.table",
+            "mixer.row_table",
+            "mixer.column_table",
+            "mixer.temperature",
+            "mixer.query_embedding",
+            "mixer.bias.fc1.weight",
+            "mixer.bias.fc2.weight",
+        )
         return {name for name, _ in self.named_parameters() if name.endswith(endings)}
 
     @torch.jit.ignore  # type: ignore[untyped-decorator]

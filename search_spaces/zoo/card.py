@@ -220,7 +220,7 @@ features = timm.create_model(f"local-dir:{{folder}}", pretrained=False, features
 ```
 
 Images may have any sides that are multiples of {total_stride(architecture)}, 224 pixels for example;
-`features_only` gives {len(architecture.stages)} feature maps."""
+`features_only` gives {len(set(architecture.map_sizes()))} feature maps."""
 
 
 def _input(architecture: Architecture, card: CardFacts) -> str:

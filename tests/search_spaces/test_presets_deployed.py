@@ -1,5 +1,4 @@
-"""One preset per family through TorchScript, symbolic tracing, torch.export, ONNX and torch.compile: the same numbers
-everywhere."""
+"""Presets through TorchScript, symbolic tracing, torch.export, ONNX and torch.compile: the same numbers everywhere."""
 
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from timm.models._features_fx import get_notrace_functions, get_notrace_modules
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from search_spaces.zoo.onnx import export_onnx
-from tests.models import ONE_PER_FAMILY, images, shallow
+from tests.models import DEPLOYED, ONE_PER_FAMILY, images, shallow
 
 
 @pytest.mark.slow
@@ -41,7 +40,7 @@ def test_symbolic_tracing_gives_the_model_and_its_gradients(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ONE_PER_FAMILY)
+@pytest.mark.parametrize("name", DEPLOYED)
 def test_export_gives_a_program_that_computes_the_same(name: str) -> None:
     model = shallow(name).eval()
     program = torch.export.export(model, (images(),)).module()
@@ -50,7 +49,7 @@ def test_export_gives_a_program_that_computes_the_same(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ONE_PER_FAMILY)
+@pytest.mark.parametrize("name", DEPLOYED)
 def test_onnx_file_computes_the_same(name: str, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="needs the extra onnx")
     pytest.importorskip("onnxscript", reason="needs the extra onnx")
@@ -60,7 +59,7 @@ def test_onnx_file_computes_the_same(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ONE_PER_FAMILY)
+@pytest.mark.parametrize("name", DEPLOYED)
 def test_compiling_meets_no_graph_break(name: str) -> None:
     model = shallow(name).eval()
     torch.compiler.reset()

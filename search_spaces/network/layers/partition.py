@@ -37,7 +37,7 @@ def to_overlapping(x: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -
     B, H, W, C = x.shape
     places = rows[:, None, :, None] * W + columns[None, :, None, :]
     inside = rows.shape[1] * columns.shape[1]
-    return x.reshape(B, H * W, C).index_select(1, places.flatten()).view(B, -1, inside, C)
+    return x.reshape(B, H * W, C).index_select(1, places.flatten()).view(B, rows.shape[0] * columns.shape[0], inside, C)
 
 
 def to_windows(x: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
