@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from db.store import open_store
 from search_spaces.architecture.costs import costs
 from search_spaces.architecture.kinds.registry import KINDS
+from search_spaces.architecture.knobs import Integer
 from search_spaces.published.families import PRESETS
 from tests.markdown import anchors, links, num_words, pages, sentences
 from workers.recipe import Recipe
@@ -103,8 +104,11 @@ def test_table_of_presets_has_their_counts() -> None:
 def test_every_mixer_and_knob_is_explained() -> None:
     for name, kind in KINDS.items():
         assert f"\n| {name} |" in SPACE, name
-        for knob, values in (kind.options or {}).items():
-            assert f"| {knob} | {', '.join(values)} |" in SPACE
+        for knob, values in kind.options.items():
+            if isinstance(values, Integer):
+                assert re.search(rf"\| ([a-z_]+, )*{knob}(, [a-z_]+)* \| [^|]*(number|odd|divisor)", SPACE), knob
+            else:
+                assert f"| {knob} | {', '.join(values)} |" in SPACE, knob
 
 
 def test_every_recipe_and_field_of_one_is_explained() -> None:
