@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search_spaces.architecture.block import StageSpec, StemSpec
+from search_spaces.architecture.block import BlockSpec, StageSpec, StemSpec
+from search_spaces.architecture.knobs import Options
 from search_spaces.architecture.spec import Architecture
 
 IMAGE_SIZE = 224
@@ -28,3 +29,16 @@ class Preset:
 def network(stem: StemSpec, stages: Sequence[StageSpec], head_norm: str) -> Architecture:
     """The architecture at 224 pixels and 1,000 classes."""
     return Architecture(stem, tuple(stages), head_norm, IMAGE_SIZE, IN_CHANS, NUM_CLASSES)
+
+
+def positioned_attention(name: str, width: int, heads: int, options: Options, norm: str) -> BlockSpec:
+    """Attention behind a position term, without a feed-forward: a branch of DaViT's and L2ViT's blocks."""
+    return BlockSpec(
+        "attention",
+        attention=name,
+        heads=heads,
+        head_dim=width // heads,
+        position="cpe",
+        options=options,
+        norm=norm,
+    )

@@ -5,9 +5,9 @@ from itertools import chain
 
 from search_spaces.architecture.block import BlockSpec, StageSpec, StemSpec
 from search_spaces.architecture.kinds.registry import KINDS
-from search_spaces.architecture.knobs import Options, set_knobs
+from search_spaces.architecture.knobs import set_knobs
 from search_spaces.architecture.spec import Architecture
-from search_spaces.published.preset import Preset, network
+from search_spaces.published.preset import Preset, network, positioned_attention
 
 NORM = "layer_1e-5"
 
@@ -27,26 +27,13 @@ def window_block(width: int, heads: int, ratio: int = 4) -> tuple[BlockSpec, Blo
     """An even block of the source: window attention, then a feed-forward, each behind a position term."""
     options = set_knobs(KINDS["window"].options, bias="none", padding="zero")
     feed = BlockSpec("ffn", position="cpe", ffn="mlp", ffn_ratio=ratio, norm=NORM)
-    return _attention("window", width, heads, options), feed
+    return positioned_attention("window", width, heads, options, NORM), feed
 
 
 def linear_block(width: int, heads: int, ratio: int = 4) -> tuple[BlockSpec, BlockSpec]:
     """An odd block of the source: linear attention, local concentration, feed-forward, each with a residual."""
     rest = BlockSpec("attention", attention="concentration", ffn="mlp", ffn_ratio=ratio, norm=NORM)
-    return _attention("linear", width, heads, ()), rest
-
-
-def _attention(name: str, width: int, heads: int, options: Options) -> BlockSpec:
-    """Attention behind a position term, without a feed-forward."""
-    return BlockSpec(
-        "attention",
-        attention=name,
-        heads=heads,
-        head_dim=width // heads,
-        position="cpe",
-        options=options,
-        norm=NORM,
-    )
+    return positioned_attention("linear", width, heads, (), NORM), rest
 
 
 PRESETS = {

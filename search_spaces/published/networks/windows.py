@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from search_spaces.architecture.block import BlockSpec, StageSpec, StemSpec
 from search_spaces.architecture.knobs import Options
 from search_spaces.architecture.spec import Architecture
-from search_spaces.published.preset import Preset, network
+from search_spaces.published.preset import Preset, network, positioned_attention
 
 NORM = "layer_1e-5"
 WIDTHS = (64, 128, 256, 512)
@@ -18,24 +18,11 @@ def davit(widths: Sequence[int], heads: Sequence[int], pairs: Sequence[int]) -> 
     feed = BlockSpec("ffn", position="cpe", ffn="mlp", ffn_ratio=4, norm=NORM)
     stages = []
     for index, (width, count, pair_count) in enumerate(zip(widths, heads, pairs, strict=True)):
-        window = _attention("window", width, count, (("bias", "none"), ("padding", "zero")))
-        channels = _attention("channel_group", width, count, (("form", "released"),))
+        window = positioned_attention("window", width, count, (("bias", "none"), ("padding", "zero")), NORM)
+        channels = positioned_attention("channel_group", width, count, (("form", "released"),), NORM)
         blocks = (window, feed, channels, feed) * pair_count
         stages.append(StageSpec(width, "patchify_davit" if index else "none", 2 if index else 1, blocks))
     return network(StemSpec("overlap", widths[0], NORM), stages, "moat")
-
-
-def _attention(name: str, width: int, heads: int, options: Options) -> BlockSpec:
-    """Attention behind a position term, without a feed-forward."""
-    return BlockSpec(
-        "attention",
-        attention=name,
-        heads=heads,
-        head_dim=width // heads,
-        position="cpe",
-        options=options,
-        norm=NORM,
-    )
 
 
 def crossformer(depths: Sequence[int], intervals: Sequence[int]) -> Architecture:
