@@ -1,15 +1,13 @@
 """Closed-form costs against the built network: parameters exact, multiply-adds those of fvcore."""
 
-import math
 import time
-import warnings
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from benchmarks.costs import count_macs
 from search_spaces.architecture.block import BlockSpec, StageSpec, StemSpec
 from search_spaces.architecture.costs import costs
 from search_spaces.architecture.kinds.kind import ATTENTION
@@ -19,26 +17,6 @@ from search_spaces.build import build_model
 from search_spaces.published.families import PRESETS
 from search_spaces.registry import make_space
 from search_spaces.scales import SCALES
-
-
-def attention_products(inputs: list[Any], outputs: list[Any]) -> int:
-    """Q K^T and A V of scaled dot product attention, which fvcore does not know."""
-    queries, keys, values = (entry.type().sizes() for entry in inputs[:3])
-    return int(math.prod(queries[:-1]) * keys[-2] * (queries[-1] + values[-1]))
-
-
-def count_macs(architecture: Architecture) -> int:
-    """fvcore's total, with a handler for every attention. fvcore itself uses what torch deprecates, from its import
-    on."""
-    model = build_model(architecture).eval()
-    images = torch.zeros(1, architecture.in_chans, architecture.image_size, architecture.image_size)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from fvcore.nn import FlopCountAnalysis
-
-        analysis = FlopCountAnalysis(model, images).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-        analysis.set_op_handle("aten::scaled_dot_product_attention", attention_products)
-        return int(analysis.total())
 
 
 def random_architectures(name: str, scale: str, image_size: int, count: int, mixers: str = "") -> list[Architecture]:
