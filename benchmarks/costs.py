@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from search_spaces.architecture.costs import costs
 from search_spaces.architecture.spec import Architecture
@@ -31,17 +32,21 @@ def attention_products(inputs: list[Any], outputs: list[Any]) -> int:
     return int(math.prod(queries[:-1]) * keys[-2] * (queries[-1] + values[-1]))
 
 
-def count_macs(architecture: Architecture) -> int:
+def count_module_macs(module: nn.Module, *inputs: torch.Tensor) -> int:
     """fvcore's total, with a handler for attention. fvcore itself uses what torch deprecates, from its import on."""
-    model = build_model(architecture).eval()
-    images = torch.zeros(1, architecture.in_chans, architecture.image_size, architecture.image_size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from fvcore.nn import FlopCountAnalysis
 
-        analysis = FlopCountAnalysis(model, images).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        analysis = FlopCountAnalysis(module, inputs).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         analysis.set_op_handle("aten::scaled_dot_product_attention", attention_products)
         return int(analysis.total())
+
+
+def count_macs(architecture: Architecture) -> int:
+    """The same of a whole network, for one image."""
+    images = torch.zeros(1, architecture.in_chans, architecture.image_size, architecture.image_size)
+    return count_module_macs(build_model(architecture).eval(), images)
 
 
 def check(scale: str, mixers: str, count: int) -> bool:

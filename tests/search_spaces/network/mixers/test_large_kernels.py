@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from benchmarks.costs import count_macs
 from search_spaces.architecture.block import BlockSpec
 from search_spaces.architecture.costs import costs
 from search_spaces.architecture.kinds.kind import Place
@@ -24,7 +25,7 @@ from search_spaces.network.mixers.lsconv import weigh_neighbours
 from search_spaces.network.parts import find_part
 from search_spaces.published.networks.lsnet import lsnet
 from tests.models import randomise
-from tests.search_spaces.architecture.test_costs import count_macs, count_parameters
+from tests.search_spaces.architecture.test_costs import count_parameters
 
 SIDE = 14
 """Of the map that the mixers are made for."""

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from benchmarks.costs import count_macs
 from nas.errors import InvalidInputError
 from search_spaces.architecture.block import BlockSpec, StageSpec, StemSpec
 from search_spaces.architecture.costs import costs
@@ -20,7 +21,7 @@ from search_spaces.network.layers.continuous_bias import ContinuousPositionBias,
 from search_spaces.network.mixers.aggregated import AggregatedAttention
 from search_spaces.network.parts import find_part
 from tests.models import randomise
-from tests.search_spaces.architecture.test_costs import count_macs, count_parameters
+from tests.search_spaces.architecture.test_costs import count_parameters
 
 Knobs = dict[str, str | int]
 CASES: tuple[tuple[str, Knobs], ...] = (

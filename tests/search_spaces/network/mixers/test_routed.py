@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from benchmarks.costs import count_macs
 from nas.errors import InvalidInputError
 from search_spaces.architecture.block import BlockSpec, StageSpec, StemSpec
 from search_spaces.architecture.costs import costs
@@ -19,7 +20,7 @@ from search_spaces.network.layers.heads import split_qkv
 from search_spaces.network.layers.sample_conv import gathered_conv, sample_conv
 from search_spaces.network.parts import find_part
 from tests.models import randomise
-from tests.search_spaces.architecture.test_costs import count_macs, count_parameters
+from tests.search_spaces.architecture.test_costs import count_parameters
 
 CASES = (
     ("bra", {"regions": 4}),

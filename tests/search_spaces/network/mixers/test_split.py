@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.costs import count_macs
 from search_spaces.architecture.block import BlockSpec, StageSpec, StemSpec
 from search_spaces.architecture.costs import costs
 from search_spaces.architecture.ffns.registry import FFNS
@@ -19,7 +20,7 @@ from search_spaces.network.mixers.additive import SelfGate
 from search_spaces.network.mixers.pat import ChannelGate, DistanceBias, distance_buckets
 from search_spaces.network.parts import find_part
 from tests.models import randomise
-from tests.search_spaces.architecture.test_costs import count_macs, count_parameters
+from tests.search_spaces.architecture.test_costs import count_parameters
 
 Block = tuple[str, int, int, tuple[tuple[str, str], ...]]
 CASES: dict[str, Block] = {

@@ -1,11 +1,10 @@
 """Window, grid, halo and neighbourhood attention: what each position sees, on maps of any size, and what it costs."""
 
-import warnings
-
 import pytest
 import torch
 from torch import nn
 
+from benchmarks.costs import count_module_macs
 from nas.errors import InvalidInputError
 from search_spaces.architecture.block import BlockSpec, StageSpec, StemSpec
 from search_spaces.architecture.kinds.kind import Place
@@ -14,7 +13,6 @@ from search_spaces.architecture.knobs import Options
 from search_spaces.architecture.spec import Architecture
 from search_spaces.network.parts import find_part
 from tests.models import kept_bytes, randomise
-from tests.search_spaces.architecture.test_costs import attention_products
 
 DYNAMIC = (("bias", "dynamic"),)
 PLAIN = (("bias", "none"), ("padding", "zero"))
@@ -92,17 +90,7 @@ def test_costs_are_those_of_the_module(name: str, options: Options, width: int, 
     module = make_mixer(name, options, width, heads)
     param_count, macs = KINDS[name].costs(spec, width, size**2)
     assert param_count == sum(parameter.numel() for parameter in module.parameters())
-    assert macs == pytest.approx(count_macs(module, tokens(size, size, width, 1)), rel=1e-2)
-
-
-def count_macs(module: nn.Module, x: torch.Tensor) -> int:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from fvcore.nn import FlopCountAnalysis
-
-        analysis = FlopCountAnalysis(module, x).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-        analysis.set_op_handle("aten::scaled_dot_product_attention", attention_products)
-        return int(analysis.total())
+    assert macs == pytest.approx(count_module_macs(module, tokens(size, size, width, 1)), rel=1e-2)
 
 
 @pytest.mark.parametrize("name", ["window", "grid", "halo", "neighbourhood"])
