@@ -56,8 +56,9 @@ class NeighbourhoodAttention(nn.Module):
         maps = self.qkv(to_grid(x, down, across)).view(B * D * D, down, across, 3 * C)
         queries = to_overlapping(maps[..., :C], query_rows, query_columns)
         keys = to_overlapping(maps[..., C:], key_rows, key_columns)
-        q = queries.view(B, queries.shape[1], queries.shape[2], self.heads, self.head_dim)
-        k, v = keys.view(B, keys.shape[1], keys.shape[2], 2, self.heads, self.head_dim).unbind(3)
+        tiles = D * D * queries.shape[1]
+        q = queries.view(B, tiles, queries.shape[2], self.heads, self.head_dim)
+        k, v = keys.view(B, tiles, keys.shape[2], 2, self.heads, self.head_dim).unbind(3)
         mixed = attend_in_groups(q, k, v, self.position_bias(pair_tiles(row_offsets, column_offsets, self.kernel)))
         rows = query_rows.shape[1]
         columns = query_columns.shape[1]
