@@ -27,7 +27,7 @@ from search_spaces.architecture.kinds.kind import ATTENTION, Place
 from search_spaces.architecture.kinds.registry import KINDS
 from search_spaces.architecture.spec import Architecture
 from search_spaces.build import build_model
-from search_spaces.frames import FRAMES, attended_width, has_heads, stage_blocks
+from search_spaces.frames import FRAMES, WITH_HEADS, attended_width, stage_blocks
 from search_spaces.scales import stage_map_sizes
 from workers.data.registry import open_data
 from workers.latency.device_lock import DeviceLock
@@ -88,10 +88,9 @@ def network(mixer: str, width: int, image_size: int, in_chans: int, num_classes:
 
 def _genes(mixer: str, width: int) -> JSON | None:
     attends = KINDS[mixer].role == ATTENTION
-    kernels = tuple(int(size) for size in GROUP_SIZES.split("-"))
-    attended = attended_width(width, mixer, kernels)
+    attended = attended_width(width, mixer, GROUP_SIZES)
     dims = [dim for dim in HEAD_DIMS if attended % dim == 0]
-    if attends and has_heads(mixer) and not dims:
+    if mixer in WITH_HEADS and not dims:
         return None
     return {
         "pattern": "attention" if attends else "conv",

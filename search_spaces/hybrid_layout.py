@@ -18,9 +18,9 @@ from search_spaces.architecture.tally import Tally, total
 from search_spaces.frames import (
     FRAME_FFN,
     FRAMES,
+    WITH_HEADS,
     attended_width,
     attention_spec,
-    has_heads,
     parse_kernels,
     stage_blocks,
 )
@@ -264,7 +264,7 @@ def _genes_of_stage(scale: Scale, number: int, mixers: Sequence[str]) -> list[Ge
     attentions = tuple(name for name in names(ATTENTION) if name in mixers)
     convs = tuple(name for name in names(CONV) if name in mixers)
     ffns = tuple(name for name in SEARCHED_FFNS if name in mixers)
-    with_heads = tuple(name for name in attentions if has_heads(name))
+    with_heads = tuple(name for name in attentions if name in WITH_HEADS)
     stage = f"stage{number}_"
     pattern = f"{stage}pattern"
     attention = f"{stage}attention"
@@ -315,23 +315,28 @@ def _is_valid_stage(values: tuple[str | int, ...], index: int, map_size: int) ->
     convolves, attentions = attentions_of(str(pattern), period, depth, str(attention), str(partner))
     if convolves and kernel > max(3, 2 * map_size - 1):
         return False
-    place = Place(index, map_size, width)
-    kernels = parse_kernels(group_sizes)
-    return all(_fits(name, place, int(head_dim), kernels) for name in attentions)
+    for name in attentions:
+        # What the attention does not read would only make the cache miss.
+        of_heads = int(head_dim) if name in WITH_HEADS else 0
+        of_groups = str(group_sizes) if name == "group_mix" else ""
+        if not _fits(name, index, map_size, width, of_heads, of_groups):
+            return False
+    return True
 
 
 @lru_cache(maxsize=65536)
-def _fits(attention: str, place: Place, head_dim: int, kernels: tuple[int, ...]) -> bool:
+def _fits(attention: str, index: int, map_size: int, width: int, head_dim: int, group_sizes: str) -> bool:
     """Whether an attention can be built where it is to stand."""
-    if _is_too_large(attention, place.map_size):
+    if _is_too_large(attention, map_size):
         return False
     if attention == "group_mix":
-        reach = 2 * place.map_size - 1
-        if place.width % (len(kernels) + 1) or max(kernels) > max(3, reach):
+        kernels = parse_kernels(group_sizes)
+        if width % (len(kernels) + 1) or max(kernels) > max(3, 2 * map_size - 1):
             return False
-    if has_heads(attention) and attended_width(place.width, attention, kernels) % head_dim:
+    if attention in WITH_HEADS and attended_width(width, attention, group_sizes) % head_dim:
         return False
-    return not KINDS[attention].problem(attention_spec(attention, place, head_dim, kernels), place.width)
+    place = Place(index, map_size, width)
+    return not KINDS[attention].problem(attention_spec(attention, place, head_dim, group_sizes), width)
 
 
 def _is_too_large(attention: str, map_size: int) -> bool:
