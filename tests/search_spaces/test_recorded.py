@@ -21,11 +21,12 @@ LATER = {
     "stage3_attention": ("lka",),
     "stage1_group_sizes": ("1-3-5-7-9",),
 }
-"""Gene -> values that came later; with group_mix the gene stage2_group_sizes came to stage 2."""
+"""Gene -> values that came later; with group_mix the gene stage2_group_sizes came to stage 2, and stage 3 got a
+partner."""
 VALUES: dict[str, tuple[Value, ...]] = {
     gene.name: tuple(value for value in gene.values if value not in LATER.get(gene.name, ()))
     for gene in TODAY.genes
-    if gene.name != "stage2_group_sizes"
+    if gene.name not in ("stage2_group_sizes", "stage3_partner")
 }
 STUDY = replace(study_record(), space="hybrid_layout", space_hash="e" * 64)
 
@@ -39,6 +40,9 @@ def recorded_trials(count: int = 20) -> tuple[list[TrialFacts], dict[int, Genoty
         whole = TODAY.sample(rng)
         genotype = {name: value for name, value in whole.items() if name in VALUES}
         if any(value not in VALUES[name] for name, value in genotype.items()):
+            continue
+        whole = {gene.name: genotype.get(gene.name, gene.values[0]) for gene in TODAY.genes}
+        if TODAY.repair(whole) != whole:
             continue
         number = len(facts)
         architecture = TODAY.architecture(whole)
