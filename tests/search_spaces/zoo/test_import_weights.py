@@ -108,7 +108,7 @@ def test_a_name_in_use_is_refused_before_the_file_is_read(published: Path, tmp_p
 @pytest.mark.parametrize(
     ("preset", "message"),
     [
-        ("linglo_b0", "preset 'linglo_b0' has no published weights; expected one that begins with"),
+        ("linglo_b0", "preset 'linglo_b0' has no published weights; expected one of"),
         ("nope", "unknown preset 'nope'"),
     ],
 )
