@@ -42,7 +42,8 @@ def run_reduced(config: Config, weights: Weights, x: torch.Tensor, inputs: Weigh
     is_linear = "linear" in config["module"]
     knobs = {"form": "averaged", "pool": config.get("pool", 7)} if is_linear else {"ratio": config["sr_ratio"]}
     module = attention("pooled", config, x.shape[2], **knobs)
-    module.load_state_dict(renamed(weights, under("", "", pvt_v2.ATTENTION)))
+    biases = {} if "q.bias" in weights else no_biases(module, ("q.bias", "kv.bias"))
+    module.load_state_dict(biases | renamed(weights, under("", "", pvt_v2.ATTENTION)))
     return {"y": on_map(module, config, x)}
 
 

@@ -101,11 +101,19 @@ def spatial(config: dict[str, Any], weights: Weights, x: torch.Tensor, _: Output
 def gpsa(config: dict[str, Any], weights: Weights, x: torch.Tensor, _: Outputs) -> Outputs:
     B, _, C = x.shape
     height, width = config["size"]
-    joined = {"qkv.weight": torch.cat((weights["qk.weight"], weights["v.weight"]))}
+    joined = {f"qkv.{part}": torch.cat((weights[f"qk.{part}"], weights[f"v.{part}"])) for part in parts(weights)}
     joined |= {name: value for name, value in weights.items() if not name.startswith(("qk.", "v."))}
     block = {"heads": config["heads"], "head_dim": C // config["heads"], "options": (("form", "gated"),)}
-    tokens = x.view(B, height, width, C)
-    return {"y": mixed("full", C, block, renamed(joined, GPSA_NAMES), tokens).view(x.shape)}
+    module = find_part("mixers", "full")(C, block)
+    # Ours has no bias of Q, K and V, as published; a setting of the authors adds it.
+    module.qkv = nn.Linear(C, 3 * C, bias="qkv.bias" in joined)
+    module.load_state_dict(renamed(joined, GPSA_NAMES))
+    return {"y": module.eval()(x.view(B, height, width, C)).view(x.shape)}
+
+
+def parts(weights: Weights) -> list[str]:
+    """Of the layer that makes Q and K: its weight, and its bias where there is one."""
+    return [part for part in ("weight", "bias") if f"qk.{part}" in weights]
 
 
 RUNNERS = (

@@ -112,7 +112,9 @@ def _run_block(
     first = make_block(width, {"kind": "attention", **shared, **mixer}, 0.0)
     second = make_block(width, {"kind": "ffn", **shared, "ffn": "mlp", "ffn_ratio": config["mlp_ratio"]}, 0.0)
     blocks = nn.Sequential(first, second).eval()
-    blocks.load_state_dict(davit.convert_block(weights))
+    # A setting of the authors leaves out the bias of Q, K and V.
+    bias = {"0.mixer.qkv.bias": torch.zeros(3 * width)}
+    blocks.load_state_dict(bias | davit.convert_block(weights))
     if config["layout"] == "NCHW":
         return {"y": blocks(x)}
     height, side = config["size"]
