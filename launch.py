@@ -300,7 +300,7 @@ def audit(study: str | None, storage: str, artifacts: str | None, json_file: str
 @click.option("--space", help="Show one space, by name or by its FILE.py or package.module; all of ours by default.")
 @space_options
 @shown("--data", default="digits", help="Image size and classes depend on it.")
-def spaces(space: str | None, scale: str, mixers: str, data: str) -> None:
+def spaces(space: str | None, scale: str, mixers: str | None, data: str) -> None:
     """List the search spaces with their genes."""
     echo("\n\n".join(space_text(made) for made in parts.spaces(space, scale, data, mixers)))
 

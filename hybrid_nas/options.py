@@ -48,7 +48,6 @@ def space_options(command: Callable[..., Any]) -> Callable[..., Any]:
     scale = shown("--scale", default="nano", help="nano, mobile, tiny, small or base.")
     mixers = click.option(
         "--mixers",
-        default="",
         help="What the space may choose among: core, efficient, all, or names of mixers and feed-forwards by commas.",
     )
     return scale(mixers(command))

@@ -509,7 +509,7 @@ def _open_data(text: str, cache: str | None = None) -> "DataSource":
     return open_data(text, cache)
 
 
-def make_space(name: str, scale: str, source: "DataSource", mixers: str) -> SearchSpace:
+def make_space(name: str, scale: str, source: "DataSource", mixers: str | None) -> SearchSpace:
     """The space of that name for the images and classes of the data.
 
     Raises:
@@ -520,7 +520,7 @@ def make_space(name: str, scale: str, source: "DataSource", mixers: str) -> Sear
     return make(name, scale, source.image_size, source.in_chans, source.num_classes, mixers)
 
 
-def spaces(name: str | None, scale: str, data: str, mixers: str) -> list[SearchSpace]:
+def spaces(name: str | None, scale: str, data: str, mixers: str | None) -> list[SearchSpace]:
     """The space of that name, or all of ours, for some data; with mixers, those that offer a choice of them.
 
     Raises:
@@ -529,7 +529,7 @@ def spaces(name: str | None, scale: str, data: str, mixers: str) -> list[SearchS
     from search_spaces.registry import offers_mixers, space_names
 
     source = _open_data(data)
-    names = [name] if name is not None else [each for each in space_names() if not mixers or offers_mixers(each)]
+    names = [name] if name is not None else [each for each in space_names() if mixers is None or offers_mixers(each)]
     return [make_space(each, scale, source, mixers) for each in names]
 
 

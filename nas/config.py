@@ -102,8 +102,8 @@ class SearchConfig:
     """How candidates are trained: a name or a JSON file; None for the default of the data."""
     scale: str = "nano"
     """Size class of the networks."""
-    mixers: str = ""
-    """What the space may choose among: names, or sets of them; empty for its default."""
+    mixers: str | None = None
+    """What the space may choose among: names, or sets of them; None for its default."""
     objectives: Objectives = ("top1", "latency_ms")
     """top1 and one cost."""
     latency_target: str | None = None

@@ -41,7 +41,7 @@ def find_mixers(text: str) -> tuple[str, ...]:
     roles = {KINDS[name].role for name in found if name in KINDS}
     if roles != {ATTENTION, CONV}:
         raise InvalidInputError(
-            f"--mixers {text} has no {(ATTENTION, CONV)[ATTENTION in roles]}; expected at least one attention and one "
-            "convolution, such as key_only,mbconv"
+            f"--mixers {text!r} has no {(ATTENTION, CONV)[ATTENTION in roles]}; expected at least one attention and "
+            "one convolution, such as key_only,mbconv"
         )
     return found

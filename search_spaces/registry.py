@@ -61,13 +61,13 @@ def find_own(given: str) -> SpaceModule | None:
 
 
 def make_space(
-    given: str, scale: str, image_size: int, in_chans: int, num_classes: int, mixers: str = ""
+    given: str, scale: str, image_size: int, in_chans: int, num_classes: int, mixers: str | None = None
 ) -> SearchSpace:
     """A space for square images of `image_size` pixels.
 
     Args:
         given: name of a space of ours, a path ending in .py, or the dotted name of a module.
-        mixers: what it may choose among, where it has a choice; empty for its default.
+        mixers: what it may choose among, where it has a choice; None for its default.
 
     Raises:
         InvalidInputError: if there is no such space, its module is not as it must be, the scale or a mixer is unknown,
@@ -76,12 +76,12 @@ def make_space(
     module = find_own(given)
     if module is None:
         ours: Any = import_module(f"search_spaces.{given}").SPACE
-        if mixers and not offers_mixers(given):
+        if mixers is not None and not offers_mixers(given):
             raise _no_choice(given, mixers)
-        choice = (mixers,) if mixers else ()
+        choice = () if mixers is None else (mixers,)
         made: SearchSpace = ours(scale, image_size, in_chans, num_classes, *choice)
         return made
-    if mixers:
+    if mixers is not None:
         raise _no_choice(given, mixers)
     factory = _factory(module)
     with module.blamed():
@@ -110,7 +110,7 @@ def open_space(study: StudyRecord, spec: JSON) -> SearchSpace:
     image_size, in_chans, num_classes = (int(spec[name]) for name in SETTING)
     try:
         given = study.space_module or study.space
-        return make_space(given, study.scale, image_size, in_chans, num_classes, study.mixers)
+        return make_space(given, study.scale, image_size, in_chans, num_classes, study.mixers or None)
     except InvalidInputError as error:
         raise InvalidInputError(
             f"study {study.name!r} searched the space {study.space!r}, which is not as it was: {error}"

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from timm.layers.weight_init import trunc_normal_
-from timm.models import checkpoint_seq
+from timm.models import checkpoint_seq, register_notrace_module
 from timm.models._features import feature_take_indices
 from torch import nn
 
@@ -14,6 +14,7 @@ from search_spaces.network.layers.norms import MAP_NORMS
 from search_spaces.network.parts import find_part
 
 
+@register_notrace_module
 class StagePosition(nn.Module):
     """x + a learned map: (B, C, H, W) -> (B, C, H, W); interpolated where the image has another size.
 
@@ -26,10 +27,11 @@ class StagePosition(nn.Module):
         trunc_normal_(self.table, std=0.02)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        H, W = x.shape[2:]
+        H = x.shape[2]
+        W = x.shape[3]
         table: torch.Tensor = self.table
-        if tuple(table.shape[2:]) != (H, W):
-            table = F.interpolate(table, size=(H, W), mode="bilinear", align_corners=False)
+        if table.shape[2] != H or table.shape[3] != W:
+            table = F.interpolate(table, size=[H, W], mode="bilinear", align_corners=False)
         return x + table
 
 

@@ -80,8 +80,8 @@ def run_inline(config: dict[str, Any], weights: Weights, x: torch.Tensor, inputs
 
 def run_linear(config: dict[str, Any], weights: Weights, x: torch.Tensor, inputs: Weights) -> Outputs:
     """config: heads, clamp_min, size."""
-    options = set_knobs(KINDS["linear"].options, floor=round(config["clamp_min"]))
-    module = fill(mixer("linear", config, x, options), l2vit.convert_attention(weights))
+    module = fill(mixer("linear", config, x, ()), l2vit.convert_attention(weights))
+    module.floor = float(config["clamp_min"])  # the knob takes whole numbers
     return {"y": in_layout(module(as_tokens(x, config)), config)}
 
 

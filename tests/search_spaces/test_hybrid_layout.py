@@ -193,7 +193,7 @@ def test_a_partner_must_fit_too() -> None:
     [
         ("core,warp", r"--mixers names 'warp'; expected core, efficient, all, or names by commas of mbconv, dwconv"),
         ("", r"--mixers names ''"),
-        ("full", r"--mixers full has no conv; expected at least one attention and one convolution"),
+        ("full", r"--mixers 'full' has no conv; expected at least one attention and one convolution"),
         ("mbconv,dwconv", r"has no attention"),
     ],
 )

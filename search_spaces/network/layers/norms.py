@@ -41,6 +41,21 @@ class TokenBatchNorm(nn.BatchNorm2d):
         return normed.permute(0, 2, 3, 1)
 
 
+@register_notrace_module
+class VectorBatchNorm(nn.BatchNorm1d):
+    """BatchNorm of vectors, (B, C) -> (B, C).
+
+    A batch of one image has no variance: it is normalised by the running statistics, in training too. The counter of
+    batches stays at zero.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        by_batch = self.training and x.shape[0] > 1
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, by_batch, self.momentum or 0.0, self.eps
+        )
+
+
 TOKEN_NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": TokenBatchNorm,
     "batch_1e-3": partial(TokenBatchNorm, eps=1e-3),

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from timm.models import register_notrace_module
 from torch import nn
 
 from search_spaces.network.layers.attend import attend_in_groups, unseen
@@ -12,6 +13,7 @@ from search_spaces.network.layers.partition import from_grid, from_windows, pad_
 from search_spaces.network.parts import part
 
 
+@register_notrace_module
 @part("mixers", "neighbourhood")
 class NeighbourhoodAttention(nn.Module):
     """softmax(Q K^T / sqrt(head_dim) + bias) V over the kernel x kernel positions around each, then a linear layer.

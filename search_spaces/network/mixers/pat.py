@@ -9,6 +9,7 @@ from timm.models import register_notrace_module
 from torch import nn
 
 from search_spaces.network.layers.attend import attend
+from search_spaces.network.layers.norms import VectorBatchNorm
 from search_spaces.network.layers.positions import pair_offsets
 from search_spaces.network.parts import part
 
@@ -49,7 +50,7 @@ class ChannelGate(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.weigh = nn.Linear(2 * width, width, bias=False)
-        self.norm_gate = nn.BatchNorm1d(width)
+        self.norm_gate = VectorBatchNorm(width)
         self.act = nn.Hardsigmoid()
         self.norm = nn.BatchNorm2d(width)
 

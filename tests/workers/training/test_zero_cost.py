@@ -20,7 +20,7 @@ from workers.data.batches import Batch
 from workers.training import zero_cost as module
 from workers.training.zero_cost import az_nas, synflow, zero_cost_scores, zico
 
-SPACE = make_space("hybrid_layout", "nano", 32, 1, 10)
+SPACE = make_space("hybrid_layout", "nano", 32, 1, 10, "all")
 SHAPE = (1, 32, 32)
 SCORES = {"synflow", "zico", "expressivity", "progressivity", "trainability"}
 
