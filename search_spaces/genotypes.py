@@ -85,7 +85,7 @@ def nearest_valid(genes: Sequence[Gene], genotype: Genotype, is_valid: Rule) -> 
 
 
 def _distance(changes: Sequence[Change]) -> int:
-    return sum(distance for _, _, distance in changes)
+    return sum([distance for _, _, distance in changes])
 
 
 def _other_values(gene: Gene, old: Value) -> list[Change]:

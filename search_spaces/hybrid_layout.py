@@ -99,6 +99,7 @@ class HybridLayout:
             self._stage_genes.append([f"stage{stage}_{name}" for name in self._gene_names])
         self._stage_values = [itemgetter(*names) for names in self._stage_genes]
         self._structure_values = [itemgetter(*_names_of(genes)) for genes in self._structure]
+        self._changes = lru_cache(maxsize=65536)(self._find_changes)
         self._block_costs = lru_cache(maxsize=65536)(self._sum_blocks)
         self._joint_costs = lru_cache(maxsize=4096)(self._sum_joints)
 
@@ -126,10 +127,13 @@ class HybridLayout:
 
     def _repair_stage(self, index: int, genotype: Genotype) -> Genotype:
         """The genes of one stage that must change; none if it can be built."""
-        genes = self._structure[index]
+        return self._changes(index, self._structure_values[index](genotype))
+
+    def _find_changes(self, index: int, values: tuple[Value, ...]) -> Genotype:
         map_size = self._map_sizes[index]
-        values = self._structure_values[index](genotype)
-        return {} if _is_valid_stage(values, index, map_size) else _nearest_stage(genes, values, index, map_size)
+        if _is_valid_stage(values, index, map_size):
+            return {}
+        return _nearest_stage(self._structure[index], values, index, map_size)
 
     def architecture(self, genotype: Genotype) -> Architecture:
         kind = str(genotype["stem"])
@@ -343,7 +347,6 @@ def _is_too_large(attention: str, map_size: int) -> bool:
     return KINDS[attention].is_quadratic and map_size**2 >= FULL_ATTENTION_LIMIT
 
 
-@lru_cache(maxsize=65536)
 def _nearest_stage(
     genes: tuple[Gene, ...],
     values: tuple[str | int, ...],
@@ -351,12 +354,11 @@ def _nearest_stage(
     map_size: int,
     may_change: tuple[str, ...] = STRUCTURE_GENES,
 ) -> Genotype:
-    names = [gene.name for gene in genes]
+    names = _names_of(genes)
+    values_of = itemgetter(*names)
     free = [genes[STRUCTURE_GENES.index(name)] for name in may_change]
     start = dict(zip(names, values, strict=True))
-    return nearest_valid(
-        free, start, lambda genotype: _is_valid_stage(tuple(genotype[name] for name in names), index, map_size)
-    )
+    return nearest_valid(free, start, lambda genotype: _is_valid_stage(values_of(genotype), index, map_size))
 
 
 SPACE: SpaceFactory = HybridLayout
