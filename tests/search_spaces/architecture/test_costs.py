@@ -19,7 +19,9 @@ from search_spaces.registry import make_space
 from search_spaces.scales import SCALES
 
 
-def random_architectures(name: str, scale: str, image_size: int, count: int, mixers: str = "") -> list[Architecture]:
+def random_architectures(
+    name: str, scale: str, image_size: int, count: int, mixers: str | None = None
+) -> list[Architecture]:
     space = make_space(name, scale, image_size, 3, 100, mixers)
     rng = np.random.default_rng(5)
     architectures = [space.architecture(space.sample(rng)) for _ in range(count)]
