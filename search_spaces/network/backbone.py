@@ -21,6 +21,8 @@ class StagePosition(nn.Module):
     Source: iFormer (arXiv 2205.12956).
     """
 
+    undecayed = ("table",)
+
     def __init__(self, width: int, map_size: int) -> None:
         super().__init__()
         self.table = nn.Parameter(torch.zeros(1, width, map_size, map_size))
@@ -122,20 +124,11 @@ class HybridBackbone(nn.Module):
     @torch.jit.ignore  # type: ignore[untyped-decorator]
     def no_weight_decay(self) -> set[str]:
         """Parameters that act as biases although they have more than one axis: gates of key-only attention, biases and
-        temperatures of positions."""
-        endings = (
-            "mixer.gate",
-            "mixer.bias",
-            ".bias_table",
-            "position.table",
-            "mixer.row_table",
-            "mixer.column_table",
-            "mixer.temperature",
-            "mixer.query_embedding",
-            "mixer.bias.fc1.weight",
-            "mixer.bias.fc2.weight",
-        )
-        return {name for name, _ in self.named_parameters() if name.endswith(endings)}
+        temperatures of positions. The class attribute `undecayed` of a module names them."""
+        found: set[str] = set()
+        for place, module in self.named_modules():
+            found |= {f"{place}.{name}" for name in getattr(module, "undecayed", ())}
+        return found & {name for name, _ in self.named_parameters()}
 
     @torch.jit.ignore  # type: ignore[untyped-decorator]
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:

@@ -6,10 +6,12 @@
 | ffns | width, the block's spec | (B, H, W, C) to itself |
 | stems | image channels, width, norm | (B, channels, H, W) -> (B, width, H / stride, W / stride) |
 | downsamples | width before, width, stride, side of the map | (B, C, H, W) -> (B, width, H / stride, W / stride) |
+| heads | width, classes, pooling, dropout | (B, width, H, W) -> (B, classes) |
 
 Mixers and feed-forwards are branches without their residual. The backbone adds `map_size` to the block's spec: the side
 of the stage's map at the spec's image size. A stem has the class attributes `stride` and `image_convs`, the names of
-its convolutions that read the image.
+its convolutions that read the image. A module whose parameters act as biases, although they have more than one axis,
+names them in the class attribute `undecayed`.
 """
 
 from collections.abc import Callable

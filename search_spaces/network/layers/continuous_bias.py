@@ -39,6 +39,8 @@ class ContinuousPositionBias(nn.Module):
         columns: its width.
     """
 
+    undecayed = ("fc1.weight", "fc2.weight")
+
     def __init__(self, heads: int, rows: int, columns: int) -> None:
         super().__init__()
         self.rows = rows

@@ -20,6 +20,8 @@ class MirroredPositionBias(nn.Module):
         columns: its width.
     """
 
+    undecayed = ("bias_table",)
+
     def __init__(self, heads: int, rows: int, columns: int) -> None:
         super().__init__()
         self.rows = rows

@@ -33,6 +33,8 @@ class RelativePositionBias(nn.Module):
         mode: of the interpolation, bicubic or bilinear.
     """
 
+    undecayed = ("bias_table",)
+
     def __init__(self, heads: int, rows: int, columns: int, mode: str = "bicubic") -> None:
         super().__init__()
         self.rows = rows

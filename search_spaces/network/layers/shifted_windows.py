@@ -12,6 +12,8 @@ class ShiftedKernels(nn.Module):
     axis. Expects sides of at least the kernel.
     """
 
+    undecayed = ("bias_table",)
+
     def __init__(self, groups: int, kernel: int) -> None:
         super().__init__()
         self.kernel = kernel

@@ -30,6 +30,8 @@ class AggregatedAttention(nn.Module):
     Source: TransNeXt (arXiv 2311.17132).
     """
 
+    undecayed = ("query_embedding", "temperature")
+
     def __init__(self, width: int, block: dict[str, Any]) -> None:
         super().__init__()
         options = dict(block.get("options", ()))
@@ -87,6 +89,8 @@ class PointwisePool(nn.Module):
 
 class NeighbourWeights(nn.Module):
     """The one softmax of aggregated attention, over neighbours and pooled positions."""
+
+    undecayed = ("bias_table",)
 
     def __init__(self, heads: int, head_dim: int, window: int) -> None:
         super().__init__()

@@ -25,6 +25,8 @@ class HaloAttention(nn.Module):
     Source: HaloNet (arXiv 2103.12731) as in timm.
     """
 
+    undecayed = ("row_table", "column_table")
+
     def __init__(self, width: int, block: dict[str, Any]) -> None:
         super().__init__()
         options = dict(block.get("options", ()))

@@ -35,6 +35,8 @@ class KeyOnlyAttention(nn.Module):
     (2206.02680).
     """
 
+    undecayed = ("gate", "bias")
+
     def __init__(self, width: int, block: dict[str, Any]) -> None:
         super().__init__()
         options = dict(block.get("options", ()))

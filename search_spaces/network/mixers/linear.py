@@ -25,6 +25,8 @@ class ReluLinearAttention(nn.Module):
     residual of its own behind this one, which the mixer `concentration` is.
     """
 
+    undecayed = ("temperature",)
+
     def __init__(self, width: int, block: dict[str, Any]) -> None:
         super().__init__()
         options = dict(block.get("options", ()))

@@ -29,6 +29,8 @@ class NeighbourhoodAttention(nn.Module):
     Sources: NAT (arXiv 2204.07143), with dilation DiNAT (2209.15001).
     """
 
+    undecayed = ("bias_table",)
+
     def __init__(self, width: int, block: dict[str, Any]) -> None:
         super().__init__()
         options = dict(block.get("options", ()))

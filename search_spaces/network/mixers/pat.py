@@ -94,6 +94,8 @@ class DistanceBias(nn.Module):
     of both signs, as published, and reads those from 0 on. Source: iRPE (arXiv 2107.14222), its Euclidean form.
     """
 
+    undecayed = ("bias_table",)
+
     def __init__(self, heads: int) -> None:
         super().__init__()
         self.largest = 40

@@ -8,6 +8,7 @@ import torch
 
 from search_spaces.architecture.kinds.registry import KINDS
 from search_spaces.architecture.used import used_parts
+from search_spaces.build import build_model
 from search_spaces.network.parts import find_part
 from search_spaces.published.families import PRESETS
 from search_spaces.zoo import bundle
@@ -74,7 +75,8 @@ def test_every_preset_is_built_by_the_module_of_its_entry(tmp_path: Path) -> Non
     specs = {bundle.module_name(spec): spec for spec in (preset.architecture.to_spec() for preset in PRESETS.values())}
     for name, spec in specs.items():
         with torch.device("meta"):
-            load_module(tmp_path, name, bundle.bundle_source(spec)).HybridBackbone(spec)
+            built = load_module(tmp_path, name, bundle.bundle_source(spec)).HybridBackbone(spec)
+            assert built.state_dict().keys() == build_model(spec).state_dict().keys()
 
 
 def test_a_module_without_a_part_that_is_asked_for_says_what_it_has(tmp_path: Path) -> None:
