@@ -171,7 +171,13 @@ def _check(architecture: Architecture) -> None:
         raise InvalidInputError(
             "spec has no input channels or a stem of fewer than 2 channels; expected at least 1 and 2"
         )
-    in_width = architecture.stem.width
+    stem = architecture.stem
+    norms = STEMS[stem.kind].norms
+    if stem.norm not in norms:
+        raise InvalidInputError(
+            f"spec.stem has norm {stem.norm!r}, which a stem {stem.kind!r} does not use; expected {' or '.join(norms)}"
+        )
+    in_width = stem.width
     for number, stage in enumerate(architecture.stages):
         if not stage.blocks or stage.width < 1:
             raise InvalidInputError(

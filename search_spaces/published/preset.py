@@ -31,14 +31,26 @@ def network(stem: StemSpec, stages: Sequence[StageSpec], head_norm: str) -> Arch
     return Architecture(stem, tuple(stages), head_norm, IMAGE_SIZE, IN_CHANS, NUM_CLASSES)
 
 
-def positioned_attention(name: str, width: int, heads: int, options: Options, norm: str) -> BlockSpec:
-    """Attention behind a position term, without a feed-forward: a branch of DaViT's and L2ViT's blocks."""
+def attention_block(
+    name: str,
+    width: int,
+    heads: int,
+    options: Options,
+    norm: str,
+    *,
+    position: str = "none",
+    ffn: str = "none",
+    ffn_ratio: int = 0,
+) -> BlockSpec:
+    """A block of attention whose heads share the width evenly."""
     return BlockSpec(
         "attention",
         attention=name,
         heads=heads,
         head_dim=width // heads,
-        position="cpe",
+        position=position,
+        ffn=ffn,
+        ffn_ratio=ffn_ratio,
         options=options,
         norm=norm,
     )

@@ -15,5 +15,5 @@ class StemKind:
     """Side of an image divided by that of the map."""
     costs: Callable[[StemSpec, int, int], Tally]
     """(stem, image channels, side of the image) -> parameters and multiply-adds."""
-    norms: tuple[str, ...] = ("batch", "layer")
+    norms: tuple[str, ...] = ("batch", "layer", "layer_1e-5")
     """What `norm` of the spec may be."""

@@ -7,7 +7,7 @@ from search_spaces.architecture.block import BlockSpec, StageSpec, StemSpec
 from search_spaces.architecture.kinds.registry import KINDS
 from search_spaces.architecture.knobs import set_knobs
 from search_spaces.architecture.spec import Architecture
-from search_spaces.published.preset import Preset, network, positioned_attention
+from search_spaces.published.preset import Preset, attention_block, network
 
 NORM = "layer_1e-5"
 
@@ -27,13 +27,13 @@ def window_block(width: int, heads: int, ratio: int = 4) -> tuple[BlockSpec, Blo
     """An even block of the source: window attention, then a feed-forward, each behind a position term."""
     options = set_knobs(KINDS["window"].options, bias="none", padding="zero")
     feed = BlockSpec("ffn", position="cpe", ffn="mlp", ffn_ratio=ratio, norm=NORM)
-    return positioned_attention("window", width, heads, options, NORM), feed
+    return attention_block("window", width, heads, options, NORM, position="cpe"), feed
 
 
 def linear_block(width: int, heads: int, ratio: int = 4) -> tuple[BlockSpec, BlockSpec]:
     """An odd block of the source: linear attention, local concentration, feed-forward, each with a residual."""
     rest = BlockSpec("attention", attention="concentration", ffn="mlp", ffn_ratio=ratio, norm=NORM)
-    return positioned_attention("linear", width, heads, (), NORM), rest
+    return attention_block("linear", width, heads, (), NORM, position="cpe"), rest
 
 
 PRESETS = {

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from search_spaces.architecture.block import BlockSpec, StageSpec, StemSpec
 from search_spaces.architecture.knobs import Options
 from search_spaces.architecture.spec import Architecture
-from search_spaces.published.preset import Preset, network, positioned_attention
+from search_spaces.published.preset import Preset, attention_block, network
 
 NORM = "layer_1e-5"
 WIDTHS = (64, 128, 256, 512)
@@ -18,8 +18,8 @@ def davit(widths: Sequence[int], heads: Sequence[int], pairs: Sequence[int]) -> 
     feed = BlockSpec("ffn", position="cpe", ffn="mlp", ffn_ratio=4, norm=NORM)
     stages = []
     for index, (width, count, pair_count) in enumerate(zip(widths, heads, pairs, strict=True)):
-        window = positioned_attention("window", width, count, (("bias", "none"), ("padding", "zero")), NORM)
-        channels = positioned_attention("channel_group", width, count, (("form", "released"),), NORM)
+        window = attention_block("window", width, count, (("bias", "none"), ("padding", "zero")), NORM, position="cpe")
+        channels = attention_block("channel_group", width, count, (("form", "released"),), NORM, position="cpe")
         blocks = (window, feed, channels, feed) * pair_count
         stages.append(StageSpec(width, "patchify_davit" if index else "none", 2 if index else 1, blocks))
     return network(StemSpec("overlap", widths[0], NORM), stages, "moat")
@@ -49,16 +49,7 @@ def nat(depths: Sequence[int]) -> Architecture:
 
 def _fed(name: str, width: int, heads: int, ratio: int, options: Options) -> BlockSpec:
     """Attention and a feed-forward."""
-    return BlockSpec(
-        "attention",
-        attention=name,
-        heads=heads,
-        head_dim=width // heads,
-        ffn="mlp",
-        ffn_ratio=ratio,
-        options=options,
-        norm=NORM,
-    )
+    return attention_block(name, width, heads, options, NORM, ffn="mlp", ffn_ratio=ratio)
 
 
 def _stage(index: int, width: int, downsample: str, blocks: tuple[BlockSpec, ...]) -> StageSpec:

@@ -90,6 +90,10 @@ def key_only(*options: list[Any]) -> dict[str, Any]:
         (at("colour", "red"), r"expected an object with exactly the keys"),
         (at("stages", 3), r"spec\.stages is 3; expected a list"),
         (at("stem", []), r"spec\.stem is \[\]; expected an object"),
+        (
+            at("stem.kind", "coatnet"),
+            r"spec\.stem has norm 'layer', which a stem 'coatnet' does not use; expected batch",
+        ),
         (at("stem.kind", "cement"), r"spec\.stem\.kind is 'cement'; expected one of .*'conv', .*'overlap', 'patchify'"),
         (at("image_size", "32"), r"spec\.image_size is '32'; expected a value of type int"),
         (at(f"{BLOCK}.heads", True), r"spec\.stages\[0\]\.blocks\[1\]\.heads is True; expected a value of type int"),
