@@ -91,8 +91,8 @@ def key_only(*options: list[Any]) -> dict[str, Any]:
         (at("stages", 3), r"spec\.stages is 3; expected a list"),
         (at("stem", []), r"spec\.stem is \[\]; expected an object"),
         (
-            at("stem.kind", "coatnet"),
-            r"spec\.stem has norm 'layer', which a stem 'coatnet' does not use; expected batch",
+            at("stem.kind", "moat"),
+            r"spec\.stem has norm 'batch', which a stem 'moat' does not use; expected batch_1e-3",
         ),
         (at("stem.kind", "cement"), r"spec\.stem\.kind is 'cement'; expected one of .*'conv', .*'overlap', 'patchify'"),
         (at("image_size", "32"), r"spec\.image_size is '32'; expected a value of type int"),
