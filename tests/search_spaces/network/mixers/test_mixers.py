@@ -1,14 +1,16 @@
 """The mixers against their formulas, written plainly."""
 
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 import torch.nn.functional as F
 from timm.models.davit import ChannelAttentionV2
 
-from search_spaces.architecture import kinds
+from search_spaces.architecture import downsamples, ffns, heads, kinds, stems
 from search_spaces.architecture.block import BlockSpec
+from search_spaces.architecture.by_file import find_kinds
 from search_spaces.architecture.kinds.registry import KINDS
 from search_spaces.network import parts
 from search_spaces.network.mixers.full import FullAttention
@@ -26,6 +28,14 @@ def test_every_mixer_is_one_file_and_one_entry() -> None:
     entries = {path.stem for path in Path(kinds.__path__[0]).glob("*.py")} - {"__init__", "kind", "registry"}
     assert modules == entries == set(KINDS)
     assert all(find_part("mixers", name).__module__ == f"search_spaces.network.mixers.{name}" for name in KINDS)
+
+
+@pytest.mark.parametrize("folder", [ffns, stems, downsamples, heads], ids=lambda folder: folder.__name__)
+def test_every_other_part_is_one_file_and_one_entry(folder: ModuleType) -> None:
+    name = folder.__name__.rpartition(".")[2]
+    modules = {path.stem for path in (Path(parts.__file__).parent / name).glob("*.py")} - {"__init__"}
+    assert modules == set(find_kinds(folder))
+    assert all(find_part(name, module).__module__ == f"search_spaces.network.{name}.{module}" for module in modules)
 
 
 def test_full_attention_is_softmax_of_all_pairs() -> None:
