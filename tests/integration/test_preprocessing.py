@@ -111,9 +111,9 @@ def folder(root: Path) -> tuple[str, Pictures]:
 
 def beton(root: Path) -> tuple[str, Pictures]:
     """Reduced to 60 pixels, images are kept as pixels."""
+    pytest.importorskip("ffcv", reason="ffcv is not installed (extra `ffcv`)", exc_type=ImportError)
     import cv2
 
-    pytest.importorskip("ffcv", reason="ffcv is not installed (extra `ffcv`)", exc_type=ImportError)
     text, pictures = folder(root)
     file = root / "stripes.beton"
     pack_images(text, file, max_size=60, workers=1, force=False, show=lambda done, total: None)
