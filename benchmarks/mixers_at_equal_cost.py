@@ -1,17 +1,16 @@
 """Every mixer at equal latency: one frame, one mixer in all stages, the width fitted to what the latency allows.
 
-    python -m benchmarks.mixers_at_equal_cost fit --budgets-ms 1.5 3    # quiet, a few minutes
+    python -m benchmarks.mixers_at_equal_cost fit --budgets-ms 3.5 6   # quiet, a few minutes
     python -m benchmarks.mixers_at_equal_cost train --data digits --seeds 3
-    python -m benchmarks.mixers_at_equal_cost train --data folder:DIR --seeds 3
+    python -m benchmarks.mixers_at_equal_cost train --data folder:DIR --recipe benchmarks/short_recipe.json --seeds 3
     python -m benchmarks.mixers_at_equal_cost report
 
 `fit` times widths of every mixer, and writes the widest within each budget to the row file. `train` trains each of them
-by the search's recipe and writes one row a training, so that it goes on where it was stopped. `report` prints the
-tables of docs/measurements/mixers.md. A mixer is left out where no width is within the budget.
+by the recipe of a search, or the one given, and writes one row a training, so that it goes on where it was stopped.
+`report` prints the tables of docs/measurements/mixers.md. A mixer is left out where no width is within the budget.
 """
 
 import argparse
-import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.proxy import run_one
+from benchmarks.rows import append_row, read_rows
 from nas.records import JSON
 from search_spaces.architecture.block import StageSpec, StemSpec
 from search_spaces.architecture.costs import costs
@@ -33,12 +33,13 @@ from workers.data.registry import open_data
 from workers.latency.device_lock import DeviceLock
 from workers.latency.measure import measure
 from workers.latency.target import LatencyTarget
+from workers.training.recipes import search_recipe
 
 ROWS = Path(__file__).parents[1] / "docs" / "measurements" / "mixers_at_equal_cost.jsonl"
 TARGET = "cpu:threads=1,batch=1"
 WIDTHS = tuple(range(16, 257, 8))
 """Channels of the first stage; each later stage has twice as many."""
-DEPTH = 2
+DEPTH = 1
 GROUP_SIZES = "1-3-5"
 HEAD_DIMS = (32, 24, 16, 8)
 
@@ -64,6 +65,7 @@ class Training:
     data: str
     budget_ms: float
     width: int
+    steps: int
     seed: int
     top1: float
 
@@ -138,9 +140,7 @@ def read(path: Path) -> tuple[list[Fit], list[Training]]:
     """The rows of both kinds."""
     fits = []
     trainings = []
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    for line in lines:
-        row = json.loads(line)
+    for row in read_rows(path):
         if row.pop("kind") == "fit":
             fits.append(Fit(**row))
         else:
@@ -151,8 +151,7 @@ def read(path: Path) -> tuple[list[Fit], list[Training]]:
 def append(path: Path, row: Fit | Training) -> None:
     """Add one row."""
     kind = "fit" if isinstance(row, Fit) else "training"
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"kind": kind, **asdict(row)}) + "\n")
+    append_row(path, {"kind": kind, **asdict(row)})
 
 
 def run_fit(arguments: argparse.Namespace) -> None:
@@ -174,30 +173,31 @@ def run_train(arguments: argparse.Namespace) -> None:
     """Train every fitted network with every seed that has no row yet."""
     fits, trainings = read(arguments.rows)
     source = open_data(arguments.data)
-    done = {(row.mixer, row.data, row.budget_ms, row.seed) for row in trainings}
+    steps = search_recipe(arguments.recipe, source, 1).steps
+    done = {(row.mixer, row.data, row.budget_ms, row.steps, row.seed) for row in trainings}
     for seed in range(arguments.seeds):
         for row in fits:
-            key = (row.mixer, source.name, row.budget_ms, seed)
-            if key in done or row.image_size != source.image_size:
+            key = (row.mixer, source.name, row.budget_ms, steps, seed)
+            if key in done or row.image_size != source.image_size or row.budget_ms not in arguments.budgets_ms:
                 continue
             made = network(row.mixer, row.width, source.image_size, source.in_chans, source.num_classes)
             assert made is not None
-            score = run_one(made.to_spec(), arguments.data, 1, seed, seed)
-            append(arguments.rows, Training(row.mixer, source.name, row.budget_ms, row.width, seed, score.top1))
+            score = run_one(made.to_spec(), arguments.data, 1, seed, seed, arguments.recipe)
+            append(arguments.rows, Training(row.mixer, source.name, row.budget_ms, row.width, steps, seed, score.top1))
             print(key, f"{score.top1:.4f} in {score.duration_s:.1f} s", flush=True)
 
 
 def report(fits: list[Fit], trainings: list[Training]) -> Iterator[str]:
     """One table for each data set and budget, best first."""
-    pairs = sorted({(row.data, row.budget_ms) for row in trainings})
+    groups = sorted({(row.data, row.budget_ms, row.steps) for row in trainings})
     by_place = {(row.mixer, row.budget_ms): row for row in fits}
-    for data, budget_ms in pairs:
-        yield f"\n{data}, at most {budget_ms:g} ms\n"
+    for data, budget_ms, steps in groups:
+        yield f"\n{data}, {steps} steps, at most {budget_ms:g} ms\n"
         yield "| mixer | seeds | top1 | standard deviation | latency, ms | width | params | MMACs |"
         yield "|---|---|---|---|---|---|---|---|"
         found: dict[str, list[float]] = {}
         for row in trainings:
-            if (row.data, row.budget_ms) == (data, budget_ms):
+            if (row.data, row.budget_ms, row.steps) == (data, budget_ms, steps):
                 found.setdefault(row.mixer, []).append(row.top1)
         for mixer in sorted(found, key=lambda name: -float(np.mean(found[name]))):
             top1 = np.array(found[mixer])
@@ -213,7 +213,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("fit", "train", "report"))
     parser.add_argument("--data", default="digits")
-    parser.add_argument("--budgets-ms", type=float, nargs="+", default=[1.5, 3.0])
+    parser.add_argument("--budgets-ms", type=float, nargs="+", default=[3.5, 6.0])
+    parser.add_argument("--recipe", help="of the trainings: a name or a JSON file; that of a search by default")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--mixers", nargs="+", help="names; all by default")
     parser.add_argument("--rows", type=Path, default=ROWS, help="row file")

@@ -28,7 +28,7 @@ from search_spaces.registry import make_space
 from workers.data.registry import open_data
 from workers.evaluate import EvaluationContext, evaluate
 from workers.evaluation import EvaluationConfig
-from workers.training.recipes import default_recipe
+from workers.training.recipes import default_recipe, search_recipe
 
 LONG_SEED = 1000
 """Unlike every seed of a short training, so that the two share no luck."""
@@ -76,9 +76,9 @@ class Study:
 
 
 @lru_cache(maxsize=2)
-def open_context(data: str, times: int) -> EvaluationContext:
+def open_context(data: str, times: int, recipe_text: str | None = None) -> EvaluationContext:
     """A context of this process; its locks are private, because nothing is timed here."""
-    recipe = default_recipe(open_data(data))
+    recipe = search_recipe(recipe_text, open_data(data), 1)
     config = EvaluationConfig(
         data=data,
         recipe=replace(recipe, rungs=(times * recipe.steps,)),
@@ -87,9 +87,9 @@ def open_context(data: str, times: int) -> EvaluationContext:
     return EvaluationContext(config)
 
 
-def run_one(spec: JSON, data: str, times: int, architecture: int, seed: int) -> Score:
-    """Train one architecture for `times` the recipe's steps."""
-    context = open_context(data, times)
+def run_one(spec: JSON, data: str, times: int, architecture: int, seed: int, recipe_text: str | None = None) -> Score:
+    """Train one architecture for `times` the steps of the recipe, a search's own where none is given."""
+    context = open_context(data, times, recipe_text)
     start_s = time.process_time()
     events = evaluate(Job(architecture, spec, seed), context)
     event = next(events)
