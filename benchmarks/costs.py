@@ -68,8 +68,9 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--architectures", type=int, default=500, help="at every scale")
     parser.add_argument("--mixers", default=DEFAULT, help="as of a search")
+    parser.add_argument("--scales", nargs="+", choices=SCALES, default=list(SCALES))
     arguments = parser.parse_args(argv)
-    checks = [check(scale, arguments.mixers, arguments.architectures) for scale in SCALES]
+    checks = [check(scale, arguments.mixers, arguments.architectures) for scale in arguments.scales]
     return 0 if all(checks) else 1
 
 
