@@ -3,17 +3,21 @@
     OMP_NUM_THREADS=1 python -m benchmarks.ask
 
 Trials are random rows with a made-up accuracy; between two asks one more is finished. The first ask, which fits from
-nothing, is printed by itself: it is what a restart waits for. The last lines are whole asks of a study on the space
-hybrid_layout (31 genes on images of 32 pixels), where the cost of each candidate is that of an architecture.
+nothing, is printed by itself: it is what a restart waits for. The last lines are whole asks of studies on the space
+hybrid_layout (images of 32 pixels), where the cost of each candidate is that of an architecture: one for each
+`--mixers`, their asks in turn.
 """
 
 import argparse
 import time
+from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 import optuna
 
 from nas.config import SearchConfig
+from nas.protocols import SearchSpace
 from nas.records import Genotype
 from nas.samplers.ehvi import EhviSearcher, Observations
 from nas.samplers.ehvi_sampler import EhviSampler
@@ -52,9 +56,8 @@ def ask_ms(genes: int, trials: int, known: bool, asks: int, seed: int = 0) -> np
     return np.array(times)
 
 
-def space_ask_ms(objective: str, trials: int, asks: int, seed: int = 0) -> np.ndarray:
-    """The same for a study on hybrid_layout nano whose cost is `objective`, through Optuna."""
-    space = make_space("hybrid_layout", "nano", 32, 3, 10)
+def space_ask_ms(space: SearchSpace, objective: str, trials: int, seed: int = 0) -> Iterator[float]:
+    """The same for a study on a space whose cost is `objective`, through Optuna: endless, one ask at a time."""
     config = SearchConfig(
         space=space.name, budget=1, study="ask", storage="", artifacts="", objectives=("top1", objective)
     )
@@ -73,19 +76,26 @@ def space_ask_ms(objective: str, trials: int, asks: int, seed: int = 0) -> np.nd
     for _ in range(trials):
         genotype = space.sample(rng)
         study.add_trial(optuna.trial.create_trial(params=genotype, distributions=genes, values=values(genotype)))
-    times = []
-    for _ in range(asks):
+    while True:
         started = time.process_time()
         trial = study.ask(genes)
-        times.append(1e3 * (time.process_time() - started))
+        yield 1e3 * (time.process_time() - started)
         study.tell(trial, values(trial.params))
-    return np.array(times)
+
+
+def report_spaces(mixers: list[str | None], objective: str, trials: int, asks: int) -> None:
+    """Print a line for each choice of mixers. Their asks take turns, as the speed of a shared host varies."""
+    spaces = [make_space("hybrid_layout", "nano", 32, 3, 10, choice) for choice in mixers]
+    studies = [space_ask_ms(space, objective, trials) for space in spaces]
+    times_ms = np.array(list(islice(zip(*studies, strict=True), asks)))
+    for space, choice, of_space in zip(spaces, mixers, times_ms.T, strict=True):
+        report(len(space.genes), trials, f"{objective} {choice or ''}", of_space)
 
 
 def report(genes: int, trials: int, cost: str, times_ms: np.ndarray) -> None:
     """Print one line."""
     first, *others = times_ms
-    print(f"{genes:5}  {trials:6}  {cost:9}  {np.median(others):9.0f}  {max(others):7.0f}  {first:5.0f}", flush=True)
+    print(f"{genes:5}  {trials:6}  {cost:20}  {np.median(others):9.0f}  {max(others):7.0f}  {first:5.0f}", flush=True)
 
 
 def main() -> None:
@@ -96,18 +106,20 @@ def main() -> None:
     parser.add_argument(
         "--asks", type=int, default=33, help="so that a refit, every sixteenth of the record, is among them"
     )
+    parser.add_argument(
+        "--mixers", action="append", help="of the space: names or sets by commas; its default by default"
+    )
     options = parser.parse_args()
-    print("genes  trials  cost       median ms  longest  first")
+    print("genes  trials  cost                  median ms  longest  first")
     with one_thread():
         for genes in options.genes or (12, 28, 40):
             for trials in options.trials or (200, 2_000):
                 for cost in ("known", "modelled"):
                     report(genes, trials, cost, ask_ms(genes, trials, cost == "known", options.asks))
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        num_genes = len(make_space("hybrid_layout", "nano", 32, 3, 10).genes)
         for objective in ("macs", "latency_ms"):
             for trials in options.trials or (200, 2_000):
-                report(num_genes, trials, objective, space_ask_ms(objective, trials, options.asks))
+                report_spaces(options.mixers or [None], objective, trials, options.asks)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from itertools import chain, combinations, islice, product
+from typing import TypeVar
 
 import numpy as np
 
@@ -11,9 +13,10 @@ from nas.protocols import Architecture, SearchSpace
 from nas.records import JSON, Gene, Genotype, Value
 from nas.text import json_hash
 
+T = TypeVar("T")
 Rule = Callable[[Genotype], bool]
-Change = tuple[str, Value, int]
-"""(name of a gene, another value, how far that is from the old one)."""
+Change = tuple[str, Value]
+"""(name of a gene, another value)."""
 
 
 def check_genotype(genes: Sequence[Gene], genotype: Genotype) -> None:
@@ -23,7 +26,7 @@ def check_genotype(genes: Sequence[Gene], genotype: Genotype) -> None:
         InvalidInputError: naming the first gene that is missing, unknown, or has a value that is not one of its values.
     """
     names = [gene.name for gene in genes]
-    if len(genotype) != len(names) or any(name not in genotype for name in names):
+    if genotype.keys() != set(names):
         missing = [name for name in names if name not in genotype]
         unknown = [name for name in genotype if name not in names]
         raise InvalidInputError(
@@ -74,27 +77,36 @@ def nearest_valid(genes: Sequence[Gene], genotype: Genotype, is_valid: Rule) -> 
     """
     if is_valid(genotype):
         return dict(genotype)
-    options = [_other_values(gene, genotype[gene.name]) for gene in genes]
+    options = [_other_values(gene.name, gene.values, gene.ordered, genotype[gene.name]) for gene in genes]
     for count in range(1, len(genes) + 1):
-        changes = chain.from_iterable(product(*chosen) for chosen in combinations(options, count))
-        for changed in sorted(changes, key=_distance):  # stable: then in gene order
-            candidate = {**genotype, **{name: value for name, value, _ in changed}}
+        for changes in _nearest_first(options, count):
+            candidate = dict(genotype)
+            candidate.update(changes)
             if is_valid(candidate):
                 return candidate
     raise AssertionError("no choice of the genes is valid")
 
 
-def _distance(changes: Sequence[Change]) -> int:
-    return sum([distance for _, _, distance in changes])
+def _nearest_first(options: Sequence[tuple[Sequence[Change], Sequence[int]]], count: int) -> Iterator[Sequence[Change]]:
+    """Changes of `count` genes by their sum of distances; then in gene order, as the sort is stable."""
+    changes = list(_choices([of_gene for of_gene, _ in options], count))
+    distances = list(map(sum, _choices([of_gene for _, of_gene in options], count)))
+    return map(changes.__getitem__, sorted(range(len(changes)), key=distances.__getitem__))
 
 
-def _other_values(gene: Gene, old: Value) -> list[Change]:
-    at = gene.values.index(old)
-    return [
-        (gene.name, value, abs(i - at) if gene.ordered else len(gene.values))
-        for i, value in enumerate(gene.values)
-        if i != at
-    ]
+def _choices(options: Sequence[Sequence[T]], count: int) -> Iterator[tuple[T, ...]]:
+    return chain.from_iterable(product(*chosen) for chosen in combinations(options, count))
+
+
+@lru_cache(maxsize=4096)
+def _other_values(
+    name: str, values: tuple[Value, ...], is_ordered: bool, old: Value
+) -> tuple[tuple[Change, ...], tuple[int, ...]]:
+    """Every other value of a gene, and how far each is from the old one."""
+    at = values.index(old)
+    others = [place for place in range(len(values)) if place != at]
+    distances = [abs(place - at) if is_ordered else len(values) for place in others]
+    return tuple([(name, values[place]) for place in others]), tuple(distances)
 
 
 def count_genotypes(genes: Sequence[Gene]) -> int:

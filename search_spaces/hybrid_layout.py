@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from operator import itemgetter
+from typing import Any
 
 import numpy as np
 
@@ -310,19 +311,17 @@ def _genes_of_stage(scale: Scale, number: int, mixers: Sequence[str]) -> list[Ge
     return genes
 
 
-@lru_cache(maxsize=65536)
-def _is_valid_stage(values: tuple[str | int, ...], index: int, map_size: int) -> bool:
+def _is_valid_stage(values: tuple[Any, ...], index: int, map_size: int) -> bool:
     """Whether a stage with these STRUCTURE_GENES can be built, and no kernel reads nothing but padding in its outer
     taps."""
     depth, width, pattern, period, attention, partner, group_sizes, kernel, head_dim = values
-    assert isinstance(depth, int) and isinstance(width, int) and isinstance(period, int) and isinstance(kernel, int)
-    convolves, attentions = attentions_of(str(pattern), period, depth, str(attention), str(partner))
+    convolves, attentions = attentions_of(pattern, period, depth, attention, partner)
     if convolves and kernel > max(3, 2 * map_size - 1):
         return False
     for name in attentions:
         # What the attention does not read would only make the cache miss.
-        of_heads = int(head_dim) if name in WITH_HEADS else 0
-        of_groups = str(group_sizes) if name == "group_mix" else ""
+        of_heads = head_dim if name in WITH_HEADS else 0
+        of_groups = group_sizes if name == "group_mix" else ""
         if not _fits(name, index, map_size, width, of_heads, of_groups):
             return False
     return True
