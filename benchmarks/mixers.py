@@ -4,35 +4,64 @@ floor.
     python -m benchmarks.mixers [--mixers group_mix key_only full ...] [--batch 1] [--threads 1] [--train] [--profile]
                                 [--device cuda --dtype bfloat16] [--compile] [--default-heap]
 
-ours: search_spaces/network/mixers, on the tokens of a channels_last network. plain: benchmarks/plain_mixers.py or
-plain_dynamic.py with the same weights, checked equal first, in outputs and in gradients of inputs. floor: the
+ours: search_spaces/network/mixers, on the tokens of a channels_last network, with the knobs that a search sets at the
+stage; mixer:form sets another form. plain: benchmarks/plain_*.py with the same weights, checked equal first, in outputs
+and in gradients of inputs; AS_PRINTED names those whose formula ours computes operation by operation. floor: the
 convolutions and linear layers that ours calls, at the same shapes, each on an input of its own that lies as it likes
 best, and nothing else. Rounds alternate between the three; times are medians, ratios are medians of the rounds' ratios.
 """
 
 import argparse
+import copy
 import math
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from benchmarks.plain_attention import PRINTED_ATTENTION, Formulation
+from benchmarks.plain_convolutions import PRINTED_CONVOLUTIONS
 from benchmarks.plain_dynamic import PLAIN_DYNAMIC
 from benchmarks.plain_mixers import PLAIN_MIXERS
-from search_spaces.architecture.kinds.kind import ATTENTION
+from benchmarks.plain_pooled import PRINTED_POOLED
+from search_spaces.architecture.kinds.kind import ATTENTION, Place
 from search_spaces.architecture.kinds.registry import KINDS
+from search_spaces.architecture.knobs import Options, set_knobs
 from search_spaces.checkpoints import convert_groupmixformer_entries
 from search_spaces.network.parts import find_part
 
 STAGES = ((80, 56), (160, 28), (200, 14), (240, 7))
 """(channels, side of the map) of groupmixformer_tiny at 224 pixels."""
 HEADS = 8
-PLAIN = PLAIN_MIXERS | PLAIN_DYNAMIC
+BUILT = PLAIN_MIXERS | PLAIN_DYNAMIC
+"""Name -> plain module with weights of its own, of the form without knobs."""
+PRINTED = {**PRINTED_ATTENTION, **PRINTED_POOLED, **PRINTED_CONVOLUTIONS}
+"""Name, or name:form -> formulation over the weights of ours."""
+AS_PRINTED = (
+    "mbconv",
+    "dwconv",
+    "channel_group",
+    "lka",
+    "linear",
+    "additive",
+    "shsa",
+    "mhca",
+    "levit",
+    "concentration",
+)
+"""Mixers that compute what is printed, operation by operation: a plain one would be the same."""
+FORMS: Mapping[str, Callable[[int], dict[str, str | int]]] = {
+    "grid:dynamic": lambda side: {"bias": "dynamic", "interval": side // 7},
+    "pooled:averaged": lambda side: {"form": "averaged"},
+    "pooled:raster": lambda side: {"form": "raster", "ratio": side // 7},
+    "full:gated": lambda side: {"form": "gated"},
+}
+"""name:form -> its knobs at the side of a map."""
 HALVED_HEADS = ("contmix",)
 """Mixers that halve the width of a head, which with 8 heads is odd in the third stage."""
 BLOCK = "groupmixformer_backbone.0.gma_stage.0.att."
@@ -40,13 +69,24 @@ BLOCK = "groupmixformer_backbone.0.gma_stage.0.att."
 Step = Callable[[], object]
 
 
-def make_mixer(name: str, width: int, side: int) -> nn.Module:
+def knobs_of(case: str, place: Place) -> Options:
+    """The knobs of a name, or of a name:form, at a stage."""
+    name, _, form = case.partition(":")
+    if form:
+        return set_knobs(KINDS[name].options, **FORMS[case](place.map_size))
+    return () if name in BUILT else KINDS[name].searched(place)
+
+
+def make_mixer(name: str, place: Place, heads: int, options: Options) -> nn.Module:
+    """A mixer of so many heads, halved where HALVED_HEADS says so."""
+    width = place.width
     segments = {"group_sizes": (1, 3, 5, 7), "conv_branch": True}
     conv = {"kernel": 7, "conv_ratio": 4, "se_ratio": 0.25, "layer_scale": 0.0}
-    heads = HEADS // 2 if name in HALVED_HEADS else HEADS
-    head_dim = width // 10 if name == "group_mix" else width // heads
-    own = {"heads": heads, "head_dim": head_dim, "map_size": side}
-    return find_part("mixers", name)(width, {**own, **segments, **conv})
+    heads = heads // 2 if name in HALVED_HEADS else heads
+    head_dim = 4 * width // (5 * heads) if name == "group_mix" else width // heads
+    own = {"heads": heads, "head_dim": head_dim, "map_size": place.map_size, "options": options}
+    mixer: nn.Module = find_part("mixers", name)(width, {**own, **segments, **conv})
+    return mixer
 
 
 class Tokens(nn.Module):
@@ -55,11 +95,11 @@ class Tokens(nn.Module):
     One that reads the block's input too is given the same tokens again.
     """
 
-    def __init__(self, name: str, width: int, side: int) -> None:
+    def __init__(self, name: str, mixer: nn.Module) -> None:
         super().__init__()
         self.is_attention = KINDS[name].role == ATTENTION
-        self.mixer = make_mixer(name, width, side)
-        self.reads_input = getattr(self.mixer, "reads_input", False)
+        self.mixer = mixer
+        self.reads_input = getattr(mixer, "reads_input", False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.reads_input:
@@ -70,13 +110,28 @@ class Tokens(nn.Module):
         return out
 
 
-def make_pair(name: str, width: int, side: int) -> tuple[nn.Module, nn.Module | None]:
+class Printed(nn.Module):
+    """A formulation over a copy of the mixer: (B, H, W, C) -> (B, H, W, C)."""
+
+    def __init__(self, formulation: Formulation, mixer: nn.Module) -> None:
+        super().__init__()
+        self.formulation = formulation
+        self.mixer = copy.deepcopy(mixer)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.formulation(self.mixer, x)
+
+
+def make_pair(case: str, place: Place) -> tuple[Tokens, nn.Module | None]:
     """Ours and, where there is one, the plain mixer with the same weights."""
     torch.manual_seed(0)
-    ours = Tokens(name, width, side)
-    if name not in PLAIN:
+    name = case.partition(":")[0]
+    ours = Tokens(name, make_mixer(name, place, HEADS, knobs_of(case, place)))
+    if case in PRINTED:
+        return ours, Printed(PRINTED[case], ours.mixer)
+    if case not in BUILT:
         return ours, None
-    plain = PLAIN[name](width)
+    plain = BUILT[case](place.width)
     weights = plain.state_dict()
     if name == "group_mix":
         entries = convert_groupmixformer_entries({BLOCK + key: value for key, value in weights.items()})
@@ -185,7 +240,7 @@ def require_equal(ours: nn.Module, plain: nn.Module, x: torch.Tensor) -> None:
         out = module(given)
         out.square().sum().backward()
         results.append((out.detach().float(), given.grad.float()))
-    tolerance = 1e-3 if x.dtype == torch.float32 else 5e-2
+    tolerance = max(1e-3, 10 * torch.finfo(x.dtype).eps)
     for name, mine, theirs in zip(("outputs", "gradients"), *results, strict=True):
         difference = ((mine - theirs).norm() / theirs.norm()).item()
         assert difference < tolerance, f"{name} differ by {difference:.2g} of their norm"
@@ -208,8 +263,8 @@ def bench(name: str, options: argparse.Namespace) -> None:
     )
     ratios = []
     caps = []
-    for width, side in STAGES:
-        ours, plain = make_pair(name, width, side)
+    for stage, (width, side) in enumerate(STAGES):
+        ours, plain = make_pair(name, Place(stage, side, width))
         x = torch.randn(options.batch, side, side, width, device=options.device, dtype=options.dtype)
         modules = [module.to(options.device, options.dtype).train(options.train) for module in (ours, plain) if module]
         if plain is not None:
@@ -232,14 +287,16 @@ def bench(name: str, options: argparse.Namespace) -> None:
             f"{row} {statistics.median(theirs) * 1e3:9.3f} {ratios[-1]:12.2f} "
             f"{statistics.median(floor) * 1e3:9.3f} {caps[-1]:13.2f}"
         )
-    if ratios:
-        print(f"geometric mean {'':14} {math.prod(ratios) ** 0.25:12.2f} {'':9} {math.prod(caps) ** 0.25:13.2f}")
+    if not ratios:
+        print("ours computes what is printed, operation by operation")
+        return
+    print(f"geometric mean {'':14} {math.prod(ratios) ** 0.25:12.2f} {'':9} {math.prod(caps) ** 0.25:13.2f}")
 
 
 def profile(name: str, options: argparse.Namespace) -> None:
     """Where the first stage's time goes, operator by operator; copies are copy_, clone, contiguous and cat."""
     width, side = STAGES[0]
-    ours, _ = make_pair(name, width, side)
+    ours, _ = make_pair(name, Place(0, side, width))
     ours.to(options.device, options.dtype).train(options.train)
     x = torch.randn(
         options.batch, side, side, width, device=options.device, dtype=options.dtype, requires_grad=options.train
@@ -259,7 +316,7 @@ def profile(name: str, options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mixers", nargs="+", choices=tuple(KINDS), default=list(KINDS))
+    parser.add_argument("--mixers", nargs="+", choices=(*KINDS, *FORMS), default=[*KINDS, *FORMS])
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=30)
