@@ -122,7 +122,7 @@ def halo(mixer: Any, x: Tensor) -> Tensor:
 @cache
 @torch.inference_mode(False)
 def neighbours(side: int, kernel: int) -> tuple[Tensor, Tensor]:
-    """The positions that each one sees on a square map, (N, kernel^2), and the offsets key - query, (N, kernel^2, 2)."""
+    """What each position of a square map sees: places, (N, kernel^2), and key - query, (N, kernel^2, 2)."""
     line = torch.arange(side)
     seen = (line - kernel // 2).clamp(min=0, max=side - kernel)[:, None] + torch.arange(kernel)
     rows = seen[:, None, :, None].expand(side, side, kernel, kernel)

@@ -144,7 +144,7 @@ def in_regions(x: Tensor, regions: int) -> Tensor:
 
 
 def slots(mixer: Any, x: Tensor) -> Tensor:
-    """GLNet's GLMix, the block's input being the tokens: clustering, attention of the slots, dispatching; convolutions."""
+    """GLNet's GLMix, the tokens as the block's input: clustering, attention of the slots, dispatching; convolutions."""
     B, H, W, C = x.shape
     tokens = x.view(B, H * W, C)
     initial = F.adaptive_avg_pool2d(x.permute(0, 3, 1, 2), mixer.side).flatten(2).transpose(1, 2)

@@ -30,6 +30,8 @@ def test_ours_computes_what_is_printed(case: str, place: Place) -> None:
         given = x.clone().requires_grad_()
         out = module(given)
         out.square().sum().backward()
-        results.append((out, given.grad, *(parameter.grad for parameter in module.parameters())))
+        results.append(
+            (out.detach(), given.grad, torch.cat([parameter.grad.flatten() for parameter in module.parameters()]))
+        )
     for mine, theirs in zip(*results, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-6 * float(theirs.abs().max()))
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5 * float(theirs.abs().max()))
