@@ -49,10 +49,15 @@ def square_offsets(side: int) -> Tensor:
     return torch.stack((rows, columns), dim=4).view(side * side, side * side, 2)
 
 
+def entries(table: Tensor, places: Tensor) -> Tensor:
+    """Entries of a table (heads, rows, columns) at places (n, m, 2), looked up as rows of heads: (heads, n, m)."""
+    numbers = places[..., 0] * table.shape[2] + places[..., 1]
+    return table.flatten(1).t()[numbers].permute(2, 0, 1)
+
+
 def table_bias(table: Tensor, side: int) -> Tensor:
     """Entries at key - query of a table (heads, 2 side - 1, 2 side - 1): (heads, side^2, side^2)."""
-    places = square_offsets(side) + side - 1
-    return table[:, places[..., 0], places[..., 1]]
+    return entries(table, square_offsets(side) + side - 1)
 
 
 def dynamic_bias(network: Any, side: int) -> Tensor:
@@ -136,8 +141,7 @@ def neighbourhood(mixer: Any, x: Tensor) -> Tensor:
     B, H, W, C = x.shape
     places, offsets = neighbours(H, mixer.kernel)
     q, k, v = (in_heads(stream.reshape(B, H * W, C), mixer.heads) for stream in mixer.qkv(x).chunk(3, dim=3))
-    index = offsets + mixer.kernel - 1
-    bias = mixer.bias_table[:, index[..., 0], index[..., 1]]
+    bias = entries(mixer.bias_table, offsets + mixer.kernel - 1)
     logits = torch.einsum("bhnd,bhnmd->bhnm", q, k[:, :, places]) * mixer.head_dim**-0.5 + bias
     mixed = torch.einsum("bhnm,bhnmd->bhnd", logits.softmax(dim=3), v[:, :, places])
     out: Tensor = mixer.proj(joined(mixed).view(B, H, W, C))

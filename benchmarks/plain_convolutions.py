@@ -87,7 +87,7 @@ def euclidean_attention(attention: Any, x: Tensor) -> Tensor:
     B, H, W, C = x.shape
     streams = attention.qkv(attention.norm(x).view(B, H * W, C)).chunk(3, dim=2)
     q, k, v = (in_heads(stream, attention.heads) for stream in streams)
-    bias = attention.bias.bias_table[:, 40 + distances(H)]
+    bias = attention.bias.bias_table.t()[40 + distances(H)].permute(2, 0, 1)
     mixed = joined(softmax_attention(q, k, v, q.shape[3] ** -0.5, bias))
     out: Tensor = attention.proj(mixed.view(B, H, W, C))
     return out

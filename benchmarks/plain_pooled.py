@@ -67,7 +67,7 @@ def continuous_bias(network: Any, side: int, bins: int) -> Tensor:
     u = 8 * distinct / max(1, network.rows - 1)
     spread = (u.sign() * torch.log2(u.abs() + 1) / 3).to(network.fc1.weight)
     biases: Tensor = network.fc2(F.relu(network.fc1(spread)))
-    return biases.t()[:, numbers]
+    return biases[numbers].permute(2, 0, 1)
 
 
 def aggregated(mixer: Any, x: Tensor) -> Tensor:

@@ -58,4 +58,4 @@ class ContinuousPositionBias(nn.Module):
         spread = torch.sign(offsets) * torch.log2(offsets.abs() + 1) / 3
         biases: torch.Tensor = self.fc2(F.relu(self.fc1(spread.to(self.fc1.weight.dtype))))
         pairs = row_index[:, None, :, None] * x.shape[0] + column_index[None, :, None, :]
-        return biases.t()[:, pairs.reshape(-1)].view(-1, height * width, rows * columns)
+        return biases.t().index_select(1, pairs.reshape(-1)).view(-1, height * width, rows * columns)

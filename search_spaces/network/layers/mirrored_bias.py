@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from timm.models import register_notrace_module
 from torch import nn
 
-from search_spaces.network.layers.positions import pair_offsets
+from search_spaces.network.layers.positions import of_pairs
 
 
 @register_notrace_module
@@ -35,6 +35,5 @@ class MirroredPositionBias(nn.Module):
             table = F.interpolate(table[None], size=(height, width), mode="bilinear", align_corners=True)[0]
         rows = torch.arange(1 - height, height, device=table.device).abs()
         columns = torch.arange(1 - width, width, device=table.device).abs()
-        signed = table[:, rows][:, :, columns]
-        offsets = pair_offsets(height, width, table.device)
-        return signed.flatten(1)[:, offsets].view(1, table.shape[0], height * width, height * width)
+        signed = table.index_select(1, rows).index_select(2, columns)
+        return of_pairs(signed.flatten(1), height, width)

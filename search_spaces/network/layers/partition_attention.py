@@ -8,7 +8,7 @@ from torch import nn
 
 from search_spaces.network.layers.attend import attend_in_groups, unseen
 from search_spaces.network.layers.partition import from_groups, pad_to, to_groups
-from search_spaces.network.layers.positions import RelativePositionBias, pair_offsets
+from search_spaces.network.layers.positions import RelativePositionBias, of_pairs
 
 
 class DynamicPositionBias(nn.Module):
@@ -37,8 +37,7 @@ class DynamicPositionBias(nn.Module):
         columns = torch.arange(1 - width, width, device=weight.device, dtype=weight.dtype)
         offsets = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=2).flatten(0, 1)
         biases: torch.Tensor = self.layers(self.proj(offsets)).t()
-        pairs = pair_offsets(height, width, weight.device)
-        return biases[:, pairs].view(1, biases.shape[0], height * width, height * width)
+        return of_pairs(biases, height, width)
 
 
 class PartitionAttention(nn.Module):

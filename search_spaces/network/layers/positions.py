@@ -18,6 +18,13 @@ def pair_offsets(height: int, width: int, device: torch.device) -> torch.Tensor:
     return (rows + columns).reshape(-1)
 
 
+def of_pairs(table: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """(heads, offsets by rows) -> (1, heads, H W, H W): the entry of each pair of a height x width map."""
+    pairs = pair_offsets(height, width, table.device)
+    # Five times as fast as [:, pairs], and four times in training, on a CPU.
+    return table.index_select(1, pairs).view(1, table.shape[0], height * width, height * width)
+
+
 @register_notrace_module
 class RelativePositionBias(nn.Module):
     """A learned bias per head and offset between two positions: (H, W) -> (1, heads, H W, H W).
@@ -49,8 +56,7 @@ class RelativePositionBias(nn.Module):
             table = F.interpolate(
                 table[None], size=(2 * height - 1, 2 * width - 1), mode=self.mode, align_corners=False
             )[0]
-        offsets = pair_offsets(height, width, table.device)
-        return table.flatten(1)[:, offsets].view(1, table.shape[0], height * width, height * width)
+        return of_pairs(table.flatten(1), height, width)
 
 
 @register_notrace_module
@@ -81,7 +87,7 @@ class PositionGate(nn.Module):
         x = torch.arange(1 - width, width, device=v.device).float()[None, :].expand(2 * height - 1, -1)
         offsets = torch.stack((-x, -y, x.square() + y.square()), dim=2).flatten(0, 1)
         logits = F.linear(offsets, self.weight.float(), self.bias.float()).transpose(0, 1)
-        pairs = logits[:, pair_offsets(height, width, v.device)].view(1, -1, height * width, height * width)
+        pairs = of_pairs(logits, height, width)
         gate = self.gating.sigmoid().view(1, -1, 1, 1)
         out: torch.Tensor = (1 - gate) * content + gate * (pairs.softmax(dim=3).to(v.dtype) @ v)
         return out

@@ -10,7 +10,7 @@ from torch import nn
 
 from search_spaces.network.layers.attend import attend
 from search_spaces.network.layers.norms import VectorBatchNorm
-from search_spaces.network.layers.positions import pair_offsets
+from search_spaces.network.layers.positions import of_pairs
 from search_spaces.network.parts import part
 
 
@@ -106,10 +106,7 @@ class DistanceBias(nn.Module):
         y = torch.arange(1 - height, height, device=table.device)
         x = torch.arange(1 - width, width, device=table.device)
         buckets = distance_buckets(y[:, None].square() + x[None, :].square(), self.largest)
-        of_offsets = table[:, self.largest + buckets].flatten(1)
-        return of_offsets[:, pair_offsets(height, width, table.device)].view(
-            1, table.shape[0], height * width, height * width
-        )
+        return of_pairs(table[:, self.largest + buckets].flatten(1), height, width)
 
 
 def distance_buckets(square: torch.Tensor, largest: int, fine: int = 20, farthest: int = 160) -> torch.Tensor:
