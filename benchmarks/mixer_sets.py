@@ -10,6 +10,7 @@ from one reference point, the farthest of theirs, after 50 evaluations and at th
 import argparse
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -50,7 +51,7 @@ def _name(choice: str, seed: int) -> str:
 
 def report(studies: dict[str, list[Study]]) -> Iterator[str]:
     """One line a choice."""
-    records = [study.record for found in studies.values() for study in found]
+    records = [study.record for study in chain.from_iterable(studies.values())]
     costs = [record.reference_point[1] for record in records]
     reference_point = (records[0].reference_point[0], max(costs))
     yield f"hypervolume from ({reference_point[0]:g}, {reference_point[1]:.3g} ms), mean and standard deviation"
@@ -61,7 +62,8 @@ def report(studies: dict[str, list[Study]]) -> Iterator[str]:
     yield "|---|---|" + "---|" * len(CHECKPOINTS) + "---|---|"
     for choice, found in studies.items():
         cells = [choice, str(len(found))]
-        cells += [_spread([_hypervolume(study, count, reference_point) for study in found]) for count in CHECKPOINTS]
+        for count in CHECKPOINTS:
+            cells.append(_spread([_hypervolume(study, count, reference_point) for study in found]))
         cells += [_spread([_best(study) for study in found]), _mixers_on_fronts(found)]
         yield f"| {' | '.join(cells)} |"
 
