@@ -135,6 +135,12 @@ def mixers_of(space: SearchSpace) -> str:
     return str(getattr(space, "mixers", ""))
 
 
+def mixer_set_names(space: SearchSpace) -> Mapping[str, str]:
+    """Mixers by commas -> the name of that set; empty for a space that offers no choice of them."""
+    names: Mapping[str, str] = getattr(space, "mixer_set_names", {})
+    return names
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One candidate to evaluate."""

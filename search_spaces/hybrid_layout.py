@@ -35,7 +35,7 @@ from search_spaces.genotypes import (
     nearest_valid,
     sample_uniform,
 )
-from search_spaces.mixer_sets import DEFAULT, SEARCHED_FFNS, find_mixers
+from search_spaces.mixer_sets import DEFAULT, SEARCHED_FFNS, SET_NAMES, find_mixers
 from search_spaces.patterns import MIXED, PATTERNS, attentions_of
 from search_spaces.published.layouts import LAYOUTS, project
 from search_spaces.registry import SpaceFactory
@@ -79,6 +79,7 @@ class HybridLayout:
     """
 
     name = "hybrid_layout"
+    mixer_set_names = SET_NAMES
 
     def __init__(self, scale: str, image_size: int, in_chans: int, num_classes: int, mixers: str = DEFAULT) -> None:
         check_setting(image_size, in_chans, num_classes)

@@ -45,3 +45,12 @@ def find_mixers(text: str) -> tuple[str, ...]:
             "one convolution, such as key_only,mbconv"
         )
     return found
+
+
+def _names_of_sets() -> dict[str, str]:
+    texts = {"the default": DEFAULT, **{name: name for name in SETS}}
+    return {",".join(find_mixers(text)): name for name, text in texts.items()}
+
+
+SET_NAMES: Mapping[str, str] = _names_of_sets()
+"""What a space may choose among, by commas -> what people call it; only sets have a name."""

@@ -19,7 +19,7 @@ from nas.data_facts import DataFacts
 from nas.errors import InvalidInputError, StudyMismatchError
 from nas.pareto.front import FrontKeeper
 from nas.pareto.history import history_of
-from nas.protocols import Calibration, Evaluator, SearchSpace, Store, TrialStore, mixers_of
+from nas.protocols import Calibration, Evaluator, SearchSpace, Store, TrialStore, mixer_set_names, mixers_of
 from nas.records import JSON, Genotype, Latency, StudyRecord, TrialFacts, cost_of, facts_by_number
 from nas.samplers.knowledge import Knowledge
 from nas.search.loop import Outcome, Search, out_of_patience
@@ -125,7 +125,7 @@ def check_study(
     if recorded is not None:
         identity = describe()
         wanted = _record(config, space, identity, recorded.uid, recorded.reference_point, identity.target)
-        _require_equal(recorded, wanted)
+        _require_equal(recorded, wanted, mixer_set_names(space))
     elif storage is not None and has_study(storage, config.study):
         raise InvalidInputError(
             f"the database has an Optuna study {config.study!r} that is no search of ours; give another --study"
@@ -342,7 +342,7 @@ def _record(
     )
 
 
-def _require_equal(recorded: StudyRecord, wanted: StudyRecord) -> None:
+def _require_equal(recorded: StudyRecord, wanted: StudyRecord, set_names: Mapping[str, str]) -> None:
     if recorded.data_fingerprint != wanted.data_fingerprint:
         raise _other_data(recorded, wanted)
     differing = [name for name in _FIXED if _plain(getattr(recorded, name)) != _plain(getattr(wanted, name))]
@@ -354,6 +354,8 @@ def _require_equal(recorded: StudyRecord, wanted: StudyRecord) -> None:
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         key = next(key for key in {**before, **now} if _plain(before.get(key)) != _plain(now.get(key)))
         raise _mismatch(recorded, f"{name}.{key}", before.get(key), now.get(key))
+    if name == "mixers" and recorded.mixers and wanted.mixers:
+        raise _other_mixers(recorded, wanted, set_names)
     raise _mismatch(recorded, name, before, now)
 
 
@@ -366,6 +368,22 @@ def _other_data(recorded: StudyRecord, wanted: StudyRecord) -> StudyMismatchErro
         f"study {recorded.name!r} exists with other data: {recorded.data}, and now it would be {wanted.data}{how}; "
         "continue it with its own data, or give another --study"
     )
+
+
+def _other_mixers(recorded: StudyRecord, wanted: StudyRecord, set_names: Mapping[str, str]) -> StudyMismatchError:
+    """By the names of sets, whose mixers are too many to read; where one has no name, by what differs."""
+    before = set_names.get(recorded.mixers)
+    now = set_names.get(wanted.mixers)
+    if before and now:
+        return _mismatch(recorded, "mixers", before, now)
+    known = recorded.mixers.split(",")
+    given = wanted.mixers.split(",")
+    changes = {
+        "added": [name for name in given if name not in known],
+        "missing": [name for name in known if name not in given],
+    }
+    told = "; ".join([f"{change}: {', '.join(names)}" for change, names in changes.items() if names])
+    return _mismatch(recorded, "mixers", before or "a choice of its own", f"{now or 'another'} ({told})")
 
 
 def _mismatch(recorded: StudyRecord, name: str, before: object, now: object) -> StudyMismatchError:

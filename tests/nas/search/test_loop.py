@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise, product
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import optuna
@@ -598,6 +599,30 @@ def test_a_study_is_continued_only_as_it_was_created(bench: Bench, options: dict
         bench.run(9, **options)
     assert difference in str(caught.value)
     assert bench.facts() == before
+
+
+@dataclass(frozen=True)
+class Mixing(TinySpace):
+    """A space that offers a choice of mixers, of which two sets have names."""
+
+    mixers: str = "full,mbconv"
+    mixer_set_names: ClassVar = {"full,mbconv": "core", "full,mbconv,window,lka": "all"}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "difference"),
+    [
+        ("full,mbconv", "full,mbconv,window,lka", "core, and now it would be all; continue it"),
+        ("full,mbconv", "full,dwconv", "core, and now it would be another (added: dwconv; missing: mbconv);"),
+        ("full", "full,mbconv", "a choice of its own, and now it would be core (added: mbconv);"),
+    ],
+)
+def test_other_mixers_are_told_by_their_set_or_by_what_differs(
+    bench: Bench, before: str, now: str, difference: str
+) -> None:
+    bench.run(3, space=Mixing(mixers=before))
+    with pytest.raises(StudyMismatchError, match=re.escape(f"study 's' exists with mixers = {difference}")):
+        bench.run(5, space=Mixing(mixers=now))
 
 
 def test_moved_data_of_another_name_are_the_same_data(bench: Bench) -> None:
