@@ -3,6 +3,11 @@
 import numpy as np
 from scipy.special import ndtr
 
+MANY_OTHERS = 8
+"""Other levels from which on a step of a climb looks at some of a gene."""
+NUM_DRAWN = 4
+"""How many of them on average."""
+
 
 def expected_improvement(
     mean_N: np.ndarray,
@@ -68,11 +73,20 @@ def offspring(parents_ND: np.ndarray, num_rows: int, num_levels: np.ndarray, rng
     return children
 
 
-def neighbours(row_D: np.ndarray, num_levels: np.ndarray) -> np.ndarray:
-    """(num_neighbours, num_genes): every row that differs from this one in exactly one gene."""
+def neighbours(row_D: np.ndarray, num_levels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(num_neighbours, num_genes): the rows that differ from this one in exactly one gene.
+
+    A gene of MANY_OTHERS and more gives NUM_DRAWN of them on average, drawn anew each time: a choice of 25 mixers would
+    else take most of the time of an ask.
+    """
     others = num_levels - 1
     genes = np.repeat(np.arange(len(num_levels)), others)
     shifts = np.arange(1, len(genes) + 1) - (np.cumsum(others) - others)[genes]
+    if others.max() >= MANY_OTHERS:
+        share = np.where(others < MANY_OTHERS, 1.0, NUM_DRAWN / np.maximum(others, 1))
+        drawn = rng.random(len(genes)) < share[genes]
+        genes = genes[drawn]
+        shifts = shifts[drawn]
     around = np.tile(row_D, (len(genes), 1))
     around[np.arange(len(genes)), genes] = (row_D[genes] + shifts) % num_levels[genes]
     return around

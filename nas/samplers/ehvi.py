@@ -161,10 +161,14 @@ class EhviSearcher:
         children = offspring(known.rows_ND[members], NUM_CHILDREN, self._num_levels, rng)
         rows = np.vstack([random_rows(NUM_RANDOM, self._num_levels, rng), children])
         candidates = np.unique(self._canonical(rows), axis=0)
-        return self._climbed(candidates, score, excluded)
+        return self._climbed(candidates, score, excluded, rng)
 
     def _climbed(
-        self, candidates: np.ndarray, score: Callable[[np.ndarray], np.ndarray], excluded: Callable[[Row], bool]
+        self,
+        candidates: np.ndarray,
+        score: Callable[[np.ndarray], np.ndarray],
+        excluded: Callable[[Row], bool],
+        rng: np.random.Generator,
     ) -> Row:
         """The best end of climbs from the best candidates. All climbs take a step at a time together, so that `score`
         sees many rows."""
@@ -176,7 +180,7 @@ class EhviSearcher:
         best = dict(climbs)
         climbing = climbs
         for _ in range(MAX_CLIMB):
-            around = self._scored([self._around(np.array(row)) for row in climbing], score)
+            around = self._scored([self._around(np.array(row), rng) for row in climbing], score)
             ahead = self._scored(
                 [self._ahead(np.array(row), *near) for row, near in zip(climbing, around, strict=True)], score
             )
@@ -192,9 +196,9 @@ class EhviSearcher:
                 break
         return max(best, key=best.__getitem__)
 
-    def _around(self, row_D: np.ndarray) -> np.ndarray:
+    def _around(self, row_D: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The neighbours that are other architectures."""
-        rows = self._canonical(neighbours(row_D, self._num_levels))
+        rows = self._canonical(neighbours(row_D, self._num_levels, rng))
         others: np.ndarray = rows[(rows != row_D).any(axis=1)]
         return others
 

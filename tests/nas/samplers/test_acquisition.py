@@ -35,8 +35,20 @@ def test_a_certain_candidate_adds_its_hypervolume() -> None:
 
 
 def test_neighbours_are_all_rows_with_one_other_gene() -> None:
-    rows = neighbours(np.array([0, 1, 2]), np.array([2, 2, 3]))
+    rows = neighbours(np.array([0, 1, 2]), np.array([2, 2, 3]), np.random.default_rng(0))
     assert sorted(map(tuple, rows.tolist())) == [(0, 0, 2), (0, 1, 0), (0, 1, 1), (1, 1, 2)]
+
+
+def test_a_gene_of_many_levels_gives_some_neighbours_and_each_in_time() -> None:
+    rng = np.random.default_rng(0)
+    row = np.array([0, 30])
+    drawn = [neighbours(row, np.array([8, 41]), rng) for _ in range(200)]
+    for rows in drawn:
+        assert ((rows != row).sum(axis=1) == 1).all()
+        assert set(rows[rows[:, 1] == 30, 0].tolist()) == set(range(1, 8)), "a gene of seven others gives them all"
+    others = [rows[rows[:, 0] == 0, 1] for rows in drawn]
+    assert np.mean([len(levels) for levels in others]) == pytest.approx(4, abs=0.6)
+    assert set(np.concatenate(others).tolist()) == set(range(41)) - {30}
 
 
 def test_children_stay_in_the_space_and_near_their_parents() -> None:
