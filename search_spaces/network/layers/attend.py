@@ -13,10 +13,22 @@ def unseen() -> float:
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """softmax(q k / sqrt(d) + bias) v of each head: (B, n, heads, d) and keys and values (B, m, heads, ...) -> (B, n,
     heads * width of a value). The bias broadcasts to (B, heads, n, m)."""
-    mask = None if bias is None else bias.to(q.dtype)
-    mixed = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=mask)
+    q = q.transpose(1, 2)
+    k = k.transpose(1, 2)
+    v = v.transpose(1, 2)
+    mixed = F.scaled_dot_product_attention(q, k, v) if bias is None else attend_with(bias, q, k, v, q.shape[3] ** -0.5)
     # Whether a kernel returns positions or heads first is its own matter; an exporter must not rely on either.
     return mixed.transpose(1, 2).clone(memory_format=torch.contiguous_format).flatten(2)
+
+
+def attend_with(bias: torch.Tensor, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float) -> torch.Tensor:
+    """softmax(q k scale + bias) v, heads first: (B, heads, n, d) and (B, heads, m, ...) -> (B, heads, n, width of a
+    value). Every query sees a key."""
+    bias = bias.to(q.dtype)
+    if bias.requires_grad and not q.is_cuda:
+        # torch looks for queries without a key here, which takes an eighth of a training step.
+        return ((q * scale) @ k.transpose(2, 3) + bias).softmax(dim=3) @ v
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
 
 
 def attend_in_groups(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:

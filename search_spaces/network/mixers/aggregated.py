@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from timm.models import register_notrace_module
 from torch import nn
 
+from search_spaces.network.layers.attend import attend_with
 from search_spaces.network.layers.continuous_bias import ContinuousPositionBias
 from search_spaces.network.layers.heads import from_heads, to_heads
 from search_spaces.network.parts import part
@@ -66,7 +67,7 @@ class AggregatedAttention(nn.Module):
             k = F.normalize(to_heads(k, self.heads), dim=3)
             q = q * math.log(H * W)
             v = to_heads(v, self.heads)
-            mixed = F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v, bias[None].to(v.dtype), scale=1.0)
+            mixed = attend_with(bias[None], q.to(v.dtype), k.to(v.dtype), v, 1.0)
             # Whether the kernel returns positions or heads first is its own matter; an exporter must not rely on it.
             mixed = mixed.clone(memory_format=torch.contiguous_format)
         out: torch.Tensor = self.proj(from_heads(mixed)).view(B, H, W, C)

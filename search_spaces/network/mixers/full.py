@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from search_spaces.network.layers.attend import attend_with
 from search_spaces.network.layers.positions import PositionGate, RelativePositionBias
 from search_spaces.network.parts import part
 
@@ -53,7 +54,7 @@ class FullAttention(nn.Module):
                 content = self.gate(content, v, H, W)
             mixed = content.transpose(1, 2)
         else:
-            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=self.bias(H, W).to(q.dtype)).transpose(1, 2)
+            mixed = attend_with(self.bias(H, W), q, k, v, self.head_dim**-0.5).transpose(1, 2)
             # Whether the kernel for a bias returns positions or heads first depends on gradients; an exporter must not
             # rely on either.
             mixed = mixed.clone(memory_format=torch.contiguous_format)
