@@ -33,8 +33,9 @@ class AttentiveConv(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        positions = self.summary(x).permute(0, 3, 1, 2).flatten(2)
-        kernels = self.make(self.act(F.adaptive_avg_pool1d(positions, self.taps)))
+        # Flattened before it is transposed, so that the pooling knows the channels to lie last, and copies nothing.
+        tokens = self.summary(x).flatten(1, 2).transpose(1, 2)
+        kernels = self.make(self.act(F.adaptive_avg_pool1d(tokens, self.taps)))
         kernels = kernels - self.inhibition.sigmoid()[:, None] * kernels.mean(dim=2, keepdim=True)
         values = self.value(x).permute(0, 3, 1, 2)
         mixed = sample_conv(values, kernels.unflatten(2, (self.kernel, self.kernel)))
