@@ -23,6 +23,8 @@ from nas.errors import NasError
 from nas.text import duration_text
 
 ENTRY_POINTS = "hybrid_nas.commands"
+OURS = {name: EntryPoint(name, f"hybrid_nas.service.commands:{name}", ENTRY_POINTS) for name in ("serve", "token")}
+"""Commands of this project that a search has nothing to do with, loaded like those of other packages."""
 LINE_S = 10.0
 """Between two lines of a command that counts, where there is no terminal."""
 
@@ -43,8 +45,14 @@ class UserPath(click.ParamType[Path]):
 class Commands(click.Group):
     """Our commands, and those that other packages register by name."""
 
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Ours."""
+        return sorted([*super().list_commands(context), *OURS])
+
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         """Ours first; another one is loaded here."""
+        if name in OURS:
+            return load(OURS[name])
         for entry in () if name in self.commands else registered():
             if entry.name == name:
                 return load(entry)

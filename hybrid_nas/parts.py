@@ -181,15 +181,10 @@ def search(
         InvalidInputError: if an option cannot be used.
         NasError: as nas.search.run.run_search.
     """
-    url, artifacts = located(given["storage"], given["artifacts"])
-    config = _search_config({**given, "storage": url, "artifacts": artifacts}, evaluate is not None)
+    parts = _search_parts(given, evaluate)
+    config = parts.config
     if quiet:
         caller = replace(caller, say=lambda text: None)
-    if evaluate is not None:
-        parts = _parts_in_process(config, given["space"], evaluate)
-    else:
-        parts = _parts_with_workers(config, given["space"])
-    config = parts.config
     steps = Steps(caller.say, quiet=quiet or silent)
     caller = replace(caller, say=steps.say)
 
@@ -220,6 +215,19 @@ def search(
             backoff=backoff,
         )
         return config.study, run_search(parts, store, storage, around)
+
+
+def checked(given: Mapping[str, Any]) -> SearchConfig:
+    """What a search by workers would do, all defaults filled in; arguments and errors are those of `search`."""
+    return _search_parts(given, None).config
+
+
+def _search_parts(given: Mapping[str, Any], evaluate: Evaluate | None) -> SearchParts:
+    url, artifacts = located(given["storage"], given["artifacts"])
+    config = _search_config({**given, "storage": url, "artifacts": artifacts}, evaluate is not None)
+    if evaluate is not None:
+        return _parts_in_process(config, given["space"], evaluate)
+    return _parts_with_workers(config, given["space"])
 
 
 def _search_config(given: Mapping[str, Any], in_process: bool) -> SearchConfig:

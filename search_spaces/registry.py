@@ -5,6 +5,7 @@ A space of ours is one module of this package with a line `SPACE: SpaceFactory =
 
 from collections.abc import Callable
 from importlib import import_module
+from importlib.metadata import entry_points
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ CHOICE = "mixers"
 """Parameter of the factory of a space that offers a choice of mixers."""
 SETTING = ("image_size", "in_chans", "num_classes")
 """What the spec of every network says, so that a study can be read without its data."""
+ENTRY_POINTS = "hybrid_nas.spaces"
+"""Group in which an installed package names its spaces: NAME = "package.module", a module that holds SPACE."""
 _MEMBERS = tuple(name for name in vars(SearchSpace) if not name.startswith("_"))
 
 
@@ -35,6 +38,17 @@ def space_names() -> tuple[str, ...]:
     )
 
 
+def installed_spaces() -> dict[str, str]:
+    """Spaces that other packages have installed: name -> module. None is imported for it."""
+    ours = space_names()
+    return {entry.name: entry.value for entry in entry_points(group=ENTRY_POINTS) if entry.name not in ours}
+
+
+def known_names() -> tuple[str, ...]:
+    """Every space that has a name: ours, and those that other packages have installed."""
+    return (*space_names(), *sorted(installed_spaces()))
+
+
 def offers_mixers(name: str) -> bool:
     """Whether the space of ours with that name offers a choice of mixers."""
     return CHOICE in signature(import_module(f"search_spaces.{name}").SPACE).parameters
@@ -44,17 +58,17 @@ def find_own(given: str) -> SpaceModule | None:
     """The module of a user's own space; None for a space of ours.
 
     Args:
-        given: name of a space of ours, a path ending in .py, or the dotted name of a module.
+        given: name of a space of ours or of an installed package, a path ending in .py, or the dotted name of a module.
 
     Raises:
         InvalidInputError: if it is none of these, or the file cannot be read.
     """
     if given in space_names():
         return None
-    module = find_module(given)
+    module = find_module(given) or find_module(installed_spaces().get(given, ""))
     if module is None:
         raise InvalidInputError(
-            f"unknown space {given!r}; expected one of {', '.join(space_names())}, or a FILE.py or package.module that "
+            f"unknown space {given!r}; expected one of {', '.join(known_names())}, or a FILE.py or package.module that "
             "holds SPACE"
         )
     return module

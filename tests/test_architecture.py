@@ -21,7 +21,13 @@ PACKAGES = ("hybrid_nas", "nas", "search_spaces", "workers", "db")
 FOLDERS = (*PACKAGES, "benchmarks", "docs", "tests")
 PAGES = pages(ROOT)
 OWNERS = {
-    "click": {"launch.py", "hybrid_nas/commands.py", "hybrid_nas/options.py", "hybrid_nas/outcomes.py"},
+    "click": {
+        "launch.py",
+        "hybrid_nas/commands.py",
+        "hybrid_nas/options.py",
+        "hybrid_nas/outcomes.py",
+        "hybrid_nas/service/commands.py",
+    },
     "matplotlib": {"nas/reports/plots.py"},
     "optuna": {
         "nas/search/study.py",

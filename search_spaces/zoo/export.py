@@ -72,7 +72,7 @@ def export_model(
     _make_folder(zoo)
     try:
         with _locked(zoo), _scratch_folder(zoo) as scratch:
-            entries = _read_index(zoo)
+            entries = read_index(zoo)
             _require_free(zoo, name, architecture, entries, overwrite)  # again: another export may have come first
             made = scratch / name
             _write_entry(made, architecture, model, weights, card, onnx)
@@ -97,7 +97,7 @@ def check_export(*, zoo: Path, name: str, spec: JSON, onnx: bool = False, overwr
         _require_runnable(spec)
     check_folder(zoo, "--zoo")
     if zoo.is_dir():
-        _require_free(zoo, name, architecture, _read_index(zoo), overwrite)
+        _require_free(zoo, name, architecture, read_index(zoo), overwrite)
 
 
 def _require_runnable(spec: JSON) -> None:
@@ -158,7 +158,12 @@ def _scratch_folder(zoo: Path) -> Iterator[Path]:
         yield Path(scratch)
 
 
-def _read_index(zoo: Path) -> list[JSON]:
+def read_index(zoo: Path) -> list[JSON]:
+    """The entries that a zoo lists; none where there is no zoo.
+
+    Raises:
+        InvalidInputError: if the file is not the index of a zoo.
+    """
     path = zoo / INDEX
     try:
         entries: list[JSON] = json.loads(path.read_text(encoding="utf-8"))["models"]

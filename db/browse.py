@@ -1,0 +1,229 @@
+"""Reading a study in parts: pages of trials, counts, and what is new since a place that was reached before.
+
+A study may have ten thousand trials, and many people look at it at once: nothing here reads more than it gives.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+
+from db.engine import reading
+from db.errors import translated_errors
+from db.tables import architectures, final_fronts, fronts, latencies, studies, trainings
+from nas.records import COUNTED_STATES, JSON
+
+_TRIAL = (
+    trainings.c.id,
+    trainings.c.trial_number,
+    trainings.c.state,
+    trainings.c.reason,
+    trainings.c.top1,
+    trainings.c.duration_s,
+    trainings.c.device,
+    trainings.c.worker,
+    trainings.c.recorded,
+    architectures.c.arch_hash,
+    architectures.c.layout,
+    architectures.c.param_count,
+    architectures.c.macs,
+    latencies.c.median_ms,
+    latencies.c.ci_low_ms,
+    latencies.c.ci_high_ms,
+)
+_JOINED = trainings.join(architectures).join(latencies, trainings.c.latency_id == latencies.c.id, isouter=True)
+SORTS: Mapping[str, sa.ColumnElement[Any]] = {
+    "number": trainings.c.trial_number,
+    "top1": trainings.c.top1,
+    "latency_ms": latencies.c.median_ms,
+    "param_count": architectures.c.param_count,
+    "macs": architectures.c.macs,
+    "duration": trainings.c.duration_s,
+}
+"""What trials can be sorted by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Changes whenever something of a study is recorded."""
+
+    study_id: int
+    training_id: int
+    """Newest row of a trial; 0 without one."""
+    front_version: int
+    final_version: int
+    latency_id: int
+    """Newest timing of any study."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What is known of a study without its facts."""
+
+    id: int
+    name: str
+    cost_objective: str
+    budget: int | None
+    """As given when the study was created."""
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFilter:
+    """Which trials are wanted, and in which order."""
+
+    state: str | None = None
+    mixer: str | None = None
+    """Name of a mixer that stands in the spec."""
+    sort: str = "number"
+    """A key of SORTS."""
+    descending: bool = False
+
+
+class Browser:
+    """Reads studies. Every method is one transaction; may be used by several threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Use a database that has our tables."""
+        self._engine = engine
+        self._reader = reading(engine)
+
+    def outlines(self) -> list[Outline]:
+        """Every study, oldest first."""
+        wanted = sa.select(studies.c.id, studies.c.name, studies.c.objectives, studies.c.config, studies.c.created)
+        with self._reading() as connection:
+            rows = connection.execute(wanted.order_by(studies.c.created, studies.c.id)).all()
+        return [_outline(row) for row in rows]
+
+    def outline(self, study: str) -> Outline | None:
+        """One study; None for an unknown one."""
+        wanted = sa.select(studies.c.id, studies.c.name, studies.c.objectives, studies.c.config, studies.c.created)
+        with self._reading() as connection:
+            row = connection.execute(wanted.where(studies.c.name == study)).one_or_none()
+        return None if row is None else _outline(row)
+
+    def counts(self, study_id: int) -> dict[str, int]:
+        """Trials by state."""
+        wanted = sa.select(trainings.c.state, sa.func.count()).where(trainings.c.study_id == study_id)
+        with self._reading() as connection:
+            rows = connection.execute(wanted.group_by(trainings.c.state)).all()
+        return {row[0]: row[1] for row in rows}
+
+    def evaluated(self, study: str) -> int:
+        """Architectures that count towards the budget; 0 for an unknown study."""
+        wanted = (
+            sa.select(sa.func.count())
+            .select_from(trainings.join(studies))
+            .where(studies.c.name == study, trainings.c.state.in_(COUNTED_STATES))
+        )
+        with self._reading() as connection:
+            return int(connection.scalar(wanted) or 0)
+
+    def stamp(self, study_id: int) -> Stamp:
+        """What to compare, to know whether anything new was recorded."""
+        newest = {
+            "training_id": sa.select(sa.func.max(trainings.c.id)).where(trainings.c.study_id == study_id),
+            "front_version": sa.select(sa.func.max(fronts.c.version)).where(fronts.c.study_id == study_id),
+            "final_version": sa.select(sa.func.max(final_fronts.c.version)).where(final_fronts.c.study_id == study_id),
+            "latency_id": sa.select(sa.func.max(latencies.c.id)),
+        }
+        columns = [wanted.scalar_subquery().label(name) for name, wanted in newest.items()]
+        with self._reading() as connection:
+            row = connection.execute(sa.select(*columns)).one()
+        return Stamp(study_id, **{name: value or 0 for name, value in row._mapping.items()})
+
+    def trials(self, study_id: int, wanted: TrialFilter, offset: int, limit: int) -> tuple[list[JSON], int]:
+        """A page of trials, and how many there are on all pages."""
+        conditions = _conditions(study_id, wanted)
+        column = SORTS[wanted.sort]
+        order = column.desc() if wanted.descending else column.asc()
+        page = sa.select(*_TRIAL).select_from(_JOINED).where(*conditions)
+        page = page.order_by(column.is_(None), order, trainings.c.trial_number).offset(offset).limit(limit)
+        count = sa.select(sa.func.count()).select_from(_JOINED).where(*conditions)
+        with self._reading() as connection:
+            rows = connection.execute(page).mappings().all()
+            total = connection.scalar(count)
+        return [dict(row) for row in rows], int(total or 0)
+
+    def trials_after(self, study_id: int, training_id: int, limit: int) -> list[JSON]:
+        """The next trials behind a row, in the order in which they ended; each with how many counted ones there are
+        with it."""
+        page = sa.select(*_TRIAL).select_from(_JOINED)
+        page = page.where(trainings.c.study_id == study_id, trainings.c.id > training_id)
+        counted = sa.select(sa.func.count()).where(
+            trainings.c.study_id == study_id,
+            trainings.c.id <= training_id,
+            trainings.c.state.in_(COUNTED_STATES),
+        )
+        with self._reading() as connection:
+            rows = connection.execute(page.order_by(trainings.c.id).limit(limit)).mappings().all()
+            evaluated = int(connection.scalar(counted) or 0) if rows else 0
+        found = []
+        for row in rows:
+            evaluated += row["state"] in COUNTED_STATES
+            found.append({**row, "evaluated": evaluated})
+        return found
+
+    def trial(self, study_id: int, number: int) -> JSON | None:
+        """One trial with its spec and its scores; None for an unknown one."""
+        wanted = sa.select(
+            *_TRIAL, architectures.c.spec, trainings.c.curve, architectures.c.id.label("architecture_id")
+        )
+        wanted = wanted.select_from(_JOINED).where(trainings.c.study_id == study_id, trainings.c.trial_number == number)
+        with self._reading() as connection:
+            row = connection.execute(wanted).mappings().one_or_none()
+            if row is None:
+                return None
+            timed = sa.select(latencies).where(latencies.c.architecture_id == row["architecture_id"])
+            timings = connection.execute(timed.order_by(latencies.c.id)).mappings().all()
+        return {**row, "timings": [dict(timing) for timing in timings]}
+
+    def targets(self) -> dict[str, list[JSON]]:
+        """Study -> fingerprints that its trials were timed on."""
+        wanted = (
+            sa.select(studies.c.name, latencies.c.target)
+            .select_from(
+                trainings.join(studies).join(latencies, latencies.c.architecture_id == trainings.c.architecture_id)
+            )
+            .where(trainings.c.id.in_(sa.select(sa.func.min(trainings.c.id)).group_by(trainings.c.study_id)))
+        )
+        found: dict[str, list[JSON]] = {}
+        with self._reading() as connection:
+            for name, target in connection.execute(wanted):
+                known = found.setdefault(name, [])
+                if target not in known:
+                    known.append(target)
+        return found
+
+    def best_top1(self, study_id: int) -> float | None:
+        """The highest top1 of a finished trial."""
+        wanted = sa.select(sa.func.max(trainings.c.top1))
+        finished = (trainings.c.study_id == study_id, trainings.c.state == "COMPLETE")
+        with self._reading() as connection:
+            best: float | None = connection.scalar(wanted.where(*finished))
+        return best
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with translated_errors(self._engine.url), self._reader.begin() as connection:
+            yield connection
+
+
+def _outline(row: Any) -> Outline:
+    budget = row.config.get("budget")
+    return Outline(row.id, row.name, row.objectives[1], None if budget is None else int(budget), row.created)
+
+
+def _conditions(study_id: int, wanted: TrialFilter) -> list[sa.ColumnElement[bool]]:
+    conditions = [trainings.c.study_id == study_id]
+    if wanted.state is not None:
+        conditions.append(trainings.c.state == wanted.state)
+    if wanted.mixer is not None:
+        # The spec is JSON text; a name stands in quotes.
+        text = sa.cast(architectures.c.spec, sa.Text)
+        conditions.append(text.contains(f'"{wanted.mixer}"', autoescape=True))
+    return conditions

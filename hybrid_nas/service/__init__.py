@@ -1,0 +1,1 @@
+"""The service: several people, one machine room; a queue of searches over HTTP."""

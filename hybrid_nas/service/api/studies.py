@@ -1,0 +1,178 @@
+"""Studies: submit, look, stop, continue, extend, delete, and what they found."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from db.browse import TrialFilter
+from hybrid_nas.service.auth import CurrentCaller, CurrentService
+from hybrid_nas.service.events import Place, stream
+from hybrid_nas.service.options import SearchOptions
+from nas.config import LARGEST
+from nas.records import JSON
+
+router = APIRouter(tags=["studies"])
+
+Name = Annotated[str, Path(max_length=400, examples=["conv_only-nano-digits"])]
+Number = Annotated[int, Path(ge=0, le=2**31 - 1)]
+Offset = Annotated[int, Query(ge=0, le=2**31 - 1)]
+Limit = Annotated[int, Query(ge=1, le=500)]
+Word = Annotated[str | None, Query(max_length=400)]
+State = Literal["queued", "running", "stopping", "stopped", "finished", "failed"]
+TrialState = Literal["COMPLETE", "PRUNED", "REJECTED", "FAIL"]
+Sort = Literal["number", "top1", "latency_ms", "param_count", "macs", "duration"]
+
+
+class Extension(BaseModel):
+    """A larger budget."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"budget": 200}]})
+
+    budget: int = Field(ge=1, le=LARGEST)
+
+
+class Export(BaseModel):
+    """What to write to the zoo."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"pick": "knee"}]})
+
+    pick: str = Field(default="knee", max_length=100, pattern=r"^[A-Za-z0-9:.]+$")
+    name: str | None = Field(default=None, max_length=128)
+    onnx: bool = False
+    overwrite: bool = False
+
+
+@router.post("/studies", status_code=201)
+def submit(options: SearchOptions, service: CurrentService, caller: CurrentCaller, response: Response) -> JSON:
+    """Queue a search; the body has the options of the command line, with underscores."""
+    study = service.submit(caller, options)
+    return study
+
+
+@router.get("/studies")
+def studies(
+    service: CurrentService,
+    caller: CurrentCaller,
+    state: State | None = None,
+    owner: Word = None,
+    search: Word = None,
+    offset: Offset = 0,
+    limit: Limit = 50,
+) -> JSON:
+    """All studies, newest first."""
+    return service.studies(state=state, owner=owner, search=search, offset=offset, limit=limit)
+
+
+@router.get("/studies/{name}")
+def study(name: Name, service: CurrentService, caller: CurrentCaller) -> JSON:
+    """How one study stands."""
+    return service.study(name)
+
+
+@router.delete("/studies/{name}", status_code=204)
+def delete(
+    name: Name, confirm: Annotated[str, Query(max_length=400)], service: CurrentService, caller: CurrentCaller
+) -> None:
+    """Forget a submission that has ended; its name is given twice."""
+    service.delete(caller, name, confirm)
+
+
+@router.post("/studies/{name}/stop", status_code=202)
+def stop(name: Name, service: CurrentService, caller: CurrentCaller) -> JSON:
+    """Stop a search in order; its state is kept."""
+    return service.stop(caller, name)
+
+
+@router.post("/studies/{name}/continue", status_code=202)
+def continue_(name: Name, service: CurrentService, caller: CurrentCaller) -> JSON:
+    """Queue a search again that has ended."""
+    return service.continue_(caller, name)
+
+
+@router.post("/studies/{name}/extend", status_code=202)
+def extend(name: Name, extension: Extension, service: CurrentService, caller: CurrentCaller) -> JSON:
+    """Give a search a larger budget."""
+    return service.extend(caller, name, extension.budget)
+
+
+@router.get("/studies/{name}/trials")
+def trials(
+    name: Name,
+    service: CurrentService,
+    caller: CurrentCaller,
+    state: TrialState | None = None,
+    mixer: Word = None,
+    sort: Sort = "number",
+    order: Literal["asc", "desc"] = "asc",
+    offset: Offset = 0,
+    limit: Limit = 50,
+) -> JSON:
+    """A page of trials."""
+    return service.trials(name, TrialFilter(state, mixer, sort, order == "desc"), offset, limit)
+
+
+@router.get("/studies/{name}/trials/{number}")
+def trial(name: Name, number: Number, service: CurrentService, caller: CurrentCaller) -> JSON:
+    """One trial with spec, scores and timings."""
+    return service.trial(name, number)
+
+
+@router.get("/studies/{name}/trials/{number}/drawing", response_class=Response)
+def drawing(name: Name, number: Number, service: CurrentService, caller: CurrentCaller) -> Response:
+    """The layout of a trial's network, as SVG."""
+    return Response(service.drawing(name, number), media_type="image/svg+xml")
+
+
+@router.get("/studies/{name}/front")
+def front(name: Name, service: CurrentService, caller: CurrentCaller, target: Word = None, final: bool = False) -> JSON:
+    """The front, on the study's own target or another; the final front of `finalize` on demand."""
+    return service.front(name, target, final=final)
+
+
+@router.get("/studies/{name}/history")
+def history(name: Name, service: CurrentService, caller: CurrentCaller, target: Word = None) -> JSON:
+    """How the hypervolume grew."""
+    return service.history(name, target)
+
+
+@router.get("/studies/{name}/explain")
+def explain(
+    name: Name,
+    service: CurrentService,
+    caller: CurrentCaller,
+    trial: Annotated[int | None, Query(ge=0, le=2**31 - 1)] = None,
+) -> JSON:
+    """Which genes drive top1 and cost."""
+    return service.explain(name, trial)
+
+
+@router.get("/studies/{name}/log")
+def log(
+    name: Name, service: CurrentService, caller: CurrentCaller, lines: Annotated[int, Query(ge=1, le=2_000)] = 200
+) -> JSON:
+    """The end of what the search printed."""
+    service.study(name)
+    return {"lines": service.log(name, lines)}
+
+
+@router.get("/studies/{name}/events", response_class=StreamingResponse)
+def events(
+    name: Name,
+    service: CurrentService,
+    caller: CurrentCaller,
+    after: Annotated[str, Query(max_length=100)] = "",
+    last_event_id: Annotated[str, Header(max_length=100)] = "",
+) -> StreamingResponse:
+    """What happens from the first trial on, or behind an event, as server-sent events."""
+    service.study(name)
+    place = Place.read(last_event_id or after)
+    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+    return StreamingResponse(stream(service, name, place), media_type="text/event-stream", headers=headers)
+
+
+@router.post("/studies/{name}/exports", status_code=202, tags=["jobs"])
+def export(name: Name, wanted: Export, service: CurrentService, caller: CurrentCaller) -> JSON:
+    """Write a trial to the zoo, as a job."""
+    return service.export(caller, name, wanted.model_dump())

@@ -1,0 +1,186 @@
+"""The application: routes, errors as JSON, limits on what comes in, headers on what goes out."""
+
+import asyncio
+import contextlib
+import logging
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from db.store import open_store
+from hybrid_nas.service.api import jobs, meta, studies, zoo
+from hybrid_nas.service.auth import Door, retry_after
+from hybrid_nas.service.core import Service
+from hybrid_nas.service.errors import BusyError, ServiceError, UnauthorizedError
+from hybrid_nas.service.settings import Settings
+from nas.errors import InvalidInputError, NasError, UnavailableError, first_line
+from nas.version import code_version
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "/api/v1"
+BODY_BYTES = 2**20
+"""The largest body of a request."""
+BODY_S = 30.0
+"""The longest that a body may take to arrive."""
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "content-security-policy": "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+}
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Scope]]
+Send = Callable[[Scope], Awaitable[None]]
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application over a database, which is opened here; the queue is looked after while it runs.
+
+    Raises:
+        InvalidInputError: if the database cannot be used.
+    """
+    store = open_store(settings.storage)
+    service = Service(settings, store)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service.supervisor.start()
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(service.supervisor.end)
+            service.close()
+            store.close()
+
+    app = FastAPI(
+        title="hybrid-nas",
+        version=code_version(),
+        description="Searches for hybrid vision backbones: submit, follow, stop, continue, export.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=f"{PREFIX}/openapi.json",
+    )
+    app.state.service = service
+    app.state.door = Door(service)
+    for subject in (meta, studies, jobs, zoo):
+        app.include_router(subject.router, prefix=PREFIX)
+    app.add_exception_handler(NasError, _refused)
+    app.add_exception_handler(RequestValidationError, _misunderstood)
+    app.add_exception_handler(HTTPException, _unrouted)
+    app.add_exception_handler(Exception, _failed)
+    app.add_middleware(Limits)
+    return app
+
+
+class Limits:
+    """Refuses bodies that are too large or too slow, and adds the headers that every answer has."""
+
+    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+        """Stand before an application."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Scope) -> None:
+            if message["type"] == "http.response.start":
+                given = {name for name, _ in message["headers"]}
+                added = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+                message["headers"] = [*message["headers"], *(each for each in added if each[0] not in given)]
+            await send(message)
+
+        body = await _body(receive)
+        if body is None:
+            answer = _error(413, f"the body is too large or too slow; send at most {BODY_BYTES:,} bytes at once")
+            await answer(scope, receive, send_with_headers)
+            return
+        left = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive_again() -> Scope:
+            return left.pop() if left else await receive()
+
+        await self._app(scope, receive_again, send_with_headers)
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """The whole body; None where it is too large or takes too long."""
+    content = bytearray()
+    try:
+        async with asyncio.timeout(BODY_S):
+            while True:
+                message = await receive()
+                content += message.get("body", b"")
+                if len(content) > BODY_BYTES:
+                    return None
+                if not message.get("more_body", False):
+                    return bytes(content)
+    except TimeoutError:
+        return None
+
+
+def _error(status: int, message: str, field: str | None = None, headers: dict[str, str] | None = None) -> JSONResponse:
+    remedy = message.partition("; ")[2] or None
+    error = {"message": message, "field": field, "remedy": remedy}
+    return JSONResponse({"error": error}, status, headers)
+
+
+def _refused(request: Request, error: Exception) -> JSONResponse:
+    """What a NasError becomes: its line, and the option that it is about."""
+    assert isinstance(error, NasError)
+    line = first_line(error)
+    headers = None
+    if isinstance(error, BusyError):
+        headers = {"retry-after": retry_after(error)}
+    elif isinstance(error, UnauthorizedError):
+        headers = {"www-authenticate": "Bearer"}
+    elif isinstance(error, UnavailableError):
+        headers = {"retry-after": "5"}
+    option = re.match(r"(?:--)?([a-z][a-z-]*)\b", line)
+    return _error(_status(error), line, _field(option[1]) if option else None, headers)
+
+
+def _field(word: str) -> str | None:
+    from hybrid_nas.service.options import SearchOptions
+
+    name = word.replace("-", "_")
+    return name if name in SearchOptions.model_fields else None
+
+
+def _status(error: NasError) -> int:
+    if isinstance(error, ServiceError):
+        return error.status
+    if isinstance(error, UnavailableError):
+        return 503
+    return 422 if isinstance(error, InvalidInputError) else 409
+
+
+def _misunderstood(request: Request, error: Exception) -> JSONResponse:
+    """A body, a path or a query of another form than the document says."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    names = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
+    field = names[0] if names else None
+    what = ".".join(names) or "the body"
+    return _error(422, f"{what}: {first['msg']}; see {PREFIX}/openapi.json for what is expected", field)
+
+
+def _unrouted(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers) if error.headers else None
+    return _error(error.status_code, f"{error.detail}; {PREFIX}/openapi.json lists what there is", None, headers)
+
+
+def _failed(request: Request, error: Exception) -> JSONResponse:
+    """A fault of ours: the log has it, the answer says nothing of it."""
+    return _error(500, "a fault of ours; the log of the service has the details")

@@ -1,0 +1,381 @@
+"""What callers may do: the operations behind the routes and the pages, each checked against the caller's role."""
+
+import json
+import threading
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from db.browse import Browser, Outline, Stamp, TrialFilter
+from db.engine import make_engine
+from db.service_tables import ensure_service_tables
+from db.store import SqlStore
+from db.submissions import Job, Submission, Submissions
+from db.tokens import Tokens
+from hybrid_nas.service.answers import job_json, page_json, study_json, trial_json, whole_trial_json
+from hybrid_nas.service.callers import Caller
+from hybrid_nas.service.children import Child
+from hybrid_nas.service.errors import ConflictError, ForbiddenError, NotFoundError
+from hybrid_nas.service.options import SearchOptions, checked
+from hybrid_nas.service.settings import Settings
+from hybrid_nas.service.slots import fair_order
+from hybrid_nas.service.supervisor import Supervisor
+from hybrid_nas.study import Study
+from nas.errors import InvalidInputError
+from nas.records import JSON
+
+T = TypeVar("T")
+KEPT_ANSWERS = 64
+"""Answers that are kept until something new is recorded."""
+LEASE_S = 2.0
+"""How long the answer to whether a study is being searched is kept."""
+LOG_LINES = 2_000
+EXPORTABLE = ("pick", "name", "onnx", "overwrite")
+
+
+class Service:
+    """One database and one queue. May be used by several threads."""
+
+    def __init__(self, settings: Settings, store: SqlStore) -> None:
+        """Use a database that is open; the supervisor is not started."""
+        self.settings = settings
+        self.store = store
+        self._engine = make_engine(settings.storage)
+        ensure_service_tables(self._engine)
+        self.tokens = Tokens(self._engine)
+        self.submissions = Submissions(self._engine)
+        self.browser = Browser(self._engine)
+        self.supervisor = Supervisor(settings, self.submissions, self.browser)
+        self._answers: dict[tuple[Any, ...], tuple[Stamp, Any]] = {}
+        self._computing = threading.Lock()
+
+    def close(self) -> None:
+        """Close the connections; children go on."""
+        self._engine.dispose()
+
+    def health(self) -> JSON:
+        """Numbers that say whether it works; nothing about studies."""
+        queued = len(self.submissions.all("queued"))
+        running = len(self.submissions.all("running", "stopping"))
+        return {"status": "ok", "queued": queued, "running": running, "slots": self.settings.slots}
+
+    def submit(self, caller: Caller, options: SearchOptions) -> JSON:
+        """Queue a search.
+
+        Raises:
+            ForbiddenError: if the caller may not submit, or an option lies outside a fence.
+            ConflictError: if the study's name is taken.
+            InvalidInputError: if an option cannot be used.
+        """
+        caller.require("user")
+        config = checked(options, self.settings, is_admin=caller.is_admin)
+        if self.browser.outline(config.study) is not None and not caller.is_admin:
+            raise _taken(config.study)
+        given = {**options.given(), "study": config.study}
+        if not self.submissions.add(config.study, caller.name, given):
+            raise _taken(config.study)
+        self.supervisor.wake()
+        return self.study(config.study)
+
+    def studies(
+        self, *, state: str | None = None, owner: str | None = None, search: str | None = None, offset: int, limit: int
+    ) -> JSON:
+        """A page of all studies, submitted or only recorded, newest first."""
+        submissions = {each.study: each for each in self.submissions.all()}
+        outlines = {each.name: each for each in self.browser.outlines()}
+        created = {name: each.created for name, each in outlines.items()}
+        created |= {name: each.created for name, each in submissions.items()}
+        names = sorted(created, key=lambda name: (created[name], name), reverse=True)
+        if owner is not None:
+            names = [name for name in names if name in submissions and submissions[name].owner == owner]
+        if search is not None:
+            names = [name for name in names if search.casefold() in name.casefold()]
+        if state is not None:
+            names = [name for name in names if self._state(name, submissions.get(name)) == state]
+        positions = self._positions()
+        shown = names[offset : offset + limit]
+        items = [self._study(name, submissions.get(name), outlines.get(name), positions) for name in shown]
+        return page_json(items, len(names), offset, limit)
+
+    def study(self, name: str) -> JSON:
+        """One study.
+
+        Raises:
+            NotFoundError: if there is none of that name.
+        """
+        submission = self.submissions.one(name)
+        outline = self.browser.outline(name)
+        if submission is None and outline is None:
+            raise _unknown(name)
+        return self._study(name, submission, outline, self._positions())
+
+    def stop(self, caller: Caller, name: str) -> JSON:
+        """Take a search out of the queue, or ask it to end in order.
+
+        Raises:
+            ForbiddenError: if it is another's.
+            ConflictError: if it neither waits nor runs.
+        """
+        submission = self._own(caller, name)
+        if submission.state == "queued":
+            self._change(submission, state="stopped", ended=datetime.now(UTC))
+        elif submission.state in ("running", "stopping"):
+            self._change(submission, state="stopping", after_stop="stopped")
+        else:
+            raise ConflictError(f"study {name!r} is {submission.state}; only what waits or runs can be stopped")
+        return self.study(name)
+
+    def continue_(self, caller: Caller, name: str) -> JSON:
+        """Queue a search again that was stopped, failed or finished: the same study goes on.
+
+        Raises:
+            ForbiddenError: if it is another's.
+            ConflictError: if it waits, runs or is about to stop.
+        """
+        submission = self._own(caller, name)
+        if submission.state in ("queued", "running", "stopping"):
+            raise ConflictError(f"study {name!r} is {submission.state}; only what has ended can be continued")
+        self._queue_again(submission, submission.options)
+        return self.study(name)
+
+    def extend(self, caller: Caller, name: str, budget: int) -> JSON:
+        """Give a search a larger budget. One that runs is stopped first, and goes on with it.
+
+        Raises:
+            ForbiddenError: if it is another's.
+            InvalidInputError: if the budget is not larger.
+        """
+        submission = self._own(caller, name)
+        before = int(submission.options["budget"])
+        if budget <= before:
+            raise InvalidInputError(f"--budget is {budget}; expected more than the {before} of study {name!r}")
+        options = {**submission.options, "budget": budget}
+        checked(SearchOptions(**options), self.settings, is_admin=True)
+        if submission.state in ("running", "stopping"):
+            self._change(submission, state="stopping", after_stop="queued", options=options)
+        else:
+            self._queue_again(submission, options)
+        return self.study(name)
+
+    def trials(self, name: str, wanted: TrialFilter, offset: int, limit: int) -> JSON:
+        """A page of trials."""
+        outline = self.outline(name)
+        rows, total = self.browser.trials(outline.id, wanted, offset, limit)
+        return page_json([trial_json(row, outline.cost_objective) for row in rows], total, offset, limit)
+
+    def trial(self, name: str, number: int) -> JSON:
+        """One trial with spec, scores and timings.
+
+        Raises:
+            NotFoundError: if there is none of that number.
+        """
+        outline = self.outline(name)
+        row = self.browser.trial(outline.id, number)
+        if row is None:
+            raise NotFoundError(f"study {name!r} has no trial {number}; its trials say which there are")
+        return whole_trial_json(row, outline.cost_objective)
+
+    def drawing(self, name: str, number: int) -> str:
+        """The layout of a trial's network as SVG."""
+        from search_spaces.architecture.drawing import draw
+        from search_spaces.architecture.spec import Architecture
+
+        try:
+            return draw(Architecture.from_spec(self.trial(name, number)["spec"]))
+        except InvalidInputError as error:
+            raise NotFoundError(
+                f"trial {number} of study {name!r} is of a space of its own and has no drawing"
+            ) from error
+
+    def front(self, name: str, target: str | None, *, final: bool) -> JSON:
+        """What `pareto --json` gives."""
+        study = self.handle(name)
+        if final:
+            return self._kept(name, ("final",), lambda: study.final_pareto().json())
+        return self._kept(name, ("front", target), lambda: study.pareto(target).json())
+
+    def history(self, name: str, target: str | None) -> JSON:
+        """What `pareto --history --json` gives."""
+        study = self.handle(name)
+        return self._kept(name, ("history", target), lambda: study.history(target).json())
+
+    def explain(self, name: str, trial: int | None) -> JSON:
+        """What `explain --json` gives."""
+        study = self.handle(name)
+        return self._kept(name, ("explain", trial), lambda: study.explain(trial).json())
+
+    def log(self, name: str, count: int) -> list[str]:
+        """The last lines that the search printed; none where it was not submitted here."""
+        child = self.child(name)
+        return [] if child is None else child.last_lines(min(count, LOG_LINES))
+
+    def child(self, name: str) -> Child | None:
+        """The process of a submission, running or not."""
+        submission = self.submissions.one(name)
+        return None if submission is None else self.supervisor.child(submission)
+
+    def export(self, caller: Caller, name: str, options: JSON) -> JSON:
+        """Queue an export to the zoo.
+
+        Raises:
+            ForbiddenError: if the study is another's.
+            InvalidInputError: if an option cannot be used.
+        """
+        from search_spaces.zoo.export import require_name
+
+        caller.require("user")
+        submission = self.submissions.one(name)
+        if submission is not None:
+            caller.require_owner(submission.owner, name)
+        self.outline(name)
+        if options.get("name") is not None:
+            require_name(options["name"])
+        if options.get("overwrite") and not caller.is_admin:
+            raise ForbiddenError("only an administrator may replace an entry of the zoo; give another name")
+        job = Job(uuid.uuid4().hex, "export", name, caller.name, options, "queued", None, None, datetime.now(UTC), None)
+        self.submissions.add_job(job)
+        self.supervisor.wake()
+        return job_json(job)
+
+    def job(self, key: str) -> JSON:
+        """One job.
+
+        Raises:
+            NotFoundError: if there is none of that id.
+        """
+        job = self.submissions.job(key)
+        if job is None:
+            raise NotFoundError(f"there is no job {key!r}; the answer to an export has the id of its job")
+        return job_json(job)
+
+    def delete(self, caller: Caller, name: str, confirm: str) -> None:
+        """Forget a submission that has ended. What the study recorded stays in the database.
+
+        Raises:
+            ConflictError: if it waits or runs, or the name was not repeated.
+        """
+        submission = self._own(caller, name)
+        if confirm != name:
+            raise ConflictError(f"confirm is {confirm!r}; expected the name of the study, {name!r}")
+        if submission.state in ("queued", "running", "stopping"):
+            raise ConflictError(f"study {name!r} is {submission.state}; stop it first")
+        child = self.supervisor.child(submission)
+        if not self.submissions.remove(submission):
+            raise _changed(name)
+        child.forget()
+
+    def outline(self, name: str) -> Outline:
+        """What a recorded study is.
+
+        Raises:
+            NotFoundError: if there is none of that name.
+            ConflictError: if it was submitted and has recorded nothing yet.
+        """
+        outline = self.browser.outline(name)
+        if outline is not None:
+            return outline
+        if self.submissions.one(name) is not None:
+            raise ConflictError(f"study {name!r} has recorded nothing yet; ask again when its search has begun")
+        raise _unknown(name)
+
+    def handle(self, name: str) -> Study:
+        """The recorded study as the Python API has it."""
+        self.outline(name)
+        return Study(name, self.settings.storage, self.settings.artifacts)
+
+    def _kept(self, name: str, key: tuple[Any, ...], make: Callable[[], str]) -> JSON:
+        """An answer that many ask for, computed once until something new is recorded."""
+        stamp = self.browser.stamp(self.outline(name).id)
+        kept = self._answers.get((name, *key))
+        if kept is not None and kept[0] == stamp:
+            return _object(kept[1])
+        with self._computing:
+            kept = self._answers.get((name, *key))
+            if kept is not None and kept[0] == stamp:
+                return _object(kept[1])
+            answer = _object(json.loads(make()))
+            while len(self._answers) >= KEPT_ANSWERS:
+                self._answers.pop(next(iter(self._answers)))
+            self._answers[(name, *key)] = (stamp, answer)
+        return answer
+
+    def _study(
+        self, name: str, submission: Submission | None, outline: Outline | None, positions: dict[str, int]
+    ) -> JSON:
+        counts: dict[str, int] = {}
+        best = None
+        front = None
+        if outline is not None:
+            counts, best, front = self._numbers(outline)
+        return study_json(
+            name,
+            submission,
+            outline,
+            position=positions.get(name),
+            is_running=self._state(name, submission) == "running",
+            counts=counts,
+            best_top1=best,
+            front=front,
+        )
+
+    def _numbers(self, outline: Outline) -> tuple[dict[str, int], float | None, tuple[int, float] | None]:
+        """Trials by state, best top1, and size and hypervolume of the front."""
+        stamp = self.browser.stamp(outline.id)
+        kept = self._answers.get((outline.name, "numbers"))
+        if kept is not None and kept[0] == stamp:
+            numbers: tuple[dict[str, int], float | None, tuple[int, float] | None] = kept[1]
+            return numbers
+        front = self.store.front(outline.name)
+        size = None if front is None else (len(front.members), front.hypervolume)
+        numbers = (self.browser.counts(outline.id), self.browser.best_top1(outline.id), size)
+        self._answers[(outline.name, "numbers")] = (stamp, numbers)
+        return numbers
+
+    def _state(self, name: str, submission: Submission | None) -> str:
+        if submission is not None:
+            return submission.state
+        return "stopped" if self.store.lease(name) is None else "running"
+
+    def _positions(self) -> dict[str, int]:
+        queued = self.submissions.all("queued")
+        order = fair_order(queued, self.submissions.all("running", "stopping")) if queued else []
+        return {submission.study: position for position, submission in enumerate(order, 1)}
+
+    def _own(self, caller: Caller, name: str) -> Submission:
+        caller.require("user")
+        submission = self.submissions.one(name)
+        if submission is None and self.browser.outline(name) is None:
+            raise _unknown(name)
+        if submission is None:
+            raise ConflictError(
+                f"study {name!r} was not submitted here; submit it with the same options to go on with it"
+            )
+        caller.require_owner(submission.owner, name)
+        return submission
+
+    def _queue_again(self, submission: Submission, options: JSON) -> None:
+        values = {"state": "queued", "options": options, "queued": datetime.now(UTC), "attempts": 0}
+        self._change(submission, **values, after_stop=None, ended=None, exit_line=None)
+
+    def _change(self, submission: Submission, **values: Any) -> None:
+        if not self.submissions.change(submission, **values):
+            raise _changed(submission.study)
+        self.supervisor.wake()
+
+
+def _object(answer: Any) -> JSON:
+    assert isinstance(answer, dict), "what is shown as JSON is one object"
+    return answer
+
+
+def _unknown(name: str) -> NotFoundError:
+    return NotFoundError(f"there is no study {name!r}; the list of studies says which there are")
+
+
+def _taken(name: str) -> ConflictError:
+    return ConflictError(f"a study named {name!r} exists; give another name (--study), or continue or extend it")
+
+
+def _changed(name: str) -> ConflictError:
+    return ConflictError(f"study {name!r} has changed meanwhile; look at it and ask again")
