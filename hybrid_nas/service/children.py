@@ -116,18 +116,20 @@ class Child:
             return []
         return [line for line in lines if line.strip()][-count:]
 
-    def lines_after(self, position: int) -> tuple[list[str], int]:
-        """Whole lines behind a position in bytes, and the position behind them."""
+    def lines_after(self, position: int) -> list[tuple[str, int]]:
+        """Whole lines behind a position in bytes, each with the position behind it."""
         try:
             with self.output.open("rb") as file:
                 file.seek(position)
                 content = file.read(_TAIL_BYTES)
         except OSError:
-            return [], position
-        whole, newline, _ = content.rpartition(b"\n")
-        if not newline:
-            return [], position
-        return plain(whole).splitlines(), position + len(whole) + 1
+            return []
+        found = []
+        for line in content.splitlines(keepends=True):
+            if line.endswith(b"\n"):
+                position += len(line)
+                found.append((plain(line).strip(), position))
+        return found
 
     def forget(self) -> None:
         """Remove its files."""

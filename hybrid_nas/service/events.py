@@ -85,9 +85,9 @@ def _news(service: Service, study: str, place: Place) -> tuple[list[str], Place]
         place = replace(place, revision=revision)
         texts.append(_text("state", service.study(study), place))
     if submission is not None:
-        lines, behind = service.supervisor.child(submission).lines_after(place.line)
-        place = replace(place, line=behind)
-        texts += [_text("line", {"text": line}, place) for line in lines if line.strip()]
+        for line, behind in service.supervisor.child(submission).lines_after(place.line):
+            place = replace(place, line=behind)
+            texts.append(_text("line", {"text": line}, place))
     outline = service.browser.outline(study)
     if outline is None:
         return texts, place
