@@ -17,6 +17,7 @@ from hybrid_nas.service.api import jobs, meta, studies, zoo
 from hybrid_nas.service.auth import Door, retry_after
 from hybrid_nas.service.core import Service
 from hybrid_nas.service.errors import BusyError, ServiceError, UnauthorizedError
+from hybrid_nas.service.options import SearchOptions
 from hybrid_nas.service.settings import Settings
 from nas.errors import InvalidInputError, NasError, UnavailableError, first_line
 from nas.version import code_version
@@ -146,15 +147,16 @@ def _refused(request: Request, error: Exception) -> JSONResponse:
         headers = {"www-authenticate": "Bearer"}
     elif isinstance(error, UnavailableError):
         headers = {"retry-after": "5"}
-    option = re.match(r"(?:--)?([a-z][a-z-]*)\b", line)
-    return _error(_status(error), line, _field(option[1]) if option else None, headers)
+    return _error(_status(error), line, _field(line), headers)
 
 
-def _field(word: str) -> str | None:
-    from hybrid_nas.service.options import SearchOptions
-
-    name = word.replace("-", "_")
-    return name if name in SearchOptions.model_fields else None
+def _field(line: str) -> str | None:
+    """The option that a message is about: the first that it names before it quotes what was given."""
+    for word in re.findall(r"[a-z][a-z_-]*", re.split("['\"]", line)[0]):
+        name = word.replace("-", "_")
+        if name in SearchOptions.model_fields:
+            return name
+    return None
 
 
 def _status(error: NasError) -> int:

@@ -29,6 +29,7 @@ class SearchOptions(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         strict=True,
+        use_attribute_docstrings=True,
         json_schema_extra={"examples": [{"space": "conv_only", "budget": 20, "objectives": "top1,macs", "study": "a"}]},
     )
 

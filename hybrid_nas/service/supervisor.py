@@ -37,6 +37,8 @@ ATTEMPTS = 4
 BAD_INPUT = 2
 """Exit code of a search whose options cannot be used: another start would end alike."""
 SHOWN_LINES = 5
+CLOSING = ("next: ", "database ", "the same command ")
+"""Begin lines at the end of a search that are for a terminal: paths of this host, and what to type."""
 _WROTE = re.compile(r"^wrote (.+): trial \d+", re.MULTILINE)
 
 
@@ -121,7 +123,7 @@ class Supervisor:
 
     def _note_end(self, submission: Submission, child: Child) -> None:
         code = child.exit_code()
-        lines = child.last_lines(SHOWN_LINES)
+        lines = _last_words(child)
         line = lines[-1] if lines else None
         values: dict[str, Any] = {"gpus": {}, "exit_line": line, "ended": datetime.now(UTC)}
         if submission.state == "stopping" and code != 0:
@@ -224,3 +226,9 @@ class Supervisor:
             message=lines[-1] if lines else None,
             ended=datetime.now(UTC),
         )
+
+
+def _last_words(child: Child) -> list[str]:
+    """The last lines that say how a search ended."""
+    lines = child.last_lines(SHOWN_LINES + len(CLOSING))
+    return [line for line in lines if not line.startswith(CLOSING)][-SHOWN_LINES:]

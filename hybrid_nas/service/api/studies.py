@@ -1,6 +1,7 @@
 """Studies: submit, look, stop, continue, extend, delete, and what they found."""
 
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
@@ -28,26 +29,36 @@ Sort = Literal["number", "top1", "latency_ms", "param_count", "macs", "duration"
 class Extension(BaseModel):
     """A larger budget."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"budget": 200}]})
+    model_config = ConfigDict(
+        extra="forbid", strict=True, use_attribute_docstrings=True, json_schema_extra={"examples": [{"budget": 200}]}
+    )
 
     budget: int = Field(ge=1, le=LARGEST)
+    """Architectures to evaluate in the study, more than before."""
 
 
 class Export(BaseModel):
     """What to write to the zoo."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"pick": "knee"}]})
+    model_config = ConfigDict(
+        extra="forbid", strict=True, use_attribute_docstrings=True, json_schema_extra={"examples": [{"pick": "knee"}]}
+    )
 
     pick: str = Field(default="knee", max_length=100, pattern=r"^[A-Za-z0-9:.]+$")
+    """Which trial: knee, accuracy, latency, trial:N or latency:MS."""
     name: str | None = Field(default=None, max_length=128)
+    """Name of the entry; STUDY-tN by default."""
     onnx: bool = False
+    """Add a checked ONNX file."""
     overwrite: bool = False
+    """Replace an entry of that name."""
 
 
 @router.post("/studies", status_code=201)
 def submit(options: SearchOptions, service: CurrentService, caller: CurrentCaller, response: Response) -> JSON:
     """Queue a search; the body has the options of the command line, with underscores."""
     study = service.submit(caller, options)
+    response.headers["location"] = f"/api/v1/studies/{quote(study['name'], safe='')}"
     return study
 
 

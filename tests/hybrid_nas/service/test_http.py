@@ -1,0 +1,293 @@
+"""The service over HTTP: a real server on loopback over the recorded study; nothing is trained."""
+
+import io
+import json
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from db.tokens import Role
+from hybrid_nas.service.core import Service
+from hybrid_nas.service.settings import Settings
+from tests.hybrid_nas.service.server import Client, serving
+from tests.recorded.record import ARCHIVE
+
+SEARCH = {"space": "conv_only", "budget": 2, "objectives": "top1,macs", "study": "new", "workers": 1}
+STUDY = "recorded"
+PATH = f"/studies/{STUDY}"
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A database with the recorded study, and a program that ends at once."""
+    folder = tmp_path_factory.mktemp("service")
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(folder, filter="data")
+    (folder / "data").mkdir()
+    (folder / "elsewhere").mkdir()
+    (folder / "data" / "link").symlink_to(folder / "elsewhere")
+    return Settings(
+        storage=f"sqlite:///{folder}/nas.db",
+        artifacts=str(folder / "artifacts"),
+        folder=folder / "service",
+        zoo=folder / "own-zoo",
+        data_folders=(folder / "data",),
+        program=("/bin/true",),
+        requests_per_s=1_000,
+    )
+
+
+@pytest.fixture(scope="module")
+def served(settings: Settings) -> Iterator[tuple[Service, int]]:
+    with serving(settings) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def open_port(served: tuple[Service, int]) -> int:
+    """Before the first token: asked for before `tokens`."""
+    service, port = served
+    assert not service.tokens.any()
+    assert Client(port).get("/me").json == {"name": "local", "role": "admin"}
+    for host in ("evil.example", "127.0.0.1.evil.example"):
+        assert Client(port).get("/me", host=host).status == 403
+    assert Client(port).post(f"{PATH}/stop", origin="http://evil.example").status == 403
+    return port
+
+
+@pytest.fixture(scope="module")
+def tokens(served: tuple[Service, int], open_port: int) -> dict[str, str]:
+    roles: dict[str, Role] = {"ada": "user", "bob": "user", "cy": "viewer", "root": "admin"}
+    return {name: served[0].tokens.add(name, role) for name, role in roles.items()}
+
+
+@pytest.fixture
+def service(served: tuple[Service, int]) -> Service:
+    return served[0]
+
+
+@pytest.fixture
+def ada(served: tuple[Service, int], tokens: dict[str, str]) -> Client:
+    return Client(served[1], tokens["ada"])
+
+
+@pytest.fixture
+def bob(served: tuple[Service, int], tokens: dict[str, str]) -> Client:
+    return Client(served[1], tokens["bob"])
+
+
+@pytest.fixture
+def viewer(served: tuple[Service, int], tokens: dict[str, str]) -> Client:
+    return Client(served[1], tokens["cy"])
+
+
+@pytest.fixture
+def root(served: tuple[Service, int], tokens: dict[str, str]) -> Client:
+    return Client(served[1], tokens["root"])
+
+
+def test_a_recorded_study_in_every_form(viewer: Client) -> None:
+    study = viewer.get(PATH).json
+    assert (study["owner"], study["state"], study["recorded"]) == (None, "stopped", True)
+    assert [each["name"] for each in viewer.get("/studies").json["items"]].count(STUDY) == 1
+    front = viewer.get(f"{PATH}/front").json
+    assert len(front["members"]) == study["front_size"]
+    assert viewer.get(f"{PATH}/history").json
+    numbers = [member["trial_number"] for member in front["members"]]
+    trial = viewer.get(f"{PATH}/trials/{numbers[0]}").json
+    assert trial["spec"]
+    assert trial["rungs"][-1]["top1"] == trial["top1"] == front["members"][0]["top1"]
+    drawing = viewer.get(f"{PATH}/trials/{numbers[0]}/drawing")
+    assert drawing.headers["content-type"] == "image/svg+xml"
+    assert drawing.body.startswith(b"<svg")
+
+
+def test_pages_of_trials_hold_each_once_in_order(viewer: Client) -> None:
+    whole = viewer.get(f"{PATH}/trials?limit=500").json
+    pages = []
+    for offset in range(0, whole["total"], 2):
+        pages += viewer.get(f"{PATH}/trials?limit=2&offset={offset}").json["items"]
+    assert pages == whole["items"]
+    assert len(pages) == whole["total"] == sum(viewer.get(PATH).json["trials"].values())
+    falling = viewer.get(f"{PATH}/trials?sort=top1&order=desc&state=COMPLETE").json["items"]
+    scores = [trial["top1"] for trial in falling]
+    assert scores == sorted(scores, reverse=True)
+    mixers = viewer.get(f"{PATH}/trials?mixer=%25").json
+    assert mixers["total"] == 0, "a filter is text, and no pattern"
+
+
+def read_events(client: Client, token: str, after: str = "") -> list[dict[str, str]]:
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=20)
+    headers = {"authorization": f"Bearer {token}", "last-event-id": after}
+    connection.request("GET", f"/api/v1{PATH}/events", headers=headers)
+    response = connection.getresponse()
+    assert response.headers["content-type"].startswith("text/event-stream")
+    events: list[dict[str, str]] = []
+    current: dict[str, str] = {}
+    while not any(event["event"] == "front" for event in events):
+        line = response.readline().decode().rstrip("\n")
+        if line and not line.startswith(":"):
+            name, _, value = line.partition(": ")
+            current[name] = value
+        elif current:
+            events.append(current)
+            current = {}
+    response.close()
+    connection.close()
+    return events
+
+
+def test_events_go_on_behind_any_of_them(viewer: Client, tokens: dict[str, str]) -> None:
+    events = read_events(viewer, tokens["cy"])
+    assert events[0]["event"] == "state"
+    told = [json.loads(event["data"])["number"] for event in events if event["event"] == "trial"]
+    trials = viewer.get(f"{PATH}/trials?limit=500").json
+    assert sorted(told) == [trial["number"] for trial in trials["items"]]
+    middle = len(events) // 2
+    assert read_events(viewer, tokens["cy"], events[middle]["id"]) == events[middle + 1 :]
+    assert viewer.get(f"{PATH}/events?after=x").status == 422
+
+
+def test_who_may_what(ada: Client, bob: Client, viewer: Client, root: Client, service: Service) -> None:
+    assert viewer.post("/studies", SEARCH).status == 403
+    made = ada.post("/studies", SEARCH)
+    assert made.status == 201, made.body
+    assert made.headers["location"] == "/api/v1/studies/new"
+    assert made.json["owner"] == "ada"
+    assert bob.post("/studies", SEARCH).status == 409
+    for path, body in (("/stop", None), ("/continue", None), ("/extend", {"budget": 9}), ("/exports", {})):
+        assert bob.post(f"/studies/new{path}", body).status == 403, path
+        assert viewer.post(f"/studies/new{path}", body).status == 403, path
+    assert bob.ask("DELETE", "/studies/new?confirm=new").status == 403
+    from tests.hybrid_nas.service.waiting import eventually
+
+    eventually(lambda: ada.get("/studies/new").json["state"] == "finished")
+    assert ada.post("/studies/new/stop").status == 409
+    assert ada.post("/studies/new/extend", {"budget": 2}).error["field"] == "budget"
+    assert root.post("/studies/new/extend", {"budget": 3}).json["budget"] == 3
+    eventually(lambda: ada.get("/studies/new").json["state"] == "finished")
+    assert ada.ask("DELETE", "/studies/new?confirm=old").status == 409
+    assert ada.ask("DELETE", "/studies/new?confirm=new").status == 204
+    assert ada.get("/studies/new").status == 404
+    assert bob.post("/studies", {**SEARCH, "study": STUDY}).status == 409, "a recorded study has no owner but root"
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "field"),
+    [
+        ({"budget": 0}, 422, "budget"),
+        ({"budget": 10**30}, 422, "budget"),
+        ({"budget": True}, 422, "budget"),
+        ({"study": "a/b"}, 422, "study"),
+        ({"study": ".."}, 422, "study"),
+        ({"study": "a\0b"}, 422, "study"),
+        ({"sampler": "none"}, 422, "sampler"),
+        ({"mixers": "nothing"}, 422, "mixers"),
+        ({"storage": "sqlite:///x"}, 422, "storage"),
+        ({"ray_address": "10.0.0.1:6379"}, 422, "ray_address"),
+        ({"artifacts": "/tmp"}, 422, "artifacts"),
+        ({"gpus_per_worker": 1.0, "workers": 999}, 422, None),
+        ({"data": "folder:/etc"}, 403, "data"),
+        ({"data": "folder:{data}/../elsewhere"}, 403, "data"),
+        ({"data": "folder:{data}/link"}, 403, "data"),
+        ({"recipe": "/etc/passwd"}, 403, "recipe"),
+        ({"recipe": "../x.json"}, 403, "recipe"),
+        ({"recipe_json": {"rungs": "many"}}, 422, "recipe"),
+        ({"space": "/tmp/space.py"}, 403, "space"),
+        ({"space": "os.path"}, 403, "space"),
+        ({"space": "nothing"}, 403, "space"),
+    ],
+)
+def test_what_is_refused(
+    ada: Client, settings: Settings, change: dict[str, object], status: int, field: str | None
+) -> None:
+    body = {**SEARCH, "study": "refused", **change}
+    text = json.dumps(body).replace("{data}", str(settings.data_folders[0])).encode()
+    answer = ada.post("/studies", text, **{"content-type": "application/json"})
+    assert answer.status == status, answer.body
+    assert answer.error["message"]
+    if field is not None:
+        assert answer.error["field"] == field
+    assert ada.get("/studies/refused").status == 404
+
+
+def test_a_recipe_may_come_along(ada: Client) -> None:
+    body = {**SEARCH, "study": "own-recipe", "recipe_json": {"rungs": [8], "batch_size": 64, "learning_rate": 0.01}}
+    assert ada.post("/studies", body).status == 201
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@pytest.mark.parametrize(
+    "path",
+    ["/studies/..%2f..%2fetc%2fpasswd", "/zoo/..%2f..%2fetc", "/zoo/../../etc/passwd", "/jobs/..%2fx", "/zoo/%00"],
+)
+def test_names_are_no_paths(root: Client, method: str, path: str) -> None:
+    answer = root.ask(method, path)
+    assert answer.status in (404, 405, 422)
+    assert b"root:" not in answer.body
+
+
+def test_bodies_have_a_limit_and_a_form(ada: Client) -> None:
+    assert ada.post("/studies", b"x" * (2**20 + 1)).status == 413
+    for body in (b"", b"{", b"[]", b"\xff", b"null", b'{"space": NaN}', b'{"space": "\\ud800", "budget": 1}'):
+        answer = ada.post("/studies", body, **{"content-type": "application/json"})
+        assert answer.status in (400, 422), body
+        assert answer.error["message"]
+
+
+def test_tokens_are_needed_revoked_and_never_shown(
+    served: tuple[Service, int], tokens: dict[str, str], settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    service, port = served
+    secret = service.tokens.add("gone", "user")
+    assert Client(port, secret).get("/me").json["name"] == "gone"
+    service.tokens.revoke("gone")
+    answers = [Client(port, secret).get("/me"), Client(port).get("/me"), Client(port, "nas_wrong").get("/studies")]
+    for answer in answers:
+        assert answer.status == 401
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert secret.encode() not in answer.body
+    database = Path(settings.storage.removeprefix("sqlite:///"))
+    kept = b"".join(file.read_bytes() for file in database.parent.glob("nas.db*"))
+    assert secret.encode() not in kept
+    assert tokens["root"].encode() not in kept
+    assert secret not in caplog.text
+    assert Client(port).get("/health").json["status"] == "ok"
+
+
+def test_wrong_tokens_are_slowed_down(served: tuple[Service, int], tokens: dict[str, str]) -> None:
+    answers = [Client(served[1], f"nas_{number}").get("/me") for number in range(20)]
+    assert answers[-1].status == 429
+    assert int(answers[-1].headers["retry-after"]) >= 1
+    assert Client(served[1], tokens["ada"]).get("/me").status == 200, "who has the right one is not kept out"
+
+
+def test_the_zoo_lists_shows_and_zips(viewer: Client, root: Client, settings: Settings) -> None:
+    assert viewer.get("/zoo").json["items"] == []
+    from hybrid_nas import api
+
+    api.open_study(STUDY, storage=settings.storage, artifacts=settings.artifacts).export(zoo=settings.zoo, name="one")
+    [entry] = viewer.get("/zoo").json["items"]
+    assert entry["name"] == "one"
+    assert "one" in viewer.get("/zoo/one").json["card"]
+    with zipfile.ZipFile(io.BytesIO(viewer.get("/zoo/one/download").body)) as archive:
+        assert archive.testzip() is None
+        names = archive.namelist()
+    files = [path for path in (settings.zoo / "one").rglob("*") if path.is_file()]
+    assert sorted(names) == sorted(f"one/{path.relative_to(settings.zoo / 'one')}" for path in files)
+    assert viewer.get("/zoo/two").status == 404
+
+
+def test_the_document_names_every_route_and_has_examples(root: Client) -> None:
+    document = root.get("/openapi.json").json
+    assert len(document["paths"]) >= 20
+    options = document["components"]["schemas"]["SearchOptions"]
+    assert options["examples"]
+    assert options["properties"]["budget"]["description"]
+    assert root.get("//nowhere").status == 404
+    assert root.ask("PUT", "/studies").status == 405
