@@ -32,6 +32,8 @@ def page() -> str:
         command = launch.cli.get_command(context, name)
         assert command is not None, f"{name} is listed and not there"
         sections += _section(f"launch.py {name}", command)
+        for part in sorted(command.commands) if isinstance(command, click.Group) else ():
+            sections += _section(f"launch.py {name} {part}", command.commands[part])
     return "\n".join(sections)
 
 

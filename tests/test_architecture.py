@@ -157,6 +157,8 @@ def commands() -> dict[str, set[str]]:
         command = launch.cli.get_command(context, name)
         assert command is not None, f"{name} is listed and not there"
         found[name] = command.params
+        for part in command.commands.values() if isinstance(command, click.Group) else ():
+            found[name] = [*found[name], *part.params]
     return {name: _long_options(parameters) for name, parameters in found.items()}
 
 
