@@ -15,7 +15,8 @@ from nas.search.weights import read_weights
 from nas.workspace import Workspace
 from search_spaces.registry import require_ours
 from search_spaces.zoo.card import CardFacts, FoundBySearch
-from search_spaces.zoo.export import MAX_NAME, check_export, export_model
+from search_spaces.zoo.export import check_export, export_model
+from search_spaces.zoo.index import MAX_NAME
 from workers.data.registry import open_study_data
 from workers.retrain import retrain
 

@@ -95,11 +95,12 @@ def trial_json(row: JSON, cost_objective: str) -> JSON:
 
 def whole_trial_json(row: JSON, cost_objective: str) -> JSON:
     """The same with spec, scores and every timing."""
-    latencies = [
-        {name: timing[name] for name in ("target", "median_ms", "ci_low_ms", "ci_high_ms", "p95_ms", "samples")}
-        for timing in row["timings"]
-    ]
+    latencies = [_timing(timing) for timing in row["timings"]]
     return {**trial_json(row, cost_objective), "spec": row["spec"], "rungs": row["curve"], "latencies": latencies}
+
+
+def _timing(row: JSON) -> JSON:
+    return {name: row[name] for name in ("target", "median_ms", "ci_low_ms", "ci_high_ms", "p95_ms", "samples")}
 
 
 def front_event(front: Front) -> JSON:

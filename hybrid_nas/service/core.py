@@ -24,6 +24,7 @@ from hybrid_nas.service.supervisor import Supervisor
 from hybrid_nas.study import Study
 from nas.errors import InvalidInputError
 from nas.records import JSON
+from search_spaces.zoo.index import require_name
 
 T = TypeVar("T")
 KEPT_ANSWERS = 64
@@ -222,8 +223,6 @@ class Service:
             ForbiddenError: if the study is another's.
             InvalidInputError: if an option cannot be used.
         """
-        from search_spaces.zoo.export import require_name
-
         caller.require("user")
         submission = self.submissions.one(name)
         if submission is not None:

@@ -29,7 +29,7 @@ class Place:
     """How far a stream has come."""
 
     revision: int = 0
-    """Of the submission."""
+    """Changes of the submission that were told."""
     training_id: int = 0
     """Row of the trial that was told last."""
     front_version: int = 0

@@ -12,7 +12,6 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -33,14 +32,11 @@ from search_spaces.network.backbone import HybridBackbone
 from search_spaces.network.entrypoint import ADAPTED_LAYERS
 from search_spaces.zoo.bundle import DOOR, bundle_source, door_source, module_name
 from search_spaces.zoo.card import CardFacts, FoundBySearch, card_text
+from search_spaces.zoo.index import INDEX, read_index, require_name
 from search_spaces.zoo.onnx import export_onnx, require_onnx
 
-INDEX = "index.json"
 WEIGHTS_SHA256 = "weights_sha256"
 """Field of config.json that proves the weights of an entry that has left its zoo; timm does not read it."""
-MAX_NAME = 128
-"""Characters of a model's name."""
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def export_model(
@@ -106,19 +102,6 @@ def _require_runnable(spec: JSON) -> None:
         raise InvalidInputError(f"onnxruntime cannot run {problem}, which this network has; export without --onnx")
 
 
-def require_name(name: str) -> None:
-    """Refuse a name that no entry can have.
-
-    Raises:
-        InvalidInputError: unless it is 1 to MAX_NAME letters, digits, - and _, the first a letter or a digit.
-    """
-    if len(name) > MAX_NAME or not _NAME.fullmatch(name):
-        raise InvalidInputError(
-            f"zoo name {name!r} cannot be used; give 1 to {MAX_NAME} letters, digits, - or _, beginning with a "
-            "letter or digit"
-        )
-
-
 def _make_folder(zoo: Path) -> None:
     try:
         zoo.mkdir(parents=True, exist_ok=True)
@@ -156,24 +139,6 @@ def _scratch_folder(zoo: Path) -> Iterator[Path]:
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=zoo) as scratch:
         yield Path(scratch)
-
-
-def read_index(zoo: Path) -> list[JSON]:
-    """The entries that a zoo lists; none where there is no zoo.
-
-    Raises:
-        InvalidInputError: if the file is not the index of a zoo.
-    """
-    path = zoo / INDEX
-    try:
-        entries: list[JSON] = json.loads(path.read_text(encoding="utf-8"))["models"]
-        return [entry for entry in entries if entry["arch_hash"] and (zoo / entry["name"]).is_dir()]
-    except FileNotFoundError:
-        return []
-    except (ValueError, KeyError, TypeError) as error:
-        raise InvalidInputError(
-            f"{path} is not the index of a zoo; give another --zoo, or move that file away"
-        ) from error
 
 
 def _require_free(zoo: Path, name: str, architecture: Architecture, entries: list[JSON], overwrite: bool) -> None:

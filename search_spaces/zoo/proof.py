@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 
 from nas.errors import InvalidInputError
-from search_spaces.zoo.export import INDEX, WEIGHTS_SHA256
+from search_spaces.zoo.export import WEIGHTS_SHA256
+from search_spaces.zoo.index import INDEX
 
 PROVED = ("config.json", "model.safetensors")
 """Files that decide what the network computes."""

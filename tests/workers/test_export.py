@@ -2,7 +2,7 @@
 
 import pytest
 
-from search_spaces.zoo.export import require_name
+from search_spaces.zoo.index import require_name
 from workers.export import default_name
 
 

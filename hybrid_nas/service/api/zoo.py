@@ -15,7 +15,7 @@ from hybrid_nas.service.auth import CurrentCaller, CurrentService
 from hybrid_nas.service.errors import NotFoundError
 from nas.errors import InvalidInputError
 from nas.records import JSON
-from search_spaces.zoo.export import read_index, require_name
+from search_spaces.zoo.index import read_index, require_name
 
 router = APIRouter(tags=["zoo"])
 
