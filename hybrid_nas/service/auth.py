@@ -21,7 +21,6 @@ from nas.reports.dashboard import names_this_machine
 
 COOKIE = "nas_session"
 CSRF_HEADER = "x-csrf-token"
-CSRF_FIELD = "csrf_token"
 SAFE = ("GET", "HEAD", "OPTIONS")
 FAILURES_PER_S = 0.2
 """Wrong tokens that an address may try for long; ten in a burst."""
@@ -160,10 +159,15 @@ def service_of(request: Request) -> Service:
     return service
 
 
+def door_of(request: Request) -> Door:
+    """What every request of the application passes."""
+    door: Door = request.app.state.door
+    return door
+
+
 def current_caller(request: Request) -> Caller:
     """Who asks; raises as Door.caller."""
-    door: Door = request.app.state.door
-    return door.caller(request)
+    return door_of(request).caller(request)
 
 
 def retry_after(error: BusyError) -> str:

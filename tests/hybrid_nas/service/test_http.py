@@ -1,5 +1,6 @@
 """The service over HTTP: a real server on loopback over the recorded study; nothing is trained."""
 
+import hmac
 import io
 import json
 import tarfile
@@ -260,11 +261,26 @@ def test_tokens_are_needed_revoked_and_never_shown(
     assert Client(port).get("/health").json["status"] == "ok"
 
 
-def test_wrong_tokens_are_slowed_down(served: tuple[Service, int], tokens: dict[str, str]) -> None:
-    answers = [Client(served[1], f"nas_{number}").get("/me") for number in range(20)]
-    assert answers[-1].status == 429
-    assert int(answers[-1].headers["retry-after"]) >= 1
-    assert Client(served[1], tokens["ada"]).get("/me").status == 200, "who has the right one is not kept out"
+def test_a_session_stands_for_a_token_and_forms_are_its_own(
+    served: tuple[Service, int], tokens: dict[str, str]
+) -> None:
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    stranger = Client(served[1])
+    assert stranger.ask("POST", "//session", b"token=nas_wrong", form).status in (401, 429)
+    begun = stranger.ask("POST", "//session", f"token={tokens['ada']}".encode(), form)
+    assert begun.status == 303
+    cookie, *attributes = begun.headers["set-cookie"].split("; ")
+    assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(attributes)
+    assert tokens["ada"] not in cookie
+    assert stranger.get("/me", cookie=cookie).json == {"name": "ada", "role": "user"}
+    assert stranger.post(f"{PATH}/exports", {}, cookie=cookie).status == 403, "no text of the session"
+    own = hmac.new(cookie.partition("=")[2].encode(), b"csrf", "sha256").hexdigest()
+    refused = stranger.post("/studies/nothing/stop", cookie=cookie, **{"x-csrf-token": own})
+    assert refused.status == 404, "the text was right"
+    assert stranger.get("/me", cookie=f"{cookie[:-1]}x").status in (401, 429)
+    assert stranger.ask("POST", "//session/end", b"csrf_token=x", {**form, "cookie": cookie}).status == 403
+    assert stranger.ask("POST", "//session/end", f"csrf_token={own}".encode(), {**form, "cookie": cookie}).status == 303
+    assert stranger.get("/me", cookie=cookie).status in (401, 429), "replayed"
 
 
 def test_the_zoo_lists_shows_and_zips(viewer: Client, root: Client, settings: Settings) -> None:
@@ -291,3 +307,10 @@ def test_the_document_names_every_route_and_has_examples(root: Client) -> None:
     assert options["properties"]["budget"]["description"]
     assert root.get("//nowhere").status == 404
     assert root.ask("PUT", "/studies").status == 405
+
+
+def test_wrong_tokens_are_slowed_down(served: tuple[Service, int], tokens: dict[str, str]) -> None:
+    answers = [Client(served[1], f"nas_{number}").get("/me") for number in range(20)]
+    assert answers[-1].status == 429
+    assert int(answers[-1].headers["retry-after"]) >= 1
+    assert Client(served[1], tokens["ada"]).get("/me").status == 200, "who has the right one is not kept out"
