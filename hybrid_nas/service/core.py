@@ -1,6 +1,8 @@
 """What callers may do: the operations behind the routes and the pages, each checked against the caller's role."""
 
+import contextlib
 import json
+import shutil
 import threading
 import uuid
 from collections.abc import Callable
@@ -9,10 +11,12 @@ from typing import Any, TypeVar
 
 from db.browse import Browser, Outline, Stamp, TrialFilter
 from db.engine import make_engine
+from db.removal import remove_study
 from db.service_tables import ensure_service_tables
 from db.store import SqlStore
 from db.submissions import Job, Submission, Submissions
 from db.tokens import Tokens
+from hybrid_nas import parts
 from hybrid_nas.service.answers import job_json, page_json, study_json, trial_json, whole_trial_json
 from hybrid_nas.service.callers import Caller
 from hybrid_nas.service.children import Child
@@ -24,6 +28,8 @@ from hybrid_nas.service.supervisor import Supervisor
 from hybrid_nas.study import Study
 from nas.errors import InvalidInputError
 from nas.records import JSON
+from nas.search.weights import WEIGHTS
+from nas.workspace import study_folder
 from search_spaces.zoo.index import require_name
 
 T = TypeVar("T")
@@ -249,20 +255,42 @@ class Service:
         return job_json(job)
 
     def delete(self, caller: Caller, name: str, confirm: str) -> None:
-        """Forget a submission that has ended. What the study recorded stays in the database.
+        """Delete a study that has ended: its submission, facts, weights and output. Drawings and the zoo stay.
+
+        A kill in its midst leaves the submission, so that the same request ends what was begun.
 
         Raises:
+            ForbiddenError: if it is another's, or was not submitted here and the caller is no administrator.
             ConflictError: if it waits or runs, or the name was not repeated.
         """
-        submission = self._own(caller, name)
+        submission = self.submissions.one(name)
+        outline = self.browser.outline(name)
+        if submission is None and outline is None:
+            raise _unknown(name)
+        caller.require("admin" if submission is None else "user")
+        if submission is not None:
+            caller.require_owner(submission.owner, name)
         if confirm != name:
             raise ConflictError(f"confirm is {confirm!r}; expected the name of the study, {name!r}")
-        if submission.state in ("queued", "running", "stopping"):
-            raise ConflictError(f"study {name!r} is {submission.state}; stop it first")
-        child = self.supervisor.child(submission)
-        if not self.submissions.remove(submission):
-            raise _changed(name)
-        child.forget()
+        if self._state(name, submission) in ("queued", "running", "stopping") or self.store.lease(name) is not None:
+            raise ConflictError(f"study {name!r} waits or runs; stop it first")
+        if outline is not None:
+            self._remove(name)
+        if submission is not None:
+            if not self.submissions.remove(submission):
+                raise _changed(name)
+            self.supervisor.child(submission).forget()
+
+    def _remove(self, name: str) -> None:
+        """Optuna's rows first: without ours nothing would say that there are some."""
+        record = self.store.study(name)
+        assert record is not None, "it was found a moment ago"
+        with parts.optuna_storage(self.settings.storage, writes=True) as storage, contextlib.suppress(KeyError):
+            storage.delete_study(storage.get_study_id_from_name(name))
+        remove_study(self._engine, name)
+        workspace = parts.workspace_of(self.settings.storage, self.settings.artifacts)
+        shutil.rmtree(workspace.artifacts / WEIGHTS / study_folder(name, record.uid), ignore_errors=True)
+        workspace.log_file(name, record.uid).unlink(missing_ok=True)
 
     def outline(self, name: str) -> Outline:
         """What a recorded study is.

@@ -39,7 +39,7 @@ BAD_INPUT = 2
 SHOWN_LINES = 5
 CLOSING = ("next: ", "database ", "the same command ")
 """Begin lines at the end of a search that are for a terminal: paths of this host, and what to type."""
-_WROTE = re.compile(r"^wrote (.+): trial \d+", re.MULTILINE)
+_WROTE = re.compile(r"^wrote (.+): (trial \d+.*)$", re.MULTILINE)
 
 
 class Supervisor:
@@ -219,11 +219,14 @@ class Supervisor:
             return
         lines = child.last_lines(SHOWN_LINES)
         written = _WROTE.search("\n".join(lines))
+        message = lines[-1] if lines else None
+        if written is not None:
+            message = written[2]
         self._submissions.change_job(
             job,
             state="failed" if code else "finished",
             entry=None if written is None else Path(written[1]).name,
-            message=lines[-1] if lines else None,
+            message=message,
             ended=datetime.now(UTC),
         )
 

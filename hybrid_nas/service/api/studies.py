@@ -86,7 +86,7 @@ def study(name: Name, service: CurrentService, caller: CurrentCaller) -> JSON:
 def delete(
     name: Name, confirm: Annotated[str, Query(max_length=400)], service: CurrentService, caller: CurrentCaller
 ) -> None:
-    """Forget a submission that has ended; its name is given twice."""
+    """Delete a study that has ended, with all that it found; its name is given twice."""
     service.delete(caller, name, confirm)
 
 

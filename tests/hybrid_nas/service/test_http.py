@@ -3,9 +3,11 @@
 import hmac
 import io
 import json
+import sqlite3
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -307,6 +309,24 @@ def test_the_document_names_every_route_and_has_examples(root: Client) -> None:
     assert options["properties"]["budget"]["description"]
     assert root.get("//nowhere").status == 404
     assert root.ask("PUT", "/studies").status == 405
+
+
+def test_a_study_is_deleted_whole(root: Client, ada: Client, settings: Settings) -> None:
+    assert ada.ask("DELETE", f"{PATH}?confirm={STUDY}").status == 403
+    assert root.ask("DELETE", f"{PATH}?confirm=other").status == 409
+    assert root.ask("DELETE", f"{PATH}?confirm={STUDY}").status == 204
+    assert root.get(PATH).status == 404
+    with closing(sqlite3.connect(settings.storage.removeprefix("sqlite:///"))) as connection:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        filled = {name for name in tables if connection.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchone()}
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    assert {name for name in filled if not name.startswith("service_")} <= {
+        "alembic_version",
+        "nas_alembic_version",
+        "version_info",
+        "sqlite_sequence",
+    }
+    assert list((Path(str(settings.artifacts)) / "weights").glob(f"{STUDY}-*")) == []
 
 
 def test_wrong_tokens_are_slowed_down(served: tuple[Service, int], tokens: dict[str, str]) -> None:
