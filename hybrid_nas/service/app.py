@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from db.store import open_store
-from hybrid_nas.service import sessions
+from hybrid_nas.service import dashboard, sessions
 from hybrid_nas.service.api import jobs, meta, studies, zoo
 from hybrid_nas.service.auth import Door, retry_after
 from hybrid_nas.service.core import Service
@@ -58,6 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
             yield
         finally:
             await asyncio.to_thread(service.supervisor.end)
+            app.state.dashboard.close()
             service.close()
             store.close()
 
@@ -75,6 +76,8 @@ def create_app(settings: Settings) -> FastAPI:
     for subject in (meta, studies, jobs, zoo):
         app.include_router(subject.router, prefix=PREFIX)
     app.include_router(sessions.router)
+    app.include_router(dashboard.router)
+    app.state.dashboard = dashboard.Dashboard(settings)
     app.add_exception_handler(NasError, _refused)
     app.add_exception_handler(RequestValidationError, _misunderstood)
     app.add_exception_handler(HTTPException, _unrouted)

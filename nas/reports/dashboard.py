@@ -41,15 +41,26 @@ def serve(storage: BaseStorage, artifact_folder: Path, port: int, started: Calla
     Raises:
         InvalidInputError: if the port cannot be used.
     """
-    # Here, because it takes a second (it loads scikit-learn), which a search would pay as well.
-    from optuna_dashboard import wsgi
-
     with _bind(port) as server:
         address = f"{HOST}:{server.server_port}"
-        server.set_app(_reading_only(wsgi(storage, artifact_store=FileSystemArtifactStore(artifact_folder))))
+        server.set_app(_reading_only(dashboard_app(storage, artifact_folder)))
         with StopSignals(), suppress(KeyboardInterrupt):
             started(f"http://{address}/")
             server.serve_forever(poll_interval=0.2)
+
+
+def dashboard_app(storage: BaseStorage, artifact_folder: Path) -> WsgiApp:
+    """The dashboard as it is: whoever passes on more than GET lets people change studies.
+
+    Args:
+        storage: an Optuna storage that is already open.
+        artifact_folder: of the drawings.
+    """
+    # Here, because it takes a second (it loads scikit-learn), which a search would pay as well.
+    from optuna_dashboard import wsgi
+
+    app: WsgiApp = wsgi(storage, artifact_store=FileSystemArtifactStore(artifact_folder))
+    return app
 
 
 class _ThreadingServer(ThreadingMixIn, WSGIServer):

@@ -311,6 +311,21 @@ def test_the_document_names_every_route_and_has_examples(root: Client) -> None:
     assert root.ask("PUT", "/studies").status == 405
 
 
+def test_the_dashboard_is_behind_the_door_and_only_shows(viewer: Client, root: Client, open_port: int) -> None:
+    for path in ("//dashboard/", "//api/studies", "//static/bundle.js", "//csv/1"):
+        assert Client(open_port).get(path).status == 401, path
+    page = viewer.get("//dashboard/")
+    assert (page.status, b"bundle.js" in page.body) == (200, True)
+    assert len(viewer.get("//static/bundle.js").body) > 100_000
+    [study] = viewer.get("//api/studies").json["study_summaries"]
+    assert study["study_name"] == STUDY
+    found = viewer.get(f"//api/studies/{study['study_id']}").json
+    assert len(found["trials"]) > 10
+    for method, path in (("DELETE", f"//api/studies/{study['study_id']}"), ("POST", "//api/studies")):
+        assert root.ask(method, path, {}).status == 405, path
+    assert root.ask("PUT", f"//api/studies/{study['study_id']}/note", {"body": "x", "version": 1}).status == 405
+
+
 def test_a_study_is_deleted_whole(root: Client, ada: Client, settings: Settings) -> None:
     assert ada.ask("DELETE", f"{PATH}?confirm={STUDY}").status == 403
     assert root.ask("DELETE", f"{PATH}?confirm=other").status == 409
