@@ -9,11 +9,11 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from db.store import open_store
-from hybrid_nas.service import dashboard, sessions
+from hybrid_nas.service import dashboard, pages, sessions
 from hybrid_nas.service.api import jobs, meta, studies, zoo
 from hybrid_nas.service.auth import Door, retry_after
 from hybrid_nas.service.core import Service
@@ -75,8 +75,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.door = Door(service)
     for subject in (meta, studies, jobs, zoo):
         app.include_router(subject.router, prefix=PREFIX)
-    app.include_router(sessions.router)
-    app.include_router(dashboard.router)
+    for shown in (sessions, dashboard, pages):
+        app.include_router(shown.router)
     app.state.dashboard = dashboard.Dashboard(settings)
     app.add_exception_handler(NasError, _refused)
     app.add_exception_handler(RequestValidationError, _misunderstood)
@@ -108,7 +108,9 @@ class Limits:
 
         body = await _body(receive)
         if body is None:
-            answer = _error(413, f"the body is too large or too slow; send at most {BODY_BYTES:,} bytes at once")
+            answer = _error(
+                Request(scope), 413, f"the body is too large or too slow; send at most {BODY_BYTES:,} bytes at once"
+            )
             await answer(scope, receive, send_with_headers)
             return
         left = [{"type": "http.request", "body": body, "more_body": False}]
@@ -135,13 +137,18 @@ async def _body(receive: Receive) -> bytes | None:
         return None
 
 
-def _error(status: int, message: str, field: str | None = None, headers: dict[str, str] | None = None) -> JSONResponse:
+def _error(
+    request: Request, status: int, message: str, field: str | None = None, headers: dict[str, str] | None = None
+) -> Response:
+    """JSON for programs; a page for who looks at one."""
+    if not request.url.path.startswith(f"{PREFIX}/"):
+        return pages.refusal(request, status, message, headers)
     remedy = message.partition("; ")[2] or None
     error = {"message": message, "field": field, "remedy": remedy}
     return JSONResponse({"error": error}, status, headers)
 
 
-def _refused(request: Request, error: Exception) -> JSONResponse:
+def _refused(request: Request, error: Exception) -> Response:
     """What a NasError becomes: its line, and the option that it is about."""
     assert isinstance(error, NasError)
     line = first_line(error)
@@ -152,7 +159,7 @@ def _refused(request: Request, error: Exception) -> JSONResponse:
         headers = {"www-authenticate": "Bearer"}
     elif isinstance(error, UnavailableError):
         headers = {"retry-after": "5"}
-    return _error(_status(error), line, _field(line), headers)
+    return _error(request, _status(error), line, _field(line), headers)
 
 
 def _field(line: str) -> str | None:
@@ -172,22 +179,24 @@ def _status(error: NasError) -> int:
     return 422 if isinstance(error, InvalidInputError) else 409
 
 
-def _misunderstood(request: Request, error: Exception) -> JSONResponse:
+def _misunderstood(request: Request, error: Exception) -> Response:
     """A body, a path or a query of another form than the document says."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     names = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
     field = names[0] if names else None
     what = ".".join(names) or "the body"
-    return _error(422, f"{what}: {first['msg']}; see {PREFIX}/openapi.json for what is expected", field)
+    return _error(request, 422, f"{what}: {first['msg']}; see {PREFIX}/openapi.json for what is expected", field)
 
 
-def _unrouted(request: Request, error: Exception) -> JSONResponse:
+def _unrouted(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers) if error.headers else None
-    return _error(error.status_code, f"{error.detail}; {PREFIX}/openapi.json lists what there is", None, headers)
+    return _error(
+        request, error.status_code, f"{error.detail}; {PREFIX}/openapi.json lists what there is", None, headers
+    )
 
 
-def _failed(request: Request, error: Exception) -> JSONResponse:
+def _failed(request: Request, error: Exception) -> Response:
     """A fault of ours: the log has it, the answer says nothing of it."""
-    return _error(500, "a fault of ours; the log of the service has the details")
+    return _error(request, 500, "a fault of ours; the log of the service has the details")

@@ -116,6 +116,10 @@ class Child:
             return []
         return [line for line in lines if line.strip()][-count:]
 
+    def size(self) -> int:
+        """Bytes that it has printed."""
+        return self.output.stat().st_size if self.output.exists() else 0
+
     def lines_after(self, position: int) -> list[tuple[str, int]]:
         """Whole lines behind a position in bytes, each with the position behind it."""
         try:

@@ -54,6 +54,18 @@ class Place:
         return f"{self.revision}-{self.training_id}-{self.front_version}-{self.line}"
 
 
+def now(service: Service, study: str) -> Place:
+    """The place behind everything that has happened in a study."""
+    submission = service.submissions.one(study)
+    outline = service.browser.outline(study)
+    line = 0 if submission is None else service.supervisor.child(submission).size()
+    revision = 1 if submission is None else submission.revision
+    if outline is None:
+        return Place(revision, line=line)
+    stamp = service.browser.stamp(outline.id)
+    return Place(revision, stamp.training_id, stamp.front_version, line)
+
+
 async def stream(service: Service, study: str, place: Place) -> AsyncIterator[str]:
     """Events from a place on, for ever; each is the text of one, as the browser's EventSource reads it."""
     quiet_since = time.monotonic()

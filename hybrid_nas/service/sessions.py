@@ -12,9 +12,11 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.post("/session")
-def begin(request: Request, token: Annotated[str, Form(max_length=200)]) -> RedirectResponse:
-    """Exchange a token for a session."""
-    answer = RedirectResponse("/", status_code=303)
+def begin(
+    request: Request, token: Annotated[str, Form(max_length=200)], to: Annotated[str, Form(max_length=400)] = "/"
+) -> RedirectResponse:
+    """Exchange a token for a session, and go on to a page of this service."""
+    answer = RedirectResponse(own_path(to), status_code=303)
     answer.set_cookie(
         COOKIE,
         door_of(request).login(request, token.strip()),
@@ -36,3 +38,8 @@ def end(
     answer = RedirectResponse("/", status_code=303)
     answer.delete_cookie(COOKIE)
     return answer
+
+
+def own_path(text: str) -> str:
+    """A path of this service; that of its first page for anything that could lead elsewhere."""
+    return text if text.startswith("/") and not text.startswith(("//", "/\\")) else "/"

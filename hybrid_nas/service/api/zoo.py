@@ -20,6 +20,7 @@ from search_spaces.zoo.index import read_index, require_name
 router = APIRouter(tags=["zoo"])
 
 CARD = "README.md"
+DRAWING = "layout.svg"
 Name = Annotated[str, Path(max_length=200)]
 
 
@@ -31,21 +32,29 @@ def entries(
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> JSON:
     """Every entry of the zoo."""
-    known = read_index(service.settings.zoo)
-    shown = [_entry(service.settings.zoo, entry) for entry in known[offset : offset + limit]]
-    return page_json(shown, len(known), offset, limit)
+    known = all_entries(service.settings.zoo)
+    return page_json(known[offset : offset + limit], len(known), offset, limit)
 
 
 @router.get("/zoo/{name}")
 def entry(name: Name, service: CurrentService, caller: CurrentCaller) -> JSON:
     """One entry with its card."""
-    return _entry(service.settings.zoo, _find(service.settings.zoo, name))
+    return find_entry(service.settings.zoo, name)
+
+
+@router.get("/zoo/{name}/drawing", response_class=FileResponse)
+def drawing(name: Name, service: CurrentService, caller: CurrentCaller) -> FileResponse:
+    """The layout of one entry, as SVG."""
+    path = service.settings.zoo / find_entry(service.settings.zoo, name)["name"] / DRAWING
+    if not path.is_file():
+        raise NotFoundError(f"the entry {name!r} has no drawing; its card says what it is")
+    return FileResponse(path, media_type="image/svg+xml")
 
 
 @router.get("/zoo/{name}/download", response_class=FileResponse)
 def download(name: Name, service: CurrentService, caller: CurrentCaller) -> FileResponse:
     """One entry as a zip."""
-    folder = service.settings.zoo / _find(service.settings.zoo, name)["name"]
+    folder = service.settings.zoo / find_entry(service.settings.zoo, name)["name"]
     with tempfile.NamedTemporaryFile(suffix=".zip", delete=False) as file, zipfile.ZipFile(file, "w") as archive:
         for path in sorted(folder.rglob("*")):
             if path.is_file() and not path.is_symlink():
@@ -58,15 +67,24 @@ def download(name: Name, service: CurrentService, caller: CurrentCaller) -> File
     )
 
 
-def _find(zoo: File, name: str) -> JSON:
-    """The entry of that name; what stands beside the zoo has none."""
+def all_entries(zoo: File) -> list[JSON]:
+    """Name, card and metrics of every entry."""
+    return [_entry(zoo, known) for known in read_index(zoo)]
+
+
+def find_entry(zoo: File, name: str) -> JSON:
+    """The entry of that name; what stands beside the zoo has none.
+
+    Raises:
+        NotFoundError: if there is none.
+    """
     try:
         require_name(name)
     except InvalidInputError as error:
         raise NotFoundError(str(error)) from error
     for known in read_index(zoo):
         if known["name"] == name:
-            return known
+            return _entry(zoo, known)
     raise NotFoundError(f"the zoo has no entry {name!r}; its list says which there are")
 
 

@@ -66,10 +66,10 @@ class Client:
 
 
 @contextlib.contextmanager
-def serving(settings: Settings) -> Iterator[tuple[Service, int]]:
-    """The service and its port, while the block runs."""
+def serving(settings: Settings, port: int = 0) -> Iterator[tuple[Service, int]]:
+    """The service and its port, any free one by default, while the block runs."""
     app = create_app(settings)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    with socket.create_server(("127.0.0.1", port)) as listening:
         config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
