@@ -165,7 +165,7 @@ def _refused(request: Request, error: Exception) -> Response:
 def _field(line: str) -> str | None:
     """The option that a message is about: the first that it names before it quotes what was given."""
     for word in re.findall(r"[a-z][a-z_-]*", re.split("['\"]", line)[0]):
-        name = word.replace("-", "_")
+        name = str(word).replace("-", "_")
         if name in SearchOptions.model_fields:
             return name
     return None
