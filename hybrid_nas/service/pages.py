@@ -150,7 +150,8 @@ def login(request: Request, to: Word = "/") -> Response:
 
 def refusal(request: Request, status: int, line: str, headers: Mapping[str, str] | None = None) -> Response:
     """An error as a page; who has no session is asked for a token."""
-    if status == 401 and request.method == "GET":
+    is_looking = request.method == "GET" and "text/html" in request.headers.get("accept", "")
+    if status == 401 and is_looking:
         return RedirectResponse(f"/login?to={quote(request.url.path)}", status_code=303)
     if request.url.path == "/session":
         answer = _page(request, None, "login.html", status, to="/", problem=line)
