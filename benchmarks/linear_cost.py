@@ -62,7 +62,7 @@ def row(name: str, width: int) -> list[str]:
         mixer = make(name, width, side)
         x = torch.randn(1, side, side, width)
         with torch.inference_mode():
-            (samples,) = measure([lambda mixer=mixer, x=x: mixer(x)], "cpu", 20 if side < 100 else 7)
+            (samples,) = measure([lambda mixer=mixer, x=x: mixer(x)], "cpu", 12 if side < 100 else 3)
             memory.append(peak_bytes(mixer, x))
         positions.append(side * side)
         times.append(1e3 * statistics.median(samples))
