@@ -14,7 +14,7 @@ from dataclasses import astuple, dataclass
 import numpy as np
 
 from nas.pareto.front import front_rows
-from nas.samplers.acquisition import expected_improvement, neighbours, offspring, random_rows
+from nas.samplers.acquisition import MANY_OTHERS, expected_improvement, neighbours, offspring, random_rows
 from nas.surrogates.gaussian_process import GaussianProcess, GeneEncoder, Refits, Surrogate
 from nas.surrogates.genes import Row
 
@@ -32,6 +32,8 @@ MAX_CLIMB = 20
 MAX_LEAP = 8
 """How many of the best candidates are improved, for how many steps at most, and how many genes may change in one
 step."""
+NUM_LONG_CLIMBS = 2
+"""How many of them in spaces with genes of so many levels that climbs look at some: there they take more steps."""
 MAX_ROWS = 400
 """Observations that the surrogate learns from; of more, those nearest to the front and a random quarter."""
 MAX_TIMED = 200
@@ -108,6 +110,7 @@ class EhviSearcher:
         self._num_random = num_random
         self._log_cost = log_cost
         self._max_log_cost = max_log_cost
+        self._num_climbs = NUM_CLIMBS if max(num_levels) <= MANY_OTHERS else NUM_LONG_CLIMBS
         self._given_reference = reference_point
         self._canonical = canonical
         self._costs: dict[Row, float] = {}
@@ -173,7 +176,7 @@ class EhviSearcher:
         """The best end of climbs from the best candidates. All climbs take a step at a time together, so that `score`
         sees many rows."""
         values = score(candidates)
-        starts = list(itertools.islice(_allowed(candidates, values, excluded), NUM_CLIMBS))
+        starts = list(itertools.islice(_allowed(candidates, values, excluded), self._num_climbs))
         if not starts:
             return _row(candidates[0])
         climbs = {_row(candidates[i]): float(values[i]) for i in starts}
