@@ -87,7 +87,7 @@ def bench(problem: RecordedProblem, sampler: str, conditions: Conditions) -> Sam
         )
         for seed in range(conditions.seeds)
     ]
-    curves = [_curve(problem, run, conditions.checkpoints) for run in runs]
+    curves = [growth(problem, run, conditions.checkpoints) for run in runs]
     low, median, high = np.quantile(curves, QUARTILES, axis=0).tolist()
     half, most = 1e3 * np.quantile(np.concatenate([run.ask_s for run in runs]), [0.5, 0.95])
     return SamplerResult(
@@ -100,7 +100,7 @@ def bench(problem: RecordedProblem, sampler: str, conditions: Conditions) -> Sam
     )
 
 
-def _curve(problem: RecordedProblem, run: Simulation, checkpoints: Sequence[int]) -> list[float]:
+def growth(problem: RecordedProblem, run: Simulation, checkpoints: Sequence[int]) -> list[float]:
     """Share of the true front's hypervolume after each number of trainings. Stopped ones count, as they do in a budget;
     they add nothing."""
     points = iter(run.points)

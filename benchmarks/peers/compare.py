@@ -1,0 +1,210 @@
+"""Other engines of architecture search beside ours, on recorded problems.
+
+    python -m benchmarks.peers.compare run --peer ax --peer ehvi --problem macro --data FOLDER --seeds 3 --budget 100
+    python -m benchmarks.peers.compare table
+
+`run` adds one row a search to the row file and leaves out what stands there. An engine that cannot share our packages
+has an environment of its own (benchmarks/peers/requirements), made at its first run, and speaks the protocol of
+benchmarks/peers/peer.py. All of them run in the loop of `launch.py bench`, so budget and treatment of repeats are the
+same. `table` prints the table of docs/measurements/search.md.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import optuna
+
+from benchmarks.made_up import SHAPES, make_problem
+from benchmarks.peers.environments import environment
+from benchmarks.peers.process import PeerProcess, PeerSampler
+from benchmarks.rows import append_row, read_rows
+from nas.samplers.registry import SAMPLERS
+from nas.surrogates.threads import one_thread
+from nas.tabular.bench import CHECKPOINTS, growth
+from nas.tabular.problems import PROBLEMS, open_problem
+from nas.tabular.recorded import RecordedProblem
+from nas.tabular.simulator import Simulation, simulate
+from nas.text import text_table
+from nas.version import code_version
+from nas.workspace import DEFAULT_FOLDER
+
+ROWS = Path(__file__).parents[2] / "docs" / "measurements" / "peers.jsonl"
+MODELLED = "ehvi_modelled"
+"""Our sampler where the cost is only known after training: the peers have no way to be told a cost before."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerProgram:
+    """An engine with a process of its own."""
+
+    requirements: str
+    """Name of its environment and of its module in benchmarks/peers."""
+    arguments: tuple[str, ...] = ()
+
+
+PEERS = {
+    "ax": PeerProgram("ax"),
+    "pymoo": PeerProgram("pymoo"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One search; a row of the file."""
+
+    problem: str
+    peer: str
+    version: str
+    seed: int
+    budget: int
+    trainings: int
+    """Fewer than the budget where nothing new was found."""
+    repeats: int
+    """Asks that were answered from the record."""
+    hypervolume: dict[str, float]
+    """Trainings -> share of the true front's hypervolume."""
+    ask_ms: float
+    """Median."""
+    longest_ask_ms: float
+
+
+def run(problem: RecordedProblem, peer: str, seed: int, budget: int, environments: Path) -> Run:
+    """Search a problem once.
+
+    Raises:
+        NasError: if the peer cannot be started, ends, or answers what cannot be understood.
+    """
+    if peer in PEERS:
+        with _registered(problem, peer, seed, budget, environments) as label:
+            found = simulate(problem, peer, seed, budget)
+    elif peer == MODELLED:
+        label = code_version()
+        found = simulate(replace(problem, known_cost=None), "ehvi", seed, budget)
+    else:
+        label = code_version() if peer == "ehvi" else f"optuna {version('optuna')}"
+        found = simulate(problem, peer, seed, budget)
+    return _row(problem, peer, label, seed, budget, found)
+
+
+@contextmanager
+def _registered(
+    problem: RecordedProblem, peer: str, seed: int, budget: int, environments: Path
+) -> Iterator[str]:
+    """A peer's process, as a sampler of its name; the version of its library."""
+    program = PEERS[peer]
+    python = environment(program.requirements, environments)
+    command = [python, "-m", f"benchmarks.peers.{program.requirements}", *program.arguments]
+    log = environments / f"{peer}.log"
+    with PeerProcess(peer, command, log) as process:
+        label = process.start(problem.genes, seed, budget)
+        SAMPLERS[peer] = lambda _, knowledge: PeerSampler(process, knowledge.genes)
+        try:
+            yield label
+        finally:
+            del SAMPLERS[peer]
+
+
+def _row(problem: RecordedProblem, peer: str, label: str, seed: int, budget: int, found: Simulation) -> Run:
+    checkpoints = [count for count in CHECKPOINTS if count <= budget]
+    shares = growth(problem, found, checkpoints)
+    asks_ms = 1e3 * np.array(found.ask_s)
+    return Run(
+        problem=problem.name,
+        peer=peer,
+        version=label,
+        seed=seed,
+        budget=budget,
+        trainings=found.counted,
+        repeats=found.replays,
+        hypervolume={str(count): round(share, 4) for count, share in zip(checkpoints, shares, strict=True)},
+        ask_ms=round(float(np.median(asks_ms)), 1),
+        longest_ask_ms=round(float(asks_ms.max()), 1),
+    )
+
+
+def table(rows: Sequence[Run]) -> str:
+    """One line a peer; for each problem the median hypervolume at each checkpoint, then the number of seeds."""
+    problems = [name for name in (*PROBLEMS, *SHAPES) if any(row.problem == name for row in rows)]
+    peers = list(dict.fromkeys(row.peer for row in rows))
+    lines = []
+    for peer in peers:
+        of_peer = [row for row in rows if row.peer == peer]
+        cells = [_cell([row for row in of_peer if row.problem == problem]) for problem in problems]
+        lines.append([peer, of_peer[0].version, _ask_cell(of_peer), *cells])
+    return text_table(["engine", "version", "ask", *problems], lines)
+
+
+def _cell(rows: Sequence[Run]) -> str:
+    if not rows:
+        return ""
+    medians = []
+    for count in CHECKPOINTS:
+        reached = [row.hypervolume[str(count)] for row in rows if str(count) in row.hypervolume]
+        if reached:
+            medians.append(f"{np.median(reached):.3f}".lstrip("0"))
+    return f"{' '.join(medians)} ({len(rows)})"
+
+
+def _ask_cell(rows: Sequence[Run]) -> str:
+    """The median over all searches."""
+    median_ms = float(np.median([row.ask_ms for row in rows]))
+    return f"{median_ms:.0f} ms" if median_ms < 1000 else f"{median_ms / 1000:.1f} s"
+
+
+def read(path: Path) -> list[Run]:
+    """All rows of a file."""
+    return [Run(**row) for row in read_rows(path)]
+
+
+def run_all(options: argparse.Namespace) -> None:
+    """Run what the options name and the file lacks, one search at a time."""
+    done = {(row.problem, row.peer, row.seed, row.budget) for row in read(options.rows)}
+    for name in options.problem:
+        problem: RecordedProblem | None = None
+        for peer in options.peer:
+            for seed in range(options.seeds):
+                if (name, peer, seed, options.budget) in done:
+                    continue
+                problem = problem or _open(name, options.data)
+                found = run(problem, peer, seed, options.budget, options.environments)
+                append_row(options.rows, asdict(found))
+                print(found, flush=True)
+
+
+def _open(name: str, data: Path) -> RecordedProblem:
+    return make_problem(name, 0) if name in SHAPES else open_problem(name, data, True)
+
+
+def main() -> None:
+    """Run or print what the options name."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
+    parser.add_argument("what", choices=("run", "table"))
+    parser.add_argument(
+        "--peer", action="append", choices=(*PEERS, MODELLED, *SAMPLERS), default=[], help="engine; may be repeated"
+    )
+    parser.add_argument(
+        "--problem", action="append", choices=(*PROBLEMS, *SHAPES), default=[], help="may be repeated"
+    )
+    parser.add_argument("--data", type=Path, default=Path("tabular"), help="folder of the recorded results")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--budget", type=int, default=200)
+    parser.add_argument("--rows", type=Path, default=ROWS, help="row file")
+    parser.add_argument(
+        "--environments", type=Path, default=DEFAULT_FOLDER / "peers", help="folder of the engines' environments"
+    )
+    options = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if options.what == "table":
+        print(table(read(options.rows)))
+        return
+    with one_thread():
+        run_all(options)
+
+
+if __name__ == "__main__":
+    main()

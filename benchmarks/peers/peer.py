@@ -1,0 +1,94 @@
+"""The peer's end of the protocol: JSON objects, one a line, over standard input and output.
+
+This file runs in the peer's environment and needs the standard library alone. What comes in, and the answers:
+
+    {"start": {"genes": [{"levels": 3, "ordered": false}, ...], "seed": 0, "budget": 100}}   {"version": "1.2.3"}
+    {"ask": null}                                                                            {"levels": [0, 2, ...]}
+    {"tell": {"levels": [0, 2, ...], "error_percent": 7.5, "log_cost": 3.2}}                 no answer
+
+An architecture may be told that was not asked for, and one that was told before may be told again. Standard input ends
+where the search ends.
+"""
+
+import json
+import os
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TextIO
+
+Levels = list[int]
+"""Level index of each gene."""
+
+
+@dataclass(frozen=True)
+class Gene:
+    """A variable with the values 0, 1, ..., levels - 1."""
+
+    levels: int
+    ordered: bool
+    """Whether neighbouring values are alike; else they are categories."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a peer is to search."""
+
+    genes: Sequence[Gene]
+    seed: int
+    budget: int
+    """Distinct architectures that will be trained."""
+
+    @property
+    def names(self) -> list[str]:
+        """A name for each gene."""
+        return [f"g{i}" for i in range(len(self.genes))]
+
+
+class Peer(ABC):
+    """A search that minimises two objectives, error and ln cost."""
+
+    @abstractmethod
+    def ask(self) -> Levels:
+        """The architecture to train next."""
+
+    @abstractmethod
+    def tell(self, levels: Levels, error_percent: float, log_cost: float) -> None:
+        """Take in a result, of the last ask or of an architecture that somebody else chose."""
+
+
+def serve(start: Callable[[Problem], Peer], distribution: str) -> None:
+    """Answer until standard input ends.
+
+    Args:
+        start: makes the peer.
+        distribution: package whose version is named.
+    """
+    answers = _own_stdout()
+    peer: Peer | None = None
+    for line in sys.stdin:
+        [(word, content)] = json.loads(line).items()
+        if word == "start":
+            genes = [Gene(**gene) for gene in content["genes"]]
+            peer = start(Problem(genes, content["seed"], content["budget"]))
+            _answer(answers, {"version": version(distribution)})
+            continue
+        assert peer is not None, "the first line is start"
+        if word == "ask":
+            _answer(answers, {"levels": [int(level) for level in peer.ask()]})
+        else:
+            peer.tell(**content)
+
+
+def _own_stdout() -> TextIO:
+    """Standard output, for answers alone: what a library prints goes to standard error."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return answers
+
+
+def _answer(answers: TextIO, content: dict[str, object]) -> None:
+    answers.write(json.dumps(content) + "\n")
+    answers.flush()
