@@ -2,17 +2,20 @@
 
 This file runs in the peer's environment and needs the standard library alone. What comes in, and the answers:
 
-    {"start": {"genes": [{"levels": 3, "ordered": false}, ...], "seed": 0, "budget": 100}}   {"version": "1.2.3"}
-    {"ask": null}                                                                            {"levels": [0, 2, ...]}
-    {"tell": {"levels": [0, 2, ...], "error_percent": 7.5, "log_cost": 3.2}}                 no answer
+    {"start": {"genes": [{"levels": 3, "ordered": false}, ...], "seed": 0, "budget": 100}}
+                    {"version": "1.2.3", "processor_s": 4.5}
+    {"ask": null}   {"levels": [0, 2, ...], "processor_s": 4.6}
+    {"tell": {"levels": [0, 2, ...], "error_percent": 7.5, "log_cost": 3.2}}
+                    no answer
 
-An architecture may be told that was not asked for, and one that was told before may be told again. Standard input ends
-where the search ends.
+Processor time is that of the process so far. An architecture may be told that was not asked for, and one that was told
+before may be told again. Standard input ends where the search ends.
 """
 
 import json
 import os
 import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -90,5 +93,5 @@ def _own_stdout() -> TextIO:
 
 
 def _answer(answers: TextIO, content: dict[str, object]) -> None:
-    answers.write(json.dumps(content) + "\n")
+    answers.write(json.dumps({**content, "processor_s": time.process_time()}) + "\n")
     answers.flush()

@@ -4,7 +4,7 @@ import json
 import math
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +21,8 @@ from nas.tabular.recorded import Levels
 ROOT = Path(__file__).parents[2]
 CLOSING_S = 10
 """How long a peer may take to end once its input has."""
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "LOKY_MAX_CPU_COUNT": "1"}
+"""Environment in which linear algebra and joblib take one thread, as our own sampler does."""
 SHOWN = 200
 """Characters of an answer that a message repeats."""
 
@@ -42,6 +44,9 @@ class PeerProcess:
         self._name = name
         self._log = log
         self._genes: Sequence[Gene] = ()
+        self._started_s = 0.0
+        self.processor_s = 0.0
+        """Processor time that the peer has taken since it was started, as of its last answer."""
         log.parent.mkdir(parents=True, exist_ok=True)
         try:
             with log.open("wb") as errors:
@@ -51,7 +56,7 @@ class PeerProcess:
                     stdout=subprocess.PIPE,
                     stderr=errors,
                     cwd=ROOT,
-                    env={**os.environ, "PYTHONPATH": str(ROOT)},
+                    env={**os.environ, **ONE_THREAD, "PYTHONPATH": str(ROOT)},
                 )
         except OSError as error:
             raise NasError(f"the peer {name} cannot be started: {error}; make its environment again") from error
@@ -84,7 +89,11 @@ class PeerProcess:
         self._genes = genes
         described = [{"levels": len(gene.values), "ordered": gene.ordered} for gene in genes]
         self._send({"start": {"genes": described, "seed": seed, "budget": budget}})
-        return str(self._answer("version", 'expected {"version": TEXT}', lambda given: isinstance(given, str)))
+        expected = 'expected {"version": TEXT, "processor_s": SECONDS}'
+        version = str(self._answer("version", expected, lambda given: isinstance(given, str)))
+        self._started_s = self.processor_s
+        self.processor_s = 0.0
+        return version
 
     def ask(self) -> Levels:
         """The architecture to train next.
@@ -93,7 +102,9 @@ class PeerProcess:
             NasError: if the peer ends or answers something else.
         """
         self._send({"ask": None})
-        expected = f'expected {{"levels": [...]}} with a level of each of the {len(self._genes)} genes'
+        expected = (
+            f'expected {{"levels": [...], "processor_s": SECONDS}} with a level of each of the {len(self._genes)} genes'
+        )
         return tuple(self._answer("levels", expected, self._is_architecture))
 
     def tell(self, levels: Levels, error_percent: float, log_cost: float) -> None:
@@ -117,13 +128,15 @@ class PeerProcess:
         except BrokenPipeError as error:
             raise self._ended() from error
 
-    def _answer(self, word: str, expected: str, is_good: Any) -> Any:
+    def _answer(self, word: str, expected: str, is_good: Callable[[object], bool]) -> Any:
         assert self._process.stdout is not None, "it is a pipe"
         line = self._process.stdout.readline()
         if not line:
             raise self._ended()
         try:
-            content = json.loads(line)[word]
+            answer = json.loads(line)
+            content = answer[word]
+            self.processor_s = float(answer["processor_s"]) - self._started_s
         except (ValueError, KeyError, TypeError):
             content = None
         if not is_good(content):
@@ -170,9 +183,7 @@ class PeerSampler(BaseSampler):
         """The gene's level in what the peer proposed."""
         return self._proposed[param_name]
 
-    def after_trial(
-        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Tell the peer, on the axes over which hypervolume is measured."""
         if state == TrialState.COMPLETE and values is not None:
             levels = tuple(trial.params[name] for name in self._names)
