@@ -29,7 +29,6 @@ from nas.tabular.bench import CHECKPOINTS, growth
 from nas.tabular.problems import PROBLEMS, open_problem
 from nas.tabular.recorded import RecordedProblem
 from nas.tabular.simulator import Simulation, simulate
-from nas.text import text_table
 from nas.version import code_version
 from nas.workspace import DEFAULT_FOLDER
 
@@ -124,32 +123,33 @@ def _row(
 
 
 def table(rows: Sequence[Run]) -> str:
-    """One line a peer; for each problem the median hypervolume at each checkpoint, then the number of seeds."""
-    problems = [name for name in (*PROBLEMS, *SHAPES) if any(row.problem == name for row in rows)]
-    peers = list(dict.fromkeys(row.peer for row in rows))
-    lines = []
-    for peer in peers:
-        of_peer = [row for row in rows if row.peer == peer]
-        cells = [_cell([row for row in of_peer if row.problem == problem]) for problem in problems]
-        lines.append([peer, of_peer[0].version, _ask_cell(of_peer), *cells])
-    return text_table(["engine", "version", "ask", *problems], lines)
+    """Markdown, one line for each problem and engine: median hypervolume at each checkpoint, seeds, time of an ask."""
+    header = ["problem", "engine", "version", *(f"after {count}" for count in CHECKPOINTS), "seeds", "ask"]
+    lines = [header, ["---"] * len(header)]
+    longest = {(row.problem, row.peer, row.seed): row for row in sorted(rows, key=lambda row: row.budget)}
+    for problem in (*PROBLEMS, *SHAPES):
+        for peer in dict.fromkeys(row.peer for row in rows):
+            runs = [row for row in longest.values() if (row.problem, row.peer) == (problem, peer)]
+            if runs:
+                lines.append([problem, peer, *_cells(runs)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _cell(rows: Sequence[Run]) -> str:
-    if not rows:
+def _cells(runs: Sequence[Run]) -> list[str]:
+    reached = [
+        _median([run.hypervolume[str(count)] for run in runs if run.budget >= count], runs) for count in CHECKPOINTS
+    ]
+    mean_ms = float(np.mean([run.ask_ms for run in runs]))
+    ask = f"{mean_ms:.0f} ms" if mean_ms < 1000 else f"{mean_ms / 1000:.1f} s"
+    return [runs[-1].version, *reached, str(len(runs)), ask]
+
+
+def _median(shares: Sequence[float], runs: Sequence[Run]) -> str:
+    """The median, and of how many searches it is where not all went so far."""
+    if not shares:
         return ""
-    medians = []
-    for count in CHECKPOINTS:
-        reached = [row.hypervolume[str(count)] for row in rows if str(count) in row.hypervolume]
-        if reached:
-            medians.append(f"{np.median(reached):.3f}".lstrip("0"))
-    return f"{' '.join(medians)} ({len(rows)})"
-
-
-def _ask_cell(rows: Sequence[Run]) -> str:
-    """The median over all searches."""
-    median_ms = float(np.median([row.ask_ms for row in rows]))
-    return f"{median_ms:.0f} ms" if median_ms < 1000 else f"{median_ms / 1000:.1f} s"
+    number = f"{np.median(shares):.3f}".removeprefix("0")
+    return number if len(shares) == len(runs) else f"{number} ({len(shares)})"
 
 
 def read(path: Path) -> list[Run]:

@@ -24,7 +24,7 @@ class Primo(Peer):
     def __init__(self, problem: Problem) -> None:
         # NePS draws from the global generators.
         random.seed(problem.seed)
-        np.random.seed(problem.seed)
+        np.random.seed(problem.seed)  # noqa: NPY002
         torch.manual_seed(problem.seed)
         self._names = problem.names
         parameters = {name: _parameter(gene) for name, gene in zip(problem.names, problem.genes, strict=True)}

@@ -1,5 +1,6 @@
 """The driver's end of the protocol: a peer in a process of its own, and the sampler that it is to the search."""
 
+import contextlib
 import json
 import math
 import os
@@ -69,10 +70,8 @@ class PeerProcess:
     ) -> None:
         """End it, the hard way where it does not end with its input."""
         assert self._process.stdin is not None and self._process.stdout is not None, "both are pipes"
-        try:
+        with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
-        except BrokenPipeError:
-            pass
         try:
             self._process.wait(CLOSING_S)
         except subprocess.TimeoutExpired:
