@@ -136,16 +136,14 @@ def table(rows: Sequence[Run]) -> str:
 
 
 def _cells(runs: Sequence[Run]) -> list[str]:
-    reached = [
-        _median([run.hypervolume[str(count)] for run in runs if run.budget >= count], runs) for count in CHECKPOINTS
-    ]
     mean_ms = float(np.mean([run.ask_ms for run in runs]))
-    ask = f"{mean_ms:.0f} ms" if mean_ms < 1000 else f"{mean_ms / 1000:.1f} s"
-    return [runs[-1].version, *reached, str(len(runs)), ask]
+    ask = f"{mean_ms:.3g} ms" if mean_ms < 1000 else f"{mean_ms / 1000:.1f} s"
+    return [runs[-1].version, *(_median(runs, count) for count in CHECKPOINTS), str(len(runs)), ask]
 
 
-def _median(shares: Sequence[float], runs: Sequence[Run]) -> str:
-    """The median, and of how many searches it is where not all went so far."""
+def _median(runs: Sequence[Run], checkpoint: int) -> str:
+    """The median hypervolume, and of how many searches it is where not all went so far."""
+    shares = [run.hypervolume[str(checkpoint)] for run in runs if str(checkpoint) in run.hypervolume]
     if not shares:
         return ""
     number = f"{np.median(shares):.3f}".removeprefix("0")
