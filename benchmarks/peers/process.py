@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.errors import NasError
 from nas.records import JSON, Gene
 from nas.tabular.recorded import Levels
+from workers.processes import environment
 
 ROOT = Path(__file__).parents[2]
 CLOSING_S = 10
@@ -37,7 +37,7 @@ class PeerProcess:
         Args:
             name: what messages call it.
             command: program and arguments; it runs in the root of the repository.
-            log: file for what it prints to standard error.
+            log: file for what it prints to standard error; what torch compiles for it lies beside.
 
         Raises:
             NasError: if there is no such program.
@@ -49,15 +49,15 @@ class PeerProcess:
         self.processor_s = 0.0
         """Processor time that the peer has taken since it was started, as of its last answer."""
         log.parent.mkdir(parents=True, exist_ok=True)
+        compiled = {"TORCH_EXTENSIONS_DIR": str(log.parent.absolute() / "torch_extensions")}
         try:
-            with log.open("wb") as errors:
+            with log.open("wb") as errors, environment({**ONE_THREAD, **compiled, "PYTHONPATH": str(ROOT)}):
                 self._process = subprocess.Popen(
                     command,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=errors,
                     cwd=ROOT,
-                    env={**os.environ, **ONE_THREAD, "PYTHONPATH": str(ROOT)},
                 )
         except OSError as error:
             raise NasError(f"the peer {name} cannot be started: {error}; make its environment again") from error
