@@ -33,6 +33,7 @@ def environment(name: str, folder: Path) -> Path:
         return python
     venv.create(home, clear=True, with_pip=True)
     [site] = home.glob("lib/python*/site-packages")
+    # Behind, because a path file is read after the folder that it stands in.
     (site / "behind.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
     command = [python, "-m", "pip", "--no-cache-dir", "install", "--quiet", "--requirement", requirements]
     installed = subprocess.run(command, capture_output=True, text=True)

@@ -49,7 +49,7 @@ class PeerProcess:
         self.processor_s = 0.0
         """Processor time that the peer has taken since it was started, as of its last answer."""
         log.parent.mkdir(parents=True, exist_ok=True)
-        compiled = {"TORCH_EXTENSIONS_DIR": str(log.parent.absolute() / "torch_extensions")}
+        compiled = {"TORCH_EXTENSIONS_DIR": str(log.absolute().with_suffix(".extensions"))}
         try:
             with log.open("wb") as errors, environment({**ONE_THREAD, **compiled, "PYTHONPATH": str(ROOT)}):
                 self._process = subprocess.Popen(
