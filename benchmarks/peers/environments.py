@@ -31,7 +31,7 @@ def environment(name: str, folder: Path) -> Path:
     wanted = requirements.read_text(encoding="utf-8")
     if done.exists() and done.read_text(encoding="utf-8") == wanted:
         return python
-    venv.create(home, clear=True, with_pip=True)
+    venv.create(home, clear=True, symlinks=True, with_pip=True)
     [site] = home.glob("lib/python*/site-packages")
     # Behind, because a path file is read after the folder that it stands in.
     (site / "behind.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
