@@ -62,7 +62,7 @@ NUM_IMAGES = 150
 """The first random architectures, which are trained on the colour images too."""
 PROPOSED = {"ehvi": 100, "tpe_multivariate": 50, "tpe": 50, "nsga2": 50, "gp": 50}
 """Sampler -> length of its search of top1 against macs."""
-PARTS = ("seeds", "random", "proposed", "images")
+PARTS = ("random", "seeds", "proposed", "images")
 DIGITS = "digits"
 IMAGES = "images"
 
