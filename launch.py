@@ -64,6 +64,7 @@ from hybrid_nas.options import (
     zoo_option,
 )
 from hybrid_nas.outcomes import run
+from hybrid_nas.problems import PROBLEMS, open_problem
 from hybrid_nas.streams import close_streams, echo, open_streams, tell
 from hybrid_nas.study import Study, find_study, summaries
 from nas.caller import Caller
@@ -80,7 +81,6 @@ from nas.reports.status import studies_text
 from nas.samplers.registry import SAMPLERS, check_sampler
 from nas.search.loop import EXIT_INTERRUPTED
 from nas.signals import StopSignals
-from nas.tabular.problems import PROBLEMS, open_problem
 from nas.version import code_version
 from nas.workspace import open_log
 
@@ -210,8 +210,8 @@ def pareto(
 
 
 @cli.command("bench")
-@click.option("--problem", required=True, help=f"{', '.join(PROBLEMS)}; synthetic needs no data.")
-@shown("--data", "folder", default="tabular", type=folder_type, help="Its folder.")
+@click.option("--problem", required=True, help=f"{', '.join(PROBLEMS)}.")
+@shown("--data", "folder", default="tabular", type=folder_type, help="Folder of macro and accel; others need none.")
 @click.option("--sampler", "samplers", multiple=True, help=f"{', '.join(SAMPLERS)}; repeat it, all by default.")
 @shown("--cost", default="known", help="known before training, or modelled from what was trained.")
 @shown("--seeds", default=20, help="Searches of each sampler.")

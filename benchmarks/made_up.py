@@ -128,12 +128,12 @@ def make_problem(shape: str, constants: int) -> RecordedProblem:
 
     accuracy = cache(accuracy)
     cost = cache(cost)
-    reference, front = _evolved(num_levels, accuracy, cost)
+    reference, front = evolved(num_levels, accuracy, cost)
     genes = tuple(Gene(f"g{i}", tuple(range(levels)), is_ordered, f"g{i}") for i, levels in enumerate(num_levels))
     return RecordedProblem(shape, genes, accuracy, cost, cost, reference, front)
 
 
-def _evolved(num_levels: Sequence[int], accuracy: Law, cost: Law) -> tuple[tuple[float, float], float]:
+def evolved(num_levels: Sequence[int], accuracy: Law, cost: Law) -> tuple[tuple[float, float], float]:
     """The reference point, median accuracy and 0.99 quantile of cost of random rows, and the hypervolume of an evolved
     front."""
     rng = np.random.default_rng(0)

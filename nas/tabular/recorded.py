@@ -8,7 +8,7 @@ import heapq
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,6 +20,8 @@ TARGET: JSON = {"kind": "recorded"}
 COST_STEPS = 10**9
 """Costs known before training travel as counts (nas.records.Costs); the architecture of all first levels costs so
 many."""
+MUTATIONS = 100
+"""Changes that are looked at for another architecture."""
 RETRYABLE = 0.5
 """Share of the simulated failures that are a worker's death and are tried again; the others are the architecture's
 own."""
@@ -48,6 +50,21 @@ class RecordedProblem:
     """(accuracy in percent, cost)."""
     front_hypervolume: float = 1.0
     """Hypervolume of the true front over (accuracy in percent, ln cost)."""
+    expected_percent: Callable[[Levels], float] | None = None
+    """Accuracy without the luck of one training: what results are reported in. None where there is no luck."""
+    curve_percent: Sequence[Callable[[Levels], float]] = ()
+    """Accuracies of one training, each after twice the steps of the one before; the last is that of the end. Empty
+    where those on the way are made up."""
+    scores: Mapping[str, Callable[[Levels], float]] = field(default_factory=dict)
+    """What can be known of every architecture without its training, by name; larger is better or worse."""
+    repair: Callable[[Levels], Levels] | None = None
+    """The nearest valid row; None where every row is valid."""
+    identity: Callable[[Levels], str] | None = None
+    """What is the same for all valid rows of one architecture; None where each row is one."""
+
+    def result(self, levels: Levels) -> tuple[float, float]:
+        """(accuracy in percent, cost) as they are reported."""
+        return (self.expected_percent or self.accuracy_percent)(levels), self.cost(levels)
 
 
 @dataclass(frozen=True)
@@ -57,10 +74,12 @@ class RecordedArchitecture:
     levels: Levels
     salt: int = 0
     """Differs between repeats where repeats count as new."""
+    identity: str | None = None
+    """The same for all rows of an architecture; None where each row is one."""
 
     @property
     def arch_hash(self) -> str:
-        return hashlib.sha256(json.dumps([self.levels, self.salt]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([self.identity or self.levels, self.salt]).encode()).hexdigest()
 
     def to_spec(self) -> JSON:
         return {"levels": list(self.levels)}
@@ -71,7 +90,7 @@ class RecordedArchitecture:
 
 @dataclass
 class RecordedSpace:
-    """A SearchSpace over a recorded problem; every genotype is valid."""
+    """A SearchSpace over a recorded problem."""
 
     problem: RecordedProblem
     replay: bool = True
@@ -93,22 +112,30 @@ class RecordedSpace:
         return self.problem.name
 
     def sample(self, rng: np.random.Generator) -> Genotype:
-        return {gene.name: int(rng.integers(len(gene.values))) for gene in self.genes}
+        return self.repair({gene.name: int(rng.integers(len(gene.values))) for gene in self.genes})
 
     def mutate(self, genotype: Genotype, rng: np.random.Generator) -> Genotype:
         free = [gene for gene in self.genes if len(gene.values) > 1]
-        if not free:
-            return genotype
-        gene = free[int(rng.integers(len(free)))]
-        others = [value for value in gene.values if value != genotype[gene.name]]
-        return {**genotype, gene.name: others[int(rng.integers(len(others)))]}
+        for _ in range(MUTATIONS if free else 0):
+            gene = free[int(rng.integers(len(free)))]
+            others = [value for value in gene.values if value != genotype[gene.name]]
+            mutant = self.repair({**genotype, gene.name: others[int(rng.integers(len(others)))]})
+            if self._made(mutant) != self._made(genotype):
+                return mutant
+        return genotype
 
     def repair(self, genotype: Genotype) -> Genotype:
-        return genotype
+        if self.problem.repair is None:
+            return genotype
+        return dict(zip(self._names, self.problem.repair(self._levels(genotype)), strict=True))
 
     def architecture(self, genotype: Genotype) -> RecordedArchitecture:
         self._repeats += not self.replay
-        return RecordedArchitecture(self._levels(genotype), self._repeats)
+        return replace(self._made(genotype), salt=self._repeats)
+
+    def _made(self, genotype: Genotype) -> RecordedArchitecture:
+        levels = self._levels(genotype)
+        return RecordedArchitecture(levels, identity=self.problem.identity and self.problem.identity(levels))
 
     def costs(self, architecture: Architecture) -> Costs:
         return self._costs(tuple(architecture.to_spec()["levels"]))
@@ -139,7 +166,7 @@ class RecordedSpace:
         return {}
 
     def largest(self) -> RecordedArchitecture:
-        return RecordedArchitecture(tuple(len(gene.values) - 1 for gene in self.genes))
+        return self._made(self.repair({gene.name: len(gene.values) - 1 for gene in self.genes}))
 
     def slowest(self) -> RecordedArchitecture:
         return self.largest()
@@ -223,8 +250,10 @@ class RecordedEvaluator:
         top1 = self.problem.accuracy_percent(levels) / 100
         if not math.isfinite(top1):
             return [Failed(number, "simulated", f"the recorded accuracy is {top1}", retryable=False)]
-        # Before the end a score is lower and says less; nothing of that is recorded.
-        top1 *= 1 - left * (EARLY_LOSS + EARLY_NOISE * rng.standard_normal())
+        if self.problem.curve_percent:
+            top1 = self.problem.curve_percent[rung - self.num_rungs](levels) / 100
+        else:  # a score is lower and says less before the end
+            top1 *= 1 - left * (EARLY_LOSS + EARLY_NOISE * rng.standard_normal())
         event = RungReached(
             number, "simulated", RungScore(rung=rung, steps=rung + 1, top1=top1, loss=0.0, duration_s=0.0), last
         )

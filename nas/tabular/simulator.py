@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from nas.config import SearchConfig
+from nas.errors import InvalidInputError
 from nas.pareto.front import FrontKeeper
 from nas.protocols import Evaluator, SearchSpace
 from nas.records import JSON, Front, FrontMember, Genotype, TrialFacts
@@ -56,7 +57,7 @@ class Simulation:
     trained: tuple[Levels, ...]
     """In the order in which whole trainings ended."""
     points: tuple[tuple[float, float], ...]
-    """(accuracy in percent, cost) of each entry of `trained`."""
+    """(accuracy in percent, cost) of each entry of `trained`, without the luck of one training."""
     ask_s: tuple[float, ...]
     """Time of each call of the sampler, real clock."""
     clock_s: float
@@ -103,9 +104,14 @@ def simulate(
             wants.
 
     Raises:
-        InvalidInputError: if the sampler is unknown.
+        InvalidInputError: if the sampler is unknown, or the problem has recorded fewer scores of a training.
         SearchAbortedError: if too many evaluations fail.
     """
+    if problem.curve_percent and rungs > len(problem.curve_percent):
+        raise InvalidInputError(
+            f"--rungs is {rungs}, and {problem.name} has {len(problem.curve_percent)} scores of each training; give "
+            "that or less"
+        )
     objective = "latency_ms" if problem.known_cost is None else "macs"
     evaluator = RecordedEvaluator(problem, workers, seed, failure_rate, rungs)
     config = SearchConfig(
@@ -123,7 +129,7 @@ def simulate(
     target = TARGET if problem.known_cost is None else None
     search = InMemorySearch(config, RecordedSpace(problem, replay), evaluator, (0.0, 1e18), target, duplicates)
     search.run()
-    points = tuple((problem.accuracy_percent(levels), problem.cost(levels)) for levels in evaluator.trained)
+    points = tuple(map(problem.result, evaluator.trained))
     return Simulation(
         tuple(search.store.recorded),
         search.keeper.members,
