@@ -255,10 +255,13 @@ def open_nano(name: str, known: bool, make_space: MakeSpace, path: Path = FILE) 
         path: the file.
 
     Raises:
-        InvalidInputError: if the file is missing, damaged, of another space, or has not recorded that yet.
+        InvalidInputError: if the file is missing, damaged, of another space, or has not recorded that yet; and if a
+            latency is to be known.
     """
     content = read_file(path)
     table_name, cost_name = NANO[name]
+    if known and cost_name == LATENCY:
+        raise InvalidInputError(f"the latency of {name} is known only once it is timed; give --cost modelled")
     front = content["tables"].get(table_name, {}).get("fronts", {}).get(cost_name)
     if front is None:
         raise InvalidInputError(f"{name} is not recorded yet; `{RECORDING} --help` says how")

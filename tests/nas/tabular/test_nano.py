@@ -146,8 +146,7 @@ def test_genotypes_of_one_architecture_are_one_point(table: NanoTable) -> None:
     assert pairs > 20
 
 
-@pytest.mark.parametrize("name", ["hybrid_nano", "hybrid_nano_cpu"])
-@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize(("name", "known"), [("hybrid_nano", True), ("hybrid_nano", False), ("hybrid_nano_cpu", False)])
 def test_a_search_trains_distinct_valid_architectures(file: Path, name: str, known: bool) -> None:
     problem = open_nano(name, known, HybridLayout, file)
     run = simulate(problem, "ehvi", 0, 25, workers=4, failure_rate=0.1, rungs=2)
@@ -208,6 +207,8 @@ def test_latencies_are_those_that_were_timed(rows: list[JSON], file: Path) -> No
         if row["kind"] == "training":
             assert timed.cost(tuple(row["levels"])) == pytest.approx(by_hash[row["architecture"]])
     assert LATENCY not in timed.scores
+    with pytest.raises(InvalidInputError, match="known only once it is timed; give --cost modelled"):
+        open_nano("hybrid_nano_cpu", True, HybridLayout, file)
 
 
 def test_an_unknown_problem_is_refused_with_all_names() -> None:
