@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ def make_table(rows: Sequence[JSON], label: str) -> JSON:
     timed = {row["architecture"]: row for row in rows if row["kind"] == "latency"} if label == DIGITS else {}
     space = HybridLayout(SPACE["scale"], IMAGE_SIZE, CHANNELS[label], NUM_CLASSES, SPACE["mixers"])
     number_of = {architecture: number for number, architecture in enumerate(by_hash)}
-    names = sorted({name for row in trainings for name in row["scores"]})
+    names = sorted(set(chain.from_iterable(row["scores"] for row in trainings)))
     return {
         "setting": {"image_size": IMAGE_SIZE, "in_chans": CHANNELS[label], "num_classes": NUM_CLASSES},
         "space_hash": _single(trainings, "space"),
@@ -81,7 +82,7 @@ def make_table(rows: Sequence[JSON], label: str) -> JSON:
             "steps": trainings[0]["steps"],
             "top1": [row["top1"] for row in trainings],
             "cpu_s": [row["cpu_s"][-1] for row in trainings],
-            "scores": {name: [_rounded(row["scores"].get(name)) for row in trainings] for name in names},
+            "scores": {name: _rounded_scores(trainings, name) for name in names},
         },
         "surrogates": {},
         "fronts": {},
@@ -105,8 +106,9 @@ def _single(rows: Sequence[JSON], name: str) -> str:
     return str(found.pop())
 
 
-def _rounded(score: float | None) -> float | None:
-    return None if score is None else float(f"{score:.6g}")
+def _rounded_scores(trainings: Sequence[JSON], name: str) -> list[float | None]:
+    scores = [row["scores"].get(name) for row in trainings]
+    return [None if score is None else float(f"{score:.6g}") for score in scores]
 
 
 def find_vocabulary(space: HybridLayout) -> dict[str, list[Value]]:

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
@@ -226,7 +226,7 @@ def orders(place: Place, parts: Sequence[str]) -> Iterator[tuple[str, Row | str,
         if part == "proposed":
             yield from ((part, sampler, budget) for sampler, budget in PROPOSED.items())
         elif part == "seeds":
-            yield from ((part, row, seed) for row in rows[:NUM_SEEDED] for seed in SEEDS)
+            yield from ((part, row, seed) for row, seed in product(rows[:NUM_SEEDED], SEEDS))
         else:
             yield from ((part, row, SEEDS[0]) for row in (rows[:NUM_IMAGES] if part == "images" else rows))
 
