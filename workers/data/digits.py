@@ -47,7 +47,7 @@ class Canvases:
     """One split, generated."""
 
     images: Tensor
-    """(num_canvases, 1, 32, 32) uint8."""
+    """(num_canvases, 1, side, side) uint8."""
     labels: Tensor
     """(num_canvases,) int64."""
 
@@ -109,11 +109,23 @@ def _balanced_choice(labels: Tensor, num_canvases: int, generator: torch.Generat
     """Positions into `labels` so that every class is drawn equally often, in random order."""
     wanted = torch.arange(num_canvases) % NUM_CLASSES
     wanted = wanted[torch.randperm(num_canvases, generator=generator)]
+    return _members(labels, wanted, generator)
+
+
+def _members(labels: Tensor, wanted: Tensor, generator: torch.Generator) -> Tensor:
+    """Positions into `labels`, a random one for each class wanted, in the shape of `wanted`."""
     order = torch.argsort(labels, stable=True)
     counts = torch.bincount(labels, minlength=NUM_CLASSES)
     starts = counts.cumsum(0) - counts
-    within = (torch.rand(num_canvases, generator=generator) * counts[wanted]).long()
+    within = (torch.rand(wanted.shape, generator=generator) * counts[wanted]).long()
     return order[starts[wanted] + within]
+
+
+def handwritten(classes: Tensor, split: Split, generator: torch.Generator) -> Tensor:
+    """A random source image of the split for each class: (...) int64 -> (..., 8, 8) float in [0, 1]."""
+    images, labels = _sources()
+    pool = torch.from_numpy(source_split()[split])
+    return images[pool[_members(labels[pool], classes, generator)], 0]
 
 
 def _fragment_mask(num_canvases: int, generator: torch.Generator) -> Tensor:
@@ -153,9 +165,14 @@ def _place(sources: Tensor, style: CanvasStyle, generator: torch.Generator, *, a
 def open_digits() -> DataSource:
     """The data source `digits`; nothing can be missing, it comes with scikit-learn."""
     train, validation = (make_canvases(split, number) for split, number in NUM_CANVASES.items())
+    return with_pixels(DIGITS, train, validation)
+
+
+def with_pixels(known: DataSource, train: Canvases, validation: Canvases) -> DataSource:
+    """What is known of canvases before they are drawn, and what their pixels add: mean, deviation, fingerprint."""
     pixels = train.images.float() / 255
     return replace(
-        DIGITS,
+        known,
         mean=(round(float(pixels.mean()), 4),),
         std=(round(float(pixels.std()), 4),),
         fingerprint=fingerprint(

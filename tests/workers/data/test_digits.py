@@ -14,6 +14,7 @@ from workers.data.digits import (
     NUM_CANVASES,
     NUM_TEST,
     CanvasStyle,
+    handwritten,
     make_canvases,
     open_digits,
     source_split,
@@ -130,6 +131,17 @@ def test_the_table_is_that_of_scikit_learn() -> None:
     images, labels = _sources()
     assert torch.equal(images, torch.from_numpy(expected.images / 16.0).float()[:, None])
     assert torch.equal(labels, torch.from_numpy(expected.target).long())
+
+
+def test_handwritten_digits_are_of_the_class_and_the_split_that_were_asked_for() -> None:
+    known = load_digits()
+    classes = torch.arange(10).repeat(20, 3)
+    images = handwritten(classes, "validation", torch.Generator().manual_seed(0))
+    assert images.shape == (20, 30, 8, 8)
+    own = source_split()["validation"]
+    classes_of = {known.images[index].tobytes(): known.target[index] for index in own}
+    shown = (images.double() * 16).view(-1, 8, 8).numpy()
+    assert [classes_of[image.tobytes()] for image in shown] == classes.flatten().tolist()
 
 
 def test_the_outline_is_what_opening_gives_but_for_the_pixels() -> None:
