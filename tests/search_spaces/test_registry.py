@@ -12,11 +12,38 @@ from nas.errors import InvalidInputError
 from nas.records import JSON, StudyRecord, TrialFacts
 from search_spaces import registry
 from search_spaces.recorded import as_recorded
-from search_spaces.registry import building_module, find_own, make_space, open_space, require_ours
+from search_spaces.registry import (
+    building_module,
+    find_own,
+    known_names,
+    make_space,
+    open_space,
+    require_ours,
+    space_names,
+)
 from tests.own_spaces import EXAMPLE, OWN_NETWORKS, write_example, write_own_networks
 from tests.zoo_entries import architecture, card_of
 
 SETTING = ("nano", 32, 1, 10)
+
+
+def test_an_installed_package_adds_a_space_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "installed_package").mkdir()
+    (tmp_path / "installed_package" / "__init__.py").touch()
+    write_example(tmp_path / "installed_package")
+    information = tmp_path / "installed_package-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: installed-package\nVersion: 1.0\n")
+    points = "[hybrid_nas.spaces]\ntheirs = installed_package.mine\nconv_only = installed_package.mine\n"
+    (information / "entry_points.txt").write_text(points)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert known_names() == (*space_names(), "theirs")
+    found = find_own("theirs")
+    assert found is not None and found.origin == "installed_package.mine"
+    assert make_space("theirs", *SETTING).name == "my_space"
+    assert find_own("conv_only") is None, "a name of ours stays ours"
+    with pytest.raises(InvalidInputError, match="theirs"):
+        find_own("nobodys")
 
 
 def test_known_spaces() -> None:
