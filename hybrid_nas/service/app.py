@@ -42,14 +42,18 @@ Receive = Callable[[], Awaitable[Scope]]
 Send = Callable[[Scope], Awaitable[None]]
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, check_owner: Callable[[], None] = lambda: None) -> FastAPI:
     """The application over a database, which is opened here; the queue is looked after while it runs.
+
+    Args:
+        settings: of the service.
+        check_owner: raises once another service has taken over the database.
 
     Raises:
         InvalidInputError: if the database cannot be used.
     """
     store = open_store(settings.storage)
-    service = Service(settings, store)
+    service = Service(settings, store, check_owner)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

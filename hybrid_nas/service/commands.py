@@ -12,15 +12,15 @@ import click
 
 from db.engine import make_engine
 from db.service_tables import ensure_service_tables
-from db.store import open_store
+from db.store import SqlStore, open_store
 from db.tokens import ROLES, Role, Tokens
 from hybrid_nas import parts
 from hybrid_nas.options import artifacts_option, at_least, flag, folder_type, ray_option, shown, storage_option
 from hybrid_nas.service.settings import Settings
 from hybrid_nas.streams import echo, tell
-from nas.errors import InvalidInputError, NasError
+from nas.errors import InvalidInputError, NasError, StudyLockedError
 from nas.reports.dashboard import names_this_machine
-from nas.search.ownership import owned
+from nas.search.ownership import Ownership, owned
 from nas.text import text_table, utc_text
 from nas.workspace import open_log
 
@@ -78,9 +78,9 @@ def _serve(settings: Settings, listening: socket.socket) -> None:
 
     settings.folder.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(handlers=[open_log(settings.folder / "service.log")], level=logging.INFO, force=True)
-    with contextlib.closing(open_store(settings.storage)) as store, owned(store, LEASE, lambda *_: (), tell):
+    with contextlib.closing(open_store(settings.storage)) as store, _only_one(store) as ownership:
         config = uvicorn.Config(
-            create_app(settings),
+            create_app(settings, ownership.check),
             log_config=None,
             access_log=False,
             server_header=False,
@@ -94,6 +94,23 @@ def _serve(settings: Settings, listening: socket.socket) -> None:
         tell(f"serving on http://{shown_host}:{port}; Ctrl-C ends the service, and not its searches")
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listening])
+
+
+@contextlib.contextmanager
+def _only_one(store: SqlStore) -> Iterator[Ownership]:
+    """The lease of the service.
+
+    Raises:
+        StudyLockedError: if another service works on the database.
+    """
+    with contextlib.ExitStack() as held:
+        try:
+            ownership = held.enter_context(owned(store, LEASE, lambda *_: (), tell))
+        except StudyLockedError as error:
+            raise StudyLockedError(
+                "another service works on this database; end that one, or name another database (--storage)"
+            ) from error
+        yield ownership
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -44,8 +44,14 @@ EXPORTABLE = ("pick", "name", "onnx", "overwrite")
 class Service:
     """One database and one queue. May be used by several threads."""
 
-    def __init__(self, settings: Settings, store: SqlStore) -> None:
-        """Use a database that is open; the supervisor is not started."""
+    def __init__(self, settings: Settings, store: SqlStore, check_owner: Callable[[], None]) -> None:
+        """Use a database that is open; the supervisor is not started.
+
+        Args:
+            settings: of the service.
+            store: open.
+            check_owner: as Supervisor takes it.
+        """
         self.settings = settings
         self.store = store
         self._engine = make_engine(settings.storage)
@@ -53,7 +59,7 @@ class Service:
         self.tokens = Tokens(self._engine)
         self.submissions = Submissions(self._engine)
         self.browser = Browser(self._engine)
-        self.supervisor = Supervisor(settings, self.submissions, self.browser)
+        self.supervisor = Supervisor(settings, self.submissions, self.browser, check_owner)
         self._answers: dict[tuple[Any, ...], tuple[Stamp, Any]] = {}
         self._computing = threading.Lock()
 
@@ -65,7 +71,8 @@ class Service:
         """Numbers that say whether it works; nothing about studies."""
         queued = len(self.submissions.all("queued"))
         running = len(self.submissions.all("running", "stopping"))
-        return {"status": "ok", "queued": queued, "running": running, "slots": self.settings.slots}
+        status = "ok" if self.supervisor.works else "stalled"
+        return {"status": status, "queued": queued, "running": running, "slots": self.settings.slots}
 
     def submit(self, caller: Caller, options: SearchOptions) -> JSON:
         """Queue a search.

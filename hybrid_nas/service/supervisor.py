@@ -10,7 +10,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from db.browse import Browser
 from db.submissions import ACTIVE, Job, Submission, Submissions
 from hybrid_nas.service.children import Child
-from hybrid_nas.service.options import arguments, words
+from hybrid_nas.service.options import default_workers, words
 from hybrid_nas.service.settings import Settings
 from hybrid_nas.service.slots import Capacity, Need, fair_order, take
 from nas.errors import NasError, first_line
@@ -45,8 +45,22 @@ _WROTE = re.compile(r"^wrote (.+): (trial \d+.*)$", re.MULTILINE)
 class Supervisor:
     """Starts, stops and follows the children of a service, in a thread of its own."""
 
-    def __init__(self, settings: Settings, submissions: Submissions, browser: Browser) -> None:
-        """Nothing is started yet."""
+    def __init__(
+        self,
+        settings: Settings,
+        submissions: Submissions,
+        browser: Browser,
+        check_owner: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Nothing is started yet.
+
+        Args:
+            settings: of the service.
+            submissions: what is queued.
+            browser: counts what was evaluated.
+            check_owner: raises once another service has taken over the database; nothing is started then.
+        """
+        self._check_owner = check_owner
         self._settings = settings
         self._submissions = submissions
         self._browser = browser
@@ -61,6 +75,11 @@ class Supervisor:
         """Look once, so that states are true, and go on looking."""
         self._look_safely()
         self._thread.start()
+
+    @property
+    def works(self) -> bool:
+        """Whether rows and children are looked at."""
+        return self._thread.is_alive() and not self._failed_looks
 
     def wake(self) -> None:
         """Look now: something was submitted, or is to stop."""
@@ -81,7 +100,13 @@ class Supervisor:
         return Child(self._settings.folder / "jobs", job.id)
 
     def look(self) -> None:
-        """Follow what runs, then start what there is room for."""
+        """Follow what runs, then start what there is room for.
+
+        Raises:
+            StudyLockedError: if another service works on the database now.
+            NasError: if the database fails.
+        """
+        self._check_owner()
         for submission in self._submissions.all(*ACTIVE):
             self._follow(submission)
         self._start_searches()
@@ -156,14 +181,13 @@ class Supervisor:
                 running = self._submissions.all(*ACTIVE)
 
     def _need(self, submission: Submission) -> Need:
-        options = arguments(submission.options, self._settings)
-        share = options["gpus_per_worker"]
         if self._settings.ray_address is not None:
             return Need(0, 0.0)  # the cluster has its own
+        workers = submission.options.get("workers") or default_workers(self._settings)
+        share = submission.options.get("gpus_per_worker")
         if share is None:
             share = 1.0 if self._capacity.gpus else 0.0
-        workers = options["workers"] if share else min(options["workers"], self._capacity.cores)
-        return Need(workers, share)
+        return Need(workers if share else min(workers, self._capacity.cores), share)
 
     def _start(self, submission: Submission, gpus: Mapping[str, float]) -> bool:
         child = self.child(submission)
@@ -177,11 +201,16 @@ class Supervisor:
             "evaluated_before": evaluated,
             "gpus": dict(gpus),
         }
+        try:
+            given = words(submission.options, self._settings)
+        except ValueError as error:  # pydantic's and ours: a row of another version
+            self._submissions.change(submission, state="failed", exit_line=first_line(error))
+            return False
         child.prepare()
         if not self._submissions.change(submission, **values):
             return False
         study = f"--study={submission.study}"
-        command = [*self._settings.program, *words(submission.options, self._settings), study]
+        command = [*self._settings.program, *given, study]
         child.start(command, self._environment(gpus))
         logger.info("study %r of %s starts", submission.study, submission.owner)
         return True
