@@ -3,12 +3,13 @@ that have a name."""
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 
 import numpy as np
 
 from nas.errors import InvalidInputError
 from nas.records import Gene
-from nas.tabular.recorded import Levels, RecordedProblem
+from nas.tabular.recorded import Levels, RecordedProblem, RecordedScore
 from nas.tabular.simulator import simulate
 
 PROBES = 100
@@ -21,6 +22,7 @@ def run_problem(
     cost: Callable[[Levels], float | None],
     seed: int,
     budget: int,
+    score: Callable[[Levels], float | None] | None = None,
 ) -> list[tuple[float, float]]:
     """Search a recorded problem with the defaults of `ehvi`, serially.
 
@@ -29,12 +31,14 @@ def run_problem(
         train: level indices -> accuracy in percent; called once for each architecture.
         cost: level indices -> cost > 0, or None while that architecture is untrained and its cost only known after
             training. What it tells of some untrained architectures and not of others is not used.
+        score: level indices -> a finite number that may rank architectures as training does, or None where nothing is
+            known; called at most once for each. It guides the search as far as it proves true.
 
     Returns:
         (accuracy in percent, cost) in the order of training.
 
     Raises:
-        InvalidInputError: if the genes are none, or a cost is none that can be searched with.
+        InvalidInputError: if the genes are none, or a cost or a score is none that can be searched with.
     """
     _check(genes)
     trained: dict[Levels, float] = {}
@@ -60,7 +64,8 @@ def run_problem(
         cost_after_training,
         cost_before if is_known else None,
     )
-    return list(simulate(problem, "ehvi", seed, budget).points)
+    scores = () if score is None else (RecordedScore("given", cache(partial(_known_or_nan, score))),)
+    return list(simulate(problem, "ehvi", seed, budget, scores=scores).points)
 
 
 def _check(genes: Sequence[tuple[str, int, str]]) -> None:
@@ -89,3 +94,12 @@ def _positive(cost: float | None, levels: Levels) -> float:
     if not (math.isfinite(cost) and cost > 0):
         raise InvalidInputError(f"the cost of {levels} is {cost}; expected a finite number > 0")
     return float(cost)
+
+
+def _known_or_nan(score: Callable[[Levels], float | None], levels: Levels) -> float:
+    value = score(levels)
+    if value is None:
+        return math.nan
+    if not math.isfinite(value):
+        raise InvalidInputError(f"the score of {levels} is {value}; expected a finite number, or None if it is unknown")
+    return float(value)

@@ -3,8 +3,9 @@ trained.
 
 A Gaussian process (nas/surrogates/gaussian_process.py) predicts top1 from genes and ln cost. Where the cost is known
 before training it is exact, else a second one predicts it. Candidates are random rows and children of the front; the
-best are climbed, gene by gene, to a local maximum of the expected growth. Nothing here knows Optuna: rows are level
-indices, one per gene.
+best are climbed, gene by gene, to a local maximum of the expected growth. Scores that are known of every architecture
+enter the process of top1 alone (nas/surrogates/scores.py). Nothing here knows Optuna: rows are level indices, one per
+gene.
 """
 
 import itertools
@@ -17,6 +18,7 @@ from nas.pareto.front import front_rows
 from nas.samplers.acquisition import MANY_OTHERS, expected_improvement, neighbours, offspring, random_rows
 from nas.surrogates.gaussian_process import GaussianProcess, GeneEncoder, Refits, Surrogate
 from nas.surrogates.genes import Row
+from nas.surrogates.scores import ArchitectureScore, Guarded
 
 RANDOM_TRAININGS = 10
 """Trainings that are begun before the surrogate decides."""
@@ -88,7 +90,7 @@ class EhviSearcher:
         reference_point: tuple[float, float] | None = None,
         canonical: Callable[[np.ndarray], np.ndarray] = np.copy,
         surrogate: Callable[[GeneEncoder], Surrogate] = GaussianProcess,
-        num_random: int = RANDOM_TRAININGS,
+        scores: Sequence[ArchitectureScore] = (),
     ) -> None:
         """Begin with no knowledge.
 
@@ -101,13 +103,12 @@ class EhviSearcher:
                 rows.
             canonical: (num_rows, num_genes) -> the same architectures with genes of no influence at their first level.
             surrogate: makes an unfitted model of top1.
-            num_random: trainings that are begun before the surrogate decides.
+            scores: of canonical rows; they guide the surrogate of top1 as far as they prove true.
         """
         self._num_levels = np.asarray(num_levels)
         encoder = GeneEncoder.of(num_levels, ordered)
-        self._top1 = surrogate(encoder)
+        self._top1 = Guarded(surrogate, num_levels, ordered, scores)
         self._cost = GaussianProcess(encoder)
-        self._num_random = num_random
         self._log_cost = log_cost
         self._max_log_cost = max_log_cost
         self._num_climbs = NUM_CLIMBS if max(num_levels) <= MANY_OTHERS else NUM_LONG_CLIMBS
@@ -145,11 +146,18 @@ class EhviSearcher:
             A row that is not excluded, unless nearly every row is.
         """
         finished = np.count_nonzero(seen.sd_N == 0)
-        if finished < MIN_FINISHED or len(seen.rows_ND) + num_unknown + len(pending_ND) < self._num_random:
+        if finished < MIN_FINISHED or len(seen.rows_ND) + num_unknown + len(pending_ND) < RANDOM_TRAININGS:
             sampled = random_rows(POPULATION, self._num_levels, rng)
             return next((row for row in map(repair, map(_row, sampled)) if not excluded(row)), repair(_row(sampled[0])))
+        if self._top1.needs_levels:
+            # Drawn apart from the proposals, so that a search that continues tells the same levels.
+            typical = random_rows(POPULATION, self._num_levels, np.random.default_rng(0))
+            self._top1.set_levels(np.array([repair(_row(row)) for row in typical]))
         chosen = seen if len(seen.rows_ND) <= MAX_ROWS else _informative(seen, rng)
-        self._fit(chosen, len(seen.rows_ND), timed)
+        iterations = self._refits.iterations(len(seen.rows_ND))
+        if iterations:
+            self._top1.judge(seen.rows_ND[seen.sd_N == 0], seen.top1_N[seen.sd_N == 0])
+        self._fit(chosen, iterations, timed)
         reference_point = self._reference_point(rng)
         known = self._with_unfinished(chosen, pending_ND, failed_ND[-MAX_FAILED:])
         members = known.front()
@@ -231,8 +239,7 @@ class EhviSearcher:
         ends = np.cumsum([len(group) for group in groups])[:-1]
         return list(zip(groups, np.split(values, ends), strict=True))
 
-    def _fit(self, seen: Observations, num_trained: int, timed: Timings | None) -> None:
-        iterations = self._refits.iterations(num_trained)
+    def _fit(self, seen: Observations, iterations: int, timed: Timings | None) -> None:
         self._top1.fit(seen.rows_ND, seen.log_cost_N, seen.top1_N, iterations, seen.sd_N)
         if self._log_cost is None:
             rows = seen.rows_ND

@@ -11,23 +11,12 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.records import Genotype
-from nas.samplers.ehvi import (
-    MAX_CACHED,
-    MAX_ROWS,
-    MIN_ERROR,
-    MIN_FINISHED,
-    RANDOM_TRAININGS,
-    EhviSearcher,
-    Observations,
-    Timings,
-)
+from nas.samplers.ehvi import MAX_CACHED, MIN_ERROR, EhviSearcher, Observations, Timings
 from nas.samplers.knowledge import COST, CURVE, Knowledge
 from nas.surrogates.curves import Curve, Extrapolator, finished_per_training
 from nas.surrogates.gaussian_process import GaussianProcess, GeneEncoder, Surrogate
-from nas.surrogates.gene_model import GeneModel
 from nas.surrogates.genes import GeneLevels, Row
 from nas.surrogates.threads import one_thread
-from nas.surrogates.transfer import Transferred
 
 Outcome = tuple[Row, FrozenTrial]
 """An architecture and the trial that says what became of it."""
@@ -51,7 +40,6 @@ class EhviSampler(BaseSampler):
         cost = knowledge.cost
         log_cost = None if cost is None else lambda row: math.log(cost(self._levels.genotype(row)))
         reference = knowledge.reference_point
-        is_informed = len(knowledge.earlier) >= MIN_FINISHED
         self._searcher = EhviSearcher(
             num_levels,
             ordered,
@@ -59,26 +47,13 @@ class EhviSampler(BaseSampler):
             math.log(knowledge.max_cost),
             None if reference is None else (reference[0], math.log(reference[1])),
             self._levels.canonical,
-            self._informed(surrogate) if is_informed else surrogate,
-            MIN_FINISHED if is_informed else RANDOM_TRAININGS,
+            surrogate,
+            knowledge.scores,
         )
         self._extrapolate = Extrapolator(GeneEncoder.of(num_levels, ordered))
         self._repaired: dict[Row, Row] = {}
         self._identities: dict[Row, str] = {}
         self._architectures: dict[int, tuple[Row, str]] = {}
-
-    def _informed(self, surrogate: Callable[[GeneEncoder], Surrogate]) -> Callable[[GeneEncoder], Surrogate]:
-        """The same, of what differs from the earlier study."""
-
-        def make(encoder: GeneEncoder) -> Surrogate:
-            scores = self._knowledge.earlier
-            chosen = [scores[i] for i in self._rng.permutation(len(scores))[:MAX_ROWS]]
-            rows = self._levels.rows([genotype for genotype, _ in chosen])
-            with one_thread():
-                model = GeneModel(self._knowledge.genes).fit(rows, np.array([top1 for _, top1 in chosen]))
-            return Transferred(surrogate(encoder), model.mean)
-
-        return make
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Nothing: the distributions come with the ask."""

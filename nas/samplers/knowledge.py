@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nas.records import Gene, Genotype
+from nas.surrogates.scores import ArchitectureScore
 
 CURVE = "curve"
 """User attribute of a sampler's trial: top1 at each rung that was reached."""
@@ -29,5 +30,5 @@ class Knowledge:
     """Hard limit on the cost objective."""
     reference_point: tuple[float, float] | None = None
     """(top1, cost) of the study; None lets the sampler choose one."""
-    earlier: tuple[tuple[Genotype, float], ...] = ()
-    """(genotype, top1) of an earlier study on the same space."""
+    scores: tuple[ArchitectureScore, ...] = ()
+    """What may rank architectures as training does, of all of them."""

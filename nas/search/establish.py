@@ -28,6 +28,7 @@ from nas.search.screening import Screen
 from nas.search.study import SearchStudy, Storage, has_study
 from nas.search.warm_start import earlier_study
 from nas.search.weights import WeightsFolder
+from nas.surrogates.scores import ArchitectureScore
 from nas.text import duration_text, workers_text
 from nas.workspace import study_folder
 
@@ -79,7 +80,7 @@ def knowledge_of(
     space: SearchSpace,
     config: SearchConfig,
     reference_point: tuple[float, float] | None = None,
-    earlier: tuple[tuple[Genotype, float], ...] = (),
+    scores: tuple[ArchitectureScore, ...] = (),
 ) -> Knowledge:
     """What the sampler may know: canonical forms, and costs and limits that need no measurement."""
     objective = config.cost_objective
@@ -98,7 +99,7 @@ def knowledge_of(
         feasible=feasible if {"param_count", "macs"} & set(limits) else lambda genotype: True,
         max_cost=limits.get(objective, math.inf),
         reference_point=reference_point,
-        earlier=earlier,
+        scores=scores,
     )
 
 

@@ -1,12 +1,22 @@
 """What an earlier study on the same space tells a new one: `--warm-start study:NAME`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from nas.config import EARLIER_STUDY, SearchConfig
 from nas.errors import InvalidInputError
 from nas.protocols import SearchSpace, Store
-from nas.records import Genotype
+from nas.records import FrontMember, Genotype
 from nas.search.study import Storage, recorded_genotypes
+from nas.surrogates.scores import MIN_JUDGED, ArchitectureScore, ModelledScore
+
+MAX_STARTERS = MIN_JUDGED // 2
+"""Members of the earlier front that are trained first; as many of the first trainings stay random, or nothing could
+contradict the earlier study."""
+MIN_KNOWN = 3
+"""Finished trainings from which an earlier study is a score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,9 +24,9 @@ class EarlierStudy:
     """Results of a study on the same space, whatever its data, recipe and objectives were."""
 
     front: tuple[Genotype, ...] = ()
-    """Genotypes of the members of its front: what the new study begins with."""
-    scores: tuple[tuple[Genotype, float], ...] = ()
-    """(genotype, top1) of its finished trainings."""
+    """Genotypes of members of its front, spread over it: what the new study begins with."""
+    scores: tuple[ArchitectureScore, ...] = ()
+    """What it says of every architecture; none where too few of its trainings finished."""
 
 
 def earlier_study(config: SearchConfig, space: SearchSpace, store: Store, storage: Storage) -> EarlierStudy:
@@ -48,7 +58,16 @@ def earlier_study(config: SearchConfig, space: SearchSpace, store: Store, storag
         )
     genotypes = recorded_genotypes(storage, name)
     finished = [(genotypes[trial.trial_number], trial.top1) for trial in store.facts(name) if trial.state == "COMPLETE"]
+    known = tuple((genotype, top1) for genotype, top1 in finished if top1 is not None)
+    score = ModelledScore(config.warm_start, "earlier", space.genes, known)
     return EarlierStudy(
-        tuple(genotypes[member.trial_number] for member in front.members),
-        tuple((genotype, top1) for genotype, top1 in finished if top1 is not None),
+        tuple(genotypes[member.trial_number] for member in _spread(front.members)),
+        (score,) if len(known) >= MIN_KNOWN else (),
     )
+
+
+def _spread(members: Sequence[FrontMember]) -> Sequence[FrontMember]:
+    """At most MAX_STARTERS, both ends among them."""
+    if len(members) <= MAX_STARTERS:
+        return members
+    return [members[int(place)] for place in np.linspace(0, len(members) - 1, MAX_STARTERS)]

@@ -15,6 +15,7 @@ import numpy as np
 
 from nas.protocols import Architecture, Calibration, Event, Failed, Finished, Job, LatencyMeasured, RungReached
 from nas.records import JSON, Costs, Gene, Genotype, Latency, RungScore
+from nas.surrogates.scores import Fidelity
 
 TARGET: JSON = {"kind": "recorded"}
 COST_STEPS = 10**9
@@ -65,6 +66,19 @@ class RecordedProblem:
     def result(self, levels: Levels) -> tuple[float, float]:
         """(accuracy in percent, cost) as they are reported."""
         return (self.expected_percent or self.accuracy_percent)(levels), self.cost(levels)
+
+
+@dataclass(frozen=True)
+class RecordedScore:
+    """A score of rows of levels that is looked up."""
+
+    label: str
+    score: Callable[[Levels], float]
+    """NaN where it knows nothing."""
+    fidelity: Fidelity = "earlier"
+
+    def __call__(self, rows_ND: np.ndarray) -> np.ndarray:
+        return np.array([self.score(tuple(levels)) for levels in rows_ND.tolist()])
 
 
 @dataclass(frozen=True)

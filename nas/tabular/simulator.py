@@ -23,6 +23,7 @@ from nas.search.loop import Outcome
 from nas.search.progress import Progress
 from nas.search.study import memory_storage
 from nas.search.weights import WeightsFolder
+from nas.surrogates.scores import ArchitectureScore
 from nas.tabular.recorded import TARGET, Levels, RecordedEvaluator, RecordedProblem, RecordedSpace
 
 # Without a handler Python prints warnings, and thousands of simulated failures are no news.
@@ -92,6 +93,7 @@ def simulate(
     replay: bool = True,
     rungs: int = 1,
     duplicates: float = 0.0,
+    scores: tuple[ArchitectureScore, ...] = (),
 ) -> Simulation:
     """Search a recorded problem until `budget` distinct architectures are trained or none is left.
 
@@ -102,6 +104,7 @@ def simulate(
         rungs: how often a training is scored; at each but the last the worse half is stopped.
         duplicates: share of the asks that are answered with a genotype that was asked for before, whatever the sampler
             wants.
+        scores: of rows of levels, for the sampler.
 
     Raises:
         InvalidInputError: if the sampler is unknown, or the problem has recorded fewer scores of a training.
@@ -127,7 +130,9 @@ def simulate(
         rungs=rungs,
     )
     target = TARGET if problem.known_cost is None else None
-    search = InMemorySearch(config, RecordedSpace(problem, replay), evaluator, (0.0, 1e18), target, duplicates)
+    search = InMemorySearch(
+        config, RecordedSpace(problem, replay), evaluator, (0.0, 1e18), target, duplicates, scores=scores
+    )
     search.run()
     points = tuple(map(problem.result, evaluator.trained))
     return Simulation(
@@ -153,6 +158,7 @@ class InMemorySearch:
         target: JSON | None = None,
         duplicates: float = 0.0,
         sampler_reference: tuple[float, float] | None = None,
+        scores: tuple[ArchitectureScore, ...] = (),
     ) -> None:
         """Take over the parts.
 
@@ -164,6 +170,7 @@ class InMemorySearch:
             target: fingerprint that every latency must have; None when there are none.
             duplicates: share of the asks that repeat an earlier genotype.
             sampler_reference: the reference point that the sampler is told, as a search does; None lets it choose.
+            scores: for the sampler.
         """
         self.store = MemoryStore()
         self.ask_s: list[float] = []
@@ -175,6 +182,7 @@ class InMemorySearch:
         self._target = target
         self._duplicates = duplicates
         self._sampler_reference = sampler_reference
+        self._scores = scores
         self._rng = np.random.default_rng((config.seed, 1))
 
     @property
@@ -194,7 +202,7 @@ class InMemorySearch:
             self._search = assemble(
                 config=replace(config, artifacts=folder),
                 space=self.space,
-                knowledge=knowledge_of(self.space, config, self._sampler_reference),
+                knowledge=knowledge_of(self.space, config, self._sampler_reference, self._scores),
                 reference_point=self._reference_point,
                 target=self._target,
                 facts=(),

@@ -1,21 +1,19 @@
 """What the searcher learns from, and when it begins to."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import optuna
 import pytest
-from optuna.distributions import IntDistribution
 
-from nas.records import Gene
+from nas.pareto.front import hypervolume
 from nas.samplers.ehvi import MAX_ROWS, EhviSearcher, Observations
-from nas.samplers.ehvi_sampler import EhviSampler
-from nas.samplers.knowledge import Knowledge
 from nas.surrogates.gaussian_process import GaussianProcess, GeneEncoder
 from nas.surrogates.genes import Row
+from nas.surrogates.scores import Guarded
 from nas.tabular.problems import open_problem
-from nas.tabular.simulator import simulate
+from nas.tabular.recorded import Levels, RecordedScore
+from nas.tabular.simulator import Simulation, simulate
 
 LEVELS = [4] * 6
 NONE = np.zeros((0, 6), dtype=int)
@@ -86,28 +84,47 @@ def test_a_failure_counts_as_bad_and_may_be_bad_luck() -> None:
     assert seen.top1_N.min() + 0.1 < told < untold - 0.1
 
 
-def test_with_an_earlier_study_the_surrogate_decides_from_the_fourth_training_on() -> None:
-    genes = tuple(Gene(name, (0, 1, 2, 3), True, "") for name in "abcdef")
-    distributions = {gene.name: IntDistribution(0, 3) for gene in genes}
-    earlier = tuple((dict.fromkeys("abcdef", level), 0.1 * level) for level in range(4))
+def searched_with(score: Callable[[Levels], float], seed: int, workers: int = 1) -> Simulation:
+    problem = open_problem("synthetic", Path("nowhere"), True)
+    return simulate(problem, "ehvi", seed, 30, workers=workers, scores=(RecordedScore("given", score),))
 
-    def fits(earlier: tuple[tuple[dict[str, int | str], float], ...]) -> int:
-        watched: list[Watched] = []
 
-        def make(encoder: GeneEncoder) -> Watched:
-            watched.append(Watched(encoder))
-            return watched[-1]
+def test_a_true_score_helps_and_a_false_one_is_no_prior() -> None:
+    problem = open_problem("synthetic", Path("nowhere"), True)
 
-        knowledge = Knowledge(genes, dict, str, None, lambda genotype: True, earlier=earlier)
-        study = optuna.create_study(directions=["maximize", "minimize"], sampler=EhviSampler(0, knowledge, make))
-        for _ in range(3):
-            trial = study.ask(distributions)
-            study.tell(trial, [trial.params["a"] / 4, 1.0 + trial.params["b"]])
-        study.ask(distributions)
-        return sum(len(process.fitted) for process in watched)
+    def share(simulation: Simulation) -> float:
+        return hypervolume(simulation.points, problem.reference_point) / problem.front_hypervolume
 
-    assert fits(()) == 0
-    assert fits(earlier) > 0
+    plain = np.mean([share(simulate(problem, "ehvi", seed, 30)) for seed in range(3)])
+    helped = np.mean([share(searched_with(problem.accuracy_percent, seed)) for seed in range(3)])
+    misled = np.mean([share(searched_with(lambda levels: hash(levels) % 1000, seed)) for seed in range(3)])
+    assert helped > plain + 0.01
+    assert misled > plain - 0.05
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_equal_seeds_give_equal_searches_with_a_score(workers: int) -> None:
+    problem = open_problem("synthetic", Path("nowhere"), True)
+    first, second = (searched_with(problem.accuracy_percent, 3, workers) for _ in range(2))
+    assert first.trained == second.trained
+
+
+def test_a_score_is_judged_by_finished_trainings_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither what is being trained nor what was stopped or failed says what a score is worth."""
+    judged: list[int] = []
+    judge = Guarded.judge
+
+    def counted(guarded: Guarded, rows_ND: np.ndarray, top1_N: np.ndarray) -> None:
+        judged.append(len(rows_ND))
+        judge(guarded, rows_ND, top1_N)
+
+    monkeypatch.setattr(Guarded, "judge", counted)
+    seen = observations(20)
+    stopped = Observations(seen.rows_ND, seen.top1_N, seen.log_cost_N, np.where(np.arange(20) < 12, 0.0, 0.1))
+    searcher = EhviSearcher(LEVELS, [True] * 6, log_cost, scores=(RecordedScore("given", sum),))
+    pending = np.array([[3, 3, 0, 0, 0, 0]])
+    searcher.propose(stopped, pending, pending[:, ::-1], tuple, lambda row: False, np.random.default_rng(1))
+    assert judged == [12]
 
 
 def test_known_costs_that_are_kept_are_bounded_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,7 @@ from nas.search.events import FrontGrew, Note, OnEvent, SearchEvent, TrialFinish
 from nas.search.loop import Outcome, Search
 from nas.search.progress import Progress
 from nas.search.study import SearchStudy, open_optuna_storage
+from nas.search.warm_start import MAX_STARTERS
 from nas.search.weights import read_weights
 from nas.workspace import study_folder
 from tests.doubles import TARGET, ScriptedEvaluator, TinyArchitecture, TinySpace, latency_of, tiny_top1
@@ -724,19 +725,14 @@ def test_warm_start_begins_with_the_front_of_an_earlier_study(bench: Bench, samp
         assert front is not None
         specs = {trial.trial_number: trial.spec for trial in store.facts("first")}
     evaluator = ScriptedEvaluator(with_latency=False)
-    assert bench.run(
-        len(front.members) + 4, evaluator, warm_start="study:first", sampler=sampler, objectives=("top1", "macs")
-    ).complete
-    assert [job.spec for job in evaluator.submitted[: len(front.members)]] == [
-        specs[member.trial_number] for member in front.members
-    ]
-    assert bench.run(
-        len(front.members) + 6,
-        ScriptedEvaluator(with_latency=False),
-        warm_start="study:first",
-        sampler=sampler,
-        objectives=("top1", "macs"),
-    ).complete
+    options = {"warm_start": "study:first", "sampler": sampler, "objectives": ("top1", "macs")}
+    assert bench.run(MAX_STARTERS + 4, evaluator, **options).complete
+    begun = [job.spec for job in evaluator.submitted[:MAX_STARTERS]]
+    members = [specs[member.trial_number] for member in front.members]
+    assert len(members) > MAX_STARTERS
+    assert begun == [spec for spec in members if spec in begun]
+    assert members[0] in begun and members[-1] in begun
+    assert bench.run(MAX_STARTERS + 6, ScriptedEvaluator(with_latency=False), **options).complete
 
 
 def test_a_warm_start_that_cannot_be_used_is_refused_before_anything_is_recorded(bench: Bench) -> None:

@@ -109,6 +109,35 @@ def test_run_problem_trains_each_once_and_asks_for_costs_as_it_may(known: bool) 
     assert points == [(50 + 10.0 * a + 5 * b - c, math.exp(a + 0.1 * c)) for a, b, c, _ in calls]
 
 
+def test_a_score_guides_a_problem_is_asked_once_each_and_changes_no_result() -> None:
+    asked: list[tuple[int, ...]] = []
+
+    def train(levels: tuple[int, ...]) -> float:
+        return 50.0 + 5 * levels[0] - 3 * levels[1] + levels[2] * levels[3]
+
+    def score(levels: tuple[int, ...]) -> float | None:
+        asked.append(levels)
+        return None if levels[0] == 0 else train(levels)
+
+    genes = [(name, 6, "int") for name in "abcd"]
+    points = run_problem(genes, train, lambda levels: 1.0 + sum(levels), 0, 30, score=score)
+    assert len(points) == 30
+    assert len(asked) == len(set(asked)) > 30
+    assert max(points)[0] == 50 + 25 + 25
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_score_that_is_no_number_is_refused(value: float) -> None:
+    with pytest.raises(InvalidInputError, match=r"the score of \(\d, \d\) is .*; expected a finite number, or None"):
+        run_problem(
+            [("a", 6, "int"), ("b", 6, "int")], float_of, lambda levels: 1.0 + sum(levels), 0, 20, lambda _: value
+        )
+
+
+def float_of(levels: tuple[int, ...]) -> float:
+    return 50.0 + sum(levels)
+
+
 def test_costs_that_an_earlier_search_has_seen_are_no_costs_known_before_training() -> None:
     seen: set[tuple[int, ...]] = set()
     genes = [("a", 4, "cat"), ("b", 3, "int"), ("c", 3, "cat")]

@@ -1,0 +1,222 @@
+"""Cheap scores of architectures in a surrogate of top1: always as genes, and as prior mean while they prove true."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Protocol
+
+import numpy as np
+from scipy import special
+
+from nas.records import Gene, Genotype
+from nas.surrogates.gaussian_process import GeneEncoder, Surrogate
+from nas.surrogates.gene_model import GeneModel
+from nas.surrogates.genes import GeneLevels
+from nas.surrogates.threads import one_thread
+
+LEVELS = 16
+"""Quantiles of a score that are told apart."""
+MIN_JUDGED = 10
+"""Finished trainings below which no score is trusted."""
+MIN_R = 0.75
+MIN_LOW = 0.6
+"""A score is trusted where its correlation with top1 and the lower end of the interval are above these."""
+INTERVAL = 0.9
+MAX_LEARNED = 400
+"""Known values that a model of a score learns from: its time grows with the cube."""
+
+Fidelity = Literal["none", "library", "earlier"]
+"""What a score comes from: no training, a library of trained parts, or an earlier or shorter training. Never a full
+training of the study itself."""
+
+
+class ArchitectureScore(Protocol):
+    """A number that may rank architectures as training does. It guides proposals and is never a result."""
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        ...
+
+    @property
+    def fidelity(self) -> Fidelity: ...
+
+    def __call__(self, rows_ND: np.ndarray) -> np.ndarray:
+        """Canonical rows of levels (num_rows, num_genes) int -> (num_rows,) float64, the same at each call, in
+        microseconds a row; NaN where nothing is known."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelledScore:
+    """A score that is known of some architectures; a Gaussian process of their genes answers for all."""
+
+    label: str
+    fidelity: Fidelity
+    genes: tuple[Gene, ...]
+    known: tuple[tuple[Genotype, float], ...]
+    """At least two valid genotypes and their finite values."""
+
+    def __call__(self, rows_ND: np.ndarray) -> np.ndarray:
+        return self._model.mean(rows_ND)
+
+    @cached_property
+    def _model(self) -> GeneModel:
+        drawn = np.random.default_rng(0).permutation(len(self.known))[:MAX_LEARNED]
+        rows = GeneLevels(self.genes).rows([self.known[i][0] for i in drawn])
+        with one_thread():
+            return GeneModel(self.genes).fit(rows, np.array([self.known[i][1] for i in drawn]))
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """How well a score agrees with top1 over the finished trainings."""
+
+    r: float
+    """Pearson's correlation, in [-1, 1]."""
+    low: float
+    high: float
+    """Its 90 % interval."""
+    num: int
+    """Trainings whose score is known."""
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether top1 may be predicted around the score."""
+        return self.r > MIN_R and self.low > MIN_LOW
+
+
+def worth_of(score_N: np.ndarray, top1_N: np.ndarray) -> Worth | None:
+    """Judge a score.
+
+    Args:
+        score_N: (num_trainings,), NaN where it is not known.
+        top1_N: (num_trainings,) finite.
+
+    Returns:
+        None with fewer than MIN_JUDGED known scores, or where score or top1 is constant.
+
+    Source: Fisher, "On the 'Probable Error' of a Coefficient of Correlation Deduced from a Small Sample", Metron 1,
+    1921.
+    """
+    known = np.isfinite(score_N)
+    num = int(known.sum())
+    if num < MIN_JUDGED or np.ptp(score_N[known]) == 0 or np.ptp(top1_N[known]) == 0:
+        return None
+    r = float(np.corrcoef(score_N[known], top1_N[known])[0, 1])
+    centre = np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12))
+    half = special.ndtri((1 + INTERVAL) / 2) / np.sqrt(num - 3)
+    return Worth(r, float(np.tanh(centre - half)), float(np.tanh(centre + half)), num)
+
+
+class Guarded:
+    """A surrogate that sees each score as one more ordered gene, and whose prior mean is a score that is trusted.
+
+    While a score is trusted, top1 = offset + slope * score + the surrogate's. Offset and slope are a least-squares fit
+    to what has no error of its own, in which the score counts as one more result, one that says that the slope is 1.
+    The scores are standardised to the spread of top1. Of several that are trusted, the one with the highest lower end
+    of its interval is taken.
+
+    Source of the prior mean: stacked residuals, Golovin et al., "Google Vizier: A Service for Black-Box Optimization",
+    KDD 2017, section 3.3.
+    """
+
+    def __init__(
+        self,
+        surrogate: Callable[[GeneEncoder], Surrogate],
+        num_levels: Sequence[int],
+        ordered: Sequence[bool],
+        scores: Sequence[ArchitectureScore],
+    ) -> None:
+        """Begin with no knowledge.
+
+        Args:
+            surrogate: makes an unfitted model.
+            num_levels: of each gene, at least 1.
+            ordered: per gene, whether neighbouring levels are similar.
+            scores: none leaves the surrogate as it is.
+        """
+        added = len(scores)
+        self._scores = tuple(scores)
+        self._surrogate = surrogate(GeneEncoder.of([*num_levels, *[LEVELS] * added], [*ordered, *[True] * added]))
+        self._edges: list[np.ndarray] = []
+        self.trusted: int | None = None
+        """Place of the score that is the prior mean; None while no score is."""
+
+    @property
+    def needs_levels(self) -> bool:
+        """Whether `set_levels` is to be called before the first fit."""
+        return len(self._edges) < len(self._scores)
+
+    def set_levels(self, rows_ND: np.ndarray) -> None:
+        """Take the quantiles of the scores over these typical rows as their levels."""
+        self._edges = [_edges(score(rows_ND)) for score in self._scores]
+
+    def judge(self, rows_ND: np.ndarray, top1_N: np.ndarray) -> None:
+        """Decide anew which score is trusted, from all finished trainings; the next fit must be one of hyperparameters,
+        for they are of another target then."""
+        worths = [worth_of(score(rows_ND), top1_N) for score in self._scores]
+        trusted = {place: worth.low for place, worth in enumerate(worths) if worth is not None and worth.is_trusted}
+        self.trusted = max(trusted, key=trusted.__getitem__) if trusted else None
+
+    def fit(
+        self,
+        levels_ND: np.ndarray,
+        feature_N: np.ndarray,
+        target_N: np.ndarray,
+        max_iterations: int,
+        sd_N: np.ndarray | float = 0.0,
+    ) -> None:
+        """As the surrogate's."""
+        values = self._values(levels_ND)
+        # A failure that counts as the worst result says nothing of the score.
+        exact = np.broadcast_to(sd_N, target_N.shape) == 0
+        self._offset, self._slope = 0.0, 0.0
+        if self.trusted is not None:
+            self._offset, self._slope = _line(values[exact, self.trusted], target_N[exact])
+        rest = target_N - self._prior_mean(values)
+        self._surrogate.fit(self._with_levels(levels_ND, values), feature_N, rest, max_iterations, sd_N)
+
+    def predict(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As the surrogate's."""
+        values = self._values(levels_ND)
+        mean, sd = self._surrogate.predict(self._with_levels(levels_ND, values), feature_N)
+        return mean + self._prior_mean(values), sd
+
+    def _values(self, rows_ND: np.ndarray) -> np.ndarray:
+        """(num_rows, num_scores): what is not known is taken for the median."""
+        values = np.empty((len(rows_ND), len(self._scores)))
+        for place, (score, edges) in enumerate(zip(self._scores, self._edges, strict=True)):
+            given = score(rows_ND)
+            values[:, place] = np.where(np.isfinite(given), given, edges[LEVELS // 2 - 1])
+        return values
+
+    def _with_levels(self, rows_ND: np.ndarray, values_NS: np.ndarray) -> np.ndarray:
+        """(num_rows, num_genes + num_scores) int."""
+        columns = [
+            np.searchsorted(edges, column, "right") for edges, column in zip(self._edges, values_NS.T, strict=True)
+        ]
+        return np.column_stack([rows_ND, *columns])
+
+    def _prior_mean(self, values_NS: np.ndarray) -> np.ndarray | float:
+        if self.trusted is None:
+            return 0.0
+        mean: np.ndarray = self._offset + self._slope * values_NS[:, self.trusted]
+        return mean
+
+
+def _edges(values_N: np.ndarray) -> np.ndarray:
+    """(LEVELS - 1,) rising: a value's level is how many of them are not above it."""
+    known = values_N[np.isfinite(values_N)]
+    return np.quantile(known, np.arange(1, LEVELS) / LEVELS) if len(known) else np.zeros(LEVELS - 1)
+
+
+def _line(score_N: np.ndarray, top1_N: np.ndarray) -> tuple[float, float]:
+    """Offset and slope of top1 over the score."""
+    centred = score_N - score_N.mean()
+    squares = float(centred @ centred)
+    one_result = max(squares / len(centred), 1e-12)
+    # In the score's unit, the slope that it claims is the ratio of the spreads.
+    claimed = float(top1_N.std()) / max(float(score_N.std()), 1e-12)
+    slope = (float(centred @ (top1_N - top1_N.mean())) + one_result * claimed) / (squares + one_result)
+    return float(top1_N.mean() - slope * score_N.mean()), slope
