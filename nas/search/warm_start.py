@@ -58,11 +58,11 @@ def earlier_study(config: SearchConfig, space: SearchSpace, store: Store, storag
         )
     genotypes = recorded_genotypes(storage, name)
     finished = [(genotypes[trial.trial_number], trial.top1) for trial in store.facts(name) if trial.state == "COMPLETE"]
-    known = tuple((genotype, top1) for genotype, top1 in finished if top1 is not None)
-    score = ModelledScore(config.warm_start, "earlier", space.genes, known)
+    results = tuple((genotype, top1) for genotype, top1 in finished if top1 is not None)
+    score = ModelledScore(config.warm_start, "earlier", space.genes, results)
     return EarlierStudy(
         tuple(genotypes[member.trial_number] for member in _spread(front.members)),
-        (score,) if len(known) >= MIN_KNOWN else (),
+        (score,) if len(results) >= MIN_KNOWN else (),
     )
 
 
