@@ -51,6 +51,8 @@ from hybrid_nas.options import (
     folder_type,
     given_file,
     json_option,
+    known_options,
+    limit_options,
     name_option,
     new_data_option,
     onnx_option,
@@ -112,16 +114,14 @@ teacher_help = "Learn from it too: a folder that `export` wrote, or a pretrained
 @click.option("--gpus-per-worker", type=float, help="Share of a GPU for each worker; 1 with GPUs, else 0, by default.")
 @shown("--sampler", default="ehvi", help=f"{', '.join(SAMPLERS)}.")
 @shown("--seed", default=0, help="Of the sampler and of every training.")
-@click.option("--max-latency-ms", type=float, help="Reject slower candidates before training.")
-@click.option("--max-params", type=int, help="Reject larger candidates before training.")
-@click.option("--max-macs", type=int, help="Reject costlier candidates before training.")
+@limit_options
 @click.option("--recipe", help="How candidates are trained: a name, or a JSON file; by default what suits the data.")
 @shown("--rungs", default=1, help="Scores in each training; at all but the last, the worse candidates are stopped.")
 @shown("--keep", default=0.5, help=keep_help)
 @click.option("--max-hours", type=float, help="Stop after this time; the same command continues.")
 @click.option("--patience", type=int, help="Stop when this many evaluations in a row added nothing to the hypervolume.")
 @shown("--trial-timeout-s", default=3600.0, help="Replace a worker that makes no progress for this long.")
-@shown("--warm-start", default="presets", help="presets: published layouts; study:NAME: what that one found; none.")
+@known_options
 @ray_option
 @storage_timeout_option
 @flag("--quiet", help="Print errors and the end only.")

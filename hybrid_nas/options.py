@@ -53,6 +53,25 @@ def space_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return scale(mixers(command))
 
 
+def known_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What is known before a search."""
+    start = shown(
+        "--warm-start", default="presets", help="presets: published layouts; study:NAME: what that one found; none."
+    )
+    scores = click.option(
+        "--scores", type=file_type, help="JSON or CSV file of numbers that may rank architectures as training does."
+    )
+    return start(scores(command))
+
+
+def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Hard limits on the costs of an architecture."""
+    latency = click.option("--max-latency-ms", type=float, help="Reject slower candidates before training.")
+    params = click.option("--max-params", type=int, help="Reject larger candidates before training.")
+    macs = click.option("--max-macs", type=int, help="Reject costlier candidates before training.")
+    return latency(params(macs(command)))
+
+
 def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Where the data of a study lie, and its decoded images."""
     where = click.option("--data", help="Where the data of the study lie now; where they lay then, by default.")

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,8 @@ from hybrid_nas.calling import called_from_python
 from hybrid_nas.shown import Explained, Shown
 from nas.backoff import NO_WAITING, Backoff
 from nas.caller import Caller
-from nas.config import STORAGE_TIMEOUT_S, check_kinds, check_storage_timeout
-from nas.errors import NasError
+from nas.config import EARLIER_STUDY, STORAGE_TIMEOUT_S, check_kinds, check_storage_timeout
+from nas.errors import InvalidInputError, NasError
 from nas.files import user_folder
 from nas.finalists.front import final_front_faults
 from nas.pareto.history import History, history_of
@@ -26,8 +26,10 @@ from nas.reports.final_fronts import final_front_text
 from nas.reports.retimings import retimings_text
 from nas.reports.status import StudySummary, status_text, summarize
 from nas.reports.views import final_view, front_view, history_view
+from nas.search.given_scores import known_scores
 from nas.search.loop import Outcome
-from nas.search.study import recorded_genotypes, recorded_values
+from nas.search.study import Storage, recorded_genotypes, recorded_values
+from nas.surrogates.scores import ArchitectureScore
 from nas.workspace import Workspace, study_folder
 
 if TYPE_CHECKING:
@@ -179,11 +181,28 @@ class Study:
             if final is not None:
                 problems += final_front_faults(final, store.final_trainings(self.name))
         lines = [status_text(summary), *(f"again         {line}" for line in again)]
+        lines += [f"score         {line}" for line in self._score_lines(summary.study, facts)]
         lines += [f"exported      {line}" for line in exported]
         if final is not None:
             lines += [final_front_text(final, facts_by_number(facts), study), ""]
         lines += problems or ["front check   the recorded front equals the facts"]
         return Status(summary, tuple(lines), tuple(problems))
+
+    def _score_lines(self, study: StudyRecord, facts: Sequence[TrialFacts]) -> Sequence[str]:
+        """What each score of the search was worth."""
+        if not facts or not _has_scores(study):
+            return ()
+        from nas.analysis.score_reports import score_reports, score_text
+
+        with self._opened() as (store, _), parts.optuna_storage(self.storage) as storage:
+            genotypes = recorded_genotypes(storage, self.name)
+            values = recorded_values(storage, self.name)
+            try:
+                space = self.space or parts.recorded_space(study, values, facts, genotypes)
+            except InvalidInputError as error:
+                return (f"not judged: {error}",)
+            scores, missing = _scores_of(study, space, store, storage)
+        return [*map(score_text, score_reports(scores, space.genes, facts, genotypes)), *missing]
 
     def explain(self, trial: int | None = None) -> Explained:
         """Which genes drive top1 and cost, and how the front came about.
@@ -203,10 +222,12 @@ class Study:
             facts = list(store.facts(self.name))
             genotypes = recorded_genotypes(storage, self.name)
             values = recorded_values(storage, self.name)
-        if not facts:
-            raise NasError(f"study {study.name!r} has no trials yet; look at `launch.py status {self._words}`")
-        space = self.space or parts.recorded_space(study, values, facts, genotypes)
-        return Explained(explain(space, study, facts, front, genotypes, trial))
+            if not facts:
+                raise NasError(f"study {study.name!r} has no trials yet; look at `launch.py status {self._words}`")
+            space = self.space or parts.recorded_space(study, values, facts, genotypes)
+            scores, missing = _scores_of(study, space, store, storage)
+        explanation = explain(space, study, facts, front, genotypes, trial, scores)
+        return Explained(replace(explanation, warnings=(*explanation.warnings, *missing)))
 
     def audit(
         self,
@@ -452,6 +473,24 @@ def summaries(storage: str | None) -> list[StudySummary]:
             summarize(study, store.facts(study.name), store.front(study.name), store.lease(study.name))
             for study in store.studies()
         ]
+
+
+def _has_scores(study: StudyRecord) -> bool:
+    is_warm = str(study.config.get("warm_start", "")).startswith(EARLIER_STUDY)
+    return is_warm or study.config.get("scores") is not None
+
+
+def _scores_of(
+    study: StudyRecord, space: SearchSpace, store: "SqlStore", storage: Storage
+) -> tuple[Sequence[ArchitectureScore], Sequence[str]]:
+    """The scores that guided a study, and why there are none any more where their source is gone."""
+    if not _has_scores(study):
+        return (), ()
+    try:
+        file = study.config.get("scores")
+        return known_scores(study.name, study.config["warm_start"], file, space, store, storage), ()
+    except InvalidInputError as error:
+        return (), (f"scores are not judged: {error}",)
 
 
 def _target_settings(text: str) -> dict[str, object]:

@@ -25,7 +25,19 @@ _TYPES = (
     (("count", "times", "top", "seeds", "samples", "trial"), int, "a whole number"),
     (("keep", "gpus_per_worker", "trial_timeout_s", "max_latency_ms", "max_hours"), int | float, "a number"),
     (
-        ("space", "study", "storage", "data", "scale", "mixers", "recipe", "sampler", "warm_start", "ray_address"),
+        (
+            "space",
+            "study",
+            "storage",
+            "data",
+            "scale",
+            "mixers",
+            "recipe",
+            "sampler",
+            "warm_start",
+            "scores",
+            "ray_address",
+        ),
         str,
         "a text",
     ),
@@ -137,6 +149,8 @@ class SearchConfig:
     warm_start: str = "presets"
     """presets: begin with published layouts; none: begin with the sampler; study:NAME: begin with the front of an
     earlier study."""
+    scores: str | None = None
+    """JSON or CSV file of scores that may rank architectures as training does; None for none."""
     ray_address: str | None = None
     """Address of a running Ray cluster; None starts a local one."""
     storage_timeout_s: float = STORAGE_TIMEOUT_S

@@ -10,6 +10,7 @@ import numpy as np
 
 from nas.analysis.influence import GeneReport, gene_reports
 from nas.analysis.lineage import Ancestor, lineages
+from nas.analysis.score_reports import ScoreReport, score_reports
 from nas.errors import InvalidInputError, NasError
 from nas.protocols import SearchSpace
 from nas.records import Front, Genotype, StudyRecord, TrialFacts, Value, facts_by_number
@@ -17,6 +18,7 @@ from nas.surrogates.gene_model import GeneModel
 from nas.surrogates.genes import GeneLevels
 from nas.surrogates.latency_model import LatencyReport, latency_report
 from nas.surrogates.quality import Quality, held_out, quality_of
+from nas.surrogates.scores import ArchitectureScore
 from nas.surrogates.threads import one_thread
 
 MIN_TRIALS = 10
@@ -74,6 +76,8 @@ class Explanation:
     """Single-gene changes of that trial, the highest expected top1 first; those without effect last."""
     latency: LatencyReport | None
     """What the parts of a network take on the study's target; None with too few timings."""
+    scores: tuple[ScoreReport, ...] = ()
+    """What each score that guided the search was worth."""
 
 
 def explain(
@@ -83,6 +87,7 @@ def explain(
     front: Front | None,
     genotypes: Mapping[int, Genotype],
     trial_number: int | None = None,
+    scores: Sequence[ArchitectureScore] = (),
 ) -> Explanation:
     """Learn from the finished trials of a study.
 
@@ -93,6 +98,7 @@ def explain(
         front: its latest snapshot.
         genotypes: valid genotype of every trial, by number.
         trial_number: whose single-gene changes are predicted; None for no trial.
+        scores: that guided the search.
 
     Raises:
         InvalidInputError: if the space is not the study's any more, or the trial is unknown or did not finish.
@@ -130,6 +136,7 @@ def explain(
         trial_number=trial_number,
         changes=changes,
         latency=latency,
+        scores=score_reports(scores, space.genes, facts, genotypes),
     )
 
 

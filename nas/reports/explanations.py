@@ -9,6 +9,7 @@ from pathlib import Path
 from nas.analysis.explain import Change, Explanation
 from nas.analysis.influence import GeneReport
 from nas.analysis.lineage import Ancestor
+from nas.analysis.score_reports import score_text
 from nas.records import JSON
 from nas.reports.pages import write_page
 from nas.surrogates.latency_model import PartTime, held_out_text
@@ -131,6 +132,7 @@ def _head(explanation: Explanation) -> str:
     lines = [explanation.study, rests_on, *map(_quality_text, explanation.quality)]
     if explanation.cost_objective != "latency_ms":
         lines.append(f"{explanation.cost_objective} of every network is counted, so exact")
+    lines += [f"score {score_text(report)}" for report in explanation.scores]
     return "\n".join([*lines, *(f"warning: {warning}" for warning in explanation.warnings)])
 
 

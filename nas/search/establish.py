@@ -22,6 +22,7 @@ from nas.pareto.history import history_of
 from nas.protocols import Calibration, Evaluator, SearchSpace, Store, TrialStore, mixer_set_names, mixers_of
 from nas.records import JSON, Genotype, Latency, StudyRecord, TrialFacts, cost_of, facts_by_number
 from nas.samplers.knowledge import Knowledge
+from nas.search.given_scores import known_scores
 from nas.search.loop import Outcome, Search, out_of_patience
 from nas.search.proposals import Proposer, excesses
 from nas.search.screening import Screen
@@ -117,12 +118,12 @@ def check_study(
 
     Raises:
         StudyMismatchError: if it differs in something that is fixed; the message names the first difference.
-        InvalidInputError: if Optuna has a study of that name that is not ours, or the study of a warm start cannot be
-            used.
+        InvalidInputError: if Optuna has a study of that name that is not ours, or the study of a warm start or the
+            file of scores cannot be used.
     """
     recorded = store.study(config.study)
     if storage is not None:
-        earlier_study(config, space, store, storage)
+        known_scores(config.study, config.warm_start, config.scores, space, store, storage)
     if recorded is not None:
         identity = describe()
         wanted = _record(config, space, identity, recorded.uid, recorded.reference_point, identity.target)
@@ -204,11 +205,14 @@ def establish(
             identity = _with_data(identity, calibration)
             record = _new_record(config, space, identity, uid, calibration.reference_latency)
             store.create_study(record)
-    earlier = backoff.until_done(lambda: earlier_study(config, space, store, storage))
+    earlier = backoff.until_done(lambda: earlier_study(config.warm_start, space, store, storage))
+    scores = backoff.until_done(
+        lambda: known_scores(config.study, config.warm_start, config.scores, space, store, storage)
+    )
     search = assemble(
         config=config,
         space=space,
-        knowledge=knowledge_of(space, config, record.reference_point, earlier.scores),
+        knowledge=knowledge_of(space, config, record.reference_point, scores),
         reference_point=record.reference_point,
         target=record.target,
         facts=facts,

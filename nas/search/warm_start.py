@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.config import EARLIER_STUDY, SearchConfig
+from nas.config import EARLIER_STUDY
 from nas.errors import InvalidInputError
 from nas.protocols import SearchSpace, Store
 from nas.records import FrontMember, Genotype
@@ -29,16 +29,16 @@ class EarlierStudy:
     """What it says of every architecture; none where too few of its trainings finished."""
 
 
-def earlier_study(config: SearchConfig, space: SearchSpace, store: Store, storage: Storage) -> EarlierStudy:
+def earlier_study(warm_start: str, space: SearchSpace, store: Store, storage: Storage) -> EarlierStudy:
     """The study that --warm-start names; nothing if it names none.
 
     Raises:
         InvalidInputError: if there is no such study, it searched another space, or has no front yet.
         NasError: if the database fails.
     """
-    if not config.warm_start.startswith(EARLIER_STUDY):
+    if not warm_start.startswith(EARLIER_STUDY):
         return EarlierStudy()
-    name = config.warm_start.removeprefix(EARLIER_STUDY)
+    name = warm_start.removeprefix(EARLIER_STUDY)
     recorded = store.study(name)
     front = store.front(name)
     if recorded is None:
@@ -59,7 +59,7 @@ def earlier_study(config: SearchConfig, space: SearchSpace, store: Store, storag
     genotypes = recorded_genotypes(storage, name)
     finished = [(genotypes[trial.trial_number], trial.top1) for trial in store.facts(name) if trial.state == "COMPLETE"]
     results = tuple((genotype, top1) for genotype, top1 in finished if top1 is not None)
-    score = ModelledScore(config.warm_start, "earlier", space.genes, results)
+    score = ModelledScore(warm_start, "earlier", space.genes, results)
     return EarlierStudy(
         tuple(genotypes[member.trial_number] for member in _spread(front.members)),
         (score,) if len(results) >= MIN_KNOWN else (),

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import re
 import time
 import uuid
@@ -907,3 +908,62 @@ def test_what_a_caller_raises_ends_the_search_and_loses_nothing(tmp_path: Path) 
     assert TrialState.RUNNING not in bench.states()
     assert bench.run(8).complete
     assert bench.states() == [TrialState.COMPLETE] * 8
+
+
+@pytest.mark.parametrize("suffix", ["json", "csv"])
+def test_a_file_of_scores_guides_a_search_that_is_stopped_and_continues(bench: Bench, suffix: str) -> None:
+    rng = np.random.default_rng(0)
+    genotypes = [TinySpace().sample(rng) for _ in range(30)]
+    file = bench.folder / f"scores.{suffix}"
+    entries = [{"genotype": genotype, "score": sum(map(int, genotype.values()))} for genotype in genotypes]
+    if suffix == "json":
+        file.write_text(json.dumps(entries), encoding="utf-8")
+    else:
+        lines = [
+            f"{','.join(map(str, genotype.values()))},{sum(map(int, genotype.values()))}" for genotype in genotypes
+        ]
+        file.write_text("\n".join([f"{','.join(genotypes[0])},score", *lines]), encoding="utf-8")
+    options = {"sampler": "ehvi", "scores": str(file), "objectives": ("top1", "macs")}
+    bench.run(14, ScriptedEvaluator(with_latency=False), **options)
+    assert bench.run(20, ScriptedEvaluator(with_latency=False), **options).complete
+    with contextlib.closing(open_store(bench.url)) as store:
+        facts = list(store.facts("s"))
+    assert sum(trial.is_counted for trial in facts) == len({trial.arch_hash for trial in facts}) == 20
+
+
+def test_hashes_in_a_file_of_scores_are_those_of_this_database(bench: Bench) -> None:
+    bench.run(12, study="first")
+    with contextlib.closing(open_store(bench.url)) as store:
+        hashes = [trial.arch_hash for trial in store.facts("first")]
+    file = bench.folder / "scores.json"
+    file.write_text(json.dumps([{"arch_hash": text, "score": i} for i, text in enumerate(hashes)]), encoding="utf-8")
+    assert bench.run(14, scores=str(file), sampler="ehvi").complete
+    file.write_text(json.dumps([{"arch_hash": text[::-1], "score": 1} for text in hashes]), encoding="utf-8")
+    with pytest.raises(InvalidInputError, match="has 0 scores of architectures that are known here, of 12; expected 3"):
+        bench.run(16, study="third", scores=str(file))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("s.json", "{}", "is another JSON; expected JSON, a list"),
+        ("s.json", '[{"score": 1}]', "is another JSON; expected JSON, a list"),
+        ("s.json", "[", "cannot be read: .*; expected JSON, a list"),
+        ("s.json", '[{"arch_hash": "a", "score": "1"}]', "entry 1 of --scores .* has the score '1'; expected a finite"),
+        ("s.json", '[{"arch_hash": "a", "score": NaN}]', "entry 1 of --scores .* has the score nan; expected a finite"),
+        ("s.json", '[{"genotype": [1], "score": 1}]', r"has the genotype \[1\]; expected an object"),
+        ("s.json", '[{"genotype": {"x": 1}, "score": 1}]', "expected"),
+        ("s.csv", "arch_hash,score\na,", "has the score nan; expected a finite number"),
+        ("s.csv", "depth,score\n99,1", "gene depth is '99', which is none of its values; expected JSON"),
+        ("s.csv", "arch_hash,score\na,b", "cannot be read: could not convert"),
+    ],
+)
+def test_a_file_that_has_no_scores_is_refused_before_anything_is_recorded(
+    bench: Bench, name: str, text: str, message: str
+) -> None:
+    file = bench.folder / name
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidInputError, match=message):
+        bench.run(5, scores=str(file))
+    with contextlib.closing(open_store(bench.url)) as store:
+        assert list(store.studies()) == []

@@ -1,0 +1,72 @@
+"""What is said of a score after a search."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from nas.analysis.score_reports import ScoreReport, score_reports, score_text
+from nas.records import Gene, Genotype, TrialFacts
+from nas.surrogates.scores import Fidelity
+from nas.tabular.problems import open_problem
+from nas.tabular.simulator import Simulation, simulate
+from tests.nas.tabular.test_simulator import NOWHERE
+
+PROBLEM = open_problem("synthetic", NOWHERE, True)
+
+
+@dataclass(frozen=True)
+class Given:
+    """A score by a formula."""
+
+    formula: Callable[[np.ndarray], np.ndarray]
+    label: str = "given"
+    fidelity: Fidelity = "earlier"
+
+    def __call__(self, rows_ND: np.ndarray) -> np.ndarray:
+        return self.formula(rows_ND)
+
+
+def true(rows_ND: np.ndarray) -> np.ndarray:
+    return np.array([PROBLEM.accuracy_percent(tuple(row)) for row in rows_ND.tolist()])
+
+
+def report(facts: tuple[TrialFacts, ...], formula: Callable[[np.ndarray], np.ndarray]) -> ScoreReport:
+    names = [gene.name for gene in PROBLEM.genes]
+    genotypes: dict[int, Genotype] = {
+        trial.trial_number: dict(zip(names, trial.spec["levels"], strict=True)) for trial in facts
+    }
+    genes: tuple[Gene, ...] = PROBLEM.genes
+    (only,) = score_reports((Given(formula),), genes, facts, genotypes)
+    return only
+
+
+@pytest.fixture(scope="module")
+def searched() -> Simulation:
+    return simulate(PROBLEM, "random", 0, 40)
+
+
+def test_a_true_score_is_trusted_from_the_tenth_training_on(searched: Simulation) -> None:
+    found = report(searched.facts, true)
+    assert found.trusted_since == 10
+    assert score_text(found) == "given: r 1.00 (1.00 to 1.00) with top1 over 40 trainings; trusted since training 10"
+
+
+def test_a_score_that_was_refuted_is_trusted_no_more(searched: Simulation) -> None:
+    """It agrees with the first 15 trainings and contradicts the others."""
+    late = {tuple(trial.spec["levels"]) for trial in searched.facts[15:]}
+
+    def formula(rows_ND: np.ndarray) -> np.ndarray:
+        signs = np.array([-1.0 if tuple(row) in late else 1.0 for row in rows_ND.tolist()])
+        return signs * (true(rows_ND) - 70)
+
+    assert report(searched.facts[:15], formula).trusted_since == 10
+    refuted = report(searched.facts, formula)
+    assert refuted.trusted_since is None
+    assert score_text(refuted).endswith("over 40 trainings; a gene of the surrogate, not trusted")
+
+
+def test_few_trainings_say_nothing(searched: Simulation) -> None:
+    assert score_text(report(searched.facts[:9], true)) == "given: not judged yet; a gene of the surrogate"
+    assert score_text(report((), true)) == "given: not judged yet; a gene of the surrogate"
