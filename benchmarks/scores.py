@@ -141,7 +141,9 @@ def low_95(values: np.ndarray) -> float:
 
 def cells_text(found: Sequence[Cell]) -> str:
     """Mean gain and its lower bound in each cell."""
-    header = ("problem", "workers", "quality", "seeds", *(f"{what} {num}" for num in AT for what in ("gain", "low")))
+    header = ["problem", "workers", "quality", "seeds"]
+    for num in AT:
+        header += [f"gain {num}", f"low {num}"]
     return text_table(header, [_cell_texts(cell) for cell in found], right=6)
 
 

@@ -149,14 +149,10 @@ class EhviSearcher:
         if finished < MIN_FINISHED or len(seen.rows_ND) + num_unknown + len(pending_ND) < RANDOM_TRAININGS:
             sampled = random_rows(POPULATION, self._num_levels, rng)
             return next((row for row in map(repair, map(_row, sampled)) if not excluded(row)), repair(_row(sampled[0])))
-        if self._top1.needs_levels:
-            # Drawn apart from the proposals, so that a search that continues tells the same levels.
-            typical = random_rows(POPULATION, self._num_levels, np.random.default_rng(0))
-            self._top1.set_levels(np.array([repair(_row(row)) for row in typical]))
         chosen = seen if len(seen.rows_ND) <= MAX_ROWS else _informative(seen, rng)
         iterations = self._refits.iterations(len(seen.rows_ND))
         if iterations:
-            self._top1.judge(seen.rows_ND[seen.sd_N == 0], seen.top1_N[seen.sd_N == 0])
+            self._judge_scores(seen, repair)
         self._fit(chosen, iterations, timed)
         reference_point = self._reference_point(rng)
         known = self._with_unfinished(chosen, pending_ND, failed_ND[-MAX_FAILED:])
@@ -238,6 +234,14 @@ class EhviSearcher:
         values = score(rows) if len(rows) else np.zeros(0)
         ends = np.cumsum([len(group) for group in groups])[:-1]
         return list(zip(groups, np.split(values, ends), strict=True))
+
+    def _judge_scores(self, seen: Observations, repair: Callable[[Row], Row]) -> None:
+        if self._top1.needs_levels:
+            # Drawn apart from the proposals, so that a search that continues tells the same levels.
+            typical = random_rows(POPULATION, self._num_levels, np.random.default_rng(0))
+            self._top1.set_levels(np.array([repair(_row(row)) for row in typical]))
+        finished = seen.sd_N == 0
+        self._top1.judge(seen.rows_ND[finished], seen.top1_N[finished])
 
     def _fit(self, seen: Observations, iterations: int, timed: Timings | None) -> None:
         self._top1.fit(seen.rows_ND, seen.log_cost_N, seen.top1_N, iterations, seen.sd_N)

@@ -76,7 +76,7 @@ class Worth:
     """Pearson's correlation, in [-1, 1]."""
     low: float
     high: float
-    """Its 90 % interval."""
+    """The interval of r at INTERVAL."""
     num: int
     """Trainings whose score is known."""
 
@@ -171,7 +171,6 @@ class Guarded:
         values = self._values(levels_ND)
         # A failure that counts as the worst result says nothing of the score.
         exact = np.broadcast_to(sd_N, target_N.shape) == 0
-        self._offset, self._slope = 0.0, 0.0
         if self.trusted is not None:
             self._offset, self._slope = _line(values[exact, self.trusted], target_N[exact])
         rest = target_N - self._prior_mean(values)
