@@ -122,6 +122,7 @@ teacher_help = "Learn from it too: a folder that `export` wrote, or a pretrained
 @click.option("--patience", type=int, help="Stop when this many evaluations in a row added nothing to the hypervolume.")
 @shown("--trial-timeout-s", default=3600.0, help="Replace a worker that makes no progress for this long.")
 @known_options
+@click.option("--notify", metavar="URL", help="Tell it the end, a failure and how the front grows, signed.")
 @ray_option
 @storage_timeout_option
 @flag("--quiet", help="Print errors and the end only.")
@@ -138,8 +139,7 @@ def cli(context: click.Context, /, quiet: bool, **options: Any) -> None:
     for name in ("space", "budget"):
         if options[name] is None:
             raise click.UsageError(f"a search needs --{name}; for example: --space hybrid_layout --budget 200")
-    _, outcome = parts.search(options, caller_of(context.obj), quiet=quiet)
-    sys.exit(outcome.exit_code)
+    sys.exit(parts.search(options, caller_of(context.obj), quiet=quiet)[1].exit_code)
 
 
 def caller_of(signals: StopSignals, *, err: bool = False) -> Caller:
@@ -368,13 +368,13 @@ def export(study: str | None, storage: str, artifacts: str | None, **options: An
 @storage_option
 @click.option("--latency-target", help="What to time on; the GPU, else one CPU thread, by default.")
 @shown("--trials", default="front", help="front, all (finished ones), or numbers separated by commas.")
+@click.option("--from", "files", multiple=True, type=file_type, help="Take in what `bundle` timed elsewhere instead.")
 @storage_timeout_option
-def profile(study: str | None, storage: str, latency_target: str | None, trials: str, storage_timeout_s: float) -> None:
-    """Time the networks of a study on this machine, without training; `pareto --latency-target` then gives their
-    front."""
+def profile(study: str | None, storage: str, **options: Any) -> None:
+    """Time a study's networks without training; `pareto --latency-target` then gives their front."""
     found = opened(study, storage, err=True)
-    done = found.profile(latency_target, trials, storage_timeout_s=storage_timeout_s)
-    words = f"{found.workspace.study_words(found.name)} --latency-target {done.target}"
+    done = found.profile(**options)
+    words = f"{found.workspace.study_words(found.name)} --latency-target {shlex.quote(done.target)}"
     echo(f"{done.timed} timed, {done.failed} failed; next: launch.py pareto {words}")
     if done.failed:
         sys.exit(1)

@@ -60,6 +60,7 @@ def search(
     scores: str | Path | None = None,
     ray_address: str | None = None,
     storage_timeout_s: float = STORAGE_TIMEOUT_S,
+    notify: str | None = None,
     quiet: bool = False,
     evaluate: Callable[[JSON], float | tuple[float, float]] | None = None,
     on_event: OnEvent = ignore,
@@ -101,6 +102,7 @@ def search(
         scores: JSON or CSV file of numbers that may rank architectures as training does.
         ray_address: running Ray cluster to use; a local one is started by default.
         storage_timeout_s: wait this long for a database or a disk that cannot be used.
+        notify: URL that is told the end, a failure and how the front grows (hybrid_nas.notifying).
         quiet: print nothing.
         evaluate: evaluates an architecture in this process, instead of workers: its spec (JSON) -> top1 in [0, 1];
             with the objective latency_ms or the limit max_latency_ms -> (top1, milliseconds). What it raises makes the
@@ -152,6 +154,7 @@ def search(
         "scores": None if scores is None else str(user_file(scores)),
         "ray_address": ray_address,
         "storage_timeout_s": storage_timeout_s,
+        "notify": notify,
     }
     with called_from_python(silent=quiet) as caller:
         name, outcome = parts.search(given, caller, quiet=quiet, silent=quiet, evaluate=evaluate, on_event=on_event)

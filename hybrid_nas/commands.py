@@ -23,7 +23,17 @@ from nas.errors import NasError
 from nas.text import duration_text
 
 ENTRY_POINTS = "hybrid_nas.commands"
-OURS = {name: EntryPoint(name, f"hybrid_nas.service.commands:{name}", ENTRY_POINTS) for name in ("serve", "token")}
+_PLACES = {
+    "bundle": "bundling:bundle",
+    "fetch": "asking:fetch",
+    "list": "asking:list_studies",
+    "serve": "service.commands:serve",
+    "stop": "asking:stop",
+    "submit": "asking:submit",
+    "token": "service.commands:token",
+    "watch": "asking:watch",
+}
+OURS = {name: EntryPoint(name, f"hybrid_nas.{place}", ENTRY_POINTS) for name, place in _PLACES.items()}
 """Commands of this project that a search has nothing to do with, loaded like those of other packages."""
 LINE_S = 10.0
 """Between two lines of a command that counts, where there is no terminal."""

@@ -202,6 +202,7 @@ def search(
 
     with (
         contextlib.closing(steps),
+        _telling(given.get("notify"), config.study, on_event, caller.say) as hear,
         contextlib.closing(open_store(config.storage, beside=[optuna_schema()], backoff=backoff)) as store,
         _new_optuna_storage(config.storage) as storage,
     ):
@@ -210,11 +211,21 @@ def search(
             log_file=partial(workspace.log_file, config.study),
             make_progress=make_progress,
             closing_lines=lambda outcome: _closing_lines(config, store, workspace, outcome),
-            on_event=on_event,
+            on_event=hear,
             step=step,
             backoff=backoff,
         )
         return config.study, run_search(parts, store, storage, around)
+
+
+def _telling(
+    url: str | None, study: str, on_event: OnEvent, say: Callable[[str], object]
+) -> contextlib.AbstractContextManager[OnEvent]:
+    if url is None:
+        return contextlib.nullcontext(on_event)
+    from hybrid_nas.notifying import notifying
+
+    return notifying(url, study, on_event, say)
 
 
 def checked(given: Mapping[str, Any]) -> SearchConfig:
@@ -224,7 +235,12 @@ def checked(given: Mapping[str, Any]) -> SearchConfig:
 
 def _search_parts(given: Mapping[str, Any], evaluate: Evaluate | None) -> SearchParts:
     url, artifacts = located(given["storage"], given["artifacts"])
-    config = _search_config({**given, "storage": url, "artifacts": artifacts}, evaluate is not None)
+    if given.get("notify") is not None:
+        from hybrid_nas.notifying import Receiver  # it imports HTTP, which most searches do not need
+
+        Receiver.of(given["notify"])
+    words = {name: value for name, value in given.items() if name != "notify"}  # free, and no part of the study
+    config = _search_config({**words, "storage": url, "artifacts": artifacts}, evaluate is not None)
     if evaluate is not None:
         return _parts_in_process(config, given["space"], evaluate)
     return _parts_with_workers(config, given["space"])

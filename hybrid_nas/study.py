@@ -13,7 +13,7 @@ from nas.backoff import NO_WAITING, Backoff
 from nas.caller import Caller
 from nas.config import EARLIER_STUDY, STORAGE_TIMEOUT_S, check_kinds, check_storage_timeout
 from nas.errors import InvalidInputError, NasError
-from nas.files import user_folder
+from nas.files import user_file, user_folder
 from nas.finalists.front import final_front_faults
 from nas.pareto.history import History, history_of
 from nas.pareto.picks import pick_study
@@ -392,6 +392,7 @@ class Study:
         latency_target: str | None = None,
         trials: str = "front",
         *,
+        files: Sequence[str | Path] = (),
         storage_timeout_s: float = STORAGE_TIMEOUT_S,
         quiet: bool = False,
     ) -> "Profiled":
@@ -400,20 +401,26 @@ class Study:
         Args:
             latency_target: what to time on; the GPU, else one CPU thread, by default.
             trials: front, all (finished ones), or numbers separated by commas.
+            files: take in what bundles wrote on other devices, and time nothing here.
             storage_timeout_s: wait this long for a database that cannot be used.
             quiet: print nothing.
 
         Raises:
-            InvalidInputError: if the target cannot be used here, or there is no such trial that finished.
+            InvalidInputError: if the target cannot be used here, there is no such trial that finished, or a file is
+                not what a bundle wrote for this study.
         """
-        from workers.profile import profile_study
+        from workers.profile import profile_study, take_in
 
         check_kinds({"latency_target": latency_target, "trials": trials})
         check_storage_timeout(storage_timeout_s)
+        if files and (latency_target is not None or trials != "front"):
+            raise InvalidInputError("files of other devices say targets and trials themselves; leave both out")
         with self._working(quiet) as caller:
             backoff = Backoff(storage_timeout_s, caller.say)
             with self._opened(backoff, writes=True) as (store, study):
                 parts.require_networks(study)
+                if files:
+                    return take_in(study, store, [user_file(file) for file in files], caller.say)
                 return profile_study(study, store, latency_target, trials, caller.say)
 
     def _no_front(self) -> NasError:
@@ -494,6 +501,6 @@ def _scores_of(
 
 
 def _target_settings(text: str) -> dict[str, object]:
-    from workers.latency.target import LatencyTarget
+    from workers.latency.target import settings_of
 
-    return LatencyTarget.read(text).settings()
+    return settings_of(text)

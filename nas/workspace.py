@@ -12,6 +12,10 @@ from nas.files import check_writable, user_file, user_folder
 
 STORAGE_VARIABLE = "NAS_STORAGE"
 """Environment variable with the URL of the database."""
+NOTIFY_KEY_VARIABLE = "NAS_NOTIFY_KEY"
+"""Environment variable with the key that signs notifications."""
+TOKEN_VARIABLE = "NAS_TOKEN"
+"""Environment variable with the token for a service."""
 DEFAULT_STORAGE = "sqlite:///runs/nas.db"
 DEFAULT_FOLDER = Path("runs")
 """Where the files of studies lie whose database is on a server."""

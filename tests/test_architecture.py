@@ -23,6 +23,8 @@ PAGES = pages(ROOT)
 OWNERS = {
     "click": {
         "launch.py",
+        "hybrid_nas/asking.py",
+        "hybrid_nas/bundling.py",
         "hybrid_nas/commands.py",
         "hybrid_nas/options.py",
         "hybrid_nas/outcomes.py",
@@ -156,7 +158,7 @@ def commands() -> dict[str, set[str]]:
     for name in launch.cli.list_commands(context):
         command = launch.cli.get_command(context, name)
         assert command is not None, f"{name} is listed and not there"
-        found[name] = command.params
+        found[name] = command.get_params(click.Context(command, parent=context))
         for part in command.commands.values() if isinstance(command, click.Group) else ():
             found[name] = [*found[name], *part.params]
     return {name: _long_options(parameters) for name, parameters in found.items()}

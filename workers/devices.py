@@ -7,8 +7,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
-
 from nas.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -46,6 +44,8 @@ def num_cores() -> int:
 
 def memory_bytes() -> int:
     """Memory of this host, or what a container may use of it."""
+    import psutil  # here: a device that only times networks lacks it
+
     total = int(psutil.virtual_memory().total)
     for file in _MEMORY_LIMITS:
         with suppress(OSError, ValueError):  # a file that is not there, or "max"

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 
-from nas.workspace import STORAGE_VARIABLE
+from nas.workspace import NOTIFY_KEY_VARIABLE, STORAGE_VARIABLE, TOKEN_VARIABLE
 
-SECRETS = (STORAGE_VARIABLE,)
+SECRETS = (STORAGE_VARIABLE, NOTIFY_KEY_VARIABLE, TOKEN_VARIABLE)
 """Variables that no process which this one starts inherits: the storage URL may hold a password, and the environment of
 a process is shown to whoever may look at it."""
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from torch import nn
 
-from nas.errors import NasError, first_line
+from nas.errors import InvalidInputError, NasError, first_line
 from nas.pareto.picks import pick_trials
 from nas.pareto.targets import target_text, untimed
 from nas.protocols import StudyReader
@@ -17,7 +18,8 @@ from search_spaces.build import Build, builder
 from search_spaces.registry import building_module
 from workers.latency.device_lock import DeviceLock, device_identity
 from workers.latency.measure import measure
-from workers.latency.target import LatencyTarget, default_target
+from workers.latency.target import LatencyTarget, default_target, text_of
+from workers.latency.timings import DeviceTiming, read_timings
 from workers.memory import is_out_of_memory
 
 
@@ -74,6 +76,39 @@ def profile_study(
     build = _for_target(target, builder(module)) if module is None else builder(module)
     failed = profile(todo, target, record, say, build)
     return Profiled(str(target), len(todo) - failed, failed)
+
+
+def take_in(study: StudyRecord, store: TimingStore, files: Sequence[Path], say: Callable[[str], None]) -> Profiled:
+    """Record what other devices timed; what is recorded already is left as it is.
+
+    Args:
+        study: the study.
+        store: open.
+        files: what bundles wrote there; every one is checked before anything is recorded.
+        say: takes lines about the progress.
+
+    Raises:
+        InvalidInputError: if a file cannot be used, or holds an entry of no finished trial of the study.
+        NasError: if the database fails.
+    """
+    numbers = {fact.arch_hash: fact.trial_number for fact in store.facts(study.name) if fact.state == "COMPLETE"}
+    timings: list[DeviceTiming] = []
+    for file in files:
+        timings += read_timings(file)
+    if not timings:
+        raise InvalidInputError(f"{', '.join(map(str, files))}: no network was timed; time at least one")
+    for timing in timings:
+        if timing.arch_hash not in numbers:
+            raise InvalidInputError(
+                f"entry {timing.entry!r} is of architecture {timing.arch_hash[:12]}, and no finished trial of study "
+                f"{study.name!r} is; give the --study that the entry was exported from"
+            )
+    recorded = store.timings(study.name)
+    new = [timing for timing in timings if timing.latency not in recorded.get(numbers[timing.arch_hash], ())]
+    for timing in new:
+        store.record_latency(study.name, numbers[timing.arch_hash], timing.latency)
+        say(f"trial {numbers[timing.arch_hash]}: {cost_text('latency_ms', timing.latency.median_ms)} ({timing.entry})")
+    return Profiled(text_of(timings[-1].latency.target), len(new), 0)
 
 
 def _for_target(target: LatencyTarget, build: Build) -> Build:

@@ -44,6 +44,7 @@ PROGRAM = Path(__file__).parents[2] / "launch.py"
     help="Data of submissions lie below it; repeatable. Without one they can be digits only.",
 )
 @flag("--own-spaces", help="Let users name a space by a FILE.py or a module of this host: that runs their code here.")
+@click.option("--notify-host", "notify_hosts", multiple=True, help="A host that searches may --notify; repeatable.")
 @ray_option
 @shown("--requests-per-s", default=50.0, help="Requests of one token; four times as many in a burst.")
 @click.option(

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -79,6 +80,8 @@ class SearchOptions(BaseModel):
     """Replace a worker that makes no progress for this long."""
     warm_start: Text = "presets"
     """presets, study:NAME or none."""
+    notify: Text | None = None
+    """URL that is told the end, a failure and how the front grows; its host is one that the service allows."""
 
     def given(self) -> JSON:
         """What was given, by name; nothing that is left at its default."""
@@ -138,6 +141,9 @@ def words(given: Mapping[str, Any], settings: Settings) -> list[str]:
 
 def _check_fences(options: SearchOptions, settings: Settings, is_admin: bool) -> None:
     check_data(options.data, settings)
+    if options.notify is not None and urlsplit(options.notify).hostname not in settings.notify_hosts:
+        shown = ", ".join(settings.notify_hosts) or "none is configured (--notify-host)"
+        raise ForbiddenError(f"notify names a host that this service does not tell; expected one of: {shown}")
     if options.recipe is not None and options.recipe not in RECIPES:
         raise ForbiddenError(
             f"recipe {options.recipe!r} is no name; expected one of {', '.join(RECIPES)}, or your own as recipe_json"

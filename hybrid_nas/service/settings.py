@@ -24,6 +24,8 @@ class Settings:
     """Data of submissions lie below one of these."""
     own_spaces: bool = False
     """Whether users may name a space by a file or a module of this host."""
+    notify_hosts: tuple[str, ...] = ()
+    """Hosts that searches may tell what happens, by name; each must be at a public address."""
     ray_address: str | None = None
     """Ray cluster that every search uses; None lets each start its own."""
     requests_per_s: float = 50.0

@@ -17,6 +17,7 @@ from typing import Any
 
 from db.browse import Browser
 from db.submissions import ACTIVE, Job, Submission, Submissions
+from hybrid_nas.notifying import HOSTS_VARIABLE
 from hybrid_nas.service.children import Child
 from hybrid_nas.service.options import default_workers, words
 from hybrid_nas.service.settings import Settings
@@ -217,6 +218,7 @@ class Supervisor:
 
     def _environment(self, gpus: Mapping[str, float]) -> dict[str, str]:
         environment = {**os.environ, STORAGE_VARIABLE: self._settings.storage, "PYTHONUNBUFFERED": "1"}
+        environment[HOSTS_VARIABLE] = ",".join(self._settings.notify_hosts)
         if self._settings.ray_address is None and self._capacity.gpus:
             seen = environment.get("CUDA_VISIBLE_DEVICES", "").split(",")
             names = [seen[int(index)] if seen != [""] else index for index in gpus]

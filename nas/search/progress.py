@@ -120,7 +120,7 @@ class Progress:
         self._front = front
         self._layouts = layouts
         self._activities = activities
-        self._summary = _summary(counts, best_top1, hypervolume, len(front))
+        self._summary = summary(counts, best_top1, hypervolume, len(front))
         now = time.monotonic()
         if self._quiet or self._is_gone() or not self._is_due(now):
             return
@@ -229,7 +229,8 @@ def _can_draw(console: Console) -> bool:
     return console.is_terminal and not console.is_dumb_terminal and console.encoding.lower().startswith("utf")
 
 
-def _summary(counts: Mapping[str, int], best_top1: float | None, hypervolume: float | None, members: int) -> str:
+def summary(counts: Mapping[str, int], best_top1: float | None, hypervolume: float | None, members: int) -> str:
+    """What was found so far, in a part of a line."""
     parts = [] if best_top1 is None else [f"best top1 {best_top1:.4f}"]
     if hypervolume is not None:
         parts.append(f"hypervolume {hypervolume:.4f}")

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -65,16 +65,41 @@ def export_model(
     check_export(zoo=zoo, name=name, spec=spec, onnx=onnx, overwrite=overwrite)
     architecture = Architecture.from_spec(spec)
     model = _load(architecture, weights)
+
+    def make(folder: Path) -> JSON:
+        _write_entry(folder, architecture, model, weights, card, onnx)
+        return _index_entry(folder, architecture, card)
+
+    return add_entry(zoo, name, architecture.arch_hash, make, overwrite=overwrite)
+
+
+def add_entry(zoo: Path, name: str, arch_hash: str, make: Callable[[Path], JSON], *, overwrite: bool) -> Path:
+    """Add an entry to a zoo, whole or not at all.
+
+    Args:
+        zoo: folder of the zoo; made if it does not exist.
+        name: of the entry; one that require_name lets through.
+        arch_hash: identity of its architecture.
+        make: writes its files into a new folder, and gives its line of the index. What it raises leaves the zoo as it
+            was.
+        overwrite: replace an entry of that name.
+
+    Returns:
+        The folder of the entry.
+
+    Raises:
+        InvalidInputError: if the name is taken.
+        NasError: if the zoo cannot be written.
+    """
     _make_folder(zoo)
     try:
         with _locked(zoo), _scratch_folder(zoo) as scratch:
             entries = read_index(zoo)
-            _require_free(zoo, name, architecture, entries, overwrite)  # again: another export may have come first
+            _require_free(zoo, name, arch_hash, entries, overwrite)  # again: another export may have come first
             made = scratch / name
-            _write_entry(made, architecture, model, weights, card, onnx)
-            others = [entry for entry in entries if entry["name"] != name]
-            index = _index_text([*others, _index_entry(made, architecture, card)])
-            _put_in_place(zoo, made, index)
+            entry = make(made)
+            others = [each for each in entries if each["name"] != name]
+            _put_in_place(zoo, made, _index_text([*others, entry]))
     except OSError as error:
         raise NasError(f"zoo {zoo} cannot be written: {error.strerror}; make room or give another --zoo") from error
     return zoo / name
@@ -93,7 +118,7 @@ def check_export(*, zoo: Path, name: str, spec: JSON, onnx: bool = False, overwr
         _require_runnable(spec)
     check_folder(zoo, "--zoo")
     if zoo.is_dir():
-        _require_free(zoo, name, architecture, read_index(zoo), overwrite)
+        _require_free(zoo, name, architecture.arch_hash, read_index(zoo), overwrite)
 
 
 def _require_runnable(spec: JSON) -> None:
@@ -141,15 +166,11 @@ def _scratch_folder(zoo: Path) -> Iterator[Path]:
         yield Path(scratch)
 
 
-def _require_free(zoo: Path, name: str, architecture: Architecture, entries: list[JSON], overwrite: bool) -> None:
+def _require_free(zoo: Path, name: str, arch_hash: str, entries: list[JSON], overwrite: bool) -> None:
     present = {entry["name"]: entry["arch_hash"] for entry in entries}
     if name in present:
         if not overwrite:
-            which = (
-                "this architecture"
-                if present[name] == architecture.arch_hash
-                else f"another architecture, {present[name][:12]}"
-            )
+            which = "this architecture" if present[name] == arch_hash else f"another architecture, {present[name][:12]}"
             raise InvalidInputError(
                 f"zoo {zoo} has a model {name!r} already, of {which}; give another --name, or --overwrite to replace it"
             )

@@ -8,36 +8,25 @@ has reasons.
 """
 
 import copy
-import gc
-import hashlib
-import json
-import math
-import os
-import resource
 import shutil
-import socket
-import statistics
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from functools import partial
 
-import psutil
 import torch
 from torch import nn
 
 from nas.records import JSON, Latency
+from workers.latency.alone import MIN_CPU_SAMPLE_S, cpu_timer, time_alone
 from workers.latency.device_lock import DeviceLock
-from workers.latency.onnx_session import open_session
-from workers.latency.pace import PaceHistory, repeatable_interval
-from workers.latency.sampling import Clock, Forward, Sample, Timer, sit
+from workers.latency.sampling import Clock, Forward, Sample, Timer
 from workers.latency.target import LatencyTarget
 from workers.processes import environment
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-MIN_SAMPLE_S = {"cpu": 1e-3, "onnxruntime": 1e-3, "cuda": 10e-3}
+MIN_SAMPLE_S = {"cpu": MIN_CPU_SAMPLE_S, "onnxruntime": MIN_CPU_SAMPLE_S, "cuda": 10e-3}
 """Shortest duration of one sample. A CPU clock reads to 0.1 us; on a GPU the launch of the first kernel must vanish in
 the sample."""
 REFERENCE_SHAPE = (3, 32, 32)
@@ -62,38 +51,31 @@ def measure(model: nn.Module, target: LatencyTarget, input_shape: tuple[int, int
         NasError: if the target is onnxruntime and its file gives other logits than the model.
     """
     clock = Clock(_TIMERS[target.kind](target), MIN_SAMPLE_S[target.kind])
+
+    def prepare() -> tuple[Forward, Forward]:
+        return _prepare(model, target, input_shape), _prepare_reference(target)
+
     with _threads(target.threads), torch.inference_mode(), _fastest_kernels(target):
         try:
-            with lock.shared():
-                forward = _prepare(model, target, input_shape)
-                reference = _prepare_reference(target)
-                gc.collect()
-            with lock.exclusive() as waited_s, _no_collection():
-                observer = _Observer(target)
-                sitting = sit(forward, reference, clock)
-                observed = observer.conditions()
-                history = PaceHistory(lock.notes / f"{lock.stem}-pace-{_reference_digest(target)}.json")
-                history.note(statistics.median(sitting.reference_s))
+            return time_alone(
+                prepare,
+                clock,
+                lock,
+                reference=[target.device.type, target.threads, target.dtype, torch.__version__],
+                fingerprint=target.fingerprint(input_shape),
+                observe=partial(_gpu_conditions, target) if target.kind == "cuda" else dict,
+            )
         finally:
             if target.compile:
                 torch.compiler.reset()  # a worker lives for many models; compiled code is kept per process
-    low, high = repeatable_interval(sitting.median_s, sitting.interval_s, history.spread)
-    spread = {"pace_spread": history.spread, "pace_timings": len(history)}
-    return Latency(
-        target=target.fingerprint(input_shape),
-        conditions={**observed, **sitting.conditions(), **spread, "waited_s": waited_s},
-        median_ms=sitting.median_s * 1e3,
-        ci_low_ms=low * 1e3,
-        ci_high_ms=high * 1e3,
-        p95_ms=sitting.seconds[math.ceil(0.95 * len(sitting.seconds)) - 1] * 1e3,
-        samples=len(sitting.seconds),
-    )
 
 
 def _prepare(model: nn.Module, target: LatencyTarget, input_shape: tuple[int, int, int]) -> Forward:
     """A call that runs one batch on the target; the first, slow pass (allocation, kernel choice, compilation) is
     done."""
     if target.kind == "onnxruntime":
+        from workers.latency.onnx_session import open_session  # it writes ONNX files, which no other target needs
+
         return open_session(model, target, input_shape)
     device = target.device
     dtype = DTYPES[target.dtype]
@@ -136,27 +118,6 @@ def _prepare_reference(target: LatencyTarget) -> Forward:
     return lambda: network(images)
 
 
-def _reference_digest(target: LatencyTarget) -> str:
-    """Names the timings of the reference that may be compared."""
-    settings = [target.device.type, target.threads, target.dtype, torch.__version__]
-    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
-
-
-def _cpu_timer(target: LatencyTarget) -> Timer:
-    # With one thread the others of the process do not matter; with several, any of them may be one of the operator's.
-    who = resource.RUSAGE_THREAD if target.threads == 1 and hasattr(resource, "RUSAGE_THREAD") else resource.RUSAGE_SELF
-
-    def time_cpu(forward: Forward, passes: int) -> Sample:
-        preemptions = resource.getrusage(who).ru_nivcsw
-        start = time.perf_counter_ns()
-        for _ in range(passes):
-            forward()
-        seconds = (time.perf_counter_ns() - start) / passes / 1e9
-        return Sample(seconds, resource.getrusage(who).ru_nivcsw - preemptions)
-
-    return time_cpu
-
-
 def _cuda_timer(_: LatencyTarget) -> Timer:
     def time_cuda(forward: Forward, passes: int) -> Sample:
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
@@ -171,8 +132,8 @@ def _cuda_timer(_: LatencyTarget) -> Timer:
 
 
 _TIMERS: dict[str, Callable[[LatencyTarget], Timer]] = {
-    "cpu": _cpu_timer,
-    "onnxruntime": _cpu_timer,
+    "cpu": lambda target: cpu_timer(target.threads),
+    "onnxruntime": lambda target: cpu_timer(target.threads),
     "cuda": _cuda_timer,
 }
 
@@ -196,57 +157,6 @@ def _fastest_kernels(target: LatencyTarget) -> Iterator[None]:
         return
     with torch.backends.cudnn.flags(enabled=True, benchmark=True), torch.cuda.device(target.device):
         yield
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """A garbage collection in the middle of a sample would be counted as the model's."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-class _Observer:
-    """What goes on beside a timing, from its construction to `conditions`."""
-
-    def __init__(self, target: LatencyTarget) -> None:
-        self._target = target
-        self._load = os.getloadavg()[0]
-        self._start = (time.monotonic(), _busy_s(), time.process_time())
-
-    def conditions(self) -> JSON:
-        elapsed_s, busy_s, own_s = (
-            now - then
-            for now, then in zip((time.monotonic(), _busy_s(), time.process_time()), self._start, strict=True)
-        )
-        return {
-            "host": socket.gethostname(),
-            "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-            "exclusive_s": elapsed_s,
-            "load_average_1min": self._load,
-            "other_busy_cores": max(0.0, (busy_s - own_s) / elapsed_s),
-            "cpu_mhz": _cpu_mhz(),
-            **(_gpu_conditions(self._target) if self._target.kind == "cuda" else {}),
-        }
-
-
-def _cpu_mhz() -> float | None:
-    """None where the system does not tell: psutil then has nothing, no such function, or an error of the system's."""
-    try:
-        frequency = psutil.cpu_freq()
-    except (AttributeError, NotImplementedError, OSError, RuntimeError):
-        return None
-    return frequency.current if frequency else None
-
-
-def _busy_s() -> float:
-    """Processor time of the whole host since its start, over all cores."""
-    times = psutil.cpu_times()
-    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0))
 
 
 def _gpu_conditions(target: LatencyTarget) -> JSON:

@@ -11,10 +11,11 @@ A command reads its targets first, so torch, which takes seconds, is imported by
 """
 
 import importlib.metadata
+import importlib.util
 import math
 import platform
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -168,17 +169,30 @@ class LatencyTarget:
         Args:
             input_shape: (channels, height, width) of one image.
         """
-        import torch
-
+        device_name, runtime, version = _runtime(self)
         return {
             **self.settings(),
-            "device_name": torch.cuda.get_device_name(self.device) if self.kind == "cuda" else _cpu_name(),
-            "runtime": "onnxruntime" if self.kind == "onnxruntime" else "torch",
-            "runtime_version": importlib.metadata.version("onnxruntime")
-            if self.kind == "onnxruntime"
-            else torch.__version__,
+            "device_name": device_name,
+            "runtime": runtime,
+            "runtime_version": version,
             "image_size": list(input_shape),
         }
+
+
+def text_of(fingerprint: JSON) -> str:
+    """The target and device of a fingerprint, as `settings_of` reads them: cpu:threads=1,batch=1@DEVICE."""
+    names = {field.name for field in fields(LatencyTarget)} & fingerprint.keys()
+    return f"{LatencyTarget(**{name: fingerprint[name] for name in names})}@{fingerprint['device_name']}"
+
+
+def settings_of(text: str) -> JSON:
+    """What a fingerprint agrees with that is meant by TARGET, or by TARGET@DEVICE on the device of that name.
+
+    Raises:
+        InvalidInputError: as LatencyTarget.read.
+    """
+    target, at, device = text.partition("@")
+    return LatencyTarget.read(target).settings() | ({"device_name": device} if at else {})
 
 
 def default_target() -> str:
@@ -224,15 +238,25 @@ def _invalid(text: str, problem: str, expected: str) -> InvalidInputError:
     return InvalidInputError(f"latency target {text!r}: {problem}; expected {expected} (examples: {examples})")
 
 
-def _cpu_name() -> str:
-    """Model name and instruction set that torch uses. Virtual machines often hide the model; the instruction set still
-    shows."""
+def _runtime(target: LatencyTarget) -> tuple[str, str, str]:
+    """Name of the device, what runs there, and its version."""
+    if target.kind == "onnxruntime":
+        return _cpu_name(), "onnxruntime", importlib.metadata.version("onnxruntime")
     import torch
 
+    name = torch.cuda.get_device_name(target.device) if target.kind == "cuda" else _cpu_name()
+    return name, "torch", torch.__version__
+
+
+def _cpu_name() -> str:
+    """Model name, and the instruction set that torch uses, where there is torch. Virtual machines often hide the model;
+    the instruction set still shows."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return (
-        f"{models[0] if models else platform.processor() or platform.machine()} "
-        f"({torch.backends.cpu.get_cpu_capability()})"
-    )
+    name = models[0] if models else platform.processor() or platform.machine()
+    if importlib.util.find_spec("torch") is None:
+        return name
+    import torch
+
+    return f"{name} ({torch.backends.cpu.get_cpu_capability()})"

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from workers.latency import measure as latency
+from workers.latency.alone import cpu_timer
 from workers.latency.device_lock import DeviceLock
 from workers.latency.measure import measure
 from workers.latency.target import LatencyTarget
@@ -178,5 +178,5 @@ def test_the_interval_learns_from_the_device(tmp_path: Path, lock: DeviceLock) -
 
 def test_preemption_is_noticed(lock: DeviceLock) -> None:
     """A process that is stopped by the kernel was not alone; sleeping gives the core up without being preempted."""
-    timer = latency._cpu_timer(LatencyTarget.parse("cpu"))
+    timer = cpu_timer(threads=1)
     assert timer(lambda: time.sleep(1e-4), 3).preemptions == 0

@@ -1,0 +1,115 @@
+"""A search on a service, shown as a search in this terminal."""
+
+import contextlib
+import re
+from collections import Counter
+
+from hybrid_nas.server import Server, ServerEvent, lasting_events
+from nas.errors import UnavailableError
+from nas.records import COUNTED_STATES, JSON, FrontMember
+from nas.search.progress import Progress, summary
+
+ENDED = ("finished", "failed", "stopped")
+REST_S = 3.0
+"""How long the stream of a search that has ended is silent, once all of it was sent."""
+_OWN_LINE = re.compile(r"evaluated \d+/\d+ ")
+"""Begins a line of progress, which this display shows itself."""
+
+
+class Watch:
+    """What is known of a study while its events come in."""
+
+    def __init__(self, study: JSON, progress: Progress) -> None:
+        self._progress = progress
+        self._study = study
+        self.seen = ""
+        """Id of the last event."""
+        self._counts: Counter[str] = Counter()
+        self._best: float | None = None
+        self._front: list[FrontMember] = []
+        self._hypervolume: float | None = None
+        self._layouts: dict[int, str] = {}
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the search has ended and all of it was shown."""
+        study = self._study
+        has_all = sum(self._counts.values()) >= sum(study["trials"].values())
+        return study["state"] in ENDED and has_all and len(self._front) == study["front_size"]
+
+    @property
+    def has_failed(self) -> bool:
+        return bool(self._study["state"] == "failed")
+
+    @property
+    def last_line(self) -> str:
+        """How it ended."""
+        study = self._study
+        found = summary(self._counts, self._best, self._hypervolume, len(self._front))
+        line = f": {study['exit_line']}" if study["exit_line"] else ""
+        evaluated = f"{study['evaluated']} of {study['budget']} evaluated; {found}"
+        return f"study {study['name']} is {study['state']}, {evaluated}{line}"
+
+    def take(self, event: ServerEvent) -> None:
+        """Take in one event, and show it."""
+        data = event.data
+        self.seen = event.id
+        if event.kind == "state":
+            if data["state"] != self._study["state"]:
+                self._progress.note(f"study {data['name']} is {data['state']}")
+            self._study = data
+        elif event.kind == "trial":
+            self._take_trial(data)
+        elif event.kind == "front":
+            self._front = [_member(member) for member in data["members"]]
+            self._hypervolume = data["hypervolume"]
+        elif event.kind == "line" and not _OWN_LINE.match(data["text"]):
+            self._progress.note(data["text"])
+        self._show()
+
+    def _take_trial(self, trial: JSON) -> None:
+        self._counts[trial["state"]] += 1
+        self._layouts[trial["number"]] = trial["layout"]
+        if trial["state"] == "COMPLETE":
+            self._best = max(self._best or 0.0, trial["top1"])
+
+    def _show(self) -> None:
+        self._progress.update(
+            evaluated=sum(self._counts[state] for state in COUNTED_STATES),
+            counts=self._counts,
+            best_top1=self._best,
+            hypervolume=self._hypervolume,
+            front=self._front,
+            layouts=self._layouts,
+            activities={},
+        )
+
+
+def _member(given: JSON) -> FrontMember:
+    return FrontMember(given["trial_number"], given["arch_hash"], given["top1"], given["cost"])
+
+
+def watch_study(server: Server, study: JSON, *, quiet: bool) -> bool:
+    """Show a search until it ends; a restart of the service is waited for.
+
+    Args:
+        server: the service.
+        study: as the service describes it.
+        quiet: print the end only.
+
+    Returns:
+        Whether it did not fail.
+    """
+    cost = study["cost_objective"] or "latency_ms"
+    progress = Progress(study["name"], study["budget"] or 1, study["evaluated"], quiet, cost_objective=cost)
+    watch = Watch(study, progress)
+    with progress:
+        for event in lasting_events(server, study["name"], progress.note):
+            watch.take(event)
+            if watch.is_over:
+                break
+        with contextlib.suppress(UnavailableError):  # the last lines come behind the end
+            for event in server.events(study["name"], watch.seen, silence_s=REST_S):
+                watch.take(event)
+        progress.finish([watch.last_line])
+    return not watch.has_failed
