@@ -10,12 +10,20 @@ from workers.cluster.session import UNUSED_HELPERS
 pytestmark = pytest.mark.ray
 
 
+def command_of(process: psutil.Process) -> str:
+    """Empty for one that has just ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
 def test_a_pool_says_in_order_what_it_waits_for_and_starts_no_helper_in_vain() -> None:
     steps: list[str] = []
     started = quick_pool(step=steps.append)
     try:
         started.calibrate({}, {})
-        commands = [" ".join(process.cmdline()) for process in psutil.Process().children(recursive=True)]
+        commands = [command_of(process) for process in psutil.Process().children(recursive=True)]
     finally:
         started.close()
     assert steps[:2] == ["starting Ray", "starting 2 workers: 0 of 2 ready"]

@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F
+from timm.models import register_notrace_function
 
 
 def unseen() -> float:
@@ -21,6 +22,7 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor
     return mixed.transpose(1, 2).clone(memory_format=torch.contiguous_format).flatten(2)
 
 
+@register_notrace_function  # type: ignore[untyped-decorator]
 def attend_with(bias: torch.Tensor, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float) -> torch.Tensor:
     """softmax(q k scale + bias) v, heads first: (B, heads, n, d) and (B, heads, m, ...) -> (B, heads, n, width of a
     value). Every query sees a key."""
