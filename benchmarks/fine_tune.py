@@ -7,14 +7,19 @@ by the same recipe; one begins with the weights of the entry, the other with new
 """
 
 import argparse
+import importlib
+import json
+import sys
 import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import timm
 import torch
 from torch import Tensor, nn
 
+from search_spaces.zoo.bundle import DOOR
 from workers.data.registry import open_data
 from workers.evaluate import EvaluationContext
 from workers.evaluation import EvaluationConfig
@@ -36,6 +41,14 @@ class Classifier(nn.Module):
         return self.head(maps[-1].mean((2, 3)))
 
 
+def _register(entry: Path) -> int:
+    """Make the entry known to timm, as its card says, and give the channels of its images."""
+    sys.path.insert(0, str(entry))
+    importlib.import_module(DOOR)
+    config = json.loads((entry / "config.json").read_text(encoding="utf-8"))
+    return int(config["pretrained_cfg"]["input_size"][0])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("entry", help="folder of a zoo entry")
@@ -48,7 +61,7 @@ def main() -> None:
     recipe = replace(search_recipe(arguments.recipe, source, 1), rungs=(arguments.steps,))
     folder = tempfile.mkdtemp(prefix="fine-tune-locks-")
     context = EvaluationContext(EvaluationConfig(data=arguments.data, recipe=recipe, lock_folder=folder))
-    in_chans = timm.create_model(f"local-dir:{arguments.entry}").pretrained_cfg["input_size"][0]
+    in_chans = _register(Path(arguments.entry))
     shown = Classifier(arguments.entry, True, in_chans, source.num_classes)
     maps = shown.backbone(torch.zeros(1, in_chans, source.image_size, source.image_size))
     print("features_only:", ", ".join(str(tuple(each.shape[1:])) for each in maps))

@@ -171,16 +171,14 @@ def report(timed: Sequence[Timed], trained: Sequence[Trained]) -> Iterator[str]:
 
 def _line(point: Timed, row: Timed, scores: dict[str, dict[int, float]]) -> str:
     own = scores.get(row.network, {})
-    seeds = sorted(own)
-    if not seeds:
-        return f"| {point.network} | {row.network} | {row.latency_ms:.2f} | {row.param_count:,} | 0 | | |"
-    top1 = np.array([own[seed] for seed in seeds])
-    spread = f" ({top1.std(ddof=1):.4f})" if len(seeds) > 1 else ""
+    top1 = np.array(list(own.values()))
+    mean = f"{top1.mean():.4f}" if len(top1) else ""
+    spread = f" ({top1.std(ddof=1):.4f})" if len(top1) > 1 else ""
     difference = "" if row is point else _difference(own, scores.get(point.network, {}))
     name = "**the front's**" if row is point else row.network
     return (
-        f"| {point.network} | {name} | {row.latency_ms:.2f} | {row.param_count:,} | {len(seeds)} | "
-        f"{top1.mean():.4f}{spread} | {difference} |"
+        f"| {point.network} | {name} | {row.latency_ms:.2f} | {row.param_count:,} | {len(top1)} | "
+        f"{mean}{spread} | {difference} |"
     )
 
 
