@@ -20,9 +20,9 @@ from scipy import stats
 
 from benchmarks.made_up import SHAPES, make_problem
 from benchmarks.rows import append_row, read_rows
+from hybrid_nas.problems import open_problem
 from nas.pareto.front import hypervolume
 from nas.records import JSON
-from nas.tabular.problems import open_problem
 from nas.tabular.recorded import Levels, RecordedProblem, RecordedScore
 from nas.tabular.simulator import simulate
 from nas.text import text_table

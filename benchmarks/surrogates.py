@@ -24,6 +24,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, WhiteKernel
 
 from db.store import open_store
+from hybrid_nas.problems import PROBLEMS, open_problem
 from nas.pareto.picks import pick_study
 from nas.samplers.ehvi import Surrogate
 from nas.samplers.ehvi_sampler import EhviSampler
@@ -32,7 +33,6 @@ from nas.search.study import recorded_genotypes
 from nas.surrogates.gaussian_process import GaussianProcess, GeneEncoder
 from nas.surrogates.genes import GeneLevels
 from nas.tabular.bench import Conditions, bench, bench_text
-from nas.tabular.problems import PROBLEMS, open_problem
 from search_spaces.registry import make_space
 
 TESTED = 500

@@ -23,10 +23,10 @@ from benchmarks.made_up import SHAPES, make_problem
 from benchmarks.peers.environments import environment
 from benchmarks.peers.process import PeerProcess, PeerSampler
 from benchmarks.rows import append_row, read_rows
+from hybrid_nas.problems import PROBLEMS, open_problem
 from nas.samplers.registry import SAMPLERS
 from nas.surrogates.threads import one_thread
 from nas.tabular.bench import CHECKPOINTS, growth
-from nas.tabular.problems import PROBLEMS, open_problem
 from nas.tabular.recorded import RecordedProblem
 from nas.tabular.simulator import Simulation, simulate
 from nas.version import code_version

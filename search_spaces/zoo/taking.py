@@ -3,6 +3,7 @@
 import hashlib
 import io
 import zipfile
+import zlib
 from pathlib import Path
 
 from nas.errors import InvalidInputError
@@ -12,6 +13,8 @@ from search_spaces.zoo.index import require_name
 
 LARGEST_BYTES = 2**33
 """What an entry has at most, unpacked."""
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
+"""What zipfile raises for an archive that is damaged, or is encrypted or packed in a way that it does not know."""
 
 
 def take_entry(zoo: Path, archive: bytes, entry: JSON, *, overwrite: bool = False) -> Path:
@@ -35,7 +38,7 @@ def take_entry(zoo: Path, archive: bytes, entry: JSON, *, overwrite: bool = Fals
         require_name(name)
         files = _files(archive, name, dict(entry["sha256"]))
         arch_hash = str(entry["arch_hash"])
-    except (KeyError, TypeError, ValueError, zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+    except (KeyError, TypeError, ValueError, *UNREADABLE) as error:
         raise InvalidInputError(f"what was fetched is no entry of a zoo ({error}); fetch it again") from error
 
     def make(folder: Path) -> JSON:

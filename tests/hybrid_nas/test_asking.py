@@ -134,12 +134,28 @@ def test_fetch_and_find_it_in_the_zoo(port: int, run_command: Command, tmp_path:
     assert run_command("fetch", "two", "--zoo", str(zoo))[0] == 2
 
 
-def _zip(**files: bytes) -> bytes:
+def _zip(method: int = zipfile.ZIP_STORED, /, **files: bytes) -> bytes:
     content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
+    with zipfile.ZipFile(content, "w", method) as archive:
         for name, text in files.items():
             archive.writestr(name.replace("__", "/"), text)
     return content.getvalue()
+
+
+def _damaged() -> bytes:
+    """An archive whose packed bytes are no stream."""
+    content = bytearray(_zip(zipfile.ZIP_DEFLATED, one__a=b"abc" * 100))
+    begin = content.index(b"one/a") + len(b"one/a")
+    content[begin : begin + 4] = b"\xff\xff\xff\xff"
+    return bytes(content)
+
+
+def _encrypted() -> bytes:
+    """An archive that says that it is encrypted, in both of its places."""
+    content = bytearray(_zip(one__a=b"x"))
+    content[6] |= 1
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    return bytes(content)
 
 
 def _line(sums: dict[str, str]) -> dict[str, Any]:
@@ -150,6 +166,8 @@ def _line(sums: dict[str, str]) -> dict[str, Any]:
     ("archive", "entry", "message"),
     [
         (b"no zip", _line({}), "is no entry of a zoo"),
+        (_damaged(), _line({"a": "0" * 64}), "is no entry of a zoo"),
+        (_encrypted(), _line({"a": "0" * 64}), "is no entry of a zoo"),
         (_zip(one__a=b"x"), _line({"a": "0" * 64}), "a has another SHA-256 than was recorded"),
         (_zip(one__a=b"x", other=b"y"), _line({"a": "0" * 64}), "its files are not those of the entry"),
         (_zip(one__a=b"x"), _line({"../a": "0" * 64}), "a file lies outside its folder"),
