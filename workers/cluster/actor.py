@@ -1,6 +1,5 @@
 """The code of a Ray actor: carries the generator of workers/evaluate.py one event per call. Needs no Ray itself."""
 
-import gc
 import logging
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from typing import Any
 
 from nas.protocols import Calibration, Event, Failed, Finished, Job
 from nas.records import JSON
+from workers.processes import loading_for_good
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +56,9 @@ class Worker:
     def open(self) -> JSON | None:
         """Prepare for jobs and give the fingerprint. Not done in __init__, whose errors Ray wraps beyond
         recognition."""
-        self._work = self._make_work()
-        self._context = self._work.open(self._config, self._name)
-        # Libraries and data stay as long as the process: collections, several in each trial, need not look through
-        # them.
-        gc.collect()
-        gc.freeze()
+        with loading_for_good():
+            self._work = self._make_work()
+            self._context = self._work.open(self._config, self._name)
         return self._work.fingerprint(self._context)
 
     def calibrate(self, slowest: JSON, typical: JSON) -> Calibration:

@@ -21,7 +21,7 @@ LIBRARY_KERNEL = 3
 """Columns of the largest kernel for which the library has a fast weight gradient."""
 MOST_POSITIONS = 64
 """Positions of a map up to which all pairs of them are multiplied; the work grows with their square."""
-FEW_POSITIONS = 1024
+FEW_POSITIONS = 4096
 """Positions of a batch up to which a linear layer is the faster 1x1 convolution."""
 DTYPES = torch.float32, torch.float64
 

@@ -15,5 +15,6 @@ def test_collections_leave_out_what_a_worker_opened() -> None:
     try:
         assert Worker(lambda: work, "data", "worker-0", None).open() == {"config": "data"}
         assert gc.get_freeze_count() > 1000
+        assert gc.isenabled()
     finally:
         gc.unfreeze()
