@@ -17,6 +17,7 @@ from hybrid_nas.service import dashboard, pages, sessions
 from hybrid_nas.service.api import jobs, meta, studies, zoo
 from hybrid_nas.service.auth import Door, retry_after
 from hybrid_nas.service.core import Service
+from hybrid_nas.service.courtesy import GivesWay, lower_priority
 from hybrid_nas.service.errors import BusyError, ServiceError, UnauthorizedError
 from hybrid_nas.service.options import SearchOptions
 from hybrid_nas.service.settings import Settings
@@ -58,6 +59,7 @@ def create_app(settings: Settings, check_owner: Callable[[], None] = lambda: Non
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service.supervisor.start()
+        lower_priority()  # behind the supervisor, whose children keep the priority that the service was started with
         try:
             yield
         finally:
@@ -86,6 +88,7 @@ def create_app(settings: Settings, check_owner: Callable[[], None] = lambda: Non
     app.add_exception_handler(RequestValidationError, _misunderstood)
     app.add_exception_handler(HTTPException, _unrouted)
     app.add_exception_handler(Exception, _failed)
+    app.add_middleware(GivesWay, courtesy=service.courtesy)
     app.add_middleware(Limits)
     return app
 

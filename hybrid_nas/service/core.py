@@ -20,6 +20,7 @@ from hybrid_nas import parts
 from hybrid_nas.service.answers import job_json, page_json, study_json, trial_json, whole_trial_json
 from hybrid_nas.service.callers import Caller
 from hybrid_nas.service.children import Child
+from hybrid_nas.service.courtesy import Courtesy
 from hybrid_nas.service.errors import ConflictError, ForbiddenError, NotFoundError
 from hybrid_nas.service.options import SearchOptions, checked
 from hybrid_nas.service.settings import Settings
@@ -62,6 +63,7 @@ class Service:
         self.supervisor = Supervisor(settings, self.submissions, self.browser, check_owner)
         self._answers: dict[tuple[Any, ...], tuple[Stamp, Any]] = {}
         self._computing = threading.Lock()
+        self.courtesy = Courtesy()
 
     def close(self) -> None:
         """Close the connections; children go on."""

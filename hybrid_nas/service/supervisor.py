@@ -19,6 +19,7 @@ from db.browse import Browser
 from db.submissions import ACTIVE, Job, Submission, Submissions
 from hybrid_nas.notifying import HOSTS_VARIABLE
 from hybrid_nas.service.children import Child
+from hybrid_nas.service.courtesy import Courtesy
 from hybrid_nas.service.options import default_workers, words
 from hybrid_nas.service.settings import Settings
 from hybrid_nas.service.slots import Capacity, Need, fair_order, take
@@ -71,6 +72,7 @@ class Supervisor:
         self._thread = threading.Thread(target=self._work, name="supervisor", daemon=True)
         self._capacity = Capacity(settings.slots, num_cores(), num_gpus())
         self._failed_looks = 0
+        self._courtesy = Courtesy()
 
     def start(self) -> None:
         """Look once, so that states are true, and go on looking."""
@@ -116,6 +118,7 @@ class Supervisor:
     def _work(self) -> None:
         while not self._ended.is_set():
             self._woken.wait(LOOK_S)
+            self._courtesy.pause()
             self._woken.clear()
             if not self._ended.is_set():
                 self._look_safely()

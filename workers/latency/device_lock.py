@@ -109,6 +109,14 @@ class DeviceLock:
         finally:
             time.sleep(AFTER_YOU_S)
 
+    def is_wanted_alone(self) -> bool:
+        """Whether somebody has the device alone, or stands in the turnstile for that. Waits for nobody."""
+        try:
+            with _flock(self._turn, fcntl.LOCK_SH | fcntl.LOCK_NB):
+                return False
+        except BlockingIOError:
+            return True
+
     @contextmanager
     def _not_nested(self) -> Iterator[None]:
         # A second flock on the same file descriptor would convert the first one without a word.
