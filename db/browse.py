@@ -3,7 +3,7 @@
 A study may have ten thousand trials, and many people look at it at once: nothing here reads more than it gives.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +15,8 @@ from sqlalchemy import Connection, Engine
 from db.engine import reading
 from db.errors import translated_errors
 from db.tables import architectures, final_fronts, fronts, latencies, studies, trainings
-from nas.records import COUNTED_STATES, JSON
+from db.trials import select_trials
+from nas.records import COUNTED_STATES, JSON, TrialFacts
 
 _TRIAL = (
     trainings.c.id,
@@ -36,6 +37,8 @@ _TRIAL = (
     latencies.c.ci_high_ms,
 )
 _JOINED = trainings.join(architectures).join(latencies, trainings.c.latency_id == latencies.c.id, isouter=True)
+_NEWEST = studies.c.id, trainings.c.id, fronts.c.id, final_fronts.c.id, latencies.c.id
+_MARK = sa.select(*(sa.select(sa.func.max(column)).scalar_subquery() for column in _NEWEST))
 SORTS: Mapping[str, sa.ColumnElement[Any]] = {
     "number": trainings.c.trial_number,
     "top1": trainings.c.top1,
@@ -48,6 +51,17 @@ SORTS: Mapping[str, sa.ColumnElement[Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """Changes whenever anything that a study rests on is recorded, whatever the study: cheap to look at."""
+
+    study_id: int
+    training_id: int
+    front_id: int
+    final_front_id: int
+    latency_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stamp:
     """Changes whenever something of a study is recorded."""
 
@@ -57,7 +71,7 @@ class Stamp:
     front_version: int
     final_version: int
     latency_id: int
-    """Newest timing of any study."""
+    """Newest timing of an architecture of the study."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,31 +137,49 @@ class Browser:
         with self._reading() as connection:
             return int(connection.scalar(wanted) or 0)
 
+    def mark(self) -> Mark:
+        """What to compare, to know whether any stamp may have changed. Takes microseconds with any number of trials."""
+        with self._reading() as connection:
+            row = connection.execute(_MARK).one()
+        return Mark(*(value or 0 for value in row))
+
     def stamp(self, study_id: int) -> Stamp:
-        """What to compare, to know whether anything new was recorded."""
+        """What to compare, to know whether anything new was recorded of a study. Reads an index of its trials."""
+        own = trainings.join(latencies, latencies.c.architecture_id == trainings.c.architecture_id)
+        timed = sa.select(sa.func.max(latencies.c.id)).select_from(own)
         newest = {
             "training_id": sa.select(sa.func.max(trainings.c.id)).where(trainings.c.study_id == study_id),
             "front_version": sa.select(sa.func.max(fronts.c.version)).where(fronts.c.study_id == study_id),
             "final_version": sa.select(sa.func.max(final_fronts.c.version)).where(final_fronts.c.study_id == study_id),
-            "latency_id": sa.select(sa.func.max(latencies.c.id)),
+            "latency_id": timed.where(trainings.c.study_id == study_id),
         }
         columns = [wanted.scalar_subquery().label(name) for name, wanted in newest.items()]
         with self._reading() as connection:
             row = connection.execute(sa.select(*columns)).one()
         return Stamp(study_id, **{name: value or 0 for name, value in row._mapping.items()})
 
-    def trials(self, study_id: int, wanted: TrialFilter, offset: int, limit: int) -> tuple[list[JSON], int]:
-        """A page of trials, and how many there are on all pages."""
-        conditions = _conditions(study_id, wanted)
-        column = SORTS[wanted.sort]
-        order = column.desc() if wanted.descending else column.asc()
-        page = sa.select(*_TRIAL).select_from(_JOINED).where(*conditions)
-        page = page.order_by(column.is_(None), order, trainings.c.trial_number).offset(offset).limit(limit)
-        count = sa.select(sa.func.count()).select_from(_JOINED).where(*conditions)
+    def facts_of(self, study: str, numbers: Sequence[int]) -> list[TrialFacts]:
+        """Some trials whole, in the order in which they ended; unknown numbers are left out."""
         with self._reading() as connection:
-            rows = connection.execute(page).mappings().all()
-            total = connection.scalar(count)
-        return [dict(row) for row in rows], int(total or 0)
+            return select_trials(connection, study, trainings.c.trial_number.in_(numbers))
+
+    def facts_between(self, study: str, after: int, last: int) -> list[TrialFacts]:
+        """The trials behind one row and up to another, whole, in the order in which they ended."""
+        with self._reading() as connection:
+            return select_trials(connection, study, trainings.c.id > after, trainings.c.id <= last)
+
+    def order(self, study_id: int, wanted: TrialFilter) -> list[int]:
+        """Rows of the wanted trials, in the wanted order: what pages are cut from."""
+        found = sa.select(trainings.c.id).select_from(_JOINED).where(*_conditions(study_id, wanted))
+        with self._reading() as connection:
+            return list(connection.scalars(found.order_by(*_order(wanted))))
+
+    def trials(self, rows: Sequence[int]) -> list[JSON]:
+        """Trials by their rows, in that order; what is gone is left out."""
+        page = sa.select(*_TRIAL).select_from(_JOINED).where(trainings.c.id.in_(rows))
+        with self._reading() as connection:
+            found = {row["id"]: dict(row) for row in connection.execute(page).mappings()}
+        return [found[row] for row in rows if row in found]
 
     def trials_after(self, study_id: int, training_id: int, limit: int) -> list[JSON]:
         """The next trials behind a row, in the order in which they ended; each with how many counted ones there are
@@ -216,6 +248,15 @@ class Browser:
 def _outline(row: Any) -> Outline:
     budget = row.config.get("budget")
     return Outline(row.id, row.name, row.objectives[1], None if budget is None else int(budget), row.created)
+
+
+def _order(wanted: TrialFilter) -> list[sa.ColumnElement[Any]]:
+    """Trials without the value come last."""
+    column = SORTS[wanted.sort]
+    order = column.desc() if wanted.descending else column.asc()
+    if wanted.sort == "number":
+        return [order]
+    return [column.is_(None), order, trainings.c.trial_number]
 
 
 def _conditions(study_id: int, wanted: TrialFilter) -> list[sa.ColumnElement[bool]]:

@@ -88,9 +88,10 @@ def has_trial(connection: Connection, study: str, trial_number: int) -> bool:
     return connection.execute(wanted).first() is not None
 
 
-def select_trials(connection: Connection, study: str) -> list[TrialFacts]:
-    """In the order in which the trials ended; empty for an unknown study."""
-    return [trial_facts(row) for row in connection.execute(_FACTS, {"study": study})]
+def select_trials(connection: Connection, study: str, *wanted: sa.ColumnElement[bool]) -> list[TrialFacts]:
+    """Those that are wanted, all by default, in the order in which they ended; empty for an unknown study."""
+    rows = connection.execute(_FACTS.where(*wanted), {"study": study})
+    return [trial_facts(row) for row in rows]
 
 
 def insert_latency(connection: Connection, study_id: int, trial_number: int, latency: Latency) -> int:

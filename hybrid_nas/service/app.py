@@ -19,6 +19,7 @@ from hybrid_nas.service.auth import Door, retry_after
 from hybrid_nas.service.core import Service
 from hybrid_nas.service.courtesy import GivesWay, lower_priority
 from hybrid_nas.service.errors import BusyError, ServiceError, UnauthorizedError
+from hybrid_nas.service.events import Tail
 from hybrid_nas.service.options import SearchOptions
 from hybrid_nas.service.settings import Settings
 from nas.errors import InvalidInputError, NasError, UnavailableError, first_line
@@ -38,6 +39,7 @@ HEADERS = {
     "content-security-policy": "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
 }
+_HEADERS = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Scope]]
 Send = Callable[[Scope], Awaitable[None]]
@@ -79,6 +81,7 @@ def create_app(settings: Settings, check_owner: Callable[[], None] = lambda: Non
     )
     app.state.service = service
     app.state.door = Door(service)
+    app.state.tail = Tail(service)
     for subject in (meta, studies, jobs, zoo):
         app.include_router(subject.router, prefix=PREFIX)
     for shown in (sessions, dashboard, pages):
@@ -109,8 +112,7 @@ class Limits:
         async def send_with_headers(message: Scope) -> None:
             if message["type"] == "http.response.start":
                 given = {name for name, _ in message["headers"]}
-                added = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-                message["headers"] = [*message["headers"], *(each for each in added if each[0] not in given)]
+                message["headers"] = [*message["headers"], *(each for each in _HEADERS if each[0] not in given)]
             await send(message)
 
         body = await _body(receive)

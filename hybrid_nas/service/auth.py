@@ -153,8 +153,8 @@ def check_csrf(request: Request, given: str) -> None:
         raise ForbiddenError("the form is not of this session; load the page again and repeat")
 
 
-def service_of(request: Request) -> Service:
-    """The service that the application is for."""
+async def service_of(request: Request) -> Service:
+    """The service that the application is for. Nothing to wait for, so no thread is asked for it."""
     service: Service = request.app.state.service
     return service
 

@@ -1,15 +1,13 @@
 """What callers may do: the operations behind the routes and the pages, each checked against the caller's role."""
 
 import contextlib
-import json
 import shutil
-import threading
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
-from db.browse import Browser, Outline, Stamp, TrialFilter
+from db.browse import Browser, Outline, TrialFilter
 from db.engine import make_engine
 from db.removal import remove_study
 from db.service_tables import ensure_service_tables
@@ -17,27 +15,23 @@ from db.store import SqlStore
 from db.submissions import Job, Submission, Submissions
 from db.tokens import Tokens
 from hybrid_nas import parts
-from hybrid_nas.service.answers import job_json, page_json, study_json, trial_json, whole_trial_json
+from hybrid_nas.service.answers import job_json, page_json, study_json, whole_trial_json
 from hybrid_nas.service.callers import Caller
 from hybrid_nas.service.children import Child
 from hybrid_nas.service.courtesy import Courtesy
 from hybrid_nas.service.errors import ConflictError, ForbiddenError, NotFoundError
+from hybrid_nas.service.kept import Answer
 from hybrid_nas.service.options import SearchOptions, checked
+from hybrid_nas.service.recorded import Numbers, Recorded
 from hybrid_nas.service.settings import Settings
 from hybrid_nas.service.slots import fair_order
 from hybrid_nas.service.supervisor import Supervisor
-from hybrid_nas.study import Study
 from nas.errors import InvalidInputError
 from nas.records import JSON
 from nas.search.weights import WEIGHTS
 from nas.workspace import study_folder
 from search_spaces.zoo.index import require_name
 
-T = TypeVar("T")
-KEPT_ANSWERS = 64
-"""Answers that are kept until something new is recorded."""
-LEASE_S = 2.0
-"""How long the answer to whether a study is being searched is kept."""
 LOG_LINES = 2_000
 EXPORTABLE = ("pick", "name", "onnx", "overwrite")
 
@@ -61,8 +55,7 @@ class Service:
         self.submissions = Submissions(self._engine)
         self.browser = Browser(self._engine)
         self.supervisor = Supervisor(settings, self.submissions, self.browser, check_owner)
-        self._answers: dict[tuple[Any, ...], tuple[Stamp, Any]] = {}
-        self._computing = threading.Lock()
+        self.recorded = Recorded(settings, store, self.browser)
         self.courtesy = Courtesy()
 
     def close(self) -> None:
@@ -99,7 +92,7 @@ class Service:
     ) -> JSON:
         """A page of all studies, submitted or only recorded, newest first."""
         submissions = {each.study: each for each in self.submissions.all()}
-        outlines = {each.name: each for each in self.browser.outlines()}
+        outlines = {each.name: each for each in self.recorded.outlines()}
         created = {name: each.created for name, each in outlines.items()}
         created |= {name: each.created for name, each in submissions.items()}
         names = sorted(created, key=lambda name: (created[name], name), reverse=True)
@@ -109,7 +102,8 @@ class Service:
             names = [name for name in names if search.casefold() in name.casefold()]
         if state is not None:
             names = [name for name in names if self._state(name, submissions.get(name)) == state]
-        positions = self._positions()
+        has_queue = any(each.state == "queued" for each in submissions.values())
+        positions = self._positions() if has_queue else {}
         shown = names[offset : offset + limit]
         items = [self._study(name, submissions.get(name), outlines.get(name), positions) for name in shown]
         return page_json(items, len(names), offset, limit)
@@ -121,10 +115,11 @@ class Service:
             NotFoundError: if there is none of that name.
         """
         submission = self.submissions.one(name)
-        outline = self.browser.outline(name)
+        outline = self.recorded.outline(name)
         if submission is None and outline is None:
             raise _unknown(name)
-        return self._study(name, submission, outline, self._positions())
+        is_waiting = submission is not None and submission.state == "queued"
+        return self._study(name, submission, outline, self._positions() if is_waiting else {})
 
     def stop(self, caller: Caller, name: str) -> JSON:
         """Take a search out of the queue, or ask it to end in order.
@@ -174,11 +169,9 @@ class Service:
             self._queue_again(submission, options)
         return self.study(name)
 
-    def trials(self, name: str, wanted: TrialFilter, offset: int, limit: int) -> JSON:
+    def trials(self, name: str, wanted: TrialFilter, offset: int, limit: int) -> Answer:
         """A page of trials."""
-        outline = self.outline(name)
-        rows, total = self.browser.trials(outline.id, wanted, offset, limit)
-        return page_json([trial_json(row, outline.cost_objective) for row in rows], total, offset, limit)
+        return self.recorded.trials(self.outline(name), wanted, offset, limit)
 
     def trial(self, name: str, number: int) -> JSON:
         """One trial with spec, scores and timings.
@@ -204,22 +197,17 @@ class Service:
                 f"trial {number} of study {name!r} is of a space of its own and has no drawing"
             ) from error
 
-    def front(self, name: str, target: str | None, *, final: bool) -> JSON:
+    def front(self, name: str, target: str | None, *, final: bool) -> Answer:
         """What `pareto --json` gives."""
-        study = self.handle(name)
-        if final:
-            return self._kept(name, ("final",), lambda: study.final_pareto().json())
-        return self._kept(name, ("front", target), lambda: study.pareto(target).json())
+        return self.recorded.front(self.outline(name), target, final=final)
 
-    def history(self, name: str, target: str | None) -> JSON:
+    def history(self, name: str, target: str | None) -> Answer:
         """What `pareto --history --json` gives."""
-        study = self.handle(name)
-        return self._kept(name, ("history", target), lambda: study.history(target).json())
+        return self.recorded.history(self.outline(name), target)
 
-    def explain(self, name: str, trial: int | None) -> JSON:
+    def explain(self, name: str, trial: int | None) -> Answer:
         """What `explain --json` gives."""
-        study = self.handle(name)
-        return self._kept(name, ("explain", trial), lambda: study.explain(trial).json())
+        return self.recorded.explain(self.outline(name), trial)
 
     def log(self, name: str, count: int) -> list[str]:
         """The last lines that the search printed; none where it was not submitted here."""
@@ -297,6 +285,7 @@ class Service:
         with parts.optuna_storage(self.settings.storage, writes=True) as storage, contextlib.suppress(KeyError):
             storage.delete_study(storage.get_study_id_from_name(name))
         remove_study(self._engine, name)
+        self.recorded.forget()
         workspace = parts.workspace_of(self.settings.storage, self.settings.artifacts)
         shutil.rmtree(workspace.artifacts / WEIGHTS / study_folder(name, record.uid), ignore_errors=True)
         workspace.log_file(name, record.uid).unlink(missing_ok=True)
@@ -308,70 +297,32 @@ class Service:
             NotFoundError: if there is none of that name.
             ConflictError: if it was submitted and has recorded nothing yet.
         """
-        outline = self.browser.outline(name)
+        outline = self.recorded.outline(name)
         if outline is not None:
             return outline
         if self.submissions.one(name) is not None:
             raise ConflictError(f"study {name!r} has recorded nothing yet; ask again when its search has begun")
         raise _unknown(name)
 
-    def handle(self, name: str) -> Study:
-        """The recorded study as the Python API has it."""
-        self.outline(name)
-        return Study(name, self.settings.storage, self.settings.artifacts)
-
-    def _kept(self, name: str, key: tuple[Any, ...], make: Callable[[], str]) -> JSON:
-        """An answer that many ask for, computed once until something new is recorded."""
-        stamp = self.browser.stamp(self.outline(name).id)
-        kept = self._answers.get((name, *key))
-        if kept is not None and kept[0] == stamp:
-            return _object(kept[1])
-        with self._computing:
-            kept = self._answers.get((name, *key))
-            if kept is not None and kept[0] == stamp:
-                return _object(kept[1])
-            answer = _object(json.loads(make()))
-            while len(self._answers) >= KEPT_ANSWERS:
-                self._answers.pop(next(iter(self._answers)))
-            self._answers[(name, *key)] = (stamp, answer)
-        return answer
-
     def _study(
         self, name: str, submission: Submission | None, outline: Outline | None, positions: dict[str, int]
     ) -> JSON:
-        counts: dict[str, int] = {}
-        best = None
-        front = None
-        if outline is not None:
-            counts, best, front = self._numbers(outline)
+        numbers = Numbers() if outline is None else self.recorded.numbers(outline)
         return study_json(
             name,
             submission,
             outline,
             position=positions.get(name),
             is_running=self._state(name, submission) == "running",
-            counts=counts,
-            best_top1=best,
-            front=front,
+            counts=numbers.counts,
+            best_top1=numbers.best_top1,
+            front=numbers.front,
         )
-
-    def _numbers(self, outline: Outline) -> tuple[dict[str, int], float | None, tuple[int, float] | None]:
-        """Trials by state, best top1, and size and hypervolume of the front."""
-        stamp = self.browser.stamp(outline.id)
-        kept = self._answers.get((outline.name, "numbers"))
-        if kept is not None and kept[0] == stamp:
-            numbers: tuple[dict[str, int], float | None, tuple[int, float] | None] = kept[1]
-            return numbers
-        front = self.store.front(outline.name)
-        size = None if front is None else (len(front.members), front.hypervolume)
-        numbers = (self.browser.counts(outline.id), self.browser.best_top1(outline.id), size)
-        self._answers[(outline.name, "numbers")] = (stamp, numbers)
-        return numbers
 
     def _state(self, name: str, submission: Submission | None) -> str:
         if submission is not None:
             return submission.state
-        return "stopped" if self.store.lease(name) is None else "running"
+        return "running" if self.recorded.is_searched(name) else "stopped"
 
     def _positions(self) -> dict[str, int]:
         queued = self.submissions.all("queued")
@@ -398,11 +349,6 @@ class Service:
         if not self.submissions.change(submission, **values):
             raise _changed(submission.study)
         self.supervisor.wake()
-
-
-def _object(answer: Any) -> JSON:
-    assert isinstance(answer, dict), "what is shown as JSON is one object"
-    return answer
 
 
 def _unknown(name: str) -> NotFoundError:

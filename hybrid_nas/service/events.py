@@ -1,17 +1,20 @@
 """What happens in a study as server-sent events. An event's id says how far its reader has come in what is recorded, so
-that a stream goes on behind it after a restart of the service, too."""
+that a stream goes on behind it after a restart of the service, too. Readers at the same place of a study share one look
+for what is new.
+"""
 
 import asyncio
 import json
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import NamedTuple, Self
 
 from starlette.concurrency import run_in_threadpool
 
 from hybrid_nas.service.answers import front_event, trial_json
 from hybrid_nas.service.core import Service
+from hybrid_nas.service.courtesy import LONGEST_S
 from hybrid_nas.service.errors import ServiceError
 from nas.errors import InvalidInputError, NasError
 from nas.records import JSON
@@ -57,41 +60,96 @@ class Place:
 def now(service: Service, study: str) -> Place:
     """The place behind everything that has happened in a study."""
     submission = service.submissions.one(study)
-    outline = service.browser.outline(study)
+    outline = service.recorded.outline(study)
     line = 0 if submission is None else service.supervisor.child(submission).size()
     revision = 1 if submission is None else submission.revision
     if outline is None:
         return Place(revision, line=line)
-    stamp = service.browser.stamp(outline.id)
+    stamp = service.recorded.stamp(outline)
     return Place(revision, stamp.training_id, stamp.front_version, line)
 
 
-async def stream(service: Service, study: str, place: Place) -> AsyncIterator[str]:
-    """Events from a place on, for ever; each is the text of one, as the browser's EventSource reads it."""
-    quiet_since = time.monotonic()
-    yield ": begins\n\n"
-    while True:
+class News(NamedTuple):
+    """What is new behind a place."""
+
+    texts: list[bytes]
+    """Events as the browser's EventSource reads them."""
+    place: Place
+    """The place behind them."""
+
+
+@dataclass(slots=True)
+class _Look:
+    """A look for news that lasts until there are some."""
+
+    task: asyncio.Task[News]
+    readers: int = 0
+
+
+class Tail:
+    """Follows studies for everybody who listens. Belongs to one event loop."""
+
+    def __init__(self, service: Service) -> None:
+        """Nobody listens yet."""
+        self._service = service
+        self._looks: dict[tuple[str, Place], _Look] = {}
+
+    async def stream(self, study: str, place: Place) -> AsyncIterator[bytes]:
+        """Events from a place on, until the study is deleted."""
+        yield b": begins\n\n"
+        while True:
+            with self._looking(study, place) as task:
+                while not (await asyncio.wait({task}, timeout=BEAT_S))[0]:
+                    yield b": beat\n\n"
+            try:
+                texts, place = task.result()
+            except ServiceError:  # the study was deleted
+                return
+            for text in texts:
+                yield text
+            if len(texts) < PART:
+                await asyncio.sleep(LOOK_S)
+
+    @contextmanager
+    def _looking(self, study: str, place: Place) -> Iterator[asyncio.Task[News]]:
+        """The look of all who stand at a place; it ends with the last of them."""
+        key = study, place
+        look = self._looks.get(key)
+        if look is None:
+            look = _Look(asyncio.create_task(self._look(study, place)))
+            self._looks[key] = look
+        look.readers += 1
         try:
-            texts, place = await run_in_threadpool(_news, service, study, place)
-        except ServiceError:  # the study was deleted
-            return
-        except NasError:  # an outage passes
-            texts = []
-        for text in texts:
-            yield text
-        now = time.monotonic()
-        if texts:
-            quiet_since = now
-        elif now - quiet_since >= BEAT_S:
-            quiet_since = now
-            yield ": beat\n\n"
-        await asyncio.sleep(LOOK_S)
+            yield look.task
+        finally:
+            look.readers -= 1
+            if not look.readers:
+                look.task.cancel()
+                del self._looks[key]
+
+    async def _look(self, study: str, place: Place) -> News:
+        while True:
+            await self._service.courtesy.give_way(LONGEST_S)
+            try:
+                news = await run_in_threadpool(_news, self._service, study, place)
+            except ServiceError:
+                raise
+            except NasError:  # an outage passes
+                news = News([], place)
+            if news.texts:
+                return news
+            await asyncio.sleep(LOOK_S)
 
 
-def _news(service: Service, study: str, place: Place) -> tuple[list[str], Place]:
-    """What is new behind a place, and the place behind that."""
-    texts: list[str] = []
+def _news(service: Service, study: str, place: Place) -> News:
+    """A part of what is new behind a place.
+
+    Raises:
+        NotFoundError: if the study was deleted.
+    """
+    texts: list[bytes] = []
     submission = service.submissions.one(study)
+    outline = service.recorded.outline(study) if submission is not None else service.outline(study)
     revision = 1 if submission is None else submission.revision
     if revision != place.revision:
         place = replace(place, revision=revision)
@@ -100,23 +158,22 @@ def _news(service: Service, study: str, place: Place) -> tuple[list[str], Place]
         for line, behind in service.supervisor.child(submission).lines_after(place.line):
             place = replace(place, line=behind)
             texts.append(_text("line", {"text": line}, place))
-    outline = service.browser.outline(study)
     if outline is None:
-        return texts, place
-    stamp = service.browser.stamp(outline.id)
+        return News(texts, place)
+    stamp = service.recorded.stamp(outline)
     budget = outline.budget if submission is None else int(submission.options["budget"])
-    while place.training_id < stamp.training_id:
+    if place.training_id < stamp.training_id:
         for row in service.browser.trials_after(outline.id, place.training_id, PART):
             place = replace(place, training_id=row["id"])
             data = trial_json(row, outline.cost_objective)
             texts.append(_text("trial", {**data, "evaluated": row["evaluated"], "budget": budget}, place))
-    if place.front_version < stamp.front_version:
+    if place.front_version < stamp.front_version and place.training_id >= stamp.training_id:
         front = service.store.front(study)
         if front is not None:
             place = replace(place, front_version=front.version)
             texts.append(_text("front", front_event(front), place))
-    return texts, place
+    return News(texts, place)
 
 
-def _text(event: str, data: JSON, place: Place) -> str:
-    return f"id: {place}\nevent: {event}\ndata: {json.dumps(data, allow_nan=False)}\n\n"
+def _text(event: str, data: JSON, place: Place) -> bytes:
+    return f"id: {place}\nevent: {event}\ndata: {json.dumps(data, allow_nan=False)}\n\n".encode()

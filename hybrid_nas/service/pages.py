@@ -1,6 +1,7 @@
 """The pages: the service as a browser shows it. What changes while one looks comes from the routes below /api/v1."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from hybrid_nas.service.api.zoo import all_entries, find_entry
 from hybrid_nas.service.auth import COOKIE, CurrentCaller, CurrentService, csrf_token
 from hybrid_nas.service.callers import Caller
 from hybrid_nas.service.events import now
+from hybrid_nas.service.kept import Answer, sent
 from hybrid_nas.service.sessions import own_path
 from nas.text import cost_axis, cost_in_unit
 from search_spaces.architecture.kinds.registry import KINDS
@@ -43,6 +45,7 @@ _templates = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    auto_reload=False,
 )
 _templates.filters["segment"] = lambda text: quote(str(text), safe="")
 _templates.filters["settings"] = lambda target: ", ".join(
@@ -133,13 +136,18 @@ def entry(request: Request, name: Name, service: CurrentService, caller: Current
     return _page(request, caller, "entry.html", entry=find_entry(service.settings.zoo, name))
 
 
+@lru_cache
+def _static(name: str) -> Answer:
+    package, folder, _ = STATIC[name]
+    return Answer.of((files(package) / folder / name).read_bytes())
+
+
 @router.get("/static/{name}")
-def static(name: Name) -> Response:
+def static(request: Request, name: Name) -> Response:
     """Script and style; nothing of them is anybody's own."""
     if name not in STATIC:
         return Response(status_code=404)
-    package, folder, media_type = STATIC[name]
-    return Response((files(package) / folder / name).read_bytes(), media_type=media_type)
+    return sent(request, _static(name), STATIC[name][2])
 
 
 @router.get("/login")

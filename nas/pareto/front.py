@@ -141,6 +141,7 @@ class FrontKeeper:
         self._reference_point = reference_point
         self._version = 0 if latest is None else latest.version
         self._members: list[FrontMember] = [] if latest is None else list(latest.members)
+        self._hypervolume = self._area()
         self.stalled = stalled
         """COMPLETE and PRUNED trials since the hypervolume last grew."""
 
@@ -151,6 +152,9 @@ class FrontKeeper:
 
     @property
     def hypervolume(self) -> float:
+        return self._hypervolume
+
+    def _area(self) -> float:
         return hypervolume(((m.top1, m.cost) for m in self._members), self._reference_point)
 
     def add(self, facts: TrialFacts) -> Front | None:
@@ -188,6 +192,7 @@ class FrontKeeper:
         survivors = [member for member, beaten in zip(self._members, is_beaten, strict=True) if not beaten]
         bisect.insort(survivors, new, key=lambda m: (m.cost, m.top1, m.trial_number))
         self._members = survivors
+        self._hypervolume = self._area()
         return True
 
 

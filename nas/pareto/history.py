@@ -36,6 +36,37 @@ class History:
     """COMPLETE and PRUNED trials since the last growth; all of them when there was none."""
 
 
+class HistoryKeeper:
+    """The history of a study, trial by trial in the order in which they ended."""
+
+    def __init__(self, cost_objective: str, reference_point: tuple[float, float]) -> None:
+        """Nothing has ended yet.
+
+        Args:
+            cost_objective: latency_ms, macs or param_count.
+            reference_point: (top1, cost) of the study.
+        """
+        self._front = FrontKeeper(cost_objective, reference_point)
+        self._growths: list[Growth] = []
+        self._evaluated = 0
+        self._device_s = 0.0
+
+    @property
+    def history(self) -> History:
+        """What has happened so far."""
+        return History(tuple(self._growths), self._evaluated, self._device_s, self._front.stalled)
+
+    def add(self, trial: TrialFacts) -> None:
+        """Take in the next trial."""
+        self._evaluated += trial.is_counted
+        self._device_s += trial.duration_s
+        front = self._front.add(trial)
+        if front is not None and self._front.stalled == 0:
+            number = trial.trial_number
+            growth = Growth(number, self._evaluated, self._device_s, front.hypervolume, len(front.members))
+            self._growths.append(growth)
+
+
 def history_of(facts: Iterable[TrialFacts], cost_objective: str, reference_point: tuple[float, float]) -> History:
     """Replay the facts of a study.
 
@@ -44,14 +75,7 @@ def history_of(facts: Iterable[TrialFacts], cost_objective: str, reference_point
         cost_objective: latency_ms, macs or param_count.
         reference_point: (top1, cost) of the study.
     """
-    keeper = FrontKeeper(cost_objective, reference_point)
-    growths = []
-    evaluated = 0
-    device_s = 0.0
+    keeper = HistoryKeeper(cost_objective, reference_point)
     for trial in facts:
-        evaluated += trial.is_counted
-        device_s += trial.duration_s
-        front = keeper.add(trial)
-        if front is not None and keeper.stalled == 0:
-            growths.append(Growth(trial.trial_number, evaluated, device_s, front.hypervolume, len(front.members)))
-    return History(tuple(growths), evaluated, device_s, keeper.stalled)
+        keeper.add(trial)
+    return keeper.history

@@ -79,11 +79,11 @@ def test_pages_and_what_is_new(engine: Engine) -> None:
     browser = Browser(engine)
     outline = browser.outline("sample")
     assert outline is not None
-    rows, total = browser.trials(outline.id, TrialFilter(sort="top1", descending=True), 0, 3)
-    assert ([row["trial_number"] for row in rows], total) == ([3, 2, 0], 8)
-    rows, total = browser.trials(outline.id, TrialFilter(state="FAIL"), 1, 5)
-    assert ([row["trial_number"] for row in rows], total) == ([7], 2)
-    assert browser.trials(outline.id, TrialFilter(mixer="%"), 0, 5) == ([], 0)
+    order = browser.order(outline.id, TrialFilter(sort="top1", descending=True))
+    assert ([row["trial_number"] for row in browser.trials(order[:3])], len(order)) == ([3, 2, 0], 8)
+    failed = browser.trials(browser.order(outline.id, TrialFilter(state="FAIL")))
+    assert [row["trial_number"] for row in failed] == [5, 7]
+    assert browser.order(outline.id, TrialFilter(mixer="%")) == []
     news = browser.trials_after(outline.id, 0, 100)
     assert [row["evaluated"] for row in news] == [1, 2, 3, 4, 5, 5, 5, 5]
     assert [row["evaluated"] for row in browser.trials_after(outline.id, news[3]["id"], 2)] == [5, 5]
@@ -97,10 +97,11 @@ def test_one_study_is_removed_and_the_other_stays_whole(engine: Engine) -> None:
     browser = Browser(engine)
     other = browser.outline("other")
     assert other is not None
-    before = browser.trials(other.id, TrialFilter(), 0, 100)
+    before = browser.trials(browser.order(other.id, TrialFilter()))
+    assert before
     remove_study(engine, "sample")
     assert browser.outline("sample") is None
-    assert browser.trials(other.id, TrialFilter(), 0, 100) == before
+    assert browser.trials(browser.order(other.id, TrialFilter())) == before
     remove_study(engine, "other")
     with engine.begin() as connection:
         for table in ("trainings", "architectures", "latencies", "fronts", "front_members", "nas_studies"):

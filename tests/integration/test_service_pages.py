@@ -96,7 +96,7 @@ def page(context: "BrowserContext") -> "Iterator[Page]":
 
 
 def test_a_study_shows_its_front_and_leads_to_its_trials(page: "Page", served: tuple[Service, int]) -> None:
-    members = served[0].front(RECORDED, None, final=False)["members"]
+    members = served[0].front(RECORDED, None, final=False).json["members"]
     page.goto("/")
     page.get_by_role("link", name=RECORDED, exact=True).click()
     dots = page.locator("#plot a")
@@ -203,7 +203,7 @@ def test_fronts_are_compared_in_one_plot(page: "Page") -> None:
 def test_pages_are_accessible(browser: "Browser", served: tuple[Service, int], view: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed (extra `test`)")
     service, port = served
-    number = service.front(RECORDED, None, final=False)["members"][-1]["trial_number"]
+    number = service.front(RECORDED, None, final=False).json["members"][-1]["trial_number"]
     entry = service.settings.zoo / "none"
     paths = {
         "studies": "/",

@@ -1,15 +1,16 @@
 """Studies: submit, look, stop, continue, extend, delete, and what they found."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from db.browse import TrialFilter
 from hybrid_nas.service.auth import CurrentCaller, CurrentService
-from hybrid_nas.service.events import Place, stream
+from hybrid_nas.service.events import Place, Tail
+from hybrid_nas.service.kept import sent
 from hybrid_nas.service.options import SearchOptions
 from nas.config import LARGEST
 from nas.records import JSON
@@ -52,6 +53,10 @@ class Export(BaseModel):
     """Add a checked ONNX file."""
     overwrite: bool = False
     """Replace an entry of that name."""
+
+
+UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "What the caller has is still so"}}
+"""For routes whose answers are kept: they carry an ETag."""
 
 
 @router.post("/studies", status_code=201)
@@ -108,8 +113,9 @@ def extend(name: Name, extension: Extension, service: CurrentService, caller: Cu
     return service.extend(caller, name, extension.budget)
 
 
-@router.get("/studies/{name}/trials")
+@router.get("/studies/{name}/trials", response_model=JSON, responses=UNCHANGED)
 def trials(
+    request: Request,
     name: Name,
     service: CurrentService,
     caller: CurrentCaller,
@@ -119,9 +125,9 @@ def trials(
     order: Literal["asc", "desc"] = "asc",
     offset: Offset = 0,
     limit: Limit = 50,
-) -> JSON:
+) -> Response:
     """A page of trials."""
-    return service.trials(name, TrialFilter(state, mixer, sort, order == "desc"), offset, limit)
+    return sent(request, service.trials(name, TrialFilter(state, mixer, sort, order == "desc"), offset, limit))
 
 
 @router.get("/studies/{name}/trials/{number}")
@@ -136,27 +142,37 @@ def drawing(name: Name, number: Number, service: CurrentService, caller: Current
     return Response(service.drawing(name, number), media_type="image/svg+xml")
 
 
-@router.get("/studies/{name}/front")
-def front(name: Name, service: CurrentService, caller: CurrentCaller, target: Word = None, final: bool = False) -> JSON:
+@router.get("/studies/{name}/front", response_model=JSON, responses=UNCHANGED)
+def front(
+    request: Request,
+    name: Name,
+    service: CurrentService,
+    caller: CurrentCaller,
+    target: Word = None,
+    final: bool = False,
+) -> Response:
     """The front, on the study's own target or another; the final front of `finalize` on demand."""
-    return service.front(name, target, final=final)
+    return sent(request, service.front(name, target, final=final))
 
 
-@router.get("/studies/{name}/history")
-def history(name: Name, service: CurrentService, caller: CurrentCaller, target: Word = None) -> JSON:
+@router.get("/studies/{name}/history", response_model=JSON, responses=UNCHANGED)
+def history(
+    request: Request, name: Name, service: CurrentService, caller: CurrentCaller, target: Word = None
+) -> Response:
     """How the hypervolume grew."""
-    return service.history(name, target)
+    return sent(request, service.history(name, target))
 
 
-@router.get("/studies/{name}/explain")
+@router.get("/studies/{name}/explain", response_model=JSON, responses=UNCHANGED)
 def explain(
+    request: Request,
     name: Name,
     service: CurrentService,
     caller: CurrentCaller,
     trial: Annotated[int | None, Query(ge=0, le=2**31 - 1)] = None,
-) -> JSON:
+) -> Response:
     """Which genes drive top1 and cost."""
-    return service.explain(name, trial)
+    return sent(request, service.explain(name, trial))
 
 
 @router.get("/studies/{name}/log")
@@ -170,6 +186,7 @@ def log(
 
 @router.get("/studies/{name}/events", response_class=StreamingResponse)
 def events(
+    request: Request,
     name: Name,
     service: CurrentService,
     caller: CurrentCaller,
@@ -179,8 +196,9 @@ def events(
     """What happens from the first trial on, or behind an event, as server-sent events."""
     service.study(name)
     place = Place.read(last_event_id or after)
+    tail: Tail = request.app.state.tail
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(stream(service, name, place), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(tail.stream(name, place), media_type="text/event-stream", headers=headers)
 
 
 @router.post("/studies/{name}/exports", status_code=202, tags=["jobs"])

@@ -21,7 +21,7 @@ from hybrid_nas.service.options import SearchOptions
 from hybrid_nas.service.settings import Settings
 from tests.hybrid_nas.service.server import Client, serving
 from tests.hybrid_nas.service.waiting import eventually
-from tests.samples import study_record
+from tests.samples import study_record, trial
 from workers.latency import device_lock
 
 ROOT = Path(__file__).parents[3]
@@ -107,6 +107,27 @@ def test_a_holder_that_never_ends_delays_all_and_stops_none(
         for asker in askers:
             asker.join()
         assert 0.4 <= time.monotonic() - begun < 20 * 0.4, "they wait side by side"
+
+
+def test_a_listener_hears_of_news_after_the_timing(settings: Settings, hold: Hold) -> None:
+    heard = threading.Event()
+
+    def listen(port: int) -> None:
+        from hybrid_nas.server import Server
+
+        events = Server.at(f"http://127.0.0.1:{port}", None).events("sample")
+        assert any(event.kind == "trial" for event in events)
+        heard.set()
+
+    with serving(settings) as (service, port):
+        listener = threading.Thread(target=listen, args=(port,), daemon=True)
+        listener.start()
+        eventually(lambda: service.recorded._known.outlines)  # it has looked once
+        holder = hold()
+        service.store.record("sample", trial(0, 0.5, 1.0), None)
+        assert not heard.wait(1.5)
+        holder.kill()
+        assert heard.wait(20.0)
 
 
 def test_looks_take_turns_and_without_a_timing_nobody_waits(hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,197 @@
+"""What is recorded, as many people ask for it: computed once, until something new is recorded of its study.
+
+A look at the newest rows of all tables says in microseconds whether anything may have changed. Only then the newest
+rows of the study are looked at, and only where these changed an answer is computed again.
+"""
+
+import json
+import threading
+import time
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from db.browse import Browser, Mark, Outline, Stamp, TrialFilter
+from db.store import SqlStore
+from hybrid_nas.service.answers import page_json, trial_json
+from hybrid_nas.service.kept import Answer, Answers
+from hybrid_nas.service.settings import Settings
+from hybrid_nas.study import Study
+from nas.pareto.history import HistoryKeeper
+from nas.pareto.places import latest, places
+from nas.reports.fronts import front_json
+from nas.reports.histories import history_json
+
+KEPT_ORDERS = 64
+"""Orders of trials, of eight bytes a trial, that are kept."""
+LEASE_S = 2.0
+"""How long the answer to whether a study is being searched is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """How far a study has come."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    """Trials by state."""
+    best_top1: float | None = None
+    front: tuple[int, float] | None = None
+    """Members and hypervolume of the latest front."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """What was read; a thread that is late writes into what nobody reads any more."""
+
+    outlines: dict[str, Outline] = field(default_factory=dict)
+    all_outlines: tuple[int, list[Outline]] | None = None
+    stamps: dict[int, tuple[Mark, Stamp]] = field(default_factory=dict)
+    numbers: dict[int, tuple[Stamp, Numbers]] = field(default_factory=dict)
+    leases: dict[str, tuple[float, bool]] = field(default_factory=dict)
+    histories: dict[int, tuple[int, HistoryKeeper]] = field(default_factory=dict)
+    orders: dict[tuple[int, TrialFilter], tuple[Stamp, Sequence[int]]] = field(default_factory=dict)
+    answers: Answers = field(default_factory=Answers)
+
+
+class Recorded:
+    """The recorded studies of a database. May be used by several threads."""
+
+    def __init__(self, settings: Settings, store: SqlStore, browser: Browser) -> None:
+        """Use a database that is open.
+
+        Args:
+            settings: of the service.
+            store: reads what a study is.
+            browser: reads it in parts.
+        """
+        self._settings = settings
+        self._store = store
+        self._browser = browser
+        self._known = _Known()
+        self._replaying = threading.Lock()
+
+    def forget(self) -> None:
+        """A study was removed: rows that come later may have its numbers."""
+        self._known = _Known()
+
+    def outline(self, name: str) -> Outline | None:
+        """What a study is, which never changes; None for an unknown one."""
+        known = self._known.outlines
+        found = known.get(name) or self._browser.outline(name)
+        if found is not None:
+            known[name] = found
+        return found
+
+    def outlines(self) -> list[Outline]:
+        """Every study, oldest first."""
+        known = self._known
+        newest = self._browser.mark().study_id
+        kept = known.all_outlines
+        if kept is None or kept[0] != newest:
+            kept = newest, self._browser.outlines()
+            known.all_outlines = kept
+        return kept[1]
+
+    def stamp(self, outline: Outline) -> Stamp:
+        """Changes whenever something of a study is recorded."""
+        known = self._known.stamps
+        mark = self._browser.mark()
+        kept = known.get(outline.id)
+        if kept is None or kept[0] != mark:
+            kept = mark, self._browser.stamp(outline.id)
+            known[outline.id] = kept
+        return kept[1]
+
+    def numbers(self, outline: Outline) -> Numbers:
+        """How far a study has come."""
+        known = self._known.numbers
+        stamp = self.stamp(outline)
+        kept = known.get(outline.id)
+        if kept is None or kept[0] != stamp:
+            kept = stamp, self._numbers(outline)
+            known[outline.id] = kept
+        return kept[1]
+
+    def is_searched(self, name: str) -> bool:
+        """Whether a process works on a study, as of LEASE_S ago."""
+        known = self._known.leases
+        now = time.monotonic()
+        kept = known.get(name)
+        if kept is None or now - kept[0] > LEASE_S:
+            kept = now, self._store.lease(name) is not None
+            known[name] = kept
+        return kept[1]
+
+    def trials(self, outline: Outline, wanted: TrialFilter, offset: int, limit: int) -> Answer:
+        """A page of trials."""
+
+        def make() -> Any:
+            order = self._order(outline, wanted)
+            rows = self._browser.trials(order[offset : offset + limit])
+            return page_json([trial_json(row, outline.cost_objective) for row in rows], len(order), offset, limit)
+
+        return self._answer(outline, ("trials", wanted, offset, limit), make)
+
+    def front(self, outline: Outline, target: str | None, *, final: bool) -> Answer:
+        """What `pareto --json` gives."""
+        if final:
+            return self._answer(outline, ("final",), lambda: json.loads(self.handle(outline).final_pareto().json()))
+        return self._answer(outline, ("front", target), lambda: json.loads(self._front(outline, target)))
+
+    def history(self, outline: Outline, target: str | None) -> Answer:
+        """What `pareto --history --json` gives."""
+        return self._answer(outline, ("history", target), lambda: json.loads(self._history(outline, target)))
+
+    def explain(self, outline: Outline, trial: int | None) -> Answer:
+        """What `explain --json` gives."""
+        return self._answer(outline, ("explain", trial), lambda: json.loads(self.handle(outline).explain(trial).json()))
+
+    def handle(self, outline: Outline) -> Study:
+        """The study as the Python API has it."""
+        return Study(outline.name, self._settings.storage, self._settings.artifacts)
+
+    def _answer(self, outline: Outline, key: tuple[Any, ...], make: Callable[[], Any]) -> Answer:
+        return self._known.answers.get((outline.id, *key), self.stamp(outline), make)
+
+    def _order(self, outline: Outline, wanted: TrialFilter) -> Sequence[int]:
+        """Rows of the wanted trials: sorted once for all pages."""
+        known = self._known.orders
+        stamp = self.stamp(outline)
+        kept = known.get((outline.id, wanted))
+        if kept is None or kept[0] != stamp:
+            kept = stamp, array("q", self._browser.order(outline.id, wanted))
+            while len(known) >= KEPT_ORDERS:
+                known.pop(next(iter(known)), None)
+            known[outline.id, wanted] = kept
+        return kept[1]
+
+    def _numbers(self, outline: Outline) -> Numbers:
+        front = self._store.front(outline.name)
+        size = None if front is None else (len(front.members), front.hypervolume)
+        return Numbers(self._browser.counts(outline.id), self._browser.best_top1(outline.id), size)
+
+    def _front(self, outline: Outline, target: str | None) -> str:
+        """As Study.pareto, which reads every trial; the members do."""
+        study = self._store.study(outline.name)
+        front = self._store.front(outline.name)
+        if target is not None or study is None or front is None:
+            return self.handle(outline).pareto(target).json()
+        members = self._browser.facts_of(outline.name, [member.trial_number for member in front.members])
+        again = places(front, members, latest(self._store.retimings(outline.name), study.target))
+        return front_json(front, members, study, again)
+
+    def _history(self, outline: Outline, target: str | None) -> str:
+        """As Study.history, which reads every trial; here each is read once."""
+        study = self._store.study(outline.name)
+        if target is not None or study is None:
+            return self.handle(outline).history(target).json()
+        known = self._known.histories
+        with self._replaying:
+            last = self.stamp(outline).training_id
+            kept = known.pop(outline.id, None)
+            after, keeper = kept or (0, HistoryKeeper(study.cost_objective, study.reference_point))
+            for trial in self._browser.facts_between(outline.name, after, last):
+                keeper.add(trial)
+            known[outline.id] = last, keeper
+            return history_json(keeper.history, study)

@@ -1,0 +1,166 @@
+"""Kept answers are those of the Python API at every moment, and are computed when something new is recorded only."""
+
+import gzip
+import http.client
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from db.browse import Browser, TrialFilter
+from db.removal import remove_study
+from db.store import open_store
+from hybrid_nas.service import kept
+from hybrid_nas.service.core import Service
+from hybrid_nas.service.kept import Answers
+from hybrid_nas.service.settings import Settings
+from nas.pareto.front import FrontKeeper
+from nas.records import Retiming
+from tests.hybrid_nas.service.server import Client, serving
+from tests.samples import REFERENCE_POINT, TARGET, TRIALS, study_record, trial
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    storage = f"sqlite:///{tmp_path}/nas.db"
+    with closing(open_store(storage)) as store:
+        store.create_study(study_record())
+        store.create_study(study_record(name="other"))
+    return Settings(storage=storage, folder=tmp_path / "service", zoo=tmp_path / "zoo", program=("/bin/true",))
+
+
+@pytest.fixture
+def served(settings: Settings) -> Iterator[tuple[Service, Client]]:
+    with serving(settings) as (service, port):
+        yield service, Client(port)
+
+
+def outline_of(service: Service, name: str = "sample"):
+    found = service.recorded.outline(name)
+    assert found is not None
+    return found
+
+
+def test_they_follow_the_study_trial_by_trial(served: tuple[Service, Client]) -> None:
+    service, client = served
+    study = service.recorded.handle(outline_of(service))
+    keeper = FrontKeeper("latency_ms", REFERENCE_POINT)
+    for number, facts in enumerate(TRIALS, 1):
+        service.store.record("sample", facts, keeper.add(facts))
+        service.store.record("other", trial(number, 0.5, 1.0), None)
+        assert client.get("/studies/sample/front").json == json.loads(study.pareto().json())
+        assert client.get("/studies/sample/history").json == json.loads(study.history().json())
+        assert client.get("/studies/sample/trials").json["total"] == number
+        assert sum(client.get("/studies/sample").json["trials"].values()) == number
+    latency = trial(0, 0.5, 1.2).latency
+    assert latency is not None
+    service.store.record_retiming("sample", Retiming(TARGET, {0: latency}))
+    [first, *_] = client.get("/studies/sample/front").json["members"]
+    assert first["latency_again_ms"] == 1.2
+    assert client.get("/studies/sample/front").json == json.loads(study.pareto().json())
+
+
+def test_only_news_of_the_study_itself_are_read(
+    served: tuple[Service, Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, _ = served
+    reads: list[str] = []
+    for name in ("order", "trials", "counts", "facts_of", "facts_between"):
+        original = getattr(Browser, name)
+
+        def counted(*args: object, name: str = name, original=original):
+            reads.append(name)
+            return original(*args)
+
+        monkeypatch.setattr(Browser, name, counted)
+    keeper = FrontKeeper("latency_ms", REFERENCE_POINT)
+
+    def look() -> list[str]:
+        reads.clear()
+        outline = outline_of(service)
+        service.front("sample", None, final=False)
+        service.history("sample", None)
+        service.trials("sample", TrialFilter(), 0, 10)
+        service.recorded.numbers(outline)
+        return sorted(reads)
+
+    service.store.record("sample", TRIALS[0], keeper.add(TRIALS[0]))
+    everything = ["counts", "facts_between", "facts_of", "order", "trials"]
+    assert look() == everything
+    assert look() == []
+    service.store.record("other", trial(50, 0.5, 1.0), None)
+    assert look() == [], "another study's"
+    service.store.record("sample", TRIALS[1], keeper.add(TRIALS[1]))
+    assert look() == everything
+
+
+def test_a_removed_study_leaves_nothing_to_the_next_of_its_name(served: tuple[Service, Client]) -> None:
+    service, client = served
+    facts = trial(0, 0.5, 1.0)
+    service.store.record("other", facts, FrontKeeper("latency_ms", REFERENCE_POINT).add(facts))
+    before = client.get("/studies/other/front").json
+    assert len(client.get("/studies").json["items"]) == 2
+    remove_study(service._engine, "other")
+    service.recorded.forget()
+    assert client.get("/studies/other/front").status == 404
+    assert len(client.get("/studies").json["items"]) == 1
+    service.store.create_study(study_record(name="other"))
+    facts = trial(7, 0.7, 3.0)
+    service.store.record("other", facts, FrontKeeper("latency_ms", REFERENCE_POINT).add(facts))
+    after = client.get("/studies/other/front").json
+    assert [member["trial_number"] for member in (*before["members"], *after["members"])] == [0, 7]
+
+
+def test_what_the_caller_has_is_not_sent_again_and_the_rest_is_packed(served: tuple[Service, Client]) -> None:
+    service, client = served
+    for facts in TRIALS:
+        service.store.record("sample", facts, None)
+    path = "/studies/sample/trials"
+    plain = client.get(path)
+    packed = client.get(path, **{"accept-encoding": "gzip"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(packed.body) == plain.body
+    assert len(packed.body) < len(plain.body) / 2
+    tag = plain.headers["etag"]
+    assert packed.headers["etag"] == tag
+    again = client.get(path, **{"if-none-match": tag})
+    assert (again.status, again.body) == (http.client.NOT_MODIFIED, b"")
+    service.store.record("sample", trial(20, 0.5, 1.0), None)
+    later = client.get(path, **{"if-none-match": tag})
+    assert (later.status, later.json["total"]) == (200, plain.json["total"] + 1)
+    script = client.get("//static/service.js")
+    assert client.get("//static/service.js", **{"if-none-match": script.headers["etag"]}).status == 304
+
+
+def test_what_is_kept_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "KEPT_BYTES", 1_000)
+    answers = Answers()
+    made: list[int] = []
+
+    def ask(key: int) -> None:
+        answers.get(key, 0, lambda: made.append(key) or ["x" * 300])
+
+    for key in (0, 1, 2, 0, 3, 0, 1):
+        ask(key)
+    assert made == [0, 1, 2, 3, 1], "the one that was asked for longest ago goes first"
+
+
+def test_one_of_many_computes() -> None:
+    import threading
+
+    answers = Answers()
+    made: list[int] = []
+    begun = threading.Barrier(8)
+
+    def ask() -> None:
+        begun.wait()
+        answers.get("key", 0, lambda: made.append(0) or made)
+
+    askers = [threading.Thread(target=ask) for _ in range(8)]
+    for asker in askers:
+        asker.start()
+    for asker in askers:
+        asker.join()
+    assert made == [0]
