@@ -1,6 +1,6 @@
 """From the command to the first evaluated architecture, on `digits`, in seconds.
 
-    python -m benchmarks.first_result --against ../earlier
+    python -m benchmarks.first_result --against ../earlier [--until "first line" --runs 10]
 
 Each run is a whole `launch.py --space hybrid_layout` in a new folder, with its files and its Ray in folders of their
 own. Runs of this checkout and of the other alternate. The phases are read from what every revision shows: the command's
@@ -35,20 +35,22 @@ def main() -> None:
     parser.add_argument("--against", type=Path, help="A checkout of an earlier revision.")
     parser.add_argument("--runs", type=int, default=3, help="That count, of each.")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--until", choices=PHASES, default=PHASES[-1], help="End each run there.")
     options = parser.parse_args()
+    phases = PHASES[: PHASES.index(options.until) + 1]
     checkouts = [HERE, *([options.against.resolve()] if options.against else [])]
     runs: dict[Path, list[Mapping[str, float]]] = {checkout: [] for checkout in checkouts}
     for number in range(options.runs + 1):
         for checkout in checkouts:
-            measured = run_once(checkout, options.workers)
-            took = "  ".join(f"{what} {seconds:.1f}" for what, seconds in measured.items())
+            measured = run_once(checkout, options.workers, phases)
+            took = "  ".join(f"{what} {seconds:.2f}" for what, seconds in measured.items())
             print(f"{'warm-up' if number == 0 else f'run {number}'} of {checkout}: {took}", flush=True)
             if number:
                 runs[checkout].append(measured)
-    print_table([runs[checkout] for checkout in checkouts])
+    print_table([runs[checkout] for checkout in checkouts], phases)
 
 
-def run_once(checkout: Path, workers: int) -> Mapping[str, float]:
+def run_once(checkout: Path, workers: int, phases: Sequence[str]) -> Mapping[str, float]:
     """Seconds from the start of the command to each phase."""
     # Ray's sockets need a short path, and a Ray of another revision shares no folder with this one's.
     with tempfile.TemporaryDirectory(prefix="f", dir="/tmp") as folder:
@@ -63,13 +65,13 @@ def run_once(checkout: Path, workers: int) -> Mapping[str, float]:
         reader = threading.Thread(target=_read, args=(process, lines), daemon=True)
         reader.start()
         try:
-            seen = _watch(process, lines, Path(folder))
+            seen = _watch(process, lines, Path(folder), phases)
             work_s = _work_s(process.pid)
         finally:
             process.terminate()  # it cleans up after itself
             process.wait(timeout=TIMEOUT_S)
             reader.join()
-    if set(seen) != set(PHASES):
+    if set(seen) != set(phases):
         said = "\n".join(line for _, line in lines)
         raise SystemExit(f"error: {checkout} came no further than {', '.join(seen) or 'its start'}; it said:\n{said}")
     return {**{phase: moment - started for phase, moment in seen.items()}, WORK: work_s}
@@ -81,7 +83,9 @@ def _read(process: subprocess.Popen[str], lines: list[tuple[float, str]]) -> Non
         lines.append((time.monotonic(), line.rstrip()))
 
 
-def _watch(process: subprocess.Popen[str], lines: list[tuple[float, str]], folder: Path) -> dict[str, float]:
+def _watch(
+    process: subprocess.Popen[str], lines: list[tuple[float, str]], folder: Path, phases: Sequence[str]
+) -> dict[str, float]:
     """Phase -> monotonic moment; ends with the last phase or the process."""
     found: dict[str, Callable[[], float | None]] = {
         "first line": lambda: _line(lines, ""),
@@ -92,8 +96,8 @@ def _watch(process: subprocess.Popen[str], lines: list[tuple[float, str]], folde
     }
     seen: dict[str, float] = {}
     end = time.monotonic() + TIMEOUT_S
-    while len(seen) < len(PHASES) and process.poll() is None and time.monotonic() < end:
-        for phase in PHASES:
+    while len(seen) < len(phases) and process.poll() is None and time.monotonic() < end:
+        for phase in phases:
             if phase not in seen and (moment := found[phase]()) is not None:
                 seen[phase] = moment
         time.sleep(POLL_S)
@@ -127,13 +131,13 @@ def _work_s(command: int) -> float:
     return total_s
 
 
-def print_table(columns: Sequence[Sequence[Mapping[str, float]]]) -> None:
+def print_table(columns: Sequence[Sequence[Mapping[str, float]]], phases: Sequence[str]) -> None:
     """Medians in seconds: one row per phase; this checkout, then the other and the ratio."""
     print(f"\n| medians of {len(columns[0])}, s | this |{' against | ratio |' * (len(columns) - 1)}")
     print(f"|---|{'---|' * (2 * len(columns) - 1)}")
-    for phase in (*PHASES, WORK):
+    for phase in (*phases, WORK):
         medians = [_median(column, phase) for column in columns]
-        cells = [f"{median:.1f}" for median in medians]
+        cells = [f"{median:.2f}" for median in medians]
         if len(medians) > 1:
             cells.append(f"{medians[0] / medians[1]:.2f}")
         print(f"| {phase} | {' | '.join(cells)} |")

@@ -1,6 +1,7 @@
 """The commands `serve` and `token`. What needs the extra `service` is imported when the service starts."""
 
 import contextlib
+import importlib
 import logging
 import socket
 import sys
@@ -26,6 +27,8 @@ from nas.workspace import open_log
 
 LEASE = "/service"
 """Names the lease of a database's service; no study can have a slash in its name."""
+EXTRA = ("fastapi", "jinja2", "python_multipart", "uvicorn")
+"""What the extra `service` brings and no other part of this project needs."""
 PROGRAM = Path(__file__).parents[2] / "launch.py"
 
 
@@ -126,13 +129,12 @@ def _listening(host: str, port: int) -> socket.socket:
 
 def _require_extra() -> None:
     try:
-        import fastapi
-        import uvicorn
+        for name in EXTRA:
+            importlib.import_module(name)
     except ImportError as error:
         raise NasError(
             f"the service needs {error.name}, which is not installed; install this project with the extra `service`"
         ) from error
-    assert fastapi and uvicorn
 
 
 @click.group()
