@@ -43,7 +43,7 @@ REST = 2
 """Trials at the end of a search that do not count: some worker may have nothing left to do then."""
 GROWS_S = 5.0
 """Between two trials of the study that is looked at."""
-START_S = 60.0
+START_S = 180.0
 NAMES = {False: "alone", True: "beside the load"}
 
 
@@ -147,7 +147,7 @@ def loaded(folder: Path, study: Growing, options: argparse.Namespace) -> Iterato
         until(lambda: "serving on http://" in output.read_text(), service, output, START_S)
         port = output.read_text().partition("serving on http://127.0.0.1:")[2].partition(";")[0]
         seen = folder / "clients.out"
-        words = {"--port": port, "--study": STUDY, "--trials": str(NUM_TRIALS), "--clients": str(options.clients)}
+        words = {"--port": port, "--study": STUDY, "--trials": str(options.recorded), "--clients": str(options.clients)}
         words |= {"--every-s": str(options.every_s), "--after": study.place}
         command = [sys.executable, "-m", "benchmarks.service_clients"]
         for word, value in words.items():
@@ -210,6 +210,7 @@ def half(folder: Path, study: Growing, pair: int, is_loaded: bool, options: argp
         "pair": pair,
         "is_loaded": is_loaded,
         "clients": options.clients,
+        "recorded": options.recorded,
         "trials": options.trials,
         "per_minute": 60 * (options.trials - 1) / (last - first).total_seconds(),
         "latencies": {trial["arch_hash"]: trial for trial in trials},
@@ -229,9 +230,9 @@ def measure(rows: Path, options: argparse.Namespace) -> None:
     # Ray's sockets need a short path.
     with tempfile.TemporaryDirectory(prefix="l", dir="/tmp") as text:
         folder = Path(text)
-        print(f"recording a study of {NUM_TRIALS:,} trials", flush=True)
+        print(f"recording a study of {options.recorded:,} trials", flush=True)
         with closing(open_store(f"sqlite:///{folder}/nas.db")) as store:
-            study = Growing(store, folder / "nas.db", NUM_TRIALS)
+            study = Growing(store, folder / "nas.db", options.recorded)
             options.token = token(folder)
             for pair, is_loaded in left:
                 row = half(folder, study, pair, is_loaded, options)
@@ -310,6 +311,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--trials", type=int, default=40, help="That count, in each search.")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--recorded", type=int, default=NUM_TRIALS, help="Trials of the study that is looked at.")
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--every-s", type=float, default=2.0, help="Between two requests of a client.")
     options = parser.parse_args()

@@ -23,7 +23,6 @@ from nas.errors import InvalidInputError
 from nas.files import check_folder, user_folder
 from nas.protocols import SearchSpace, mixers_of
 from nas.records import JSON, Genotype, StudyRecord, TrialFacts, Value
-from nas.reports.dashboard import serve
 from nas.reports.status import closing_lines
 from nas.samplers.registry import check_sampler
 from nas.search.attributes import drawings_folder
@@ -609,6 +608,8 @@ def show_dashboard(storage: str, artifacts: str | None, port: int, say: Callable
     Raises:
         InvalidInputError: if there is no database, no drawings, or the port cannot be used.
     """
+    from nas.reports.dashboard import serve  # it brings a server of HTTP, which a search does not need
+
     storage, artifacts = located(storage, artifacts)
     drawings = drawings_folder(workspace_of(storage, artifacts).artifacts)
     with existing(storage), optuna_storage(storage, writes=True) as opened:

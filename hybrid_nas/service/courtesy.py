@@ -83,4 +83,5 @@ def lower_priority() -> None:
     if sys.platform == "linux":
         thread = threading.get_native_id()
         niceness = max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread))
-        os.setpriority(os.PRIO_PROCESS, thread, niceness)
+        with contextlib.suppress(OSError):  # a courtesy that the system does not allow
+            os.setpriority(os.PRIO_PROCESS, thread, niceness)
