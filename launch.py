@@ -297,12 +297,12 @@ def audit(study: str | None, storage: str, artifacts: str | None, json_file: str
 
 
 @cli.command()
-@click.option("--space", help="Show one space, by name or by its FILE.py or package.module; all of ours by default.")
+@click.option("--space", help="Show one space, by name or by its FILE.py or package.module; all of them by default.")
 @space_options
 @shown("--data", default="digits", help="Image size and classes depend on it.")
 def spaces(space: str | None, scale: str, mixers: str | None, data: str) -> None:
     """List the search spaces with their genes."""
-    echo("\n\n".join(space_text(made) for made in parts.spaces(space, scale, data, mixers)))
+    echo("\n\n".join(space_text(made) for made in parts.spaces(space, scale, data, mixers, tell)))
 
 
 @cli.command()

@@ -8,7 +8,7 @@ from typing import TypeVar
 from sqlalchemy import URL, Engine, ExceptionContext, event
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 
-from nas.errors import InvalidInputError, NasError, ReadOnlyError, UnavailableError
+from nas.errors import InvalidInputError, NasError, ReadOnlyError, UnavailableError, UnreachableError
 
 T = TypeVar("T")
 
@@ -61,9 +61,7 @@ def _translate(error: SQLAlchemyError, url: URL, opening: bool) -> NasError:
             f"cannot use the database {place}: check that the folder exists and that you may write there ({text})"
         )
     if opening and is_passing(error):
-        return InvalidInputError(
-            f"the database {place} does not answer: {text}; check the URL and that the server runs"
-        )
+        return UnreachableError(f"the database {place} does not answer: {text}; check the URL and that the server runs")
     if opening:
         return InvalidInputError(f"cannot use the database {place}: {text}; name another database (--storage)")
     if is_passing(error):
@@ -119,6 +117,7 @@ def translated_errors(url: URL, *, opening: bool = False) -> Iterator[None]:
 
     Raises:
         InvalidInputError: if the URL, the file or the folder cannot be used.
+        UnreachableError: if it does not answer while it is opened.
         ReadOnlyError: if it can only be read.
         UnavailableError: if the same may succeed later.
         NasError: for every other failure of the database.

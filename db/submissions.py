@@ -111,6 +111,14 @@ class Submissions:
         """Those in the states, or all of them, oldest first."""
         return self._select(submissions, Submission, *([submissions.c.state.in_(states)] if states else []))
 
+    def last_starts(self) -> dict[str, datetime]:
+        """Owner -> when a search of theirs was started last."""
+        started = submissions.c.started
+        wanted = sa.select(submissions.c.owner, sa.func.max(started)).where(started.is_not(None))
+        with translated_errors(self._engine.url), self._reader.begin() as connection:
+            rows = connection.execute(wanted.group_by(submissions.c.owner)).all()
+        return {row[0]: row[1] for row in rows}
+
     def change(self, submission: Submission, **values: Any) -> bool:
         """Change a row if nobody has changed it since it was read.
 

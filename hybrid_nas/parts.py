@@ -543,17 +543,32 @@ def make_space(name: str, scale: str, source: "DataSource", mixers: str | None) 
     return make(name, scale, source.image_size, source.in_chans, source.num_classes, mixers)
 
 
-def spaces(name: str | None, scale: str, data: str, mixers: str | None) -> list[SearchSpace]:
-    """The space of that name, or all of ours, for some data; with mixers, those that offer a choice of them.
+def spaces(
+    name: str | None, scale: str, data: str, mixers: str | None, say: Callable[[str], object]
+) -> Iterator[SearchSpace]:
+    """The space of that name, or every one that has a name, for some data; with mixers, those that offer a choice.
+
+    Args:
+        name: of a space, a FILE.py or a package.module; None for all.
+        scale: how large its networks are.
+        data: what gives size and classes of the images.
+        mixers: what a space may choose among.
+        say: hears of an installed space that cannot be made; the others are shown all the same.
 
     Raises:
         InvalidInputError: if the name, the scale or a mixer is unknown, or the data cannot be used.
     """
-    from search_spaces.registry import offers_mixers, space_names
+    from search_spaces.registry import installed_spaces, offers_mixers, space_names
 
     source = _open_data(data)
     names = [name] if name is not None else [each for each in space_names() if mixers is None or offers_mixers(each)]
-    return [make_space(each, scale, source, mixers) for each in names]
+    for each in names:
+        yield make_space(each, scale, source, mixers)
+    for each in sorted(installed_spaces()) if name is None and mixers is None else ():
+        try:
+            yield make_space(each, scale, source, None)
+        except InvalidInputError as error:
+            say(f"the installed space {each!r} is left out: {error}")
 
 
 def recorded_space(

@@ -3,7 +3,8 @@
     NasError                     exit code 1
     ├── InvalidInputError        exit code 2: an argument, a path, a URL or a study name is wrong
     │   ├── StudyMismatchError   the study exists and was created with other settings
-    │   └── ReadOnlyError        the database can be read here, and not written
+    │   ├── ReadOnlyError        the database can be read here, and not written
+    │   └── UnreachableError     the database does not answer when it is opened; also an UnavailableError
     ├── UnavailableError         database or disk cannot be used now, and may be again (nas/backoff.py waits)
     ├── StudyLockedError         another coordinator that is alive owns the study
     ├── SearchAbortedError       evaluations keep failing; the reason is the architectures' or the machine's
@@ -38,6 +39,10 @@ class ReadOnlyError(InvalidInputError):
 
 class UnavailableError(NasError):
     """Database or disk cannot be used now, and may be again."""
+
+
+class UnreachableError(InvalidInputError, UnavailableError):
+    """The database does not answer when it is opened: its URL may be wrong, or its server away."""
 
 
 class StudyLockedError(NasError):

@@ -24,7 +24,6 @@ from hybrid_nas.service.kept import Answer
 from hybrid_nas.service.options import SearchOptions, checked
 from hybrid_nas.service.recorded import Numbers, Recorded
 from hybrid_nas.service.settings import Settings
-from hybrid_nas.service.slots import fair_order
 from hybrid_nas.service.supervisor import Supervisor
 from nas.errors import InvalidInputError
 from nas.records import JSON
@@ -325,9 +324,7 @@ class Service:
         return "running" if self.recorded.is_searched(name) else "stopped"
 
     def _positions(self) -> dict[str, int]:
-        queued = self.submissions.all("queued")
-        order = fair_order(queued, self.submissions.all("running", "stopping")) if queued else []
-        return {submission.study: position for position, submission in enumerate(order, 1)}
+        return {submission.study: position for position, submission in enumerate(self.supervisor.queue(), 1)}
 
     def _own(self, caller: Caller, name: str) -> Submission:
         caller.require("user")

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from db.submissions import Submission
 from workers.devices import gpu_places
@@ -30,18 +31,29 @@ class Need:
     gpus_per_worker: float
 
 
-def fair_order(queued: Sequence[Submission], running: Sequence[Submission]) -> list[Submission]:
-    """The order in which searches start: the owner with the fewest goes first, then who has waited longest.
+def fair_order(
+    queued: Sequence[Submission], running: Sequence[Submission], last_starts: Mapping[str, datetime]
+) -> list[Submission]:
+    """The order in which searches start.
 
-    Each search that would start counts for its owner, so that owners take turns.
+    One that was started and lost its process goes on first, because its turn is not over. Then comes the owner with the
+    fewest searches, and among equals the one whose last turn was the longest ago, by the search that has waited
+    longest. So one slot, too, goes from owner to owner.
+
+    Args:
+        queued: what waits.
+        running: what has a slot.
+        last_starts: owner -> when a search of theirs was started last.
     """
     count = Counter(submission.owner for submission in running)
+    turns = {owner: turn for turn, owner in enumerate(sorted(last_starts, key=last_starts.__getitem__), 1)}
     left = sorted(queued, key=lambda submission: (submission.queued, submission.id))
     order: list[Submission] = []
     while left:
-        following = min(left, key=lambda submission: count[submission.owner])  # the first of those that are equal
+        following = min(left, key=lambda each: (not each.attempts, count[each.owner], turns.get(each.owner, 0)))
         left.remove(following)
         count[following.owner] += 1
+        turns[following.owner] = len(last_starts) + len(order) + 1
         order.append(following)
     return order
 

@@ -37,7 +37,8 @@ ASK_AGAIN_S = 60.0
 ATTEMPTS = 4
 """Starts in a row without a new evaluation: the first, and three more."""
 BAD_INPUT = 2
-"""Exit code of a search whose options cannot be used: another start would end alike."""
+"""Exit code of a search whose options cannot be used. It is also that of one whose database was away when it began, so
+that it counts from the second time on."""
 SHOWN_LINES = 5
 CLOSING = ("next: ", "database ", "the same command ")
 """Begin lines at the end of a search that are for a terminal: paths of this host, and what to type."""
@@ -102,6 +103,13 @@ class Supervisor:
         """The process of a job."""
         return Child(self._settings.folder / "jobs", job.id)
 
+    def queue(self) -> list[Submission]:
+        """What waits, in the order in which it starts."""
+        queued = self._submissions.all("queued")
+        if not queued:
+            return []
+        return fair_order(queued, self._submissions.all(*ACTIVE), self._submissions.last_starts())
+
     def look(self) -> None:
         """Follow what runs, then start what there is room for.
 
@@ -161,7 +169,7 @@ class Supervisor:
             self._submissions.change(submission, state="queued", after_stop=None, **values)
         elif code == 0:
             self._submissions.change(submission, state="finished", after_stop=None, **values)
-        elif code == BAD_INPUT:
+        elif code == BAD_INPUT and submission.attempts > 1:
             self._submissions.change(submission, state="failed", **values)
         elif code == EXIT_INTERRUPTED or self._may_start_again(submission):
             self._submissions.change(submission, state="queued", **values)
@@ -176,7 +184,7 @@ class Supervisor:
 
     def _start_searches(self) -> None:
         running = self._submissions.all(*ACTIVE)
-        for submission in fair_order(self._submissions.all("queued"), running):
+        for submission in self.queue():
             needs = [(self._need(other), other.gpus) for other in running]
             gpus = take(self._capacity, self._need(submission), needs)
             if gpus is None:

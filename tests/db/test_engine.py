@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from db.engine import engine_kwargs, make_engine, redact_url
 from db.errors import translated_errors
 from db.store import open_store
-from nas.errors import InvalidInputError, NasError
+from nas.errors import InvalidInputError, NasError, UnavailableError
 from tests.contracts.store_contract import complete_trial, study_record
 
 SECRET = "s3cret"
@@ -194,6 +194,8 @@ def test_a_closed_port_is_named(silent_port: int) -> None:
     message = refusal(f"postgresql+psycopg://ada:{SECRET}@127.0.0.1:{closed}/nas")
     assert f"postgresql+psycopg://ada:***@127.0.0.1:{closed}/nas does not answer" in message
     assert "refused" in message
+    with pytest.raises(UnavailableError):  # a server that is away for a while looks alike
+        open_store(f"postgresql+psycopg://ada:{SECRET}@127.0.0.1:{closed}/nas")
 
 
 def test_a_silent_server_is_given_up(silent_port: int) -> None:

@@ -19,6 +19,8 @@ from db.tokens import Tokens
 from nas.errors import InvalidInputError
 from tests.samples import TRIALS, latest_front, study_record
 
+WHEN = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
+
 
 @pytest.fixture(params=["sqlite_url", pytest.param("empty_postgres_url", marks=pytest.mark.postgres)])
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
@@ -48,8 +50,11 @@ def test_rows_are_compared_and_swapped(engine: Engine) -> None:
     assert not submissions.change(read, state="stopped")
     assert not submissions.remove(read)
     [changed] = submissions.all("running")
+    assert submissions.last_starts() == {}, "nothing was started"
     assert (changed.gpus, changed.revision) == ({"0": 0.5}, read.revision + 1)
-    assert submissions.remove(changed)
+    assert submissions.change(changed, started=WHEN)
+    assert submissions.last_starts() == {"ada": WHEN}
+    assert submissions.remove(replace(changed, revision=changed.revision + 1))
     assert submissions.all() == []
     job = Job("k", "export", "s", "ada", {"pick": "knee"}, "queued", None, None, datetime.now(UTC), None)
     submissions.add_job(job)

@@ -1,7 +1,6 @@
 """A zoo entry in an environment of torch, timm and what these need, and nothing else: no part of this project, no
 Optuna, no Ray."""
 
-import importlib.metadata
 import json
 import subprocess
 import sys
@@ -10,9 +9,9 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from packaging.requirements import Requirement
 
 from search_spaces.zoo.export import export_model
+from tests.bare_site import bare_site
 from tests.zoo_entries import architecture, card_of, trained, weights_of
 
 SEEDS = range(10)
@@ -58,31 +57,6 @@ print(json.dumps(shapes))
 """
 
 
-def needed(names: list[str]) -> set[str]:
-    """Normalised names of the distributions that these need, without extras."""
-    found: set[str] = set()
-    while names:
-        name = names.pop().lower().replace("_", "-")
-        if name not in found:
-            found.add(name)
-            wanted = [Requirement(text) for text in importlib.metadata.requires(name) or []]
-            names += [need.name for need in wanted if need.marker is None or need.marker.evaluate({"extra": ""})]
-    return found
-
-
-def bare_environment(folder: Path) -> Path:
-    """A folder of links to the packages of torch, timm and their needs; an interpreter that looks nowhere else is
-    bare."""
-    folder.mkdir()
-    for name in needed(["torch", "timm"]):
-        distribution = importlib.metadata.distribution(name)
-        for top in {path.parts[0] for path in distribution.files or [] if path.parts[0] not in ("..", "__pycache__")}:
-            link = folder / top
-            if not link.exists():
-                link.symlink_to(Path(str(distribution.locate_file(top))))
-    return folder
-
-
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     zoo = tmp_path_factory.mktemp("zoo")
@@ -100,7 +74,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shapes(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, list[int]]]:
     """What the bare process printed; its logits lie in the zoo."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    site = bare_environment(elsewhere / "site")
+    site = bare_site(elsewhere / "site", "torch", "timm")
     command = [sys.executable, "-I", "-S", "-c", LOAD, str(site), str(zoo)]
     done = subprocess.run(
         command, cwd=elsewhere, env={"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Query
 from hybrid_nas import parts
 from hybrid_nas.service.auth import CurrentCaller, CurrentService
 from hybrid_nas.service.options import check_data
+from nas.errors import InvalidInputError, first_line
 from nas.records import JSON
 from nas.version import code_version
-from search_spaces.registry import known_names
+from search_spaces.registry import installed_spaces, space_names
 
 router = APIRouter(tags=["service"])
 
@@ -34,19 +35,28 @@ def spaces(
     scale: Annotated[str, Query(max_length=100)] = "nano",
     data: Annotated[str, Query(max_length=4_096)] = "digits",
 ) -> JSON:
-    """Every search space with its genes."""
+    """Every search space with its genes; `problem` says why one of another package cannot be used."""
     check_data(data, service.settings)
-    return {"items": [_space(name, scale, data) for name in known_names()]}
+    ours = [_space(name, scale, data) for name in space_names()]
+    return {"items": ours + [_other(name, scale, data) for name in sorted(installed_spaces())]}
 
 
 @lru_cache(maxsize=64)
 def _space(name: str, scale: str, data: str) -> JSON:
-    [space] = parts.spaces(name, scale, data, None)
+    [space] = parts.spaces(name, scale, data, None, lambda line: None)
     genes = [
         {"name": gene.name, "values": list(gene.values), "ordered": gene.ordered, "meaning": gene.meaning}
         for gene in space.genes
     ]
-    return {"name": name, "genes": genes}
+    return {"name": name, "genes": genes, "problem": None}
+
+
+def _other(name: str, scale: str, data: str) -> JSON:
+    """A space of another package; one that cannot be made hides no other."""
+    try:
+        return _space(name, scale, data)
+    except InvalidInputError as error:
+        return {"name": name, "genes": [], "problem": first_line(error)}
 
 
 @router.get("/targets")

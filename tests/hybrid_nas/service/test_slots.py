@@ -1,6 +1,7 @@
 """Who is next, and on which GPUs."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -35,14 +36,31 @@ def submission(number: int, owner: str) -> Submission:
 
 def test_owners_take_turns() -> None:
     queued = [submission(number, owner) for number, owner in enumerate("aaabbc")]
-    order = fair_order(queued, [submission(9, "a")])
+    order = fair_order(queued, [submission(9, "a")], {"a": BEGAN})
     assert [each.owner for each in order] == ["b", "c", "a", "b", "a", "a"]
+
+
+def test_one_slot_goes_from_owner_to_owner() -> None:
+    left = [submission(number, owner) for number, owner in enumerate("aaabbc")]
+    starts: dict[str, datetime] = {}
+    order = []
+    while left:
+        following = fair_order(left, [], starts)[0]
+        left.remove(following)
+        starts[following.owner] = BEGAN + timedelta(hours=len(order))
+        order.append(following.owner)
+    assert order == ["a", "b", "c", "a", "b", "a"]
+
+
+def test_who_lost_a_process_keeps_the_turn() -> None:
+    queued = [submission(1, "b"), replace(submission(2, "a"), attempts=1)]
+    assert [each.owner for each in fair_order(queued, [], {"a": BEGAN})] == ["a", "b"]
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=12), st.lists(st.sampled_from("abc"), max_size=4))
 def test_nobody_is_forgotten_and_nobody_passes_their_own(owners: list[str], running: list[str]) -> None:
     queued = [submission(number, owner) for number, owner in enumerate(owners)]
-    order = fair_order(queued, [submission(100 + number, owner) for number, owner in enumerate(running)])
+    order = fair_order(queued, [submission(100 + number, owner) for number, owner in enumerate(running)], {})
     assert Counter(each.id for each in order) == Counter(each.id for each in queued)
     for owner in "abc":
         own = [each.id for each in order if each.owner == owner]

@@ -97,7 +97,7 @@ def look_until(supervisor: Supervisor, submissions: Submissions, study: str, sta
 
 @pytest.mark.parametrize(
     ("study", "state", "count"),
-    [("code0", "finished", 1), ("code2", "failed", 1), ("code1", "failed", ATTEMPTS), ("code137", "failed", ATTEMPTS)],
+    [("code0", "finished", 1), ("code2", "failed", 2), ("code1", "failed", ATTEMPTS), ("code137", "failed", ATTEMPTS)],
 )
 def test_how_a_child_ends(
     supervisor: Supervisor, submissions: Submissions, settings: Settings, study: str, state: str, count: int

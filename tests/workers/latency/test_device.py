@@ -2,10 +2,7 @@
 imported."""
 
 import contextlib
-import importlib.metadata
 import json
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from packaging.requirements import Requirement
 
 from db.store import open_store
 from nas.pareto.front import FrontKeeper
@@ -21,49 +17,13 @@ from nas.records import JSON, Latency, RungScore, TrialFacts
 from nas.text import json_hash
 from search_spaces.hybrid_layout import HybridLayout
 from search_spaces.zoo.export import export_model
+from tests.bare_site import bare_site, run_bare
 from tests.samples import REFERENCE_POINT, TARGET, study_record
 from tests.zoo_entries import architecture, card_of, trained, weights_of
 from workers.latency.bundle import write_bundle
 
 Command = Callable[..., tuple[int, str, str]]
-RUN = """import runpy, sys
-sys.path.append(sys.argv[1])
-del sys.argv[:2]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 pytestmark = pytest.mark.slow
-
-
-def _needed(name: str, found: set[str]) -> set[str]:
-    """A package and all that it needs, by the names of their distributions."""
-    if name in found:
-        return found
-    found.add(name)
-    for text in importlib.metadata.requires(name) or ():
-        requirement = Requirement(text)
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-                importlib.metadata.distribution(requirement.name)
-                _needed(requirement.name, found)
-    return found
-
-
-def _site(folder: Path, *packages: str) -> Path:
-    """A folder in which these packages can be imported and no other."""
-    folder.mkdir()
-    for package in packages:
-        for name in _needed(package, set()):
-            distribution = importlib.metadata.distribution(name)
-            tops = {Path(file).parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}
-            for top in tops:
-                if not (folder / top).exists():
-                    (folder / top).symlink_to(distribution.locate_file(top))
-    return folder
-
-
-def _run(bundle: Path, site: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-I", "-S", "-c", RUN, str(site), str(bundle), *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=site)
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +44,9 @@ def timed(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a device with torch and timm wrote."""
     folder = tmp_path_factory.mktemp("timed")
     write_bundle(zoo, [], folder / "bundle.zip")
-    site = _site(folder / "site", "torch", "timm")
+    site = bare_site(folder / "site", "torch", "timm")
     words = ("--latency-target", "cpu:threads=1,batch=2", "--device-name", "board 5", "--json", "../device.json")
-    done = _run(folder / "bundle.zip", site, *words)
+    done = run_bare(site, folder / "bundle.zip", *words)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert not {"psutil", "optuna", "ray", "sqlalchemy", "onnxruntime"} & {path.name for path in site.iterdir()}
     return folder / "device.json"
@@ -133,13 +93,13 @@ def test_a_device_with_torch_and_timm_alone_comes_back_as_a_front(timed: Path, u
 
 def test_a_device_with_onnxruntime_alone_times_the_onnx_file(zoo: Path, tmp_path: Path) -> None:
     write_bundle(zoo, [], tmp_path / "bundle.zip")
-    site = _site(tmp_path / "site", "onnxruntime")
-    done = _run(tmp_path / "bundle.zip", site)
+    site = bare_site(tmp_path / "site", "onnxruntime")
+    done = run_bare(site, tmp_path / "bundle.zip")
     assert not (site / "torch").exists()
     assert done.returncode == 1 and "second cannot be timed: it has no model.onnx; export it with --onnx" in done.stderr
     (timing,) = json.loads(done.stdout)["timings"]
     assert (timing["entry"], timing["latency"]["target"]["runtime"]) == ("first", "onnxruntime")
-    refused = _run(tmp_path / "bundle.zip", site, "--latency-target", "cpu")
+    refused = run_bare(site, tmp_path / "bundle.zip", "--latency-target", "cpu")
     assert refused.returncode == 2 and refused.stderr.startswith("error: torch is not installed here; install it")
 
 
@@ -149,7 +109,7 @@ def test_a_damaged_bundle_is_noticed(zoo: Path, tmp_path: Path) -> None:
         for name in whole.namelist():
             more = b" " if name.endswith("config.json") else b""
             other.writestr(name, whole.read(name) + more)
-    done = _run(tmp_path / "other.zip", _site(tmp_path / "site", "onnxruntime"))
+    done = run_bare(bare_site(tmp_path / "site", "onnxruntime"), tmp_path / "other.zip")
     assert done.returncode == 1 and "first cannot be timed: config.json is not the file that was bundled" in done.stderr
 
 
