@@ -134,8 +134,7 @@ class Server:
     def _error(self, response: http.client.HTTPResponse) -> NasError:
         content = response.read(LINE_BYTES)
         try:
-            said = json.loads(content)["error"]
-            text = "; ".join(str(part) for part in (said["message"], said.get("remedy")) if part)
+            text = str(json.loads(content)["error"]["message"])
         except (ValueError, KeyError, TypeError, AttributeError):
             return NasError(f"{self} answers {response.status}, and not as a service of hybrid-nas; look at --server")
         if response.status == 401:

@@ -74,7 +74,7 @@ def test_submit_list_stop(port: int, run_command: Command, tmp_path: Path, monke
     assert run_command("submit", *words)[0] == 2, "the name is taken"
     assert "study a b is stop" in run_command("stop", "a b")[1]
     code, _, errors = run_command("stop", "nobody's")
-    assert code == 2 and "nobody's" in errors
+    assert code == 2 and "nobody's" in errors and errors.count("the list of studies says which there are") == 1
     monkeypatch.setenv("NAS_TOKEN", "wrong")
     code, _, errors = run_command("list")
     assert code == 2 and errors.endswith("; set NAS_TOKEN to your token\n") and "wrong" not in errors

@@ -14,7 +14,7 @@ import pytest
 from tests.bare_site import bare_site, run_bare
 from tests.hybrid_nas.service.waiting import eventually
 from tests.integration.test_launch_search import ray_processes, run
-from tests.integration.test_service import Server
+from tests.integration.test_service import Server, searches
 from tests.own_spaces import write_example, write_own_networks
 
 PROJECT = """
@@ -36,7 +36,7 @@ broken = "spaces_of_others.broken"
 """
 RECIPE = {"rungs": [4], "batch_size": 16, "learning_rate": 0.001}
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def server(folder: Path) -> Iterator[Server]:
     server = Server(folder)
     yield server
     server.kill()
-    for process in ray_processes(folder):
+    for process in searches(folder):
         process.kill()
 
 
@@ -101,7 +101,7 @@ def test_a_search_of_the_service_comes_back_as_a_front_on_a_device_without_us(se
     assert not listed["conv_only"]["problem"]
     body = {"space": "my_space", "budget": 3, "objectives": "top1,macs", "study": "s", "workers": 1}
     server.ask("/studies", {**body, "recipe_json": RECIPE})
-    eventually(lambda: server.study()["state"] in ("finished", "failed"), 300)
+    eventually(lambda: server.study()["state"] in ("finished", "failed"), 900)
     assert (server.study()["state"], server.study()["evaluated"]) == ("finished", 3), server.study()
     members = server.ask("/studies/s/front")["members"]
     for member in members:
@@ -125,7 +125,7 @@ def test_a_search_of_the_service_comes_back_as_a_front_on_a_device_without_us(se
 def exported(server: Server, pick: str) -> Any:
     """The job of an export, once it has ended well."""
     key = server.ask("/studies/s/exports", {"pick": pick})["id"]
-    eventually(lambda: server.ask(f"/jobs/{key}")["state"] in ("finished", "failed"), 300)
+    eventually(lambda: server.ask(f"/jobs/{key}")["state"] in ("finished", "failed"), 900)
     job = server.ask(f"/jobs/{key}")
     assert job["state"] == "finished", job
     return job

@@ -56,7 +56,7 @@ class Server:
         request.add_header("content-type", "application/json")
         for _ in range(100):
             try:
-                with urllib.request.urlopen(request, timeout=30) as response:
+                with urllib.request.urlopen(request, timeout=120) as response:
                     return json.load(response)
             except ConnectionError:
                 time.sleep(0.1)
