@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from nas.errors import InvalidInputError, NasError, UnavailableError, first_line
+from nas.hosts import names_this_machine
 from nas.records import JSON
 from nas.workspace import TOKEN_VARIABLE
 
@@ -49,7 +50,7 @@ class Server:
         """The service at a URL.
 
         Raises:
-            InvalidInputError: if the URL is none of HTTP, or the token cannot be sent.
+            InvalidInputError: if the URL is none of HTTP, or the token cannot be sent, or not in safety.
         """
         expected = "expected such as http://127.0.0.1:8000"
         try:
@@ -62,12 +63,22 @@ class Server:
         token = (token or "").strip() or None
         if token is not None and not (token.isascii() and token.isprintable()):
             raise InvalidInputError(f"{TOKEN_VARIABLE} holds what no token has; copy it again")
-        return cls(parts.scheme, parts.hostname, port, parts.path.rstrip("/"), token)
+        found = cls(parts.scheme, parts.hostname, port, parts.path.rstrip("/"), token)
+        if token is not None and parts.scheme == "http" and not names_this_machine(found.authority):
+            raise InvalidInputError(
+                f"--server is {found}, and {TOKEN_VARIABLE} would cross the network unencrypted; give its https URL, or "
+                f"a tunnel: ssh -L 8000:127.0.0.1:8000 {parts.hostname}, then http://127.0.0.1:8000"
+            )
+        return found
+
+    @property
+    def authority(self) -> str:
+        """Host and port as a URL has them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port is None else f"{host}:{self.port}"
 
     def __str__(self) -> str:
-        shown = f"[{self.host}]" if ":" in self.host else self.host
-        port = "" if self.port is None else f":{self.port}"
-        return f"{self.scheme}://{shown}{port}{self.prefix}"
+        return f"{self.scheme}://{self.authority}{self.prefix}"
 
     def ask(self, method: str, path: str, body: JSON | None = None) -> Any:
         """One request below /api/v1, and the JSON of its answer.

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
@@ -9,7 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from db.store import open_store
@@ -18,6 +19,7 @@ from hybrid_nas.service.api import jobs, meta, studies, zoo
 from hybrid_nas.service.auth import Door, retry_after
 from hybrid_nas.service.core import Service
 from hybrid_nas.service.courtesy import GivesWay, lower_priority
+from hybrid_nas.service.document import REFUSALS
 from hybrid_nas.service.errors import BusyError, ServiceError, UnauthorizedError
 from hybrid_nas.service.events import Tail
 from hybrid_nas.service.options import SearchOptions
@@ -30,8 +32,8 @@ logger = logging.getLogger(__name__)
 PREFIX = "/api/v1"
 BODY_BYTES = 2**20
 """The largest body of a request."""
-BODY_S = 30.0
-"""The longest that a body may take to arrive."""
+NUL = "the address holds a NUL, which no name here has; leave it out"
+"""PostgreSQL takes none."""
 HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -83,7 +85,7 @@ def create_app(settings: Settings, check_owner: Callable[[], None] = lambda: Non
     app.state.door = Door(service)
     app.state.tail = Tail(service)
     for subject in (meta, studies, jobs, zoo):
-        app.include_router(subject.router, prefix=PREFIX)
+        app.include_router(subject.router, prefix=PREFIX, responses=REFUSALS)
     for shown in (sessions, dashboard, pages):
         app.include_router(shown.router)
     app.state.dashboard = dashboard.Dashboard(settings)
@@ -97,7 +99,7 @@ def create_app(settings: Settings, check_owner: Callable[[], None] = lambda: Non
 
 
 class Limits:
-    """Refuses bodies that are too large or too slow, and adds the headers that every answer has."""
+    """Refuses bodies that are too large, and adds the headers that every answer has."""
 
     def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
         """Stand before an application."""
@@ -115,11 +117,14 @@ class Limits:
                 message["headers"] = [*message["headers"], *(each for each in _HEADERS if each[0] not in given)]
             await send(message)
 
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            await _error(Request(scope), 400, NUL)(scope, receive, send_with_headers)
+            return
         body = await _body(receive)
         if body is None:
-            answer = _error(
-                Request(scope), 413, f"the body is too large or too slow; send at most {BODY_BYTES:,} bytes at once"
-            )
+            return
+        if len(body) > BODY_BYTES:
+            answer = _error(Request(scope), 413, f"the body is too large; send at most {BODY_BYTES:,} bytes")
             await answer(scope, receive, send_with_headers)
             return
         left = [{"type": "http.request", "body": body, "more_body": False}]
@@ -131,19 +136,16 @@ class Limits:
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """The whole body; None where it is too large or takes too long."""
+    """The body, or its beginning where it is too large; None where its client has gone before its end."""
     content = bytearray()
-    try:
-        async with asyncio.timeout(BODY_S):
-            while True:
-                message = await receive()
-                content += message.get("body", b"")
-                if len(content) > BODY_BYTES:
-                    return None
-                if not message.get("more_body", False):
-                    return bytes(content)
-    except TimeoutError:
-        return None
+    while len(content) <= BODY_BYTES:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        content += message["body"]
+        if not message["more_body"]:
+            break
+    return bytes(content)
 
 
 def _error(
@@ -154,7 +156,8 @@ def _error(
         return pages.refusal(request, status, message, headers)
     remedy = message.partition("; ")[2] or None
     error = {"message": message, "field": field, "remedy": remedy}
-    return JSONResponse({"error": error}, status, headers)
+    # In ASCII: a name that was given may be half a sign, which JSON can say and UTF-8 cannot.
+    return Response(json.dumps({"error": error}), status, headers, media_type="application/json")
 
 
 def _refused(request: Request, error: Exception) -> Response:

@@ -11,13 +11,14 @@ import time
 from collections import OrderedDict
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPBearer
 
 from db.tokens import Token
 from hybrid_nas.service.callers import LOCAL, Caller
 from hybrid_nas.service.core import Service
 from hybrid_nas.service.errors import BusyError, ForbiddenError, UnauthorizedError
-from nas.reports.dashboard import names_this_machine
+from nas.hosts import names_this_machine
 
 COOKIE = "nas_session"
 CSRF_HEADER = "x-csrf-token"
@@ -28,6 +29,12 @@ FAILURES = 10
 BURST = 4
 """Requests in a burst, in those of a second."""
 KEPT_BUCKETS = 10_000
+FORWARDED = ("forwarded", "x-forwarded-for")
+"""Headers that only a proxy adds: who asks is then not on this machine."""
+
+
+BEARER = HTTPBearer(auto_error=False, description="What `launch.py token add` prints.")
+"""For the document only: sessions, and a service without tokens, have no such header."""
 
 
 class Buckets:
@@ -75,13 +82,9 @@ class Door:
             ForbiddenError: if a page of another site sent it.
             BusyError: if the token, or wrong ones from this address, are used too often.
         """
-        if not self.has_tokens():
-            require_this_machine(request)
-            self._count(LOCAL.name)
-            return LOCAL
-        token = self._token(request)
-        self._count(str(token.id))
-        return Caller(token.name, token.role)
+        token = self.token(request)
+        self._count(LOCAL.name if token is None else str(token.id))
+        return LOCAL if token is None else Caller(token.name, token.role)
 
     def has_tokens(self) -> bool:
         """Whether a token was ever made."""
@@ -97,7 +100,17 @@ class Door:
         """
         return self._service.tokens.begin_session(self._valid(request, self._service.tokens.find(secret)))
 
-    def _token(self, request: Request) -> Token:
+    def token(self, request: Request) -> Token | None:
+        """The token behind a request, which is not counted; None on this machine while no token was ever made.
+
+        Raises:
+            UnauthorizedError: if there are tokens, and the request has none that is valid.
+            ForbiddenError: if a page of another site sent it.
+            BusyError: if wrong ones came too often from this address.
+        """
+        if not self.has_tokens():
+            require_this_machine(request)
+            return None
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and secret.strip():
             return self._valid(request, self._service.tokens.find(secret.strip()))
@@ -130,11 +143,30 @@ def require_this_machine(request: Request) -> None:
     Raises:
         ForbiddenError: if host or origin are not of this machine.
     """
+    if any(name in request.headers for name in FORWARDED):
+        raise ForbiddenError("this came through a proxy, and there are no tokens yet; make one: launch.py token add NAME")
     origin = request.headers.get("origin")
     if not names_this_machine(request.headers.get("host", "")):
         raise ForbiddenError("without tokens this service answers on this machine only; ask for it as 127.0.0.1")
     if origin is not None and not names_this_machine(origin.partition("://")[2]):
         raise ForbiddenError("a page of another site has sent this; without tokens only own pages may ask")
+
+
+def require_own_page(request: Request) -> None:
+    """Refuse what a browser sends for a page of another site.
+
+    Source: Go's http.CrossOriginProtection; programs send neither of both headers.
+
+    Raises:
+        ForbiddenError: if such a page sent it.
+    """
+    site = request.headers.get("sec-fetch-site")
+    origin = request.headers.get("origin")
+    is_own = site in ("same-origin", "none")
+    if site is None:
+        is_own = origin is None or origin.partition("://")[2] == request.headers.get("host")
+    if not is_own:
+        raise ForbiddenError("a page of another site has sent this; open this service itself, and repeat")
 
 
 def csrf_token(request: Request) -> str:
@@ -147,8 +179,9 @@ def check_csrf(request: Request, given: str) -> None:
     """Refuse a form of another site.
 
     Raises:
-        ForbiddenError: if it does not carry the session's own text.
+        ForbiddenError: if another site sent it, or it does not carry the session's own text.
     """
+    require_own_page(request)
     if not hmac.compare_digest(given.encode(errors="replace"), csrf_token(request).encode()):
         raise ForbiddenError("the form is not of this session; load the page again and repeat")
 
@@ -165,7 +198,7 @@ def door_of(request: Request) -> Door:
     return door
 
 
-def current_caller(request: Request) -> Caller:
+def current_caller(request: Request, _: Annotated[object, Security(BEARER)]) -> Caller:
     """Who asks; raises as Door.caller."""
     return door_of(request).caller(request)
 

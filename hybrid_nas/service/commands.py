@@ -20,7 +20,7 @@ from hybrid_nas.options import artifacts_option, at_least, flag, folder_type, ra
 from hybrid_nas.service.settings import Settings
 from hybrid_nas.streams import echo, tell
 from nas.errors import InvalidInputError, NasError, StudyLockedError
-from nas.reports.dashboard import names_this_machine
+from nas.hosts import names_this_machine
 from nas.search.ownership import Ownership, owned
 from nas.text import text_table, utc_text
 from nas.workspace import open_log
@@ -51,6 +51,13 @@ PROGRAM = Path(__file__).parents[2] / "launch.py"
 @ray_option
 @shown("--requests-per-s", default=50.0, help="Requests of one token; four times as many in a burst.")
 @click.option(
+    "--proxy",
+    "proxies",
+    multiple=True,
+    metavar="ADDRESS",
+    help="A reverse proxy whose X-Forwarded-For and X-Forwarded-Proto are believed; repeatable. None by default.",
+)
+@click.option(
     "--first-token", metavar="NAME", help="Make a token for this administrator and print it, if there is none."
 )
 def serve(host: str, port: int, storage: str, artifacts: str | None, first_token: str | None, **options: Any) -> None:
@@ -76,28 +83,18 @@ def serve(host: str, port: int, storage: str, artifacts: str | None, first_token
 
 
 def _serve(settings: Settings, listening: socket.socket) -> None:
-    import uvicorn
-
     from hybrid_nas.service.app import create_app
+    from hybrid_nas.service.wire import server_of
 
     settings.folder.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(handlers=[open_log(settings.folder / "service.log")], level=logging.INFO, force=True)
     with contextlib.closing(open_store(settings.storage)) as store, _only_one(store) as ownership:
-        config = uvicorn.Config(
-            create_app(settings, ownership.check),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            ws="none",
-            lifespan="on",
-            limit_concurrency=1_000,
-            timeout_graceful_shutdown=2,
-        )
+        server = server_of(create_app(settings, ownership.check), settings.proxies)
         host, port = listening.getsockname()[:2]
         shown_host = f"[{host}]" if ":" in host else host
         tell(f"serving on http://{shown_host}:{port}; Ctrl-C ends the service, and not its searches")
         with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listening])
+            server.run(sockets=[listening])
 
 
 @contextlib.contextmanager

@@ -5,7 +5,8 @@ for what is new.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
@@ -21,8 +22,8 @@ from nas.records import JSON
 
 LOOK_S = 1.0
 """Between two looks for something new."""
-BEAT_S = 10.0
-"""Between two signs of life, where nothing happens."""
+BEAT_S = 5.0
+"""Between two signs of life, where nothing happens, and between two looks at a reader's token."""
 PART = 200
 """Trials that are read at a time."""
 
@@ -94,20 +95,34 @@ class Tail:
         self._service = service
         self._looks: dict[tuple[str, Place], _Look] = {}
 
-    async def stream(self, study: str, place: Place) -> AsyncIterator[bytes]:
-        """Events from a place on, until the study is deleted."""
+    async def stream(self, study: str, place: Place, check_reader: Callable[[], object]) -> AsyncIterator[bytes]:
+        """Events from a place on, until the study is deleted.
+
+        Args:
+            study: name of the study.
+            place: what was told before.
+            check_reader: raises ServiceError once the reader may read no more, as when the token was revoked.
+        """
+        checked = time.monotonic()
         yield b": begins\n\n"
         while True:
+            news = News([b": beat\n\n"], place)
             with self._looking(study, place) as task:
-                while not (await asyncio.wait({task}, timeout=BEAT_S))[0]:
-                    yield b": beat\n\n"
+                done, _ = await asyncio.wait({task}, timeout=BEAT_S)
             try:
-                texts, place = task.result()
-            except ServiceError:  # the study was deleted
+                if time.monotonic() - checked >= BEAT_S:
+                    checked = time.monotonic()
+                    await run_in_threadpool(check_reader)
+                if done:
+                    news = task.result()
+            except ServiceError:  # the study was deleted, or the token revoked
                 return
-            for text in texts:
+            except NasError:  # an outage passes
+                pass
+            place = news.place
+            for text in news.texts:
                 yield text
-            if len(texts) < PART:
+            if len(news.texts) < PART:
                 await asyncio.sleep(LOOK_S)
 
     @contextmanager

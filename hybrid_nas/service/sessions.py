@@ -6,7 +6,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse
 
 from db.tokens import SESSION
-from hybrid_nas.service.auth import COOKIE, CurrentService, check_csrf, door_of
+from hybrid_nas.service.auth import COOKIE, CurrentService, check_csrf, door_of, require_own_page
 
 router = APIRouter(include_in_schema=False)
 
@@ -16,6 +16,7 @@ def begin(
     request: Request, token: Annotated[str, Form(max_length=200)], to: Annotated[str, Form(max_length=400)] = "/"
 ) -> RedirectResponse:
     """Exchange a token for a session, and go on to a page of this service."""
+    require_own_page(request)
     answer = RedirectResponse(own_path(to), status_code=303)
     answer.set_cookie(
         COOKIE,

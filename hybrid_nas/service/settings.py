@@ -1,6 +1,7 @@
 """How a service was started."""
 
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 
 from nas.errors import InvalidInputError
@@ -30,6 +31,8 @@ class Settings:
     """Ray cluster that every search uses; None lets each start its own."""
     requests_per_s: float = 50.0
     """Requests that one token may make for long; four times as many in a burst."""
+    proxies: tuple[str, ...] = ()
+    """Addresses and networks of reverse proxies: what they say of a request's origin is believed."""
     program: tuple[str, ...] = ()
     """Words that start launch.py: the interpreter and the file."""
 
@@ -38,3 +41,14 @@ class Settings:
             raise InvalidInputError(f"--slots is {self.slots}; expected at least 1")
         if self.requests_per_s <= 0:
             raise InvalidInputError(f"--requests-per-s is {self.requests_per_s:g}; expected a positive number")
+        for proxy in self.proxies:
+            _check_network(proxy)
+
+
+def _check_network(text: str) -> None:
+    try:
+        ip_network(text)
+    except ValueError as error:
+        raise InvalidInputError(
+            f"--proxy is {text!r}; expected the address of a proxy, or its network such as 10.0.0.0/24"
+        ) from error

@@ -6,11 +6,9 @@ nothing else.
 """
 
 import json
-import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from http import HTTPStatus
-from ipaddress import ip_address
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
@@ -20,11 +18,11 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.storages import BaseStorage
 
 from nas.errors import InvalidInputError
+from nas.hosts import names_this_machine
 from nas.signals import StopSignals
 from nas.text import printable
 
 HOST = "127.0.0.1"
-_AUTHORITY = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[0-9A-Za-z.-]+))(?::[0-9]*)?")
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -115,24 +113,6 @@ def _refusal(environ: dict[str, Any]) -> str | None:
     if scheme in ("http", "https") and names_this_machine(authority):
         return None
     return f"This dashboard takes notes from its own page alone, and this one came from {printable(origin[:100])!r}."
-
-
-def names_this_machine(authority: str) -> bool:
-    """Whether a host, with any port, is a loopback name: localhost, or an address of 127.0.0.0/8 or ::1.
-
-    Whoever can answer for such a name is on this machine. Source: RFC 6761, section 6.3; RFC 3986, section 3.2.
-    """
-    parts = _AUTHORITY.fullmatch(authority)
-    if parts is None:
-        return False
-    if parts["name"] is not None and parts["name"].lower().removesuffix(".") == "localhost":
-        return True
-    try:
-        address = ip_address(parts["v6"] or parts["name"].removesuffix("."))
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
 
 
 def _forbidden(environ: dict[str, Any], start_response: Callable[..., Any], reason: str) -> Iterable[bytes]:

@@ -1,5 +1,6 @@
 """Studies: submit, look, stop, continue, extend, delete, and what they found."""
 
+from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -8,7 +9,8 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from db.browse import TrialFilter
-from hybrid_nas.service.auth import CurrentCaller, CurrentService
+from hybrid_nas.service.auth import CurrentCaller, CurrentService, door_of
+from hybrid_nas.service.document import EVENTS, SVG
 from hybrid_nas.service.events import Place, Tail
 from hybrid_nas.service.kept import sent
 from hybrid_nas.service.options import SearchOptions
@@ -136,7 +138,7 @@ def trial(name: Name, number: Number, service: CurrentService, caller: CurrentCa
     return service.trial(name, number)
 
 
-@router.get("/studies/{name}/trials/{number}/drawing", response_class=Response)
+@router.get("/studies/{name}/trials/{number}/drawing", response_class=Response, responses=SVG)
 def drawing(name: Name, number: Number, service: CurrentService, caller: CurrentCaller) -> Response:
     """The layout of a trial's network, as SVG."""
     return Response(service.drawing(name, number), media_type="image/svg+xml")
@@ -184,7 +186,7 @@ def log(
     return {"lines": service.log(name, lines)}
 
 
-@router.get("/studies/{name}/events", response_class=StreamingResponse)
+@router.get("/studies/{name}/events", response_class=StreamingResponse, responses=EVENTS)
 def events(
     request: Request,
     name: Name,
@@ -198,7 +200,8 @@ def events(
     place = Place.read(last_event_id or after)
     tail: Tail = request.app.state.tail
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(tail.stream(name, place), media_type="text/event-stream", headers=headers)
+    told = tail.stream(name, place, partial(door_of(request).token, request))
+    return StreamingResponse(told, media_type="text/event-stream", headers=headers)
 
 
 @router.post("/studies/{name}/exports", status_code=202, tags=["jobs"])

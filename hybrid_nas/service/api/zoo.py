@@ -12,6 +12,7 @@ from starlette.background import BackgroundTask
 
 from hybrid_nas.service.answers import page_json
 from hybrid_nas.service.auth import CurrentCaller, CurrentService
+from hybrid_nas.service.document import SVG, ZIP
 from hybrid_nas.service.errors import NotFoundError
 from nas.errors import InvalidInputError
 from nas.records import JSON
@@ -42,7 +43,7 @@ def entry(name: Name, service: CurrentService, caller: CurrentCaller) -> JSON:
     return find_entry(service.settings.zoo, name)
 
 
-@router.get("/zoo/{name}/drawing", response_class=FileResponse)
+@router.get("/zoo/{name}/drawing", response_class=FileResponse, responses=SVG)
 def drawing(name: Name, service: CurrentService, caller: CurrentCaller) -> FileResponse:
     """The layout of one entry, as SVG."""
     path = service.settings.zoo / find_entry(service.settings.zoo, name)["name"] / DRAWING
@@ -51,7 +52,7 @@ def drawing(name: Name, service: CurrentService, caller: CurrentCaller) -> FileR
     return FileResponse(path, media_type="image/svg+xml")
 
 
-@router.get("/zoo/{name}/download", response_class=FileResponse)
+@router.get("/zoo/{name}/download", response_class=FileResponse, responses=ZIP)
 def download(name: Name, service: CurrentService, caller: CurrentCaller) -> FileResponse:
     """One entry as a zip."""
     folder = service.settings.zoo / find_entry(service.settings.zoo, name)["name"]

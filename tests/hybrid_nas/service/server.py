@@ -8,11 +8,10 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import uvicorn
-
 from hybrid_nas.service.app import create_app
 from hybrid_nas.service.core import Service
 from hybrid_nas.service.settings import Settings
+from hybrid_nas.service.wire import server_of
 from tests.hybrid_nas.service.waiting import eventually
 
 
@@ -70,8 +69,7 @@ def serving(settings: Settings, port: int = 0) -> Iterator[tuple[Service, int]]:
     """The service and its port, any free one by default, while the block runs."""
     app = create_app(settings)
     with socket.create_server(("127.0.0.1", port)) as listening:
-        config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1)
-        server = uvicorn.Server(config)
+        server = server_of(app, settings.proxies)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
