@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -139,6 +140,11 @@ class Server:
                 if response.status >= 300:
                     raise self._error(response)
                 yield response
+            except ssl.SSLCertVerificationError as error:
+                raise InvalidInputError(
+                    f"{self} has a certificate that is not trusted here ({error.verify_message}); give the file of its "
+                    "authority in SSL_CERT_FILE"
+                ) from error
             except (OSError, http.client.HTTPException) as error:
                 raise UnavailableError(f"{self} cannot be reached ({first_line(error)}); is it running?") from error
 

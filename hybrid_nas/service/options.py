@@ -141,7 +141,7 @@ def words(given: Mapping[str, Any], settings: Settings) -> list[str]:
 
 def _check_fences(options: SearchOptions, settings: Settings, is_admin: bool) -> None:
     check_data(options.data, settings)
-    if options.notify is not None and urlsplit(options.notify).hostname not in settings.notify_hosts:
+    if options.notify is not None and _host(options.notify) not in settings.notify_hosts:
         shown = ", ".join(settings.notify_hosts) or "none is configured (--notify-host)"
         raise ForbiddenError(f"notify names a host that this service does not tell; expected one of: {shown}")
     if options.recipe is not None and options.recipe not in RECIPES:
@@ -153,6 +153,13 @@ def _check_fences(options: SearchOptions, settings: Settings, is_admin: bool) ->
             f"space {options.space!r} is none that is installed here; expected one of {', '.join(known_names())}; an "
             "administrator may allow files"
         )
+
+
+def _host(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
 
 
 def check_data(text: str, settings: Settings) -> None:

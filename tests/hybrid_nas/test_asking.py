@@ -194,6 +194,17 @@ def test_a_server_that_is_none_is_explained(url: str) -> None:
         Server.at(url, None)
 
 
+@pytest.mark.parametrize("host", ["nas.example.org", "10.0.0.1:8000", "localhost.evil.example", "[2001:db8::1]"])
+def test_a_token_is_not_sent_in_the_clear(host: str) -> None:
+    with pytest.raises(InvalidInputError, match="would cross the network unencrypted; give its https URL, or a tunnel"):
+        Server.at(f"http://{host}", "nas_x")
+    assert str(Server.at(f"https://{host}/nas/", "nas_x")) == f"https://{host}/nas"
+    assert Server.at(f"http://{host}", None).token is None
+    for own in ("127.0.0.1:8000", "localhost", "[::1]:8000"):
+        assert str(Server.at(f"http://{own}", "nas_x")) == f"http://{own}"
+
+
+
 def test_a_server_that_is_away_is_explained(run_command: Command) -> None:
     code, _, errors = run_command("list", "--server", "http://127.0.0.1:9")
     assert code == 1 and "http://127.0.0.1:9 cannot be reached (" in errors and errors.count("\n") == 1

@@ -5,8 +5,10 @@ import http.client
 import json
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
+
+from fastapi import FastAPI
 
 from hybrid_nas.service.app import create_app
 from hybrid_nas.service.core import Service
@@ -68,13 +70,20 @@ class Client:
 def serving(settings: Settings, port: int = 0) -> Iterator[tuple[Service, int]]:
     """The service and its port, any free one by default, while the block runs."""
     app = create_app(settings)
+    with running(app, port, settings.proxies) as port:
+        yield app.state.service, port
+
+
+@contextlib.contextmanager
+def running(app: FastAPI, port: int = 0, proxies: Sequence[str] = ()) -> Iterator[int]:
+    """The port of an application, any free one by default, while the block runs."""
     with socket.create_server(("127.0.0.1", port)) as listening:
-        server = server_of(app, settings.proxies)
+        server = server_of(app, proxies)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
             eventually(lambda: server.started)
-            yield app.state.service, listening.getsockname()[1]
+            yield listening.getsockname()[1]
         finally:
             server.should_exit = True
             thread.join()

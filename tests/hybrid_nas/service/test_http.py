@@ -1,6 +1,7 @@
 """The service over HTTP: a real server on loopback over the recorded study; nothing is trained."""
 
 import hmac
+import http.client
 import io
 import json
 import sqlite3
@@ -8,11 +9,14 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from db.tokens import Role
+from hybrid_nas.service import events
 from hybrid_nas.service.core import Service
 from hybrid_nas.service.settings import Settings
 from tests.hybrid_nas.service.server import Client, serving
@@ -123,8 +127,6 @@ def test_pages_of_trials_hold_each_once_in_order(viewer: Client) -> None:
 
 
 def read_events(client: Client, token: str, after: str = "") -> list[dict[str, str]]:
-    import http.client
-
     connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=20)
     headers = {"authorization": f"Bearer {token}", "last-event-id": after}
     connection.request("GET", f"/api/v1{PATH}/events", headers=headers)
@@ -231,7 +233,7 @@ def test_a_recipe_may_come_along(ada: Client) -> None:
 )
 def test_names_are_no_paths(root: Client, method: str, path: str) -> None:
     answer = root.ask(method, path)
-    assert answer.status in (404, 405, 422)
+    assert answer.status in (400, 404, 405, 422)
     assert b"root:" not in answer.body
 
 
@@ -241,6 +243,20 @@ def test_bodies_have_a_limit_and_a_form(ada: Client) -> None:
         answer = ada.post("/studies", body, **{"content-type": "application/json"})
         assert answer.status in (400, 422), body
         assert answer.error["message"]
+
+
+def test_what_cannot_be_written_is_refused(ada: Client) -> None:
+    half = ada.post("/studies", b'{"\\ud800": 1}', **{"content-type": "application/json"})
+    assert (half.status, half.error["field"]) == (422, "\ud800")
+    assert ada.post("/studies", {**SEARCH, "notify": "http://[x"}).status == 403
+    for path in ("/studies/a%00b", f"{PATH}/trials?mixer=%00", "/jobs/%00", "//studies/%00", "//?search=%00"):
+        assert ada.get(path).status == 400, path
+    for number in ("9223372036854775808", "-1", "1e3"):
+        assert ada.get(f"{PATH}/trials/{number}").status == 422, number
+        assert ada.get(f"{PATH}/trials?offset={number}").status == 422, number
+    for place in ("9" * 19 + "-0-0-0", "0-0-0-٣", "0-0-0--1", "0-0-0"):
+        assert ada.get(f"{PATH}/events?after={quote(place)}").status == 422, place
+
 
 
 def test_tokens_are_needed_revoked_and_never_shown(
@@ -283,6 +299,68 @@ def test_a_session_stands_for_a_token_and_forms_are_its_own(
     assert stranger.ask("POST", "//session/end", b"csrf_token=x", {**form, "cookie": cookie}).status == 403
     assert stranger.ask("POST", "//session/end", f"csrf_token={own}".encode(), {**form, "cookie": cookie}).status == 303
     assert stranger.get("/me", cookie=cookie).status in (401, 429), "replayed"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 303),
+        ({"sec-fetch-site": "same-origin"}, 303),
+        ({"sec-fetch-site": "none"}, 303),
+        ({"sec-fetch-site": "same-origin", "origin": "https://behind.example"}, 303),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "{own}"}, 303),
+        ({"origin": "{own}.evil.example"}, 403),
+    ],
+)
+def test_a_page_of_another_site_neither_begins_nor_uses_a_session(
+    served: tuple[Service, int], tokens: dict[str, str], headers: dict[str, str], status: int
+) -> None:
+    service, port = served
+    given = {name: text.replace("{own}", f"http://127.0.0.1:{port}") for name, text in headers.items()}
+    form = {"content-type": "application/x-www-form-urlencoded", **given}
+    assert Client(port).ask("POST", "//session", f"token={tokens['bob']}".encode(), form).status == status
+    session = service.tokens.begin_session(service.tokens.find(tokens["bob"]))  # type: ignore[arg-type]
+    own = hmac.new(session.encode(), b"csrf", "sha256").hexdigest()
+    used = {"cookie": f"nas_session={session}", "x-csrf-token": own, **given}
+    assert Client(port).post("/studies/nothing/stop", **used).status == (404 if status == 303 else 403)
+    other = {**used, "x-csrf-token": hmac.new(b"another session", b"csrf", "sha256").hexdigest()}
+    assert Client(port).post("/studies/nothing/stop", **other).status == 403
+
+
+def test_a_stream_ends_with_its_token(
+    served: tuple[Service, int], tokens: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "CHECK_S", 0.2)
+    service, port = served
+    secret = service.tokens.add("leaving", "viewer")
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        connection.request("GET", f"/api/v1{PATH}/events", headers={"authorization": f"Bearer {secret}"})
+        response = connection.getresponse()
+        response.readline()
+        service.tokens.revoke("leaving")
+        response.read()
+
+
+def test_only_a_known_proxy_says_where_a_request_comes_from(settings: Settings, tmp_path: Path) -> None:
+    own = replace(settings, storage=f"sqlite:///{tmp_path}/nas.db", folder=tmp_path / "service")
+    form = {"content-type": "application/x-www-form-urlencoded", "x-forwarded-proto": "https"}
+    for proxies in ((), ("127.0.0.1",)):
+        with serving(replace(own, proxies=proxies)) as (service, port):
+            if not service.tokens.any():
+                assert Client(port).get("/me", **{"x-forwarded-for": "198.51.100.1"}).status == 403, "not of this machine"
+            secret = service.tokens.add(f"by {len(proxies)}", "admin")
+            begun = Client(port).ask("POST", "//session", f"token={secret}".encode(), form)
+            assert ("Secure" in begun.headers["set-cookie"].split("; ")) is bool(proxies)
+            said = [{"x-forwarded-for": f"203.0.113.9, 198.51.100.{number}"} for number in range(20)]
+            statuses = {Client(port, "nas_wrong").get("/me", **headers).status for headers in said}
+            assert statuses == ({401} if proxies else {401, 429}), "an address that anybody can claim counts for nothing"
+            forged = [{"x-forwarded-for": f"203.0.113.{number}, 198.51.100.99"} for number in range(20)]
+            assert {Client(port, "nas_wrong").get("/me", **headers).status for headers in forged} >= {429}
+
 
 
 def test_the_zoo_lists_shows_and_zips(viewer: Client, root: Client, settings: Settings) -> None:

@@ -1,0 +1,139 @@
+"""Clients that keep the service waiting are cut, and nobody else is."""
+
+import asyncio
+import http.client
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+
+import pytest
+from fastapi import FastAPI, Request
+from fastapi.responses import StreamingResponse
+
+from hybrid_nas.service import wire
+from hybrid_nas.service.app import BODY_BYTES, Limits
+from tests.hybrid_nas.service.server import running
+from tests.hybrid_nas.service.waiting import eventually
+
+LIMIT_S = 0.5
+BLOCK = b"x" * 65_536
+
+
+class Told:
+    """What an application has done."""
+
+    sent = 0
+    """Blocks of a stream."""
+    has_ended = False
+    bodies = 0
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def port(told: Told, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """An application that counts bodies, thinks for longer than a client may, and streams without end."""
+    monkeypatch.setattr(wire, "ARRIVAL_S", LIMIT_S)
+    monkeypatch.setattr(wire, "READING_S", LIMIT_S)
+    app = FastAPI()
+    app.add_middleware(Limits)
+
+    @app.post("/api/v1/body")
+    async def body(request: Request) -> int:
+        told.bodies += 1
+        return len(await request.body())
+
+    @app.get("/api/v1/thinking")
+    async def thinking() -> str:
+        await asyncio.sleep(3 * LIMIT_S)
+        return "done"
+
+    @app.get("/api/v1/endless")
+    async def endless() -> StreamingResponse:
+        return StreamingResponse(blocks(told))
+
+    with running(app) as port:
+        yield port
+
+
+async def blocks(told: Told) -> AsyncIterator[bytes]:
+    try:
+        while True:
+            told.sent += 1
+            yield BLOCK
+    finally:
+        told.has_ended = True
+
+
+def seconds_until_cut(connection: socket.socket, part: bytes) -> float:
+    """How long a part can be sent ten times a second."""
+    begun = time.monotonic()
+    try:
+        while time.monotonic() - begun < 20 * LIMIT_S:
+            connection.sendall(part)
+            time.sleep(0.1)
+    except OSError:
+        pass
+    return time.monotonic() - begun
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"GET /api/v1/thinking HTTP/1.1\r\n",
+        b"GET /api/v1/thinking HTTP/1.1\r\nhost: x\r\nheader: ",
+        b"POST /api/v1/body HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n",
+        b"POST /api/v1/body HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n186A0\r\n",
+    ],
+    ids=["headers", "a header", "a body", "a body in chunks"],
+)
+def test_what_arrives_slowly_is_cut(port: int, beginning: bytes, told: Told) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(beginning)
+        assert LIMIT_S / 2 < seconds_until_cut(connection, b"x") < 6 * LIMIT_S
+    assert told.bodies == 0
+
+
+def test_who_says_nothing_is_cut(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=20 * LIMIT_S) as connection:
+        assert connection.recv(1) == b""
+
+
+def test_a_body_that_goes_on_behind_its_refusal_is_cut(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"POST /api/v1/body HTTP/1.1\r\nhost: x\r\ncontent-length: 100000000\r\n\r\n")
+        connection.sendall(b"x" * (BODY_BYTES + 1))
+        assert connection.recv(12) == b"HTTP/1.1 413"
+        assert seconds_until_cut(connection, b"x") < 6 * LIMIT_S
+
+
+def test_who_waits_for_an_answer_is_not_cut(port: int) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        for _ in range(2):
+            connection.request("GET", "/api/v1/thinking")
+            assert connection.getresponse().read() == b'"done"'
+        connection.request("POST", "/api/v1/body", b"x" * BODY_BYTES)
+        assert int(connection.getresponse().read()) == BODY_BYTES
+
+
+def test_who_does_not_read_is_cut(port: int, told: Told) -> None:
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        connection.connect(("127.0.0.1", port))
+        connection.sendall(b"GET /api/v1/endless HTTP/1.1\r\nhost: x\r\n\r\n")
+        eventually(lambda: told.has_ended, 20 * LIMIT_S)
+    assert told.sent * len(BLOCK) < 2**26, "what the kernel holds, and not what there is"
+
+
+def test_a_body_without_its_end_is_no_request(port: int, told: Told) -> None:
+    for head in (b"content-length: 10\r\n\r\n{}", b"transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n"):
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(b"POST /api/v1/body HTTP/1.1\r\nhost: x\r\n" + head)
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        connection.request("POST", "/api/v1/body", b"{}")
+        assert connection.getresponse().read() == b"2"
+    assert told.bodies == 1
