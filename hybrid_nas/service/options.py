@@ -22,6 +22,7 @@ from workers.training.recipes import RECIPES, recipe_of
 
 RECIPE_FIELD = "recipe_json"
 Text = Annotated[str, Field(max_length=4_096)]
+RecipeValue = bool | int | float | str | list[int | float] | None
 
 
 class SearchOptions(BaseModel):
@@ -30,6 +31,7 @@ class SearchOptions(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         strict=True,
+        allow_inf_nan=False,
         use_attribute_docstrings=True,
         json_schema_extra={"examples": [{"space": "conv_only", "budget": 20, "objectives": "top1,macs", "study": "a"}]},
     )
@@ -66,7 +68,7 @@ class SearchOptions(BaseModel):
     """Reject costlier candidates before training."""
     recipe: Text | None = None
     """Name of a recipe."""
-    recipe_json: dict[str, Any] | None = None
+    recipe_json: dict[str, RecipeValue] | None = None
     """A recipe of one's own, instead of a name."""
     rungs: int = 1
     """Scores in each training."""
