@@ -19,7 +19,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -32,7 +31,14 @@ MEBIBYTE = b"x" * 2**20
 CANARY = f"canary-{random_texts.token_hex(8)}"
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 ELSEWHERE = (
-    *("..", "../secret.txt", "../../secret.txt", "knee/../../secret.txt", "/etc/passwd", "../../../../../../etc/passwd"),
+    *(
+        "..",
+        "../secret.txt",
+        "../../secret.txt",
+        "knee/../../secret.txt",
+        "/etc/passwd",
+        "../../../../../../etc/passwd",
+    ),
     *("..\\secret.txt", "..\\..\\..\\..\\etc\\passwd", "C:\\secret.txt", "....//secret.txt", "file:///etc/passwd"),
     *("..\0", "knee\0.txt", "~root", "~/secret.txt", "..;/secret.txt", "..\u2215secret.txt", "\uff0e\uff0e/secret.txt"),
 )
@@ -115,9 +121,7 @@ def submit(served: Served, role: str = "admin", **options: object) -> Answer:
     body = {"space": "conv_only", "budget": 2, "objectives": "top1,macs", "study": "attack", **options}
     authorization = f"Bearer {served.tokens[role]}"
     content = json.dumps(body).encode()
-    return ask(
-        served, "POST", f"{API}/studies", content, authorization=authorization, content_type="application/json"
-    )
+    return ask(served, "POST", f"{API}/studies", content, authorization=authorization, content_type="application/json")
 
 
 def shown(answers: list[Answer]) -> str:
@@ -439,11 +443,22 @@ def smuggling(served: Served) -> Iterator[Finding]:
 def headers(served: Served) -> Iterator[Finding]:
     """Line ends where a header is made of what was given."""
     ends = ("%0d%0ax-evil:1", "%0ax-evil:1", "%E5%98%8Ax-evil:1", "\u010d\u010ax-evil:1")
-    for what, path in (("zip", f"{API}/zoo/{ENTRY}{{}}/download"), ("page", "/studies/{}"), ("sign-in", "/login?to=/{}")):
+    for what, path in (
+        ("zip", f"{API}/zoo/{ENTRY}{{}}/download"),
+        ("page", "/studies/{}"),
+        ("sign-in", "/login?to=/{}"),
+    ):
         answers = [ask(served, "GET", path.format(quote(end, safe="%:")), accept="text/html") for end in ends]
         holds = not any("x-evil" in answer.headers for answer in answers)
         yield Finding(f"line ends in the address of a {what}", f"{shown(answers)}; headers added: none", holds)
-    to = ("//evil.example", "/\\evil.example", "/\t/evil.example", "https://evil.example", "javascript:alert(1)", "/\r\nx-evil: 1")
+    to = (
+        "//evil.example",
+        "/\\evil.example",
+        "/\t/evil.example",
+        "https://evil.example",
+        "javascript:alert(1)",
+        "/\r\nx-evil: 1",
+    )
     given = [f"token={served.tokens['viewer']}&to={quote(text, safe='')}".encode() for text in to]
     answers = [ask(served, "POST", "/session", body, authorization="", **FORM) for body in given]
     places = sorted({answer.headers["location"] for answer in answers})
@@ -452,7 +467,9 @@ def headers(served: Served) -> Iterator[Finding]:
     zipped = ask(served, "GET", f"{API}/zoo/{ENTRY}/download").headers["content-disposition"]
     yield Finding("name of a zip", zipped, zipped == f'attachment; filename="{ENTRY}.zip"')
     page = ask(served, "GET", "/", accept="text/html").headers
-    yield Finding("policy of a page", page["content-security-policy"], "default-src 'self'" in page["content-security-policy"])
+    yield Finding(
+        "policy of a page", page["content-security-policy"], "default-src 'self'" in page["content-security-policy"]
+    )
 
 
 def secrets(served: Served) -> Iterator[Finding]:

@@ -2,9 +2,9 @@
 
     python -m benchmarks.service_fuzz [--examples 50] [--environments ~/.cache/hybrid-nas/peers]
 
-schemathesis is installed into an environment of its own. All of its checks are on. Streams of events never end, so they
-are asked by `benchmarks.service_attacks` instead. Each case comes from another address, as a proxy would say it, because
-the service slows down an address that tries wrong tokens.
+schemathesis is installed into an environment of its own. All of its checks are on. Streams of events never end, so
+`benchmarks.service_attacks` asks for them instead. Each case comes from another address, as a proxy would say it: the
+service slows down an address that tries wrong tokens.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""A real `launch.py serve` over the recorded study of the tests, with a token of each role, to be asked and attacked."""
+"""A real `launch.py serve` over the recorded study of the tests, with a token of each role, to be asked at will."""
 
 import contextlib
 import os
@@ -83,7 +83,6 @@ def launch(folder: Path, storage: str, *words: str) -> str:
 
 def _environment(storage: str) -> dict[str, str]:
     return {**os.environ, "NAS_STORAGE": storage, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-
 
 
 def _end_searches(folder: Path) -> None:

@@ -67,8 +67,8 @@ class Server:
         found = cls(parts.scheme, parts.hostname, port, parts.path.rstrip("/"), token)
         if token is not None and parts.scheme == "http" and not names_this_machine(found.authority):
             raise InvalidInputError(
-                f"--server is {found}, and {TOKEN_VARIABLE} would cross the network unencrypted; give its https URL, or "
-                f"a tunnel: ssh -L 8000:127.0.0.1:8000 {parts.hostname}, then http://127.0.0.1:8000"
+                f"--server is {found}, and {TOKEN_VARIABLE} would cross the network unencrypted; give its https URL, "
+                f"or a tunnel: ssh -L 8000:127.0.0.1:8000 {parts.hostname}, then http://127.0.0.1:8000"
             )
         return found
 

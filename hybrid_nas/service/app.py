@@ -211,4 +211,5 @@ def _unrouted(request: Request, error: Exception) -> Response:
 
 def _failed(request: Request, error: Exception) -> Response:
     """A fault of ours: the log has it, the answer says nothing of it."""
-    return _error(request, 500, "a fault of ours; the log of the service has the details")
+    # Nothing of ours stands around this answer any more.
+    return _error(request, 500, "a fault of ours; the log of the service has the details", headers=HEADERS)

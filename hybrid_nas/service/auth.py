@@ -144,7 +144,9 @@ def require_this_machine(request: Request) -> None:
         ForbiddenError: if host or origin are not of this machine.
     """
     if any(name in request.headers for name in FORWARDED):
-        raise ForbiddenError("this came through a proxy, and there are no tokens yet; make one: launch.py token add NAME")
+        raise ForbiddenError(
+            "this came through a proxy, and there are no tokens yet; make one: launch.py token add NAME"
+        )
     origin = request.headers.get("origin")
     if not names_this_machine(request.headers.get("host", "")):
         raise ForbiddenError("without tokens this service answers on this machine only; ask for it as 127.0.0.1")

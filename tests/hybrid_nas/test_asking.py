@@ -204,7 +204,6 @@ def test_a_token_is_not_sent_in_the_clear(host: str) -> None:
         assert str(Server.at(f"http://{own}", "nas_x")) == f"http://{own}"
 
 
-
 def test_a_server_that_is_away_is_explained(run_command: Command) -> None:
     code, _, errors = run_command("list", "--server", "http://127.0.0.1:9")
     assert code == 1 and "http://127.0.0.1:9 cannot be reached (" in errors and errors.count("\n") == 1

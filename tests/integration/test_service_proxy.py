@@ -71,7 +71,9 @@ def port(served: tuple[Service, int], certificate: Path, tmp_path: Path) -> Iter
         port = free.getsockname()[1]
     given = re.search(r"```nginx\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
     assert given is not None
-    lines = given[1].replace("listen 443", f"listen 127.0.0.1:{port}").replace("127.0.0.1:8000", f"127.0.0.1:{served[1]}")
+    lines = (
+        given[1].replace("listen 443", f"listen 127.0.0.1:{port}").replace("127.0.0.1:8000", f"127.0.0.1:{served[1]}")
+    )
     lines = lines.replace("/etc/ssl", str(certificate.parent))
     folder = tmp_path / "nginx"
     folder.mkdir()
@@ -112,7 +114,10 @@ def test_a_session_is_for_https_only(served: tuple[Service, int], port: int, cer
         refused = connection.getresponse()
         refused.read()
         assert refused.status == 403
-    assert "Secure" not in Client(served[1]).ask("POST", "//session", f"token={secret}".encode(), FORM).headers["set-cookie"]
+    assert (
+        "Secure"
+        not in Client(served[1]).ask("POST", "//session", f"token={secret}".encode(), FORM).headers["set-cookie"]
+    )
 
 
 def test_who_is_behind_the_proxy_is_counted_by_address(
@@ -140,7 +145,7 @@ def test_events_pass_at_once(served: tuple[Service, int], port: int, certificate
             pass
         store.record("live", trial(0, 0.5, 2.0), None)
         recorded = time.monotonic()
-        while not (line := answer.readline()).startswith(b"data: {\"number\""):
+        while not (line := answer.readline()).startswith(b'data: {"number"'):
             pass
         assert time.monotonic() - recorded < 5
         assert json.loads(line.removeprefix(b"data: "))["top1"] == 0.5

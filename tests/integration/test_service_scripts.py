@@ -5,7 +5,6 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,7 +32,8 @@ NAME = "\"'><img src=x onerror=window.hit=1>{{7*7}}<svg onload=window.hit=1>java
 """As nasty as a name can be, which has no slash."""
 SCRIPT = f"{NAME}</pre></script><script>window.hit=1</script><iframe srcdoc='<script>parent.hit=1</script>'></iframe>"
 INJECTED = """() => {
-  document.body.insertAdjacentHTML("beforeend", "<img src=/none onerror='window.hit=1'><a href='javascript:window.hit=1'>x</a>");
+  document.body.insertAdjacentHTML("beforeend", "<img src=/none onerror='window.hit=1'>");
+  document.body.insertAdjacentHTML("beforeend", "<a href='javascript:window.hit=1'>x</a>");
   for (const [name, value] of [["text", "window.hit=1"], ["src", "data:text/javascript,window.hit=1"]]) {
     const script = document.createElement("script");
     script[name] = value;
@@ -45,7 +45,7 @@ INJECTED = """() => {
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Script as name of a study, reason, worker, device, layout, card, note and attribute, and in what a search prints."""
+    """Script as name, reason, worker, device, layout, card, note and attribute, and in what a search prints."""
     from optuna import load_study
     from optuna_dashboard import save_note
 
@@ -107,7 +107,7 @@ def open_everything(page: "Page") -> None:
         ("/compare?study={name}&study={name}", NAME),
         ("/zoo", "knee"),
         ("/zoo/knee", SCRIPT),
-        ("/studies/{script}", NAME[:20]),
+        ("/studies/no%20{name}", NAME[:20]),
         ("/?search={script}&owner={script}", ""),
         ("/login?to={script}", "Sign in"),
         ("/dashboard/studies/1", ""),

@@ -204,7 +204,7 @@ def test_who_may_what(ada: Client, bob: Client, viewer: Client, root: Client, se
         ({"recipe": "../x.json"}, 403, "recipe"),
         ({"recipe_json": {"rungs": "many"}}, 422, "recipe"),
         ({"recipe_json": {"rungs": float("nan")}}, 422, "recipe_json"),
-        ({"recipe_json": json.loads("{\"a\":" * 300 + "1" + "}" * 300)}, 422, "recipe_json"),
+        ({"recipe_json": json.loads('{"a":' * 300 + "1" + "}" * 300)}, 422, "recipe_json"),
         ({"max_hours": float("nan")}, 422, "max_hours"),
         ({"max_hours": float("inf")}, 422, "max_hours"),
         ({"space": "/tmp/space.py"}, 403, "space"),
@@ -251,7 +251,7 @@ def test_bodies_have_a_limit_and_a_form(ada: Client) -> None:
 
 def test_what_cannot_be_written_is_refused(ada: Client) -> None:
     half = ada.post("/studies", b'{"\\ud800": 1}', **{"content-type": "application/json"})
-    assert (half.status, half.error["field"]) == (422, "\ud800")
+    assert (half.status, bool(half.error["message"])) == (422, True)
     assert ada.post("/studies", {**SEARCH, "notify": "http://[x"}).status == 403
     for path in ("/studies/a%00b", f"{PATH}/trials?mixer=%00", "/jobs/%00", "//studies/%00", "//?search=%00"):
         assert ada.get(path).status == 400, path
@@ -260,7 +260,6 @@ def test_what_cannot_be_written_is_refused(ada: Client) -> None:
         assert ada.get(f"{PATH}/trials?offset={number}").status == 422, number
     for place in ("9" * 19 + "-0-0-0", "0-0-0-٣", "0-0-0--1", "0-0-0"):
         assert ada.get(f"{PATH}/events?after={quote(place)}").status == 422, place
-
 
 
 def test_tokens_are_needed_revoked_and_never_shown(
@@ -355,16 +354,19 @@ def test_only_a_known_proxy_says_where_a_request_comes_from(settings: Settings, 
     for proxies in ((), ("127.0.0.1",)):
         with serving(replace(own, proxies=proxies)) as (service, port):
             if not service.tokens.any():
-                assert Client(port).get("/me", **{"x-forwarded-for": "198.51.100.1"}).status == 403, "not of this machine"
+                assert Client(port).get("/me", **{"x-forwarded-for": "198.51.100.1"}).status == 403, (
+                    "not of this machine"
+                )
             secret = service.tokens.add(f"by {len(proxies)}", "admin")
             begun = Client(port).ask("POST", "//session", f"token={secret}".encode(), form)
             assert ("Secure" in begun.headers["set-cookie"].split("; ")) is bool(proxies)
             said = [{"x-forwarded-for": f"203.0.113.9, 198.51.100.{number}"} for number in range(20)]
             statuses = {Client(port, "nas_wrong").get("/me", **headers).status for headers in said}
-            assert statuses == ({401} if proxies else {401, 429}), "an address that anybody can claim counts for nothing"
+            assert statuses == ({401} if proxies else {401, 429}), (
+                "an address that anybody can claim counts for nothing"
+            )
             forged = [{"x-forwarded-for": f"203.0.113.{number}, 198.51.100.99"} for number in range(20)]
             assert {Client(port, "nas_wrong").get("/me", **headers).status for headers in forged} >= {429}
-
 
 
 def test_the_zoo_lists_shows_and_zips(viewer: Client, root: Client, settings: Settings) -> None:
@@ -424,6 +426,20 @@ def test_a_study_is_deleted_whole(root: Client, ada: Client, settings: Settings)
         "sqlite_sequence",
     }
     assert list((Path(str(settings.artifacts)) / "weights").glob(f"{STUDY}-*")) == []
+
+
+def test_a_fault_of_ours_says_nothing_of_it(
+    service: Service, root: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr(service, "health", fail)
+    answer = root.get("/health")
+    assert b"a secret" not in answer.body
+    assert (answer.status, answer.error["message"]) == (500, "a fault of ours; the log of the service has the details")
+    assert answer.headers["content-security-policy"].startswith("default-src 'self'")
+    assert "a secret" in caplog.text
 
 
 def test_wrong_tokens_are_slowed_down(served: tuple[Service, int], tokens: dict[str, str]) -> None:

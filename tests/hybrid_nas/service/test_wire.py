@@ -65,6 +65,7 @@ async def blocks(told: Told) -> AsyncIterator[bytes]:
         while True:
             told.sent += 1
             yield BLOCK
+            await asyncio.sleep(0)  # as every stream of ours waits now and then
     finally:
         told.has_ended = True
 
