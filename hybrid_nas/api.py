@@ -20,7 +20,6 @@ if (_lacking := lacking(sys.platform)) is not None:
     raise ImportError(_lacking)
 
 from nas.config import STORAGE_TIMEOUT_S
-from nas.files import user_file
 from nas.protocols import SearchSpace
 from nas.records import JSON
 from nas.search.events import OnEvent, ignore
@@ -99,7 +98,8 @@ def search(
         patience: stop when this many evaluations in a row added nothing to the hypervolume.
         trial_timeout_s: replace a worker that makes no progress for this long.
         warm_start: presets: published layouts; study:NAME: what that one found; none.
-        scores: JSON or CSV file of numbers that may rank architectures as training does.
+        scores: what may rank architectures as training does: training-free scores by name, with commas, a JSON or CSV
+            file of numbers, or both.
         ray_address: running Ray cluster to use; a local one is started by default.
         storage_timeout_s: wait this long for a database or a disk that cannot be used.
         notify: URL that is told the end, a failure and how the front grows (hybrid_nas.notifying).
@@ -151,7 +151,7 @@ def search(
         "patience": patience,
         "trial_timeout_s": trial_timeout_s,
         "warm_start": warm_start,
-        "scores": None if scores is None else str(user_file(scores)),
+        "scores": None if scores is None else str(scores),
         "ray_address": ray_address,
         "storage_timeout_s": storage_timeout_s,
         "notify": notify,

@@ -59,7 +59,10 @@ def known_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--warm-start", default="presets", help="presets: published layouts; study:NAME: what that one found; none."
     )
     scores = click.option(
-        "--scores", type=file_type, help="JSON or CSV file of numbers that may rank architectures as training does."
+        "--scores",
+        metavar="NAMES|FILE",
+        help="What may rank architectures as training does: training-free scores by name (zico, az_nas, ...), a JSON "
+        "or CSV file of numbers, or both.",
     )
     return start(scores(command))
 

@@ -28,6 +28,7 @@ from nas.samplers.registry import check_sampler
 from nas.search.attributes import drawings_folder
 from nas.search.establish import Identity
 from nas.search.events import OnEvent, Step, ignore
+from nas.search.given_scores import given_scores
 from nas.search.inline import DATA, RECIPE, TARGET, Evaluate, InlineEvaluator
 from nas.search.loop import Outcome
 from nas.search.progress import Progress
@@ -253,10 +254,12 @@ def _search_config(given: Mapping[str, Any], in_process: bool) -> SearchConfig:
             "evaluate, a function that evaluates architectures in this process"
         )
     check_sampler(given["sampler"])
+    scores = _checked_scores(given, in_process)
     engine_kwargs(given["storage"])
     values = {name: value for name, value in given.items() if value is not None}
     targets = _words(given["latency_target"])
     del values["latency_target"]
+    values["scores"] = scores
     values["other_targets"] = targets[1:]
     if targets:
         values["latency_target"] = targets[0]
@@ -271,6 +274,24 @@ def _search_config(given: Mapping[str, Any], in_process: bool) -> SearchConfig:
     else:
         values |= _default_workers(given)
     return SearchConfig(**values)
+
+
+def _checked_scores(given: Mapping[str, Any], in_process: bool) -> str | None:
+    """The option, with the absolute path of its file."""
+    if given.get("scores") is None:
+        return None
+    scores = given_scores(given["scores"])
+    named = ", ".join(scores.names)
+    if named and in_process:
+        raise InvalidInputError(
+            f"scores has {named}, which workers compute of the networks that they build, and evaluate is given, which "
+            "calls no workers; leave the names out"
+        )
+    if named and given["sampler"] != "ehvi":
+        raise InvalidInputError(
+            f"--scores has {named}, and the sampler {given['sampler']} uses no scores; leave them out, or give ehvi"
+        )
+    return str(scores)
 
 
 def _words(given: str | Sequence[str], separator: str | None = None) -> tuple[str, ...]:

@@ -26,8 +26,9 @@ from nas.reports.final_fronts import final_front_text
 from nas.reports.retimings import retimings_text
 from nas.reports.status import StudySummary, status_text, summarize
 from nas.reports.views import final_view, front_view, history_view
-from nas.search.given_scores import known_scores
+from nas.search.given_scores import given_scores, known_scores
 from nas.search.loop import Outcome
+from nas.search.scoring import recorded_sample
 from nas.search.study import Storage, recorded_genotypes, recorded_values
 from nas.surrogates.scores import ArchitectureScore
 from nas.workspace import Workspace, study_folder
@@ -494,10 +495,12 @@ def _scores_of(
     if not _has_scores(study):
         return (), ()
     try:
-        file = study.config.get("scores")
-        return known_scores(study.name, study.config["warm_start"], file, space, store, storage), ()
+        given = study.config.get("scores")
+        known = known_scores(study.name, study.config["warm_start"], given, space, store, storage)
+        sample = recorded_sample(given_scores(given).names, study.name, space, storage)
     except InvalidInputError as error:
         return (), (f"scores are not judged: {error}",)
+    return (*known, *sample.scores), ()
 
 
 def _target_settings(text: str) -> dict[str, object]:

@@ -150,7 +150,7 @@ class SearchConfig:
     """presets: begin with published layouts; none: begin with the sampler; study:NAME: begin with the front of an
     earlier study."""
     scores: str | None = None
-    """JSON or CSV file of scores that may rank architectures as training does; None for none."""
+    """Names of training-free scores and a file of others, by commas; None for none."""
     ray_address: str | None = None
     """Address of a running Ray cluster; None starts a local one."""
     storage_timeout_s: float = STORAGE_TIMEOUT_S

@@ -141,6 +141,10 @@ def mixer_set_names(space: SearchSpace) -> Mapping[str, str]:
     return names
 
 
+MAX_RETRIES = 2
+"""How often a job is tried again where the machine is to blame for its end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One candidate to evaluate."""
@@ -150,10 +154,13 @@ class Job:
     seed: int
     """Seed of initialisation and data order; one for all candidates of a study unless the recipe says otherwise."""
     attempt: int = 0
-    """0, then 1 and 2 for retries."""
+    """0, then up to MAX_RETRIES."""
     timing: int | None = None
     """Only time it, on this target of the search, 0 for the first: LatencyMeasured, and whatever the answer Finished
     without weights."""
+    proxies: tuple[str, ...] = ()
+    """Only compute these training-free scores of the network: NetworkScored and nothing else. Such a job is no trial,
+    and its number is negative."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +218,19 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkScored:
+    """The end of a job that asked for training-free scores."""
+
+    trial_number: int
+    """The job's, below 0."""
+    worker: str
+    values: Mapping[str, float]
+    """Proxy -> its finite value."""
+    reasons: Mapping[str, str]
+    """Proxy -> why it has none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """Something about the workers as a whole that the user should hear: a machine left or came."""
 
@@ -218,7 +238,7 @@ class Notice:
     """One line."""
 
 
-Event = Started | LatencyMeasured | RungReached | Finished | Failed | Notice
+Event = Started | LatencyMeasured | RungReached | Finished | Failed | NetworkScored | Notice
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ event = events.send(True)               # RungReached; send(False) would stop it
 """
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +22,7 @@ import torch
 from torch import nn
 
 from nas.errors import InvalidInputError, first_line
-from nas.protocols import Calibration, Event, Failed, Finished, Job, LatencyMeasured, RungReached
+from nas.protocols import Calibration, Event, Failed, Finished, Job, LatencyMeasured, NetworkScored, RungReached
 from nas.records import JSON, Latency
 from search_spaces.build import builder
 from workers.data.registry import load_data, open_same_data
@@ -33,7 +34,9 @@ from workers.latency.target import LatencyTarget
 from workers.memory import free_memory, is_otherwise_free, is_out_of_memory, within_memory
 from workers.recipe import Recipe
 from workers.training.distillation import Teacher, load_teacher
+from workers.training.scoring import network_scores
 from workers.training.trainer import NonFiniteLossError, Trainer
+from workers.training.zero_cost import NUM_BATCHES
 
 E = TypeVar("E")
 CALIBRATION_STEPS = 2, 6
@@ -124,7 +127,7 @@ def evaluate(job: Job, context: EvaluationContext) -> Generator[Event, bool, Non
         LatencyMeasured (if the context has a target), RungReached per rung, then Finished; or Failed at any point. The
         caller answers the first two with send(True) to go on or send(False) to stop, which gives Finished without
         weights. The last RungReached needs no answer: next() gives Finished with the weights. A job that asks for a
-        timing only gives LatencyMeasured and Finished.
+        timing only gives LatencyMeasured and Finished, one that asks for training-free scores NetworkScored.
 
     Raises:
         RuntimeError: for a CUDA error; the process should not compute on that device again.
@@ -163,6 +166,9 @@ def _evaluate(job: Job, context: EvaluationContext) -> Generator[Event, bool, No
     number = job.trial_number
     worker = context.worker
     stopped = Finished(number, worker, context.device_name, weights=None)
+    if job.proxies:
+        yield NetworkScored(number, worker, *_scored(job, context))
+        return
     if job.timing is not None:
         yield LatencyMeasured(number, worker, context.timed(_initial(job, context), context.targets[job.timing]))
         yield stopped
@@ -182,6 +188,15 @@ def _initial(job: Job, context: EvaluationContext) -> nn.Module:
     with context.computing():
         torch.manual_seed(job.seed)
         return context.build(job.spec, context.config.recipe.drop_path_rate)
+
+
+def _scored(job: Job, context: EvaluationContext) -> tuple[Mapping[str, float], Mapping[str, str]]:
+    """Training-free scores of the network as its training begins, and why others are missing."""
+    with context.computing():
+        torch.manual_seed(job.seed)
+        model = context.build(job.spec, 0.0).to(context.device)
+        batches = list(islice(context.batches.train(job.seed), NUM_BATCHES))
+    return network_scores(model, batches, job.proxies, context.computing)
 
 
 def _train(

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.stats import rankdata
 
 from nas.analysis.audit_log import AuditTraining
 from nas.records import COUNTED_STATES, JSON, StudyRecord, TrialFacts
 from nas.surrogates.quality import Agreement, agreement
+from nas.surrogates.training_free import AZ_NAS, az_nas_scores
 from nas.text import cost_text, text_table
 
 BELIEVABLE_TAU = 0.4
@@ -22,7 +22,6 @@ BELIEVABLE_TAU = 0.4
 MIN_COUNT = 5
 """Architectures below which an order says nothing."""
 MORE = "give a larger --count, or search on if all are in"
-AZ_NAS = "expressivity", "progressivity", "trainability"
 
 Kind = Literal["search", "rung", "cost", "zero_cost"]
 
@@ -175,17 +174,13 @@ def _predictor(name: str, kind: Kind, trials: Sequence[AuditedTrial], scores: Ma
 
 
 def _az_nas_scores(trials: Sequence[AuditedTrial]) -> dict[int, float]:
-    """Trial number -> sum of the logarithms of its ranks, within the sample, by the three scores of AZ-NAS and by macs.
-
-    Source: Lee & Ham, "AZ-NAS: Assembling Zero-Cost Proxies for Network Architecture Search", CVPR 2024.
-    """
+    """Trial number -> its score within the sample."""
     rated = [trial for trial in trials if set(AZ_NAS) <= trial.zero_cost.keys()]
     if not rated:
         return {}
     columns = [_zero_cost_scores(rated, name) for name in AZ_NAS]
     columns.append([float(trial.macs) for trial in rated])
-    sums = np.log(rankdata(columns, axis=1) / len(rated)).sum(axis=0)
-    return {trial.trial_number: float(score) for trial, score in zip(rated, sums, strict=True)}
+    return {trial.trial_number: float(score) for trial, score in zip(rated, az_nas_scores(columns), strict=True)}
 
 
 def _zero_cost_scores(trials: Sequence[AuditedTrial], name: str) -> list[float]:

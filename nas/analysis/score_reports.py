@@ -8,7 +8,9 @@ import numpy as np
 from nas.records import Gene, Genotype, TrialFacts
 from nas.surrogates.gaussian_process import Refits
 from nas.surrogates.genes import GeneLevels
+from nas.surrogates.quality import Quality
 from nas.surrogates.scores import MIN_JUDGED, ArchitectureScore, Fidelity, Worth, worth_of
+from nas.surrogates.training_free import TrainingFreeScore
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,9 @@ class ScoreReport:
     """None with too few trainings, or where nothing varies."""
     trusted_since: int | None
     """Finished trainings after which it was trusted until now; None while it is not."""
+    model: Quality | None = None
+    """How well the model of a training-free score predicts networks that it has not seen; None for other scores, and
+    where too little is known for a model."""
 
 
 def score_reports(
@@ -55,15 +60,24 @@ def _report(score: ArchitectureScore, values_N: np.ndarray, top1_N: np.ndarray) 
             since = None
         elif since is None:
             since = num
-    return ScoreReport(score.label, score.fidelity, worth_of(values_N, top1_N), since)
+    model = score.quality() if isinstance(score, TrainingFreeScore) else None
+    return ScoreReport(score.label, score.fidelity, worth_of(values_N, top1_N), since, model)
 
 
 def score_text(report: ScoreReport) -> str:
     """One line for people."""
+    told = f"{report.label}: {_worth_text(report)}"
+    model = report.model
+    if model is None or model.r2 is None:
+        return told
+    return f"{told}; its model of {model.trials} untrained networks predicts others with R2 {model.r2:.2f}"
+
+
+def _worth_text(report: ScoreReport) -> str:
     if report.worth is None:
-        return f"{report.label}: not judged yet; a gene of the surrogate"
+        return "not judged yet; a gene of the surrogate"
     worth = report.worth
     agrees = f"r {worth.r:.2f} ({worth.low:.2f} to {worth.high:.2f}) with top1 over {worth.num} trainings"
     if report.trusted_since is None:
-        return f"{report.label}: {agrees}; a gene of the surrogate, not trusted"
-    return f"{report.label}: {agrees}; trusted since training {report.trusted_since}"
+        return f"{agrees}; a gene of the surrogate, not trusted"
+    return f"{agrees}; trusted since training {report.trusted_since}"

@@ -22,14 +22,16 @@ from nas.pareto.history import history_of
 from nas.protocols import Calibration, Evaluator, SearchSpace, Store, TrialStore, mixer_set_names, mixers_of
 from nas.records import JSON, Genotype, Latency, StudyRecord, TrialFacts, cost_of, facts_by_number
 from nas.samplers.knowledge import Knowledge
-from nas.search.given_scores import known_scores
+from nas.search.given_scores import given_scores, known_scores
 from nas.search.loop import Outcome, Search, out_of_patience
 from nas.search.proposals import Proposer, excesses
+from nas.search.scoring import Scoring, recorded_sample
 from nas.search.screening import Screen
 from nas.search.study import SearchStudy, Storage, has_study
 from nas.search.warm_start import earlier_study
 from nas.search.weights import WeightsFolder
 from nas.surrogates.scores import ArchitectureScore
+from nas.surrogates.training_free import Sample
 from nas.text import duration_text, workers_text
 from nas.workspace import study_folder
 
@@ -209,10 +211,12 @@ def establish(
     scores = backoff.until_done(
         lambda: known_scores(config.study, config.warm_start, config.scores, space, store, storage)
     )
+    names = given_scores(config.scores).names
+    sample = backoff.until_done(lambda: recorded_sample(names, config.study, space, storage))
     search = assemble(
         config=config,
         space=space,
-        knowledge=knowledge_of(space, config, record.reference_point, scores),
+        knowledge=knowledge_of(space, config, record.reference_point, (*scores, *sample.scores)),
         reference_point=record.reference_point,
         target=record.target,
         facts=facts,
@@ -221,6 +225,7 @@ def establish(
         storage=storage,
         sampling=sampling,
         weights=WeightsFolder(Path(config.artifacts), study_folder(record.name, record.uid)),
+        sample=sample,
         starters=list(space.presets().values()) if config.warm_start == "presets" else list(earlier.front),
         screened=config.max_latency_ms is not None,
         backoff=backoff,
@@ -242,6 +247,7 @@ def assemble(
     storage: Storage,
     sampling: Sampling,
     weights: WeightsFolder,
+    sample: Sample | None = None,
     starters: Sequence[Genotype] = (),
     screened: bool = False,
     backoff: Backoff = NO_WAITING,
@@ -259,6 +265,7 @@ def assemble(
         store: where new facts go, and the latest front stands.
         storage: Optuna's.
         sampling: entered while the sampler computes.
+        sample: of the training-free scores, as recorded; None without any.
         starters: valid genotypes to propose before the sampler's own.
         screened: pass over candidates that are predicted to be over the latency limit.
         backoff: how long an outage of database or disk is waited for.
@@ -275,6 +282,7 @@ def assemble(
         assert config.max_latency_ms is not None, "only a limit screens"
         screen = Screen(space, config.max_latency_ms, known, study.genotypes)
     proposer = Proposer(space, study, config.limits, known, config.seed, sampling, waiting, new_starters, screen)
+    scoring = Scoring(sample or Sample(), space, config.limits, config.seed, study)
     stalled = history_of(facts, config.cost_objective, reference_point).stalled
     keeper = FrontKeeper(config.cost_objective, reference_point, store.front(config.study), stalled)
     return Search(
@@ -284,6 +292,7 @@ def assemble(
         store=store,
         study=study,
         proposer=proposer,
+        scoring=scoring,
         keeper=keeper,
         weights=weights,
         target=target,
@@ -449,6 +458,9 @@ def _plan(
     if evaluation_s:
         rest = duration_text(todo * evaluation_s / workers)
         lines.append(f"one evaluation takes about {evaluation_s:.1f} s, so the rest takes about {rest}")
+    if search.num_to_score:
+        names = ", ".join(given_scores(config.scores).names)
+        lines.append(f"{search.num_to_score} networks are scored without training ({names}) beside the first trainings")
     if search.num_waiting:
         lines.append(f"{search.num_waiting} trials that an earlier run began are taken up first")
     return tuple(lines)

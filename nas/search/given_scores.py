@@ -1,37 +1,80 @@
-"""Scores from a file of the user's: `--scores FILE`."""
+"""What `--scores` names, and the numbers of a file that it names."""
 
 import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nas.errors import InvalidInputError
+from nas.files import user_file
 from nas.protocols import SearchSpace, Store
 from nas.records import Genotype
 from nas.search.study import Storage, recorded_genotypes
 from nas.search.warm_start import MIN_KNOWN, earlier_study
 from nas.surrogates.scores import ArchitectureScore, ModelledScore
+from nas.surrogates.training_free import NAMES
 
 SCORE = "score"
 GENOTYPE = "genotype"
 ARCH_HASH = "arch_hash"
+SUFFIXES = (".json", ".csv")
 EXPECTED = (
     f"expected JSON, a list of objects with {SCORE!r} and {GENOTYPE!r} or {ARCH_HASH!r}, or CSV with the column "
     f"{SCORE} and either a column for each gene or the column {ARCH_HASH}"
 )
 
 
+@dataclass(frozen=True, slots=True)
+class GivenScores:
+    """What --scores names."""
+
+    names: tuple[str, ...] = ()
+    """Training-free scores."""
+    file: Path | None = None
+    """Numbers of the user's."""
+
+    def __str__(self) -> str:
+        """The option that gives the same from any folder."""
+        return ",".join([*self.names, *([] if self.file is None else [str(self.file)])])
+
+
+def given_scores(text: str | None) -> GivenScores:
+    """Read the option: names of training-free scores by commas, and last, if at all, a file.
+
+    Raises:
+        InvalidInputError: if a word is neither.
+    """
+    names: list[str] = []
+    rest = text or ""
+    while rest:
+        word, _, after = rest.partition(",")
+        if word.strip() not in NAMES:
+            break
+        names.append(word.strip())
+        rest = after
+    if not rest:
+        return GivenScores(tuple(dict.fromkeys(names)))
+    file = user_file(rest.strip())
+    if file.suffix.lower() not in SUFFIXES and not file.is_file():
+        raise InvalidInputError(
+            f"--scores has {word.strip()!r}; expected names of training-free scores by commas, which are "
+            f"{', '.join(NAMES)}, and last, if at all, a JSON or CSV file"
+        )
+    return GivenScores(tuple(dict.fromkeys(names)), file)
+
+
 def known_scores(
-    study: str, warm_start: str, file: str | None, space: SearchSpace, store: Store, storage: Storage
+    study: str, warm_start: str, given: str | None, space: SearchSpace, store: Store, storage: Storage
 ) -> tuple[ArchitectureScore, ...]:
-    """Every score that a search of these options has, in the same order each time.
+    """The scores of a search that are known before it begins, in the same order each time.
 
     Args:
         study: its name; its own trials are no source, or its scores would change while it runs.
         warm_start: the option.
-        file: of --scores; None for none.
+        given: --scores; None for none.
         space: what is searched.
         store: where the earlier study is.
         storage: Optuna's, in the same database.
@@ -41,7 +84,8 @@ def known_scores(
         NasError: if the database fails.
     """
     earlier = earlier_study(warm_start, space, store, storage).scores
-    return earlier if file is None else (*earlier, read_scores(Path(file), study, space, store, storage))
+    file = given_scores(given).file
+    return earlier if file is None else (*earlier, read_scores(file, study, space, store, storage))
 
 
 def read_scores(file: Path, study: str, space: SearchSpace, store: Store, storage: Storage) -> ModelledScore:

@@ -18,12 +18,14 @@ from nas.config import SearchConfig
 from nas.errors import NasError, SearchAbortedError, StudyMismatchError
 from nas.pareto.front import FrontKeeper
 from nas.protocols import (
+    MAX_RETRIES,
     Evaluator,
     Event,
     Failed,
     Finished,
     Job,
     LatencyMeasured,
+    NetworkScored,
     Notice,
     RungReached,
     SearchSpace,
@@ -36,13 +38,13 @@ from nas.search.events import FrontGrew, Note, OnEvent, TrialFinished, ignore
 from nas.search.halving import ParetoHalving
 from nas.search.progress import Progress
 from nas.search.proposals import ESCAPES, Candidate, Proposer
+from nas.search.scoring import Scoring
 from nas.search.study import SearchStudy
 from nas.search.weights import WeightsFolder
 from nas.text import memory_text, printable
 
 logger = logging.getLogger(__name__)
 
-MAX_RETRIES = 2
 FIRST_FAILURES = 5
 """The search stops when this many evaluations fail before one succeeds."""
 RECENT = 20
@@ -113,6 +115,7 @@ class Search:
         store: TrialStore,
         study: SearchStudy,
         proposer: Proposer,
+        scoring: Scoring,
         keeper: FrontKeeper,
         weights: WeightsFolder,
         target: JSON | None,
@@ -127,6 +130,7 @@ class Search:
             store: open; the coordinator holds the study's lease.
             study: reconciled.
             proposer: knows every recorded outcome.
+            scoring: knows what is recorded of the sample of its scores.
             keeper: stands at the study's latest front.
             weights: the study's own folder.
             target: fingerprint that every latency of the study must have; None when it asks for none.
@@ -141,6 +145,7 @@ class Search:
         self._evaluator = evaluator
         self._store = store
         self._proposer = proposer
+        self._scoring = scoring
         self._target = target
         self._weights = weights
         self._backoff = backoff
@@ -158,6 +163,16 @@ class Search:
     def evaluated(self) -> int:
         """Distinct architectures that count towards the budget."""
         return sum(self._counts[state] for state in COUNTED_STATES)
+
+    @property
+    def num_to_score(self) -> int:
+        """Networks whose training-free scores are still to be computed."""
+        return self._scoring.num_left
+
+    @property
+    def _begun(self) -> int:
+        """Trainings of the study that have begun and count, or will."""
+        return self.evaluated + len(self._flights)
 
     @property
     def num_waiting(self) -> int:
@@ -196,7 +211,7 @@ class Search:
                 if (end := self._early_end(started, stop_requested)) is not None:
                     return end
                 exhausted = not self._fill()
-                if not self._flights:
+                if not self._flights and not self._scoring.num_in_flight:
                     return self._with_passed_over(self._end(exhausted))
                 for event in self._evaluator.events(POLL_S):
                     self._handle(event)
@@ -257,10 +272,15 @@ class Search:
         """Keep every worker busy, within the budget. False when nothing new can be found."""
         # Out of patience, what is in flight may still make the front grow; then the search goes on.
         while (
-            len(self._flights) < self._evaluator.num_workers
-            and self.evaluated + len(self._flights) < self._config.budget
+            len(self._flights) + self._scoring.num_in_flight < self._evaluator.num_workers
+            and self._begun < self._config.budget
             and out_of_patience(self._config.patience, self.keeper.stalled) is None
         ):
+            if (job := self._scoring.next_job(self._begun)) is not None:
+                self._evaluator.submit(job)
+                continue
+            if self._scoring.holds_back(self._begun):
+                return True
             if self._fruitless_timings >= FRUITLESS_TIMINGS:
                 return False
             parents = [self.study.genotypes[member.trial_number] for member in self.keeper.members]
@@ -301,6 +321,9 @@ class Search:
         if isinstance(event, Notice):
             self._note(event.text)
             return
+        if isinstance(event, NetworkScored) or event.trial_number < 0:
+            self._on_scoring(event)
+            return
         flight = self._flights[event.trial_number]
         match event:
             case Started():
@@ -315,6 +338,17 @@ class Search:
                 self._on_failed(flight, event)
             case _:
                 assert_never(event)
+
+    def _on_scoring(self, event: Event) -> None:
+        """A job of the sample began or ended; only its end matters."""
+        if isinstance(event, NetworkScored):
+            self._scoring.finish(event)
+        elif isinstance(event, Failed) and (again := self._scoring.fail(event)) is not None:
+            self._note(f"scoring a network: {event.reason}; retry {again.attempt} of {MAX_RETRIES}")
+            self._evaluator.submit(again)
+        if not self._scoring.num_left:
+            for line in self._scoring.lines():
+                self._tell(line)
 
     def _on_latency(self, flight: _Flight, event: LatencyMeasured) -> None:
         if event.latency.target != self._target:

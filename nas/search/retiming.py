@@ -12,9 +12,9 @@ from dataclasses import replace
 
 from nas.pareto.places import latest
 from nas.pareto.targets import TargetView, target_text, view_on
-from nas.protocols import Evaluator, Failed, Finished, Job, LatencyMeasured, Notice, Store
+from nas.protocols import MAX_RETRIES, Evaluator, Failed, Finished, Job, LatencyMeasured, Notice, Store
 from nas.records import JSON, Latency, Retiming, StudyRecord
-from nas.search.loop import MAX_RETRIES, POLL_S
+from nas.search.loop import POLL_S
 
 logger = logging.getLogger(__name__)
 

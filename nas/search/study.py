@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from nas.backoff import NO_WAITING, Backoff
 from nas.errors import InvalidInputError, NasError
-from nas.records import Gene, Genotype, Objectives, Schema, TrialFacts, Value
+from nas.records import JSON, Gene, Genotype, Objectives, Schema, TrialFacts, Value
 from nas.samplers.knowledge import COST, CURVE, Knowledge
 from nas.samplers.registry import make_sampler
 from nas.search.attributes import constraint_attributes
@@ -332,6 +332,10 @@ class SearchStudy:
         asked.trial.set_constraint(name, excess)
         self._memory.tell(asked.trial, state=TrialState.PRUNED)
 
+    def keep(self, key: str, value: JSON) -> None:
+        """Record a value beside the trials, in place of the one of that key."""
+        self._storing(partial(self._storage.set_study_system_attr, self._study_id, key, value))
+
     def drop(self, number: int) -> None:
         """Fail a WAITING trial that will not be taken up."""
         self._set_state(self._trial_ids[number], TrialState.FAIL)
@@ -414,6 +418,18 @@ def _values(distribution: BaseDistribution) -> tuple[Value, ...]:
         return tuple(range(distribution.low, distribution.high + 1, distribution.step))
     assert isinstance(distribution, CategoricalDistribution), "a gene is one of the two"
     return tuple(value for value in distribution.choices if isinstance(value, (str, int)))
+
+
+def kept_values(storage: BaseStorage, name: str) -> dict[str, Any]:
+    """Key -> what `SearchStudy.keep` recorded, and what Optuna keeps; empty without a study.
+
+    Raises:
+        NasError: if the database fails.
+    """
+    with _storage_errors():
+        if not has_study(storage, name):
+            return {}
+        return storage.get_study_system_attrs(storage.get_study_id_from_name(name))
 
 
 def has_study(storage: BaseStorage, name: str) -> bool:

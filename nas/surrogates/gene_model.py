@@ -16,13 +16,15 @@ ITERATIONS = 60
 class GeneModel:
     """Predicts one target from rows of levels. Rows of the same architecture are one row to it."""
 
-    def __init__(self, genes: Sequence[Gene]) -> None:
+    def __init__(self, genes: Sequence[Gene], pairs_only: bool = False) -> None:
+        """`pairs_only` as that of the process."""
         self._canonical = GeneLevels(genes).canonical
         self._encoder = GeneEncoder.of([len(gene.values) for gene in genes], [gene.ordered for gene in genes])
+        self._pairs_only = pairs_only
 
     def fit(self, rows: np.ndarray, target: np.ndarray) -> Self:
         """Learn from N >= 2 rows of levels, (num_rows, num_genes) int, and as many finite numbers."""
-        self._process = GaussianProcess(self._encoder)
+        self._process = GaussianProcess(self._encoder, self._pairs_only)
         self._process.fit(self._canonical(rows), np.zeros(len(rows)), target, ITERATIONS)
         return self
 

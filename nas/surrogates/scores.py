@@ -49,7 +49,7 @@ class ArchitectureScore(Protocol):
 
 @dataclass(frozen=True)
 class ModelledScore:
-    """A score that is known of some architectures; a Gaussian process of their genes answers for all."""
+    """A score that is known of some architectures; a Gaussian process of genes and their pairs answers for all."""
 
     label: str
     fidelity: Fidelity
@@ -65,7 +65,7 @@ class ModelledScore:
         drawn = np.random.default_rng(0).permutation(len(self.known))[:MAX_LEARNED]
         rows = GeneLevels(self.genes).rows([self.known[i][0] for i in drawn])
         with one_thread():
-            return GeneModel(self.genes).fit(rows, np.array([self.known[i][1] for i in drawn]))
+            return GeneModel(self.genes, pairs_only=True).fit(rows, np.array([self.known[i][1] for i in drawn]))
 
 
 @dataclass(frozen=True, slots=True)

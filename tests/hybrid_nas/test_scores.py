@@ -1,11 +1,16 @@
 """Scores from the first line of a search to what is said of them afterwards, without a training."""
 
+import contextlib
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
 from hybrid_nas import api
+from nas.errors import InvalidInputError
 from nas.records import JSON
 from search_spaces.registry import make_space
 
@@ -46,3 +51,29 @@ def test_status_and_explain_say_what_a_score_was_worth_and_that_its_file_is_gone
     [line] = [line for line in study.status().lines if line.startswith("score ")]
     assert "not judged" in line
     assert "scores are not judged" in str(study.explain())
+
+
+@pytest.mark.parametrize(
+    ("scores", "more", "said"),
+    [
+        ("zico", {"evaluate": top1_of}, "scores has zico, which workers compute"),
+        ("zico,az_nas", {"sampler": "tpe"}, "--scores has zico, az_nas, and the sampler tpe uses no scores"),
+        ("zicoo", {}, "--scores has 'zicoo'; expected names of training-free scores"),
+        ("nothing.json", {"evaluate": top1_of}, "nothing.json cannot be read"),
+    ],
+)
+def test_scores_that_cannot_be_used_are_refused_before_anything_is_recorded(
+    tmp_path: Path, scores: str, more: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=re.escape(said)):
+        api.search(
+            space="conv_only",
+            budget=20,
+            storage=f"sqlite:///{tmp_path}/nas.db",
+            objectives="top1,macs",
+            scores=scores,
+            quiet=True,
+            **more,
+        )
+    with contextlib.suppress(InvalidInputError):  # no database, or one without a study
+        assert api.studies(f"sqlite:///{tmp_path}/nas.db") == []

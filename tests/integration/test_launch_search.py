@@ -1,5 +1,6 @@
 """Whole searches from the command line: killed, stopped, repeated, on PostgreSQL."""
 
+import json
 import os
 import re
 import signal
@@ -10,12 +11,17 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import optuna
 import psutil
 import pytest
 
 from db.engine import engine_kwargs
 from db.store import open_store
+from nas.protocols import SearchSpace
+from nas.search.scoring import drawn, recorded_sample
+from nas.surrogates.training_free import SampledNetwork
+from search_spaces.registry import make_space
 
 ROOT = Path(__file__).resolve().parents[2]
 SPACE = ["--space", "conv_only"]
@@ -173,6 +179,57 @@ def test_a_search_trains_by_the_recipe_of_its_file(tmp_path: Path) -> None:
     assert {score.steps for trial in facts for score in trial.rungs} == {4, 8}
     code, output = run(tmp_path, *arguments)
     assert (code, "study 's' exists with recipe." in output) == (2, True), output
+
+
+def test_a_killed_search_goes_on_with_the_scores_that_it_has(tmp_path: Path) -> None:
+    space = make_space("conv_only", "nano", 32, 1, 10)
+    rng = np.random.default_rng(0)
+    rows = [{"genotype": space.sample(rng), "score": float(rng.normal())} for _ in range(40)]
+    (tmp_path / "mine.json").write_text(json.dumps(rows))
+    (tmp_path / "tiny.json").write_text('{"rungs": [8], "batch_size": 16, "learning_rate": 0.003}')
+    scores = ["--scores", "zico,az_nas,mine.json"]
+    arguments = [
+        *SPACE,
+        "--budget",
+        "16",
+        "--study",
+        "s",
+        "--workers",
+        "2",
+        "--objectives",
+        "top1,macs",
+        "--rungs",
+        "2",
+    ]
+    url = f"sqlite:///{tmp_path}/runs/nas.db"
+    for count in (3, 11):
+        process = start(tmp_path, *arguments, *scores, "--recipe", "tiny.json")
+        wait_until_evaluated(process, count)
+        process.kill()
+        process.communicate()
+    before = sampled(url, space)
+    size = len(drawn(space, {}, 0))
+    assert len(before) == size, "after ten trainings the whole sample is known"
+    code, output = run(tmp_path, *arguments, *scores, "--recipe", "tiny.json")
+    assert code == 0, output
+    assert sampled(url, space) == before
+    recorded = trials(url, "s")
+    assert {trial.state.name for trial in recorded} <= {"COMPLETE", "PRUNED"}
+    assert len({trial.user_attrs["arch_hash"] for trial in recorded}) == len(recorded) == 16
+    told = run(tmp_path, "status", "--study", "s")[1]
+    assert re.search(
+        rf"^score +zico: .*its model of {size} untrained networks predicts others with R2 ", told, re.MULTILINE
+    )
+    assert re.search(r"^score +mine.json: ", told, re.MULTILINE)
+    assert "front check   the recorded front equals the facts" in told
+
+
+def sampled(url: str, space: SearchSpace) -> dict[int, SampledNetwork]:
+    storage = optuna.storages.RDBStorage(url, engine_kwargs=engine_kwargs(url))
+    try:
+        return recorded_sample(["zico", "az_nas"], "s", space, storage).networks
+    finally:
+        storage.engine.dispose()
 
 
 @pytest.mark.postgres

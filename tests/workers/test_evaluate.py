@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from nas.errors import InvalidInputError
-from nas.protocols import Event, Failed, Finished, Job, LatencyMeasured, RungReached
+from nas.protocols import Event, Failed, Finished, Job, LatencyMeasured, NetworkScored, RungReached
 from nas.records import JSON
 from search_spaces.build import build_model
 from search_spaces.registry import find_own, make_space
@@ -351,3 +351,11 @@ def test_it_needs_neither_ray_nor_optuna_nor_ffcv() -> None:
     )
     result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
     assert (result.stdout.strip(), result.stderr) == ("[]", "")
+
+
+def test_a_job_may_ask_for_training_free_scores_of_the_network_only(context: EvaluationContext, spec: JSON) -> None:
+    [first] = list(evaluate(Job(-1, spec, seed=0, proxies=("zico", "trainability")), context))
+    [second] = list(evaluate(Job(-1, spec, seed=0, proxies=("zico", "trainability")), context))
+    assert first == second
+    assert isinstance(first, NetworkScored)
+    assert (first.trial_number, first.values.keys(), first.reasons) == (-1, {"zico", "trainability"}, {})

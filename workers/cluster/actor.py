@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
-from nas.protocols import Calibration, Event, Failed, Finished, Job
+from nas.protocols import Calibration, Event, Failed, Finished, Job, NetworkScored
 from nas.records import JSON
 from workers.processes import loading_for_good
 
@@ -76,7 +76,7 @@ class Worker:
         return self._closed_at_the_end(self._running.send(proceed))
 
     def _closed_at_the_end(self, event: Event) -> Event:
-        if isinstance(event, Finished | Failed):
+        if isinstance(event, Finished | Failed | NetworkScored):
             assert self._running is not None
             self._running.close()  # now, and not with the next job: it frees the memory of this one
             self._running = None

@@ -368,7 +368,8 @@ class RayPool:
 
     def _begin(self, seat: _Seat, job: Job) -> None:
         seat.left_s = self._trial_timeout_s
-        self._expect(seat, seat.actor.start.remote(job), seat.left_s, f"trial {job.trial_number}: started")
+        doing = "scoring without training" if job.proxies else f"trial {job.trial_number}: started"
+        self._expect(seat, seat.actor.start.remote(job), seat.left_s, doing)
 
     def _receive(self, seat: _Seat) -> list[Event]:
         """Take what the worker of the seat sent.
