@@ -3,6 +3,7 @@
 A study may have ten thousand trials, and many people look at it at once: nothing here reads more than it gives.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ _TRIAL = (
     trainings.c.device,
     trainings.c.worker,
     trainings.c.recorded,
+    trainings.c.weights_path,
     architectures.c.arch_hash,
     architectures.c.layout,
     architectures.c.param_count,
@@ -92,7 +94,7 @@ class TrialFilter:
 
     state: str | None = None
     mixer: str | None = None
-    """Name of a mixer that stands in the spec."""
+    """Name of a mixer of one of its blocks."""
     sort: str = "number"
     """A key of SORTS."""
     descending: bool = False
@@ -214,21 +216,21 @@ class Browser:
             timings = connection.execute(timed.order_by(latencies.c.id)).mappings().all()
         return {**row, "timings": [dict(timing) for timing in timings]}
 
-    def targets(self) -> dict[str, list[JSON]]:
-        """Study -> fingerprints that its trials were timed on."""
-        wanted = (
-            sa.select(studies.c.name, latencies.c.target)
-            .select_from(
-                trainings.join(studies).join(latencies, latencies.c.architecture_id == trainings.c.architecture_id)
-            )
-            .where(trainings.c.id.in_(sa.select(sa.func.min(trainings.c.id)).group_by(trainings.c.study_id)))
-        )
+    def targets(self, study_id: int | None = None) -> dict[str, list[JSON]]:
+        """Study -> fingerprints that its finished trials were timed on, of one study or of all."""
+        text = sa.cast(latencies.c.target, sa.Text)  # PostgreSQL compares texts, and no JSON
+        timed = latencies.c.architecture_id == trainings.c.architecture_id
+        wanted = sa.select(studies.c.name, text).select_from(trainings.join(studies).join(latencies, timed))
+        wanted = wanted.where(trainings.c.state == "COMPLETE").distinct().order_by(studies.c.name, text)
+        if study_id is not None:
+            wanted = wanted.where(trainings.c.study_id == study_id)
         found: dict[str, list[JSON]] = {}
         with self._reading() as connection:
             for name, target in connection.execute(wanted):
                 known = found.setdefault(name, [])
-                if target not in known:
-                    known.append(target)
+                fingerprint = json.loads(target)
+                if fingerprint not in known:
+                    known.append(fingerprint)
         return found
 
     def best_top1(self, study_id: int) -> float | None:
@@ -264,7 +266,8 @@ def _conditions(study_id: int, wanted: TrialFilter) -> list[sa.ColumnElement[boo
     if wanted.state is not None:
         conditions.append(trainings.c.state == wanted.state)
     if wanted.mixer is not None:
-        # The spec is JSON text; a name stands in quotes.
+        # The spec is JSON text. A part beside the blocks may have the name of a mixer.
         text = sa.cast(architectures.c.spec, sa.Text)
-        conditions.append(text.contains(f'"{wanted.mixer}"', autoescape=True))
+        places = [f'"{field}": "{wanted.mixer}"' for field in ("conv", "attention")]
+        conditions.append(sa.or_(*(text.contains(place, autoescape=True) for place in places)))
     return conditions

@@ -31,7 +31,7 @@ from nas.search.events import OnEvent, Step, ignore
 from nas.search.given_scores import given_scores
 from nas.search.inline import DATA, RECIPE, TARGET, Evaluate, InlineEvaluator
 from nas.search.loop import Outcome
-from nas.search.progress import Progress
+from nas.search.progress import ACTIVITY_VARIABLE, Progress
 from nas.search.proposals import require_reachable
 from nas.search.run import SearchParts, Surroundings, run_search
 from nas.search.steps import Steps
@@ -197,8 +197,15 @@ def search(
 
     def make_progress(evaluated: int) -> Progress:
         steps.close()
-        cost = config.cost_objective
-        return Progress(config.study, config.budget, evaluated, quiet, silent=silent, cost_objective=cost)
+        return Progress(
+            config.study,
+            config.budget,
+            evaluated,
+            quiet,
+            silent=silent,
+            cost_objective=config.cost_objective,
+            activity_file=_activity_file(),
+        )
 
     with (
         contextlib.closing(steps),
@@ -226,6 +233,12 @@ def _telling(
     from hybrid_nas.notifying import notifying
 
     return notifying(url, study, on_event, say)
+
+
+def _activity_file() -> Path | None:
+    """Where a service wants to read what the workers do."""
+    file = os.environ.get(ACTIVITY_VARIABLE)
+    return Path(file) if file else None
 
 
 def checked(given: Mapping[str, Any]) -> SearchConfig:

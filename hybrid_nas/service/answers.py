@@ -20,6 +20,7 @@ def study_json(
     counts: dict[str, int],
     best_top1: float | None,
     front: tuple[int, float] | None,
+    workers: JSON,
 ) -> JSON:
     """A study, submitted or only recorded.
 
@@ -32,22 +33,22 @@ def study_json(
         counts: trials by state.
         best_top1: of its finished trials.
         front: members and hypervolume of the latest front.
+        workers: what each does now, by its name.
     """
-    budget = None if outline is None else outline.budget
-    if submission is not None:
-        budget = int(submission.options["budget"])
+    evaluated = sum(counts.get(state, 0) for state in COUNTED_STATES)
     return {
         "name": name,
         "owner": None if submission is None else submission.owner,
         "state": _state(submission, is_running),
         "position": position,
         "options": {} if submission is None else submission.options,
-        "budget": budget,
-        "evaluated": sum(counts.get(state, 0) for state in COUNTED_STATES),
+        "budget": _budget(submission, outline, evaluated),
+        "evaluated": evaluated,
         "trials": {state: counts.get(state, 0) for state in STATES},
         "best_top1": best_top1,
         "hypervolume": None if front is None else front[1],
         "front_size": 0 if front is None else front[0],
+        "workers": workers,
         "cost_objective": None if outline is None else outline.cost_objective,
         "created": _time(_created(submission, outline)),
         "started": None if submission is None else _time(submission.started),
@@ -56,6 +57,14 @@ def study_json(
         "exit_line": None if submission is None else submission.exit_line,
         "recorded": outline is not None,
     }
+
+
+def _budget(submission: Submission | None, outline: Outline | None, evaluated: int) -> int | None:
+    """What a search in a terminal was extended to is not recorded, so it is unknown behind the first budget."""
+    if submission is not None:
+        return int(submission.options["budget"])
+    budget = None if outline is None else outline.budget
+    return None if budget is None or evaluated > budget else budget
 
 
 def _created(submission: Submission | None, outline: Outline | None) -> datetime | None:
@@ -89,6 +98,7 @@ def trial_json(row: JSON, cost_objective: str) -> JSON:
         "duration_s": row["duration_s"],
         "device": row["device"],
         "worker": row["worker"],
+        "weights_kept": row["weights_path"] is not None,
         "recorded": _time(row["recorded"]),
     }
 
@@ -100,7 +110,8 @@ def whole_trial_json(row: JSON, cost_objective: str) -> JSON:
 
 
 def _timing(row: JSON) -> JSON:
-    return {name: row[name] for name in ("target", "median_ms", "ci_low_ms", "ci_high_ms", "p95_ms", "samples")}
+    shown = {name: row[name] for name in ("target", "median_ms", "ci_low_ms", "ci_high_ms", "p95_ms", "samples")}
+    return {**shown, "recorded": _time(row["recorded"])}
 
 
 def front_event(front: Front) -> JSON:

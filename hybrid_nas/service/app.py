@@ -5,7 +5,7 @@ import contextlib
 import json
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -34,6 +34,18 @@ BODY_BYTES = 2**20
 """The largest body of a request."""
 NUL = "the address holds a NUL, which no name here has; leave it out"
 """PostgreSQL takes none."""
+EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "float_type": "a number",
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "list_type": "a list",
+    "dict_type": "an object of JSON",
+}
+"""Kind of a fault, as pydantic names it -> what was expected, as nas.config says it."""
 HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -153,6 +165,8 @@ def _error(
 ) -> Response:
     """JSON for programs; a page for who looks at one."""
     if not request.url.path.startswith(f"{PREFIX}/"):
+        if request.url.path.startswith(dashboard.ASKED):
+            return dashboard.refusal(request, status, message, headers)
         return pages.refusal(request, status, message, headers)
     remedy = message.partition("; ")[2] or None
     error = {"message": message, "field": field, "remedy": remedy}
@@ -176,11 +190,10 @@ def _refused(request: Request, error: Exception) -> Response:
 
 def _field(line: str) -> str | None:
     """The option that a message is about: the first that it names before it quotes what was given."""
-    for word in re.findall(r"[a-z][a-z_-]*", re.split("['\"]", line)[0]):
-        name = str(word).replace("-", "_")
-        if name in SearchOptions.model_fields:
-            return name
-    return None
+    head = re.sub("[- ]", "_", re.split("['\"]", line)[0])
+    found = {name: re.search(rf"(?<![a-z]){name}(?![a-z])", head) for name in SearchOptions.model_fields}
+    places = [(place.start(), -len(name), name) for name, place in found.items() if place is not None]
+    return min(places)[2] if places else None
 
 
 def _status(error: NasError) -> int:
@@ -197,16 +210,28 @@ def _misunderstood(request: Request, error: Exception) -> Response:
     first = error.errors()[0]
     names = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
     field = names[0] if names else None
-    what = ".".join(names) or "the body"
-    return _error(request, 422, f"{what}: {first['msg']}; see {PREFIX}/openapi.json for what is expected", field)
+    return _error(request, 422, _explained(first, ".".join(names) or "the body"), field)
+
+
+def _explained(error: Mapping[str, Any], what: str) -> str:
+    """What pydantic refuses, in the words of the command line."""
+    kind = error["type"]
+    if kind == "missing":
+        return f"{what} is missing; give it"
+    if kind == "extra_forbidden":
+        return f"{what} is unknown here; leave it out, {PREFIX}/openapi.json lists what there is"
+    if kind in EXPECTED:
+        return f"{what} is {error['input']!r:.100}; expected {EXPECTED[kind]}"
+    return f"{what}: {error['msg']}; see {PREFIX}/openapi.json for what is expected"
 
 
 def _unrouted(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers) if error.headers else None
-    return _error(
-        request, error.status_code, f"{error.detail}; {PREFIX}/openapi.json lists what there is", None, headers
-    )
+    said = f"{error.detail}; {PREFIX}/openapi.json lists what there is"
+    if not request.url.path.startswith(f"{PREFIX}/"):
+        said = "there is no such page; the list of studies leads to what there is"
+    return _error(request, error.status_code, said, None, headers)
 
 
 def _failed(request: Request, error: Exception) -> Response:

@@ -7,6 +7,7 @@ nobody has to wait for it.
 """
 
 import fcntl
+import json
 import os
 import re
 import signal
@@ -34,6 +35,11 @@ class Child:
         return self.folder / f"{self.key}.out"
 
     @property
+    def activity_file(self) -> Path:
+        """Where a search says what its workers do."""
+        return self.folder / f"{self.key}.now"
+
+    @property
     def _lock(self) -> Path:
         return self.folder / f"{self.key}.lock"
 
@@ -44,6 +50,7 @@ class Child:
     def prepare(self) -> None:
         """Forget how the process before ended. Comes before anything says that another one runs."""
         self._end.unlink(missing_ok=True)
+        self.activity_file.unlink(missing_ok=True)
 
     def start(self, command: Sequence[str], environment: Mapping[str, str]) -> bool:
         """Start it, detached from this process.
@@ -106,15 +113,24 @@ class Child:
         except (OSError, ValueError):
             return None
 
+    def activities(self) -> dict[str, str]:
+        """What each worker of a search does, by its name; empty where nothing was said."""
+        try:
+            found: dict[str, str] = json.loads(self.activity_file.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return found
+
+    def activities_since(self) -> int:
+        """When that was said, in milliseconds of the clock of files; 0 where nothing was."""
+        try:
+            return self.activity_file.stat().st_mtime_ns // 1_000_000
+        except OSError:
+            return 0
+
     def last_lines(self, count: int) -> list[str]:
         """The end of what it printed."""
-        try:
-            with self.output.open("rb") as file:
-                file.seek(max(0, self.output.stat().st_size - _TAIL_BYTES))
-                lines = plain(file.read()).splitlines()
-        except OSError:
-            return []
-        return [line for line in lines if line.strip()][-count:]
+        return last_lines(self.output, count)
 
     def size(self) -> int:
         """Bytes that it has printed."""
@@ -137,8 +153,19 @@ class Child:
 
     def forget(self) -> None:
         """Remove its files."""
-        for file in (self.output, self._lock, self._end):
+        for file in (self.output, self.activity_file, self._lock, self._end):
             file.unlink(missing_ok=True)
+
+
+def last_lines(path: Path, count: int) -> list[str]:
+    """The end of a file that a process writes; nothing where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            lines = plain(file.read()).splitlines()
+    except OSError:
+        return []
+    return [line for line in lines if line.strip()][-count:]
 
 
 def plain(output: bytes) -> str:

@@ -5,6 +5,7 @@ import shutil
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from db.browse import Browser, Outline, TrialFilter
@@ -12,12 +13,12 @@ from db.engine import make_engine
 from db.removal import remove_study
 from db.service_tables import ensure_service_tables
 from db.store import SqlStore
-from db.submissions import Job, Submission, Submissions
+from db.submissions import ACTIVE, Job, Submission, Submissions
 from db.tokens import Tokens
 from hybrid_nas import parts
 from hybrid_nas.service.answers import job_json, page_json, study_json, whole_trial_json
 from hybrid_nas.service.callers import Caller
-from hybrid_nas.service.children import Child
+from hybrid_nas.service.children import Child, last_lines
 from hybrid_nas.service.courtesy import Courtesy
 from hybrid_nas.service.errors import ConflictError, ForbiddenError, NotFoundError
 from hybrid_nas.service.kept import Answer
@@ -26,7 +27,7 @@ from hybrid_nas.service.recorded import Numbers, Recorded
 from hybrid_nas.service.settings import Settings
 from hybrid_nas.service.supervisor import Supervisor
 from nas.errors import InvalidInputError
-from nas.records import JSON
+from nas.records import JSON, StudyRecord
 from nas.search.weights import WEIGHTS
 from nas.workspace import study_folder
 from search_spaces.zoo.index import require_name
@@ -198,7 +199,13 @@ class Service:
 
     def front(self, name: str, target: str | None, *, final: bool) -> Answer:
         """What `pareto --json` gives."""
+        if final and target is not None:
+            raise InvalidInputError("final and target are both given; give one of them")
         return self.recorded.front(self.outline(name), target, final=final)
+
+    def targets(self, name: str) -> list[str]:
+        """What a study's front can be asked on, as the option --latency-target names it."""
+        return self.recorded.targets(self.outline(name))
 
     def history(self, name: str, target: str | None) -> Answer:
         """What `pareto --history --json` gives."""
@@ -209,9 +216,12 @@ class Service:
         return self.recorded.explain(self.outline(name), trial)
 
     def log(self, name: str, count: int) -> list[str]:
-        """The last lines that the search printed; none where it was not submitted here."""
+        """The last lines that the search printed; those of its log where it was not submitted here."""
         child = self.child(name)
-        return [] if child is None else child.last_lines(min(count, LOG_LINES))
+        if child is not None:
+            return child.last_lines(min(count, LOG_LINES))
+        record = self.store.study(name)
+        return [] if record is None else last_lines(self._log_file(record), min(count, LOG_LINES))
 
     def child(self, name: str) -> Child | None:
         """The process of a submission, running or not."""
@@ -287,7 +297,11 @@ class Service:
         self.recorded.forget()
         workspace = parts.workspace_of(self.settings.storage, self.settings.artifacts)
         shutil.rmtree(workspace.artifacts / WEIGHTS / study_folder(name, record.uid), ignore_errors=True)
-        workspace.log_file(name, record.uid).unlink(missing_ok=True)
+        self._log_file(record).unlink(missing_ok=True)
+
+    def _log_file(self, record: StudyRecord) -> Path:
+        workspace = parts.workspace_of(self.settings.storage, self.settings.artifacts)
+        return workspace.log_file(record.name, record.uid)
 
     def outline(self, name: str) -> Outline:
         """What a recorded study is.
@@ -316,7 +330,20 @@ class Service:
             counts=numbers.counts,
             best_top1=numbers.best_top1,
             front=numbers.front,
+            workers=self.workers(submission),
         )
+
+    def workers(self, submission: Submission | None) -> JSON:
+        """What each worker of a search does now, by its name; empty where none runs, or nobody submitted it here."""
+        if submission is None or submission.state not in ACTIVE:
+            return {}
+        return dict(self.supervisor.child(submission).activities())
+
+    def doing_since(self, submission: Submission | None) -> int:
+        """Changes with what `workers` gives; 0 where that is nothing."""
+        if submission is None or submission.state not in ACTIVE:
+            return 0
+        return self.supervisor.child(submission).activities_since()
 
     def _state(self, name: str, submission: Submission | None) -> str:
         if submission is not None:

@@ -6,11 +6,12 @@ on for a caller who may look, and nothing else is.
 
 import contextlib
 import threading
+from collections.abc import Mapping
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 
 from hybrid_nas import parts
 from hybrid_nas.service.auth import CurrentCaller
@@ -19,6 +20,10 @@ from nas.reports.dashboard import WsgiApp, dashboard_app
 from nas.search.attributes import drawings_folder
 
 router = APIRouter(include_in_schema=False)
+
+ASKED = "/api/"
+"""Begins the paths that its script asks for."""
+READ_ONLY = "This dashboard only shows studies; the pages of the service and its searches change them."
 
 
 class Dashboard:
@@ -86,3 +91,9 @@ def show(request: Request, caller: CurrentCaller) -> Response:
     """What the dashboard's page asks for."""
     dashboard: Dashboard = request.app.state.dashboard
     return dashboard.get(request.url.path, request.url.query, request.headers.get("accept-encoding", ""))
+
+
+def refusal(request: Request, status: int, line: str, headers: Mapping[str, str] | None = None) -> Response:
+    """An error as the dashboard's page shows it."""
+    reason = line if request.method == "GET" else READ_ONLY
+    return JSONResponse({"reason": reason}, status, dict(headers or {}))

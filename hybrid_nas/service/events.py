@@ -39,6 +39,8 @@ class Place:
     front_version: int = 0
     line: int = 0
     """Bytes of the output that were told."""
+    doing_since: int = 0
+    """When what the workers do was said, as it was told last; 0 while they do nothing."""
 
     @classmethod
     def read(cls, text: str) -> Self:
@@ -50,12 +52,12 @@ class Place:
         if not text:
             return cls()
         parts = text.split("-")
-        if len(parts) != 4 or not all(part.isascii() and part.isdigit() and len(part) < 19 for part in parts):
+        if len(parts) != 5 or not all(part.isascii() and part.isdigit() and len(part) < 19 for part in parts):
             raise InvalidInputError(f"the event {text[:100]!r} is unknown; send the id of one, or none")
         return cls(*map(int, parts))
 
     def __str__(self) -> str:
-        return f"{self.revision}-{self.training_id}-{self.front_version}-{self.line}"
+        return f"{self.revision}-{self.training_id}-{self.front_version}-{self.line}-{self.doing_since}"
 
 
 def now(service: Service, study: str) -> Place:
@@ -173,6 +175,10 @@ def _news(service: Service, study: str, place: Place) -> News:
         for line, behind in service.supervisor.child(submission).lines_after(place.line):
             place = replace(place, line=behind)
             texts.append(_text("line", {"text": line}, place))
+    doing_since = service.doing_since(submission)
+    if doing_since != place.doing_since:
+        place = replace(place, doing_since=doing_since)
+        texts.append(_text("workers", service.workers(submission), place))
     if outline is None:
         return News(texts, place)
     stamp = service.recorded.stamp(outline)

@@ -1,6 +1,7 @@
 """What a submission may say: the options of a search, fenced, and the command that they become."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -103,7 +104,13 @@ def checked(options: SearchOptions, settings: Settings, *, is_admin: bool) -> Se
         InvalidInputError: if an option cannot be used.
     """
     _check_fences(options, settings, is_admin)
-    return parts.checked(arguments(options.given(), settings))
+    found = arguments(options.given(), settings)
+    try:
+        return parts.checked(found)
+    except InvalidInputError as error:
+        if options.recipe_json is None:
+            raise
+        raise _as_given(error, found["recipe"]) from error
 
 
 def arguments(given: Mapping[str, Any], settings: Settings) -> JSON:
@@ -193,5 +200,10 @@ def _uploaded(recipe: JSON, settings: Settings) -> Path:
         recipe_of(str(path))
     except InvalidInputError as error:
         path.unlink()
-        raise InvalidInputError(str(error).replace(str(path), RECIPE_FIELD)) from error
+        raise _as_given(error, str(path)) from error
     return path
+
+
+def _as_given(error: InvalidInputError, path: str) -> InvalidInputError:
+    """The same, in the words of somebody who sent a recipe and knows no file."""
+    return InvalidInputError(re.sub(rf"(recipe )?['\"]?{re.escape(path)}['\"]?", RECIPE_FIELD, str(error)))

@@ -16,8 +16,10 @@ from hybrid_nas.service.api.zoo import all_entries, find_entry
 from hybrid_nas.service.auth import COOKIE, CurrentCaller, CurrentService, csrf_token
 from hybrid_nas.service.callers import Caller
 from hybrid_nas.service.events import now
+from hybrid_nas.service.forms import form_fields
 from hybrid_nas.service.kept import Answer, sent
 from hybrid_nas.service.sessions import own_path
+from nas.errors import InvalidInputError
 from nas.text import cost_axis, cost_in_unit
 from search_spaces.architecture.kinds.registry import KINDS
 
@@ -33,6 +35,7 @@ TARGET_SETTINGS = ("runtime", "dtype", "batch", "threads", "memory_format", "com
 STATIC = {
     "page.js": ("nas.reports", ".", "text/javascript"),
     "service.js": ("hybrid_nas.service", "static", "text/javascript"),
+    "submit.js": ("hybrid_nas.service", "static", "text/javascript"),
     "service.css": ("hybrid_nas.service", "static", "text/css"),
 }
 """File -> (package, folder, media type)."""
@@ -70,18 +73,38 @@ def studies(
     return _page(request, caller, "studies.html", page=page, wanted=wanted, states=STUDY_STATES, compared=COMPARED)
 
 
+@router.get("/submit")
+def submit(request: Request, service: CurrentService, caller: CurrentCaller, like: Word = "") -> Response:
+    """Where a search is asked for, with the options of an earlier one on demand."""
+    caller.require("user")
+    given = service.study(like)["options"] if like else {}
+    again = {name: value for name, value in given.items() if name != "study"}
+    return _page(request, caller, "submit.html", fields=form_fields(service.settings, again))
+
+
 @router.get("/compare")
 def compare(
     request: Request,
     service: CurrentService,
     caller: CurrentCaller,
-    study: Annotated[Sequence[str], Query(max_length=COMPARED)] = (),
+    study: Annotated[Sequence[str], Query(max_length=500)] = (),
+    target: Word = "",
 ) -> Response:
-    """The fronts of several studies in one plot."""
-    chosen = [service.study(name) for name in dict.fromkeys(study)]
+    """The fronts of several studies in one plot, each on its own target or all on one."""
+    names = list(dict.fromkeys(study))
+    if len(names) > COMPARED:
+        raise InvalidInputError(f"{len(names)} studies are chosen; one plot holds at most {COMPARED} fronts")
+    chosen = [service.study(name) for name in names]
+    recorded = [each["name"] for each in chosen if each["recorded"]]
+    shared = _shared([service.targets(name) for name in recorded])
+    if target and target not in shared:
+        raise InvalidInputError(f"{target} is no target of all of them; compare them on one that all were timed on")
     objectives = {each["cost_objective"] for each in chosen if each["recorded"]}
+    if target:
+        objectives = {"latency_ms"}
     axis = _axis(objectives.pop()) if len(objectives) == 1 else None
-    return _page(request, caller, "compare.html", chosen=chosen, axis=axis)
+    values: dict[str, Any] = {"chosen": chosen, "axis": axis, "targets": shared, "target": target}
+    return _page(request, caller, "compare.html", **values)
 
 
 @router.get("/studies/{name}")
@@ -100,6 +123,9 @@ def study(request: Request, name: Name, service: CurrentService, caller: Current
         trial_states=STATES,
         sorts=list(SORTS),
         axis=_axis(found["cost_objective"]),
+        targets=service.targets(name) if found["recorded"] else [],
+        has_finalists=found["recorded"] and service.store.final_front(name) is not None,
+        may_delete=_may_act(caller, found["owner"]) or caller.is_admin,
     )
 
 
@@ -120,7 +146,7 @@ def trial(
         study=found,
         trial=service.trial(name, number),
         axis=_axis(found["cost_objective"]),
-        may_export=caller.role != "viewer",
+        may_export=_may_act(caller, found["owner"]) or (found["owner"] is None and caller.role != "viewer"),
     )
 
 
@@ -179,6 +205,11 @@ def _page(request: Request, caller: Caller | None, template: str, status: int = 
     )
     headers = {"cache-control": "no-store"}
     return Response(text, status, headers, media_type="text/html")
+
+
+def _shared(lists: Sequence[Sequence[str]]) -> list[str]:
+    """What stands in all of the lists, in the order of the first."""
+    return [each for each in lists[0] if all(each in others for others in lists)] if lists else []
 
 
 def _axis(objective: str | None) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from nas.pareto.history import HistoryKeeper
 from nas.pareto.places import latest, places
 from nas.reports.fronts import front_json
 from nas.reports.histories import history_json
+from workers.latency.target import text_of
 
 KEPT_ORDERS = 64
 """Orders of trials, of eight bytes a trial, that are kept."""
@@ -138,6 +139,15 @@ class Recorded:
         if final:
             return self._answer(outline, ("final",), lambda: json.loads(self.handle(outline).final_pareto().json()))
         return self._answer(outline, ("front", target), lambda: json.loads(self._front(outline, target)))
+
+    def targets(self, outline: Outline) -> list[str]:
+        """What a study's front can be asked on, as the option --latency-target names it."""
+
+        def make() -> Any:
+            timed = self._browser.targets(outline.id).get(outline.name, [])
+            return list(dict.fromkeys(map(text_of, timed)))
+
+        return list(self._answer(outline, ("targets",), make).json)
 
     def history(self, outline: Outline, target: str | None) -> Answer:
         """What `pareto --history --json` gives."""

@@ -25,6 +25,7 @@ from hybrid_nas.service.settings import Settings
 from hybrid_nas.service.slots import Capacity, Need, fair_order, take
 from nas.errors import NasError, first_line
 from nas.search.loop import EXIT_INTERRUPTED
+from nas.search.progress import ACTIVITY_VARIABLE
 from nas.workspace import STORAGE_VARIABLE
 from workers.devices import num_cores, num_gpus
 
@@ -223,7 +224,8 @@ class Supervisor:
             return False
         study = f"--study={submission.study}"
         command = [*self._settings.program, *given, study]
-        child.start(command, self._environment(gpus))
+        environment = {**self._environment(gpus), ACTIVITY_VARIABLE: str(child.activity_file.resolve())}
+        child.start(command, environment)
         logger.info("study %r of %s starts", submission.study, submission.owner)
         return True
 

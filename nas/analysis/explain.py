@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nas.analysis.influence import GeneReport, gene_reports
-from nas.analysis.lineage import Ancestor, lineages
+from nas.analysis.lineage import Ancestor, lineage, lineages
 from nas.analysis.score_reports import ScoreReport, score_reports
 from nas.errors import InvalidInputError, NasError
 from nas.protocols import SearchSpace
@@ -78,6 +78,8 @@ class Explanation:
     """What the parts of a network take on the study's target; None with too few timings."""
     scores: tuple[ScoreReport, ...] = ()
     """What each score that guided the search was worth."""
+    lineage: tuple[Ancestor, ...] = ()
+    """The chain of that trial, on the front or not."""
 
 
 def explain(
@@ -137,6 +139,7 @@ def explain(
         changes=changes,
         latency=latency,
         scores=score_reports(scores, space.genes, facts, genotypes),
+        lineage=() if origin is None else lineage(origin, space.genes, complete, rows, objective),
     )
 
 

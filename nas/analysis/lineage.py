@@ -45,12 +45,13 @@ def lineages(
         members: of the front, all of them among the trials.
     """
     places = {trial.trial_number: place for place, trial in enumerate(complete)}
-    return tuple(_chain(places[member.trial_number], genes, complete, rows, cost_objective) for member in members)
+    return tuple(lineage(places[member.trial_number], genes, complete, rows, cost_objective) for member in members)
 
 
-def _chain(
+def lineage(
     place: int, genes: Sequence[Gene], complete: Sequence[TrialFacts], rows: np.ndarray, cost_objective: str
 ) -> tuple[Ancestor, ...]:
+    """The chain of the trial at one place of `complete`; the other arguments are those of `lineages`."""
     chain: list[Ancestor] = []
     while True:
         trial = complete[place]

@@ -191,8 +191,10 @@ def _lineages_text(explanation: Explanation) -> str:
         return "the study has no front yet, so there is no lineage"
     lines = ["lineage: each member of the front, its nearest earlier relative, and so on"]
     told: set[int] = set()
-    for chain in explanation.lineages:
-        lines.append(f"member {chain[0].trial_number}:")
+    asked = explanation.lineage
+    others = [asked] if asked and asked not in explanation.lineages else []
+    for chain in (*explanation.lineages, *others):
+        lines.append(f"{'trial' if chain in others else 'member'} {chain[0].trial_number}:")
         for step in chain:
             if step.trial_number in told:
                 lines.append(f"  {step.trial_number}: as above")

@@ -2,9 +2,11 @@
 
 import contextlib
 import io
+import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from nas.files import write_whole
 from nas.records import FrontMember
 from nas.text import cost_axis, cost_text, duration_text, printable
 
@@ -26,6 +29,10 @@ evaluated."""
 SILENCE_S = 300.0
 """Elsewhere: a line after this long even when nothing was evaluated."""
 FRONT_ROWS = 10
+ACTIVITY_VARIABLE = "NAS_ACTIVITY_FILE"
+"""Environment variable with the file that says what the workers do: set by the service for its searches."""
+ACTIVITY_S = 1.0
+"""Between two writings of that file."""
 
 
 class Progress:
@@ -45,6 +52,7 @@ class Progress:
         *,
         silent: bool = False,
         cost_objective: str = "latency_ms",
+        activity_file: Path | None = None,
     ) -> None:
         """Display a run.
 
@@ -56,6 +64,7 @@ class Progress:
             console: where to print; standard output by default.
             silent: print nothing at all.
             cost_objective: latency_ms, macs or param_count.
+            activity_file: also keeps what each worker does, as one JSON object; None for no file.
         """
         output = sys.stdout or io.StringIO()  # a process without an output
         # rich takes FORCE_COLOR for a terminal; control characters are for real ones only.
@@ -71,6 +80,9 @@ class Progress:
         self._front: Sequence[FrontMember] = ()
         self._layouts: Mapping[int, str] = {}
         self._activities: Mapping[str, str] = {}
+        self._activity_file = activity_file
+        self._kept_activities: Mapping[str, str] = {}
+        self._kept_at = -ACTIVITY_S
         self._started = self._shown_at = time.monotonic()
         self._shown_evaluated = already
         self._gone = False
@@ -122,6 +134,8 @@ class Progress:
         self._activities = activities
         self._summary = summary(counts, best_top1, hypervolume, len(front))
         now = time.monotonic()
+        if now - self._kept_at >= ACTIVITY_S:
+            self._keep_activities(now)
         if self._quiet or self._is_gone() or not self._is_due(now):
             return
         self._shown_at = now
@@ -140,9 +154,19 @@ class Progress:
     def finish(self, lines: Sequence[str]) -> None:
         """Freeze the display and print the last lines, also when quiet, but not when silent."""
         self._activities = {}
+        self._keep_activities(time.monotonic())
         self._stop_live()
         if not self._silent:
             self._print(*lines)
+
+    def _keep_activities(self, now: float) -> None:
+        """Write what has changed; a disk that is full fails no search."""
+        if self._activity_file is None or self._activities == self._kept_activities:
+            return
+        self._kept_activities = dict(self._activities)
+        self._kept_at = now
+        with contextlib.suppress(OSError):
+            write_whole(self._activity_file, json.dumps(self._kept_activities).encode())
 
     def _is_due(self, now: float) -> bool:
         elapsed = now - self._shown_at

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from db.store import open_store
+from hybrid_nas.service.callers import LOCAL
 from hybrid_nas.service.core import Service
 from hybrid_nas.service.settings import Settings
 from nas.pareto.front import FrontKeeper
-from nas.records import TrialFacts
+from nas.records import Latency, TrialFacts
 from tests.hybrid_nas.service.server import serving
 from tests.hybrid_nas.service.waiting import eventually
 from tests.recorded.record import ARCHIVE
@@ -181,10 +182,10 @@ def test_a_search_is_stopped_extended_and_deleted_by_buttons(page: "Page", serve
     page.get_by_role("button", name="Extend").click()
     eventually(lambda: service.study("mine")["budget"] == 5 and service.study("mine")["state"] == "finished")
     page.locator("#evaluated", has_text="of 5").wait_for()
-    page.get_by_label("Name again").fill("other")
+    page.get_by_label("its name again").fill("other")
     page.get_by_role("button", name="Delete").click()
     page.locator("#answer", has_text="expected the name").wait_for()
-    page.get_by_label("Name again").fill("mine")
+    page.get_by_label("its name again").fill("mine")
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("heading", name="Studies").wait_for()
     assert page.get_by_role("link", name="mine", exact=True).count() == 0
@@ -199,6 +200,92 @@ def test_fronts_are_compared_in_one_plot(page: "Page") -> None:
     page.get_by_text("Choose studies").wait_for()
 
 
+def test_a_search_is_asked_for_on_a_page(page: "Page", served: tuple[Service, int]) -> None:
+    page.goto("/")
+    page.get_by_role("link", name="New search").click()
+    page.get_by_label("Space").fill("nothing")
+    page.get_by_label("Study").fill("asked for here")
+    page.get_by_label("Budget").fill("3")
+    page.get_by_role("button", name="Submit").click()
+    space = page.get_by_label("Space")
+    expect(space).to_have_attribute("aria-invalid", "true")
+    expect(space).to_be_focused()
+    expect(page.locator("#space-error")).to_contain_text("conv_only")
+    space.fill("conv_only")
+    page.get_by_label("Objectives").select_option("top1,macs")
+    page.get_by_text("More options").click()
+    page.get_by_label("Latency target").fill("cpu")
+    page.get_by_role("button", name="Submit").click()
+    expect(page.locator("#latency_target-error")).to_contain_text("times nothing")
+    page.get_by_label("Latency target").fill("")
+    page.get_by_label("Recipe json").fill("{")
+    page.get_by_role("button", name="Submit").click()
+    expect(page.locator("#recipe_json-error")).to_contain_text("no JSON")
+    page.get_by_label("Recipe json").fill("")
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_role("heading", name="asked for here").wait_for()
+    assert served[0].study("asked for here")["options"] == {
+        "space": "conv_only",
+        "budget": 3,
+        "objectives": "top1,macs",
+        "study": "asked for here",
+    }
+    page.get_by_role("link", name="New search like this").click()
+    expect(page.get_by_label("Objectives")).to_have_value("top1,macs")
+    expect(page.get_by_label("Study")).to_have_value("")
+
+
+def test_a_study_of_somebody_else_appears_while_one_looks(page: "Page") -> None:
+    page.goto("/?search=newcomer")
+    page.get_by_text("No study fits").wait_for()
+    for name in ("newcomer 1", "newcomer 2"):
+        body = {"space": "conv_only", "budget": 2, "objectives": "top1,macs", "study": name, "workers": 1}
+        assert page.request.post("/api/v1/studies", data=body).ok
+        page.get_by_role("link", name=name, exact=True).wait_for()
+
+
+def test_a_front_is_shown_on_another_target(page: "Page", settings: Settings, served: tuple[Service, int]) -> None:
+    service = served[0]
+    members = service.front(RECORDED, None, final=False)["members"]
+    own = service.trial(RECORDED, members[0]["trial_number"])["latencies"][0]["target"]
+    elsewhere = {**own, "device_name": "Another CPU"}
+    with closing(open_store(settings.storage)) as store:
+        store.record_latency(RECORDED, members[0]["trial_number"], Latency(elsewhere, {}, 70.0, 69.0, 71.0, 72.0, 50))
+    page.goto(f"/studies/{RECORDED}")
+    expect(page.locator("#plot a")).to_have_count(len(members))
+    page.get_by_label("Latency measured on").select_option(
+        label=next(words for words in service.targets(RECORDED) if "Another" in words)
+    )
+    expect(page.locator("#plot a")).to_have_count(1)
+    page.locator("#plot a").focus()
+    expect(page.locator("#detail")).to_contain_text("70 (95 % interval 69 to 71)")
+    expect(page.locator("#finalists tbody tr").first).to_contain_text("%")
+
+
+def test_a_study_that_is_deleted_meanwhile_says_so(page: "Page", served: tuple[Service, int]) -> None:
+    service, _ = served
+    body = {"space": "conv_only", "budget": 2, "objectives": "top1,macs", "study": "fleeting", "workers": 1}
+    page.request.post("/api/v1/studies", data=body)
+    eventually(lambda: service.study("fleeting")["state"] == "finished")
+    page.goto("/studies/fleeting")
+    page.get_by_text("Nothing was printed yet").wait_for()
+    service.delete(LOCAL, "fleeting", "fleeting")
+    page.get_by_role("alert").filter(has_text="was deleted").wait_for()
+
+
+def test_a_stream_that_a_proxy_cut_begins_again(page: "Page", settings: Settings) -> None:
+    with closing(open_store(settings.storage)) as store:
+        store.create_study(study_record(name="cut"))
+        store.record("cut", trial(0, 0.5, 1.0), None)
+        page.route("**/cut/events*", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
+        page.goto("/studies/cut")
+        page.get_by_role("alert").filter(has_text="does not answer").wait_for()
+        page.unroute("**/cut/events*")
+        store.record("cut", trial(1, 0.8, 4.0), None)
+        expect(page.locator("#evaluated")).to_have_text("2 of 10 evaluated", timeout=20_000)
+        page.locator("#lost").wait_for(state="hidden")
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_pages_are_accessible(browser: "Browser", served: tuple[Service, int], view: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed (extra `test`)")
@@ -210,6 +297,7 @@ def test_pages_are_accessible(browser: "Browser", served: tuple[Service, int], v
         "study": f"/studies/{RECORDED}",
         "trial": f"/studies/{RECORDED}/trials/{number}",
         "compare": f"/compare?study={RECORDED}",
+        "submit": "/submit",
         "zoo": "/zoo",
         "login": "/login",
         "missing": f"/zoo/{entry.name}",
@@ -224,6 +312,7 @@ def test_pages_are_accessible(browser: "Browser", served: tuple[Service, int], v
     for name, path in paths.items():
         page.goto(path)
         page.wait_for_timeout(700)
+        page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), name
         found = axe.Axe().run(page).response["violations"]
         assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == [], name

@@ -182,7 +182,9 @@ class LatencyTarget:
 def text_of(fingerprint: JSON) -> str:
     """The target and device of a fingerprint, as `settings_of` reads them: cpu:threads=1,batch=1@DEVICE."""
     names = {field.name for field in fields(LatencyTarget)} & fingerprint.keys()
-    return f"{LatencyTarget(**{name: fingerprint[name] for name in names})}@{fingerprint['device_name']}"
+    said = {name: fingerprint[name] for name in names}
+    target = LatencyTarget(**{"threads": None, **_DEFAULTS[fingerprint["kind"]], **said})
+    return f"{target}@{fingerprint['device_name']}"
 
 
 def settings_of(text: str) -> JSON:

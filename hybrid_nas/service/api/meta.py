@@ -12,6 +12,7 @@ from nas.errors import InvalidInputError, first_line
 from nas.records import JSON
 from nas.version import code_version
 from search_spaces.registry import installed_spaces, space_names
+from workers.latency.target import text_of
 
 router = APIRouter(tags=["service"])
 
@@ -61,8 +62,8 @@ def _other(name: str, scale: str, data: str) -> JSON:
 
 @router.get("/targets")
 def targets(service: CurrentService, caller: CurrentCaller) -> JSON:
-    """What the studies were timed on."""
+    """What the studies were timed on, also in the words by which `front` and `history` take it."""
     found: list[JSON] = []
     for study, known in service.browser.targets().items():
-        found += [{"study": study, "target": target} for target in known]
+        found += [{"study": study, "target": target, "latency_target": text_of(target)} for target in known]
     return {"items": found}

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -18,7 +19,9 @@ import pytest
 from db.tokens import Role
 from hybrid_nas.service import events
 from hybrid_nas.service.core import Service
+from hybrid_nas.service.options import SearchOptions
 from hybrid_nas.service.settings import Settings
+from search_spaces.architecture.used import used_mixers
 from tests.hybrid_nas.service.server import Client, serving
 from tests.recorded.record import ARCHIVE
 
@@ -112,6 +115,10 @@ def test_a_recorded_study_in_every_form(viewer: Client) -> None:
     assert drawing.body.startswith(b"<svg")
 
 
+def numbers(trials: list[dict[str, Any]]) -> list[int]:
+    return [trial["number"] for trial in trials]
+
+
 def test_pages_of_trials_hold_each_once_in_order(viewer: Client) -> None:
     whole = viewer.get(f"{PATH}/trials?limit=500").json
     pages = []
@@ -122,6 +129,12 @@ def test_pages_of_trials_hold_each_once_in_order(viewer: Client) -> None:
     falling = viewer.get(f"{PATH}/trials?sort=top1&order=desc&state=COMPLETE").json["items"]
     scores = [trial["top1"] for trial in falling]
     assert scores == sorted(scores, reverse=True)
+    for mixer in ("mbconv", "dwconv", "key_only", "full"):
+        found = viewer.get(f"{PATH}/trials?limit=500&mixer={mixer}").json["items"]
+        using = [
+            n for n in numbers(whole["items"]) if mixer in used_mixers(viewer.get(f"{PATH}/trials/{n}").json["spec"])
+        ]
+        assert numbers(found) == using, mixer
     mixers = viewer.get(f"{PATH}/trials?mixer=%25").json
     assert mixers["total"] == 0, "a filter is text, and no pattern"
 
@@ -202,7 +215,8 @@ def test_who_may_what(ada: Client, bob: Client, viewer: Client, root: Client, se
         ({"data": "folder:{data}/link"}, 403, "data"),
         ({"recipe": "/etc/passwd"}, 403, "recipe"),
         ({"recipe": "../x.json"}, 403, "recipe"),
-        ({"recipe_json": {"rungs": "many"}}, 422, "recipe"),
+        ({"recipe_json": {"rungs": "many"}}, 422, "recipe_json"),
+        ({"recipe_json": {"rungs": [8, 16], "batch_size": 64, "learning_rate": 0.01}}, 422, "recipe_json"),
         ({"recipe_json": {"rungs": float("nan")}}, 422, "recipe_json"),
         ({"recipe_json": json.loads('{"a":' * 300 + "1" + "}" * 300)}, 422, "recipe_json"),
         ({"max_hours": float("nan")}, 422, "max_hours"),
@@ -220,9 +234,63 @@ def test_what_is_refused(
     answer = ada.post("/studies", text, **{"content-type": "application/json"})
     assert answer.status == status, answer.body
     assert answer.error["message"]
+    assert str(settings.folder) not in answer.error["message"]
     if field is not None:
         assert answer.error["field"] == field
     assert ada.get("/studies/refused").status == 404
+
+
+KINDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "a text",
+    "array": "a list",
+    "object": "an object",
+}
+
+
+@pytest.mark.parametrize("option", sorted(SearchOptions.model_fields))
+def test_a_wrong_type_of_any_option_is_explained(ada: Client, option: str) -> None:
+    described = SearchOptions.model_json_schema()["properties"][option]
+    kinds = {each["type"] for each in described.get("anyOf", [described])} - {"null"}
+    for wrong in (True, ["x", 3]):
+        answer = ada.post("/studies", {**SEARCH, "study": "refused", option: wrong})
+        assert answer.status == 422, answer.body
+        assert answer.error["field"] == option
+        if kinds != {"array"} or wrong is True:
+            assert f"expected {KINDS[kinds.copy().pop()]}" in answer.error["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "said"),
+    [
+        ({"budgets": 3}, "budgets", "unknown here; leave it out"),
+        ({"objectives": "top1"}, "objectives", "expected top1 and one cost"),
+        ({"latency_target": ["cpu"]}, "latency_target", "times nothing"),
+        ({"latency_target": ["cpu:threads=0"], "objectives": "top1,latency_ms"}, "latency_target", "expected threads"),
+        ({"scale": "huge"}, "scale", "expected one of"),
+        ({"keep": 2.0}, "keep", "between 0 and 1"),
+        ({"rungs": 0}, "rungs", "at least 1"),
+        ({"seed": -1}, "seed", "from 0 to"),
+        ({"max_latency_ms": 0.0}, "max_latency_ms", "positive"),
+        ({"max_params": 1}, "max_params", "give more"),
+        ({"max_hours": -1.0}, "max_hours", "positive"),
+        ({"patience": 0}, "patience", "at least 1"),
+        ({"trial_timeout_s": 0}, "trial_timeout_s", "positive"),
+        ({"gpus_per_worker": -1}, "gpus_per_worker", "0 or more"),
+        ({"warm_start": "sun"}, "warm_start", "study:NAME"),
+        ({"warm_start": "study:new", "study": "new"}, "warm_start", "expected an earlier one"),
+        ({"recipe": "nano", "recipe_json": {}}, "recipe", "give one of them"),
+        ({"notify": "https://example.org"}, "notify", "expected one of"),
+        ({"mixers": "core"}, "mixers", "conv_only"),
+    ],
+)
+def test_what_contradicts_itself_is_explained(ada: Client, change: dict[str, object], field: str, said: str) -> None:
+    answer = ada.post("/studies", {**SEARCH, "study": "refused", **change})
+    assert answer.status in (403, 422), answer.body
+    assert answer.error["field"] == field, answer.error
+    assert said in answer.error["message"], answer.error
+    assert answer.error["remedy"], answer.error
 
 
 def test_a_recipe_may_come_along(ada: Client) -> None:

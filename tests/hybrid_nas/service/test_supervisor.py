@@ -17,7 +17,7 @@ from hybrid_nas.service.supervisor import ATTEMPTS, Supervisor
 from tests.hybrid_nas.service.waiting import eventually
 
 PROGRAM = """
-import signal, sys, time
+import os, signal, sys, time
 study = next(word.partition("=")[2] for word in sys.argv if word.startswith("--study="))
 with open("starts", "a") as file:
     file.write(study + "\\n")
@@ -25,6 +25,8 @@ if study.startswith("code"):
     print("last words of", study)
     sys.exit(int(study[4:].split("-")[0]))
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
+with open(os.environ["NAS_ACTIVITY_FILE"], "w") as file:
+    file.write('{"worker 0": "trial 1: training"}')
 print("ready", flush=True)
 while True:
     time.sleep(0.02)
@@ -128,6 +130,16 @@ def test_stop_is_a_signal_and_the_state_follows_the_process(
     look_until(supervisor, submissions, "s", "stopped")
     assert not supervisor.child(running).is_running()
     assert starts(settings) == ["s"]
+
+
+def test_a_search_says_what_its_workers_do(supervisor: Supervisor, submissions: Submissions) -> None:
+    submit(submissions, "s")
+    supervisor.look()
+    child = supervisor.child(one(submissions, "s"))
+    eventually(lambda: child.last_lines(1) == ["ready"])
+    assert child.activities() == {"worker 0": "trial 1: training"}
+    child.prepare()
+    assert (child.activities(), child.activities_since()) == ({}, 0), "the next process has said nothing yet"
 
 
 def test_a_larger_budget_stops_and_goes_on(

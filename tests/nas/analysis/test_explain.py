@@ -308,3 +308,14 @@ def test_page_is_one_file_without_network(study, tmp_path: Path) -> None:
     assert "One gene of trial 3 changed" in page
     with pytest.raises(InvalidInputError, match=r"expected a file name that ends in \.html"):
         html_explanation(tmp_path / "explain.txt", explanation)
+
+
+def test_any_finished_trial_has_a_lineage(study: tuple[list[TrialFacts], dict[int, Genotype], Explanation]) -> None:
+    *_, explanation = study
+    assert explanation.lineage[0].trial_number == 3
+    assert explanation.lineage[-1].parent is None
+    on_front = replace(explanation, lineages=(*explanation.lineages, explanation.lineage))
+    beside = replace(explanation, lineages=explanation.lineages[:1], lineage=explanation.lineages[-1])
+    number = beside.lineage[0].trial_number
+    assert f"trial {number}:" in explanation_text(beside)
+    assert "\nmember 3:" in explanation_text(on_front) and "\ntrial 3:" not in explanation_text(on_front)

@@ -1,11 +1,13 @@
 """What a person sees while a search runs."""
 
 import io
+import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -243,3 +245,23 @@ def test_updates_are_cheap() -> None:
         for evaluated in range(1000):
             display.update(**state(evaluated % 200, members=30))
         assert (time.perf_counter() - began) / 1000 < 1e-3
+
+
+def test_what_the_workers_do_is_kept_in_a_file_once_a_second(clock: Clock, tmp_path: Path) -> None:
+    file = tmp_path / "now"
+    display = Progress("study", 200, 0, True, Console(file=io.StringIO()), activity_file=file)
+    display.update(**state(1, activities={"worker 0": "trial 1: training"}))
+    assert json.loads(file.read_text()) == {"worker 0": "trial 1: training"}
+    clock.now += 0.5
+    display.update(**state(2, activities={"worker 0": "trial 2: training"}))
+    assert "trial 1" in file.read_text()
+    clock.now += 0.5
+    display.update(**state(2, activities={"worker 0": "trial 2: training"}))
+    assert "trial 2" in file.read_text()
+    display.finish([])
+    assert json.loads(file.read_text()) == {}
+
+
+def test_a_file_that_cannot_be_written_fails_no_search(clock: Clock, tmp_path: Path) -> None:
+    display = Progress("study", 200, 0, True, Console(file=io.StringIO()), activity_file=tmp_path / "none" / "now")
+    display.update(**state(1))
