@@ -108,23 +108,22 @@ class Tail:
         checked = time.monotonic()
         yield b": begins\n\n"
         while True:
-            news = News([b": beat\n\n"], place)
             with self._looking(study, place) as task:
-                done, _ = await asyncio.wait({task}, timeout=BEAT_S)
+                while not (await asyncio.wait({task}, timeout=BEAT_S))[0]:
+                    yield b": beat\n\n"
+                    if not await _may_read(check_reader):
+                        return
             try:
-                if time.monotonic() - checked >= BEAT_S:
-                    checked = time.monotonic()
-                    await run_in_threadpool(check_reader)
-                if done:
-                    news = task.result()
-            except ServiceError:  # the study was deleted, or the token revoked
+                texts, place = task.result()
+            except ServiceError:  # the study was deleted
                 return
-            except NasError:  # an outage passes
-                pass
-            place = news.place
-            for text in news.texts:
+            for text in texts:
                 yield text
-            if len(news.texts) < PART:
+            if time.monotonic() - checked >= BEAT_S:
+                checked = time.monotonic()
+                if not await _may_read(check_reader):
+                    return
+            if len(texts) < PART:
                 await asyncio.sleep(LOOK_S)
 
     @contextmanager
@@ -156,6 +155,16 @@ class Tail:
             if news.texts:
                 return news
             await asyncio.sleep(LOOK_S)
+
+
+async def _may_read(check_reader: Callable[[], object]) -> bool:
+    try:
+        await run_in_threadpool(check_reader)
+    except ServiceError:
+        return False
+    except NasError:  # an outage passes
+        pass
+    return True
 
 
 def _news(service: Service, study: str, place: Place) -> News:

@@ -36,16 +36,6 @@ with DeviceLock("cpu", Path(sys.argv[1])).exclusive():
 Hold = Callable[[], subprocess.Popen[str]]
 
 
-@pytest.fixture(autouse=True)
-def locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Lock files of these tests alone: nobody else's timing makes them wait."""
-    folder = tmp_path / "locks"
-    folder.mkdir()
-    folder.chmod(0o1777)
-    monkeypatch.setattr(device_lock, "PLACES", (folder,))
-    return folder
-
-
 @pytest.fixture
 def hold(locks: Path) -> Iterator[Hold]:
     """Starts a process that times for a minute."""

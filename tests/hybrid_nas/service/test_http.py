@@ -23,6 +23,7 @@ from hybrid_nas.service.options import SearchOptions
 from hybrid_nas.service.settings import Settings
 from search_spaces.architecture.used import used_mixers
 from tests.hybrid_nas.service.server import Client, serving
+from tests.hybrid_nas.service.waiting import eventually
 from tests.recorded.record import ARCHIVE
 
 SEARCH = {"space": "conv_only", "budget": 2, "objectives": "top1,macs", "study": "new", "workers": 1}
@@ -405,7 +406,7 @@ def test_a_page_of_another_site_neither_begins_nor_uses_a_session(
 def test_a_stream_ends_with_its_token(
     served: tuple[Service, int], tokens: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "CHECK_S", 0.2)
+    monkeypatch.setattr(events, "BEAT_S", 0.2)
     service, port = served
     secret = service.tokens.add("leaving", "viewer")
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
@@ -507,7 +508,7 @@ def test_a_fault_of_ours_says_nothing_of_it(
     assert b"a secret" not in answer.body
     assert (answer.status, answer.error["message"]) == (500, "a fault of ours; the log of the service has the details")
     assert answer.headers["content-security-policy"].startswith("default-src 'self'")
-    assert "a secret" in caplog.text
+    eventually(lambda: "a secret" in caplog.text)
 
 
 def test_wrong_tokens_are_slowed_down(served: tuple[Service, int], tokens: dict[str, str]) -> None:
