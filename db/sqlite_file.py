@@ -1,9 +1,12 @@
 """A SQLite file as it lies there: of what kind it is, whether it may be written, and a connection that changes
 nothing."""
 
+import errno
 import os
 import shutil
 import sqlite3
+import threading
+from collections import OrderedDict
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +17,12 @@ BUSY_TIMEOUT_S = 30.0
 _MAGIC = b"SQLite format 3\0"
 _WAL_VERSION = 2
 """Bytes 18 and 19 of a file in WAL mode. Source: https://www.sqlite.org/fileformat2.html"""
+_PART_BYTES = 2**20
+_MOST_KEPT = 64
+"""Files that a process has looked into and keeps open; it works with fewer at a time."""
+_kept: OrderedDict[tuple[int, int], int] = OrderedDict()
+"""(device, inode) -> descriptor, the file that was looked into last at the end."""
+_keeping = threading.Lock()
 
 
 def exists(path: Path, url: str) -> bool:
@@ -26,8 +35,7 @@ def exists(path: Path, url: str) -> bool:
         path.stat()
         if not path.is_file():
             raise InvalidInputError(f"cannot use the database {url}: {path} is no file; name a file")
-        with path.open("rb") as file:
-            head = file.read(len(_MAGIC))
+        head = os.pread(_descriptor(path), len(_MAGIC), 0)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except (OSError, ValueError) as error:
@@ -83,12 +91,19 @@ def _copied(path: Path, suffix: str) -> sqlite3.Connection:
     memory = sqlite3.connect(":memory:", check_same_thread=False)
     with TemporaryDirectory(prefix="nas-copy-") as folder:
         copy = Path(folder) / "copy.db"
-        shutil.copyfile(path, copy)
+        _copy(path, copy)
         shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
         with closing(sqlite3.connect(copy)) as repaired:
             repaired.backup(memory)
     memory.execute("PRAGMA query_only=ON")
     return memory
+
+
+def _copy(path: Path, to: Path) -> None:
+    descriptor = _descriptor(path)
+    with to.open("wb") as file:
+        while part := os.pread(descriptor, _PART_BYTES, file.tell()):
+            file.write(part)
 
 
 def _is_hot(path: Path) -> bool:
@@ -104,11 +119,30 @@ def _is_hot(path: Path) -> bool:
 
 
 def _is_in_wal_mode(path: Path) -> bool:
-    with path.open("rb") as file:
-        header = file.read(20)
+    header = os.pread(_descriptor(path), 20, 0)
     return len(header) == 20 and header[18] == header[19] == _WAL_VERSION
 
 
 def _has_content(path: Path, suffix: str) -> bool:
     log = Path(f"{path}{suffix}")
     return log.is_file() and log.stat().st_size > 0
+
+
+def _descriptor(path: Path) -> int:
+    """A descriptor by which the file can be read. It stays open.
+
+    Whoever closes a descriptor of a file gives up every lock that the process has on it, SQLite's own included. Another
+    process that closes the database then takes itself for the last one and removes the log, while we go on in it.
+    Source: https://www.sqlite.org/howtocorrupt.html, section 2.2
+    """
+    with _keeping:
+        found = path.stat()
+        key = (found.st_dev, found.st_ino)
+        if not os.access(path, os.R_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if key not in _kept:
+            _kept[key] = os.open(path, os.O_RDONLY)
+        _kept.move_to_end(key)
+        if len(_kept) > _MOST_KEPT:
+            os.close(_kept.popitem(last=False)[1])
+        return _kept[key]

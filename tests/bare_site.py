@@ -48,4 +48,4 @@ def bare_site(folder: Path, *packages: str) -> Path:
 def run_bare(site: Path, program: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     """Run a program with a Python that looks into this folder and into no other."""
     command = [sys.executable, "-I", "-S", "-c", RUN, str(site), str(program), *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=site, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, cwd=site, check=False)

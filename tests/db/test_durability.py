@@ -1,8 +1,10 @@
 """Real processes that are killed or race, and a full disk."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -163,6 +165,29 @@ def test_a_kill_at_any_moment_leaves_whole_trials(url: str) -> None:
     assert versions == [number + 1 for number in recorded]
     assert store.check_fronts("study") == []
     store.close()
+
+
+READ_AND_CLOSE = """
+import sqlite3, sys
+
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("SELECT count(*) FROM nas_studies").fetchone()
+connection.close()
+"""
+
+
+def test_who_closes_it_elsewhere_leaves_the_log_of_who_works(sqlite_url: str) -> None:
+    """SQLite removes the log with the last connection, and knows by its locks which one that is."""
+    file = Path(sqlite_url.removeprefix("sqlite:///"))
+    with closing(open_store(sqlite_url)) as store:
+        store.create_study(study_record())
+        open_store(sqlite_url).close()
+        open_store(sqlite_url, create=False).close()
+        subprocess.run([sys.executable, "-c", READ_AND_CLOSE, str(file)], check=True)
+        assert file.with_name(f"{file.name}-wal").exists()
+        store.create_study(study_record("later"))
+        with closing(sqlite3.connect(file)) as other:
+            assert other.execute("SELECT count(*) FROM nas_studies").fetchone() == (2,)
 
 
 def test_a_full_disk_is_said_and_loses_nothing(sqlite_url: str) -> None:
