@@ -19,10 +19,13 @@ from benchmarks.service_process import ENTRY, ROLES, STUDY, Served, serving
 CONFIG = """
 max-failures = 40
 continue-on-failure = true
-request-timeout = 60.0
+request-timeout = 300.0
 
 [output.sanitization]
 enabled = true
+
+[auth.openapi.HTTPBearer]
+bearer = "${NAS_TOKEN}"
 
 [checks]
 # What the document cannot say is refused with 422: which names are known, and what fits together.
@@ -79,10 +82,14 @@ def fuzz(python: Path, served: Served, role: str, config: str, examples: int) ->
         (folder / "schemathesis.toml").write_text(config, encoding="utf-8")
         (folder / "hooks.py").write_text(HOOKS, encoding="utf-8")
         address = f"http://127.0.0.1:{served.port}/api/v1/openapi.json"
-        header = f"Authorization: Bearer {served.tokens[role]}"
-        command = [python, "-m", "schemathesis.cli", "--no-color", "run", address, "--header", header]
+        command = [python, "-m", "schemathesis.cli", "--no-color", "run", address]
         command += ["--max-examples", str(examples), "--suppress-health-check", "all", "--seed", "0"]
-        surroundings = {**os.environ, "SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": name}
+        surroundings = {
+            **os.environ,
+            "SCHEMATHESIS_HOOKS": "hooks",
+            "PYTHONPATH": name,
+            "NAS_TOKEN": served.tokens[role],
+        }
         return subprocess.run(command, cwd=folder, env=surroundings).returncode
 
 

@@ -227,11 +227,21 @@ def _explained(error: Mapping[str, Any], what: str) -> str:
 
 def _unrouted(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    headers = dict(error.headers) if error.headers else None
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = _methods(request) or headers["Allow"]
     said = f"{error.detail}; {PREFIX}/openapi.json lists what there is"
     if not request.url.path.startswith(f"{PREFIX}/"):
         said = "there is no such page; the list of studies leads to what there is"
     return _error(request, error.status_code, said, None, headers)
+
+
+def _methods(request: Request) -> str:
+    """All methods of an address, as the document has them: the router knows those of one function only."""
+    if not request.url.path.startswith(f"{PREFIX}/"):
+        return ""
+    described = request.app.openapi()["paths"].get(f"{PREFIX}{request.scope['route'].path}", {})
+    return ", ".join(name.upper() for name in described)
 
 
 def _failed(request: Request, error: Exception) -> Response:

@@ -47,7 +47,9 @@ class Dashboard:
         Raises:
             InvalidInputError: if the database holds no search yet.
         """
-        environ: dict[str, Any] = {"PATH_INFO": path, "QUERY_STRING": query, "HTTP_ACCEPT_ENCODING": encodings}
+        # PEP 3333: the bytes of the path, each as one sign.
+        place = path.encode().decode("latin-1")
+        environ: dict[str, Any] = {"PATH_INFO": place, "QUERY_STRING": query, "HTTP_ACCEPT_ENCODING": encodings}
         setup_testing_defaults(environ)
         begun: list[Any] = []
 

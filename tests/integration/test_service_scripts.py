@@ -107,7 +107,7 @@ def open_everything(page: "Page") -> None:
         ("/compare?study={name}&study={name}", NAME),
         ("/zoo", "knee"),
         ("/zoo/knee", SCRIPT),
-        ("/studies/no%20{name}", NAME[:20]),
+        ("/studies/no%20{name}", NAME[2:20]),
         ("/?search={script}&owner={script}", ""),
         ("/login?to={script}", "Sign in"),
         ("/dashboard/studies/1", ""),

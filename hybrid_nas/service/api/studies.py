@@ -29,6 +29,9 @@ TrialState = Literal["COMPLETE", "PRUNED", "REJECTED", "FAIL"]
 Sort = Literal["number", "top1", "latency_ms", "param_count", "macs", "duration"]
 
 
+PICK = r"^(knee|accuracy|latency|trial:[0-9]+|latency:[0-9.]+(ms)?)$"
+
+
 class Extension(BaseModel):
     """A larger budget."""
 
@@ -47,7 +50,7 @@ class Export(BaseModel):
         extra="forbid", strict=True, use_attribute_docstrings=True, json_schema_extra={"examples": [{"pick": "knee"}]}
     )
 
-    pick: str = Field(default="knee", max_length=100, pattern=r"^[A-Za-z0-9:.]+$")
+    pick: str = Field(default="knee", max_length=100, pattern=PICK)
     """Which trial: knee, accuracy, latency, trial:N or latency:MS."""
     name: str | None = Field(default=None, max_length=128)
     """Name of the entry; STUDY-tN by default."""

@@ -183,8 +183,6 @@ def test_who_may_what(ada: Client, bob: Client, viewer: Client, root: Client, se
         assert bob.post(f"/studies/new{path}", body).status == 403, path
         assert viewer.post(f"/studies/new{path}", body).status == 403, path
     assert bob.ask("DELETE", "/studies/new?confirm=new").status == 403
-    from tests.hybrid_nas.service.waiting import eventually
-
     eventually(lambda: ada.get("/studies/new").json["state"] == "finished")
     assert ada.post("/studies/new/stop").status == 409
     assert ada.post("/studies/new/extend", {"budget": 2}).error["field"] == "budget"
@@ -452,6 +450,8 @@ def test_the_zoo_lists_shows_and_zips(viewer: Client, root: Client, settings: Se
     files = [path for path in (settings.zoo / "one").rglob("*") if path.is_file()]
     assert sorted(names) == sorted(f"one/{path.relative_to(settings.zoo / 'one')}" for path in files)
     assert viewer.get("/zoo/two").status == 404
+    for pick in ("..", "trial:", "trial:x", "latency:1;", "--zoo=/tmp", "knee\n"):
+        assert root.post(f"{PATH}/exports", {"pick": pick}).status == 422, pick
 
 
 def test_the_document_names_every_route_and_has_examples(root: Client) -> None:
@@ -461,7 +461,10 @@ def test_the_document_names_every_route_and_has_examples(root: Client) -> None:
     assert options["examples"]
     assert options["properties"]["budget"]["description"]
     assert root.get("//nowhere").status == 404
-    assert root.ask("PUT", "/studies").status == 405
+    for path, methods in (("/studies", "GET, POST"), (PATH, "DELETE, GET"), ("/zoo", "GET")):
+        refused = root.ask("PUT", path)
+        assert (refused.status, ", ".join(sorted(refused.headers["allow"].split(", ")))) == (405, methods)
+    assert root.ask("PUT", "//zoo").headers["allow"] == "GET"
 
 
 def test_the_dashboard_is_behind_the_door_and_only_shows(viewer: Client, root: Client, open_port: int) -> None:
@@ -469,6 +472,8 @@ def test_the_dashboard_is_behind_the_door_and_only_shows(viewer: Client, root: C
         assert Client(open_port).get(path).status == 401, path
     page = viewer.get("//dashboard/")
     assert (page.status, b"bundle.js" in page.body) == (200, True)
+    for path in ("//dashboard/\u2215", "//artifacts/1/\uff0e", "//csv/\U0001f600"):
+        assert viewer.get(quote(path)).status in (200, 404), path
     assert len(viewer.get("//static/bundle.js").body) > 100_000
     [study] = viewer.get("//api/studies").json["study_summaries"]
     assert study["study_name"] == STUDY
