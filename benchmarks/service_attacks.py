@@ -490,7 +490,7 @@ def secrets(served: Served) -> Iterator[Finding]:
     written = [path.read_bytes() for path in files]
     for what, secret in hidden.items():
         places = {"answers": SEEN, "files, logs and database": written, "pages": [page.body for page in pages]}
-        found = [place for place, texts in places.items() if any(secret.encode() in text for text in texts)]
+        found = [place for place, texts in places.items() if secret.encode() in b"".join(texts)]
         looked = f"{len(SEEN)} answers and process lists, {len(files)} files"
         yield Finding(what, f"found in {', '.join(found) or 'none'} of {looked}; search {state}", not found)
 

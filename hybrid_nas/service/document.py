@@ -38,7 +38,7 @@ _REFUSALS = {
     503: "The service cannot answer now; Retry-After says when to come again.",
 }
 REFUSALS: Answers = {status: {"model": Refusal, "description": text} for status, text in _REFUSALS.items()}
-"""Of every route."""
+"""Every route may answer so."""
 
 
 def content(media_type: str) -> Answers:
