@@ -16,6 +16,7 @@ from db.engine import engine_kwargs, may_write, parse_url, reading_kwargs, redac
 from db.errors import again_after_races, let_outages_through
 from db.look import require_whole
 from db.store import SqlStore, open_store, require_writable
+from hybrid_nas.password import with_password
 from nas.backoff import NO_WAITING, Backoff
 from nas.caller import Caller
 from nas.config import SearchConfig, default_study
@@ -83,7 +84,7 @@ def located(storage: str | None, artifacts: str | Path | None = None) -> tuple[s
     Raises:
         InvalidInputError: if nothing can lie there.
     """
-    url = storage_url(storage or default_storage())
+    url = with_password(storage_url(storage or default_storage()))
     return url, None if artifacts is None else str(user_folder(artifacts))
 
 
@@ -100,7 +101,7 @@ def workspace_of(storage: str, artifacts: str | None = None) -> Workspace:
 
 def _is_default(storage: str) -> bool:
     with contextlib.suppress(InvalidInputError):  # the default may be unusable where another one is given
-        return storage == storage_url(default_storage())
+        return storage == located(None)[0]
     return False
 
 
