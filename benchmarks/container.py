@@ -109,9 +109,7 @@ def _after(stage: Stage, word: str, rest: str) -> Stage:
     raise ValueError(f"{word} is unknown here")
 
 
-def chrooted(
-    root: Path, words: Sequence[str], environment: Mapping[str, str], user: str, folder: str
-) -> list[str]:
+def chrooted(root: Path, words: Sequence[str], environment: Mapping[str, str], user: str, folder: str) -> list[str]:
     """The command line that runs words below a root."""
     home = "/root" if user == "root" else f"/home/{user}"
     given = [f"{name}={value}" for name, value in {"HOME": home, **environment}.items()]
@@ -132,15 +130,19 @@ def mount(root: Path, mounts: Sequence[str]) -> None:
 
 
 def build(folder: Path, mounts: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Take the steps of every stage, each in a folder of its name."""
+    """Take the steps of every stage that is not done, each in a folder of its name."""
     for stage in stages((HERE / "Dockerfile").read_text(encoding="utf-8")):
         root = folder / stage.name
+        done = folder / f"{stage.name}.done"
+        if done.exists():
+            continue
         bootstrap(stage.base, root, folder)
         mount(root, mounts)
         for step in stage.steps:
             begun = time.monotonic()
             take(step, root, folder, environment)
             print(f"{stage.name}: {step.word} {step.text[:80]}: {time.monotonic() - begun:.0f} s", flush=True)
+        done.touch()
 
 
 def bootstrap(base: str, root: Path, folder: Path) -> None:
@@ -150,6 +152,7 @@ def bootstrap(base: str, root: Path, folder: Path) -> None:
     clean = folder / f"debian-{release[1]}"
     if not clean.is_dir():
         subprocess.run(["debootstrap", "--variant=minbase", release[1], clean], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["rm", "--recursive", "--force", "--one-file-system", root], check=True)  # what was broken off
     subprocess.run(["cp", "--archive", clean, root], check=True)
     shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
 
@@ -168,9 +171,11 @@ def take(step: Step, root: Path, folder: Path, environment: Mapping[str, str]) -
         origin = folder / sources.pop(0).removeprefix("--from=")
     for source in sources:
         path = origin / source.lstrip("/")
-        end = (place / goal).resolve() if not goal.startswith("/") else root / goal.lstrip("/")
-        if path.is_dir():
-            shutil.copytree(path, end, symlinks=True, ignore=NOISE, dirs_exist_ok=True)
+        end = root / goal.lstrip("/") if goal.startswith("/") else place / goal
+        if origin != HERE:
+            subprocess.run(["cp", "--archive", "--link", "--no-target-directory", path, end], check=True)
+        elif path.is_dir():
+            shutil.copytree(path, end, ignore=NOISE, dirs_exist_ok=True)
         else:
             shutil.copy2(path, end)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hybrid_nas.server import Server
 from hybrid_nas.streams import echo
 from nas.errors import InvalidInputError
 from nas.records import JSON
+from nas.search.loop import EXIT_INTERRUPTED
 from nas.text import text_table
 from nas.workspace import TOKEN_VARIABLE
 
@@ -44,6 +46,11 @@ def _path(study: str) -> str:
     return f"/studies/{quote(study, safe='')}"
 
 
+def _words(server: Server, study: JSON) -> str:
+    """The arguments that name a study of a service in another command."""
+    return f"{shlex.quote(study['name'])} --server {server}"
+
+
 @click.command(cls=SearchCommand)
 @server_option
 @flag("--watch", "watched", help="Show the search until it ends.")
@@ -54,7 +61,7 @@ def submit(context: click.Context, /, url: str, watched: bool, **options: Any) -
     server = _server(url)
     study = server.ask("POST", "/studies", _body(given))
     where = f"place {study['position']} in the queue" if study["position"] else study["state"]
-    echo(f"submitted {study['name']}: {where}; next: launch.py watch {study['name']} --server {server}")
+    echo(f"submitted {study['name']}: {where}; next: launch.py watch {_words(server, study)}")
     if watched:
         _watch(server, study, quiet=False)
 
@@ -94,8 +101,8 @@ def _watch(server: Server, study: JSON, *, quiet: bool) -> None:
     try:
         has_succeeded = watch_study(server, study, quiet=quiet)
     except KeyboardInterrupt:
-        echo(f"no longer watched; the search goes on. Stop it: launch.py stop {study['name']} --server {server}")
-        return
+        echo(f"no longer watched; the search goes on. Stop it: launch.py stop {_words(server, study)}")
+        sys.exit(EXIT_INTERRUPTED)
     if not has_succeeded:
         sys.exit(1)
 

@@ -27,7 +27,9 @@ def with_password(url: str) -> str:
     try:
         password = Path(file).read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:
-        raise InvalidInputError(f"{PASSWORD_FILE_VARIABLE} names a file that cannot be read; make it readable") from error
+        raise InvalidInputError(
+            f"{PASSWORD_FILE_VARIABLE} names a file that cannot be read; make it readable"
+        ) from error
     if not password:
         raise InvalidInputError(f"{PASSWORD_FILE_VARIABLE} names an empty file; expected the password of the database")
     return parsed.set(password=password).render_as_string(hide_password=False)

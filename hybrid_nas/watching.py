@@ -3,6 +3,7 @@
 import contextlib
 import re
 from collections import Counter
+from collections.abc import Mapping
 
 from hybrid_nas.server import Server, ServerEvent, lasting_events
 from nas.errors import UnavailableError
@@ -29,6 +30,8 @@ class Watch:
         self._front: list[FrontMember] = []
         self._hypervolume: float | None = None
         self._layouts: dict[int, str] = {}
+        self._activities: Mapping[str, str] = {}
+        self._already = study["evaluated"]
 
     @property
     def is_over(self) -> bool:
@@ -46,7 +49,8 @@ class Watch:
         """How it ended."""
         study = self._study
         found = summary(self._counts, self._best, self._hypervolume, len(self._front))
-        line = f": {study['exit_line']}" if study["exit_line"] else ""
+        lines = (study["exit_line"] or "").splitlines()
+        line = f": {lines[-1]}" if lines else ""
         evaluated = f"{study['evaluated']} of {study['budget']} evaluated; {found}"
         return f"study {study['name']} is {study['state']}, {evaluated}{line}"
 
@@ -55,17 +59,26 @@ class Watch:
         data = event.data
         self.seen = event.id
         if event.kind == "state":
-            if data["state"] != self._study["state"]:
-                self._progress.note(f"study {data['name']} is {data['state']}")
-            self._study = data
+            self._take_state(data)
         elif event.kind == "trial":
             self._take_trial(data)
         elif event.kind == "front":
             self._front = [_member(member) for member in data["members"]]
             self._hypervolume = data["hypervolume"]
+        elif event.kind == "workers":
+            self._activities = data
         elif event.kind == "line" and not _OWN_LINE.match(data["text"]):
             self._progress.note(data["text"])
         self._show()
+
+    def _take_state(self, study: JSON) -> None:
+        has_changed = study["state"] != self._study["state"]
+        self._study = study
+        self._activities = study["workers"]
+        if has_changed:
+            self._progress.note(f"study {study['name']} is {study['state']}")
+        if has_changed and study["state"] == "running" and study["evaluated"] == self._already:
+            self._progress.plan([])  # rate and time left do not count what it waited in the queue
 
     def _take_trial(self, trial: JSON) -> None:
         self._counts[trial["state"]] += 1
@@ -81,7 +94,7 @@ class Watch:
             hypervolume=self._hypervolume,
             front=self._front,
             layouts=self._layouts,
-            activities={},
+            activities=self._activities,
         )
 
 
@@ -100,7 +113,7 @@ def watch_study(server: Server, study: JSON, *, quiet: bool) -> bool:
     Returns:
         Whether it did not fail.
     """
-    cost = study["cost_objective"] or "latency_ms"
+    cost = study["cost_objective"]
     progress = Progress(study["name"], study["budget"] or 1, study["evaluated"], quiet, cost_objective=cost)
     watch = Watch(study, progress)
     with progress:

@@ -56,7 +56,7 @@ class PostgresServer:
     """A running server; `url` names its first database, `new_database` makes more."""
 
     def __init__(self, binaries: Path, account: str | None) -> None:
-        self._binaries = binaries
+        self.binaries = binaries
         self._account = account
         self._password = f"pw-{secrets.token_hex(8)}"
         self._folder = Path(tempfile.mkdtemp(prefix="postgres-"))
@@ -104,7 +104,7 @@ class PostgresServer:
             "--no-sync",
         ]
         subprocess.run(
-            [self._binaries / "initdb", "-D", self._folder / "data", *options],
+            [self.binaries / "initdb", "-D", self._folder / "data", *options],
             check=True,
             capture_output=True,
             user=self._account,
@@ -121,7 +121,7 @@ class PostgresServer:
         arguments = [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("wb") as log:
             process = subprocess.Popen(
-                [self._binaries / "postgres", "-D", self._folder / "data", *arguments],
+                [self.binaries / "postgres", "-D", self._folder / "data", *arguments],
                 stdout=log,
                 stderr=log,
                 user=self._account,

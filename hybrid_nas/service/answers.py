@@ -49,7 +49,7 @@ def study_json(
         "hypervolume": None if front is None else front[1],
         "front_size": 0 if front is None else front[0],
         "workers": workers,
-        "cost_objective": None if outline is None else outline.cost_objective,
+        "cost_objective": _cost_objective(submission, outline),
         "created": _time(_created(submission, outline)),
         "started": None if submission is None else _time(submission.started),
         "ended": None if submission is None else _time(submission.ended),
@@ -65,6 +65,15 @@ def _budget(submission: Submission | None, outline: Outline | None, evaluated: i
         return int(submission.options["budget"])
     budget = None if outline is None else outline.budget
     return None if budget is None or evaluated > budget else budget
+
+
+def _cost_objective(submission: Submission | None, outline: Outline | None) -> str | None:
+    """What top1 is weighed against: what was asked for, before there is a record."""
+    if outline is not None:
+        return outline.cost_objective
+    if submission is None:
+        return None
+    return str(submission.options.get("objectives", "top1,latency_ms")).rpartition(",")[2].strip()
 
 
 def _created(submission: Submission | None, outline: Outline | None) -> datetime | None:

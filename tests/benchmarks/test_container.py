@@ -1,5 +1,6 @@
 """What Dockerfile, compose.yaml and .dockerignore promise; `python -m benchmarks.container` takes their steps."""
 
+import itertools
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,24 @@ def image() -> list[Stage]:
     return stages((ROOT / "Dockerfile").read_text(encoding="utf-8"))
 
 
+def steps(image: list[Stage], word: str) -> list[str]:
+    """What follows every RUN or COPY."""
+    every = itertools.chain.from_iterable(stage.steps for stage in image)
+    return [step.text for step in every if step.word == word]
+
+
 def sources(image: list[Stage]) -> set[str]:
     """What is copied from the checkout."""
-    copied = [step.text.split() for stage in image for step in stage.steps if step.word == "COPY"]
-    return {source for *found, _ in copied if not found[0].startswith("--from=") for source in found}
+    found: set[str] = set()
+    for text in steps(image, "COPY"):
+        if not text.startswith("--from="):
+            found.update(text.split()[:-1])
+    return found
 
 
 def test_a_dockerfile_is_read_as_docker_does() -> None:
     first, last = stages(
-        "# a comment\nFROM a AS one\nENV A=1 B=\"2 3\"\nENV PATH=/x:$PATH\n# another\nRUN x \\\n    && y\nWORKDIR /w\n"
+        '# a comment\nFROM a AS one\nENV A=1 B="2 3"\nENV PATH=/x:$PATH\n# another\nRUN x \\\n    && y\nWORKDIR /w\n'
         'FROM b\nUSER u\nCOPY --from=one /p /q\nCMD ["c", "d e"]\n'
     )
     assert (first.base, first.name, last.name) == ("a", "one", "1")
@@ -44,7 +54,7 @@ def test_a_dockerfile_is_read_as_docker_does() -> None:
 
 
 def test_the_image_is_pinned_and_runs_as_nobody_special(image: list[Stage]) -> None:
-    installs = [step.text for stage in image for step in stage.steps if "pip install" in step.text]
+    installs = [text for text in steps(image, "RUN") if "pip install" in text]
     assert installs and all("-c requirements.lock" in text or "--no-deps" in text for text in installs)
     last = image[-1]
     assert last.user == "nas"

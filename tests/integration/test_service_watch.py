@@ -1,0 +1,57 @@
+"""A real search of a real service on a terminal: across a restart on the same port, and beside one of this terminal."""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hybrid_nas.service.waiting import eventually
+from tests.integration.serve import LAUNCH, Serve
+from tests.terminal import Terminal, frames
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(3_600)]
+OPTIONS = ["--space=conv_only", "--budget=4", "--objectives=top1,macs", "--workers=1", "--study=s"]
+RECIPE = {"rungs": [16], "batch_size": 64, "learning_rate": 0.01}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Serve]:
+    far = tmp_path / "far"
+    far.mkdir()
+    server = Serve(far)
+    yield server
+    server.close()
+
+
+def test_the_watched_display_is_the_local_one_across_a_restart(server: Serve, tmp_path: Path) -> None:
+    recipe = tmp_path / "own.json"
+    recipe.write_text(json.dumps(RECIPE))
+    words = [sys.executable, str(LAUNCH)]
+    watched = Terminal([*words, "submit", *OPTIONS, "--recipe=own.json", "--watch"], tmp_path, server.client)
+    eventually(lambda: re.search(r"s  ?[1-3]/4 ", watched.output), 900)
+    server.kill()
+    eventually(lambda: "asking again until it is back" in watched.output)
+    server.start()
+    assert watched.wait(900) == 0, watched.output
+    assert watched.output.count(f"{server.url} is back") == 1
+    assert server.said.count("shown once") == 1, "a token is printed once"
+    environment = {name: value for name, value in os.environ.items() if name != "NAS_STORAGE"}
+    local = Terminal([*words, *OPTIONS, "--recipe=own.json"], tmp_path, environment)
+    assert local.wait(900) == 0, local.output
+    here, there = frames(local.output, "s"), frames(watched.output, "s")
+    assert here[-1][0].split()[:3] == ["s", "4/4", "(100%)"]
+    assert _ending(here[-1]) == _ending(there[-1])
+    worker = r"worker[- ]?\d+: trial \d+: "
+    for display in (here, there):
+        assert re.search(worker, "\n".join(map("\n".join, display))), "what the worker does is seen"
+    lines = re.findall(r"^budget reached: .*$", watched.output, re.MULTILINE)
+    assert len(lines) == 1 and watched.output.endswith(f": {server.ask('/studies/s')['exit_line']}\r\n")
+
+
+def _ending(frame: list[str]) -> list[str]:
+    """Study, bar, summary and the front with its heading."""
+    return [line for number, line in enumerate(frame) if number < 3 or re.match(r" +(trial|\d+) +\S", line)]
