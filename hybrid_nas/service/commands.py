@@ -64,10 +64,11 @@ def serve(host: str, port: int, storage: str, artifacts: str | None, first_token
     """Let several people submit and follow searches over HTTP."""
     _require_extra()
     url, folder = parts.located(storage, artifacts)
+    workspace = parts.workspace_of(url, folder)
     settings = Settings(
         storage=url,
-        artifacts=folder,
-        folder=parts.workspace_of(url, folder).folder / "service",
+        artifacts=str(workspace.artifacts),  # searches and exports run in folders of their own
+        folder=workspace.folder / "service",
         program=(sys.executable, str(PROGRAM)),
         **options,
     )

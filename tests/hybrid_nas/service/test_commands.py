@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from hybrid_nas.service import commands
+from hybrid_nas.service.settings import Settings
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -50,3 +53,15 @@ def test_a_search_imports_nothing_of_it() -> None:
         command = [sys.executable, "-c", program, name]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         assert done.stdout == "[]\n", name
+
+
+@pytest.mark.postgres
+def test_searches_and_exports_share_artifacts_where_no_database_lies_beside_them(
+    run_command, monkeypatch: pytest.MonkeyPatch, empty_postgres_url: str, tmp_path: Path
+) -> None:
+    seen: list[Settings] = []
+    monkeypatch.setattr(commands, "_serve", lambda settings, listening: (seen.append(settings), listening.close()))
+    assert run_command("serve", "--port", "0", "--storage", empty_postgres_url) == (0, "", "")
+    [settings] = seen
+    assert settings.artifacts == str(tmp_path / "runs/artifacts")
+    assert settings.folder == tmp_path / "runs/service"
