@@ -69,7 +69,8 @@ class Watch:
             self._activities = data
         elif event.kind == "line" and not _OWN_LINE.match(data["text"]):
             self._progress.note(data["text"])
-        self._show()
+        if event.kind != "trial":  # the front that it may have changed comes next
+            self._show()
 
     def _take_state(self, study: JSON) -> None:
         has_changed = study["state"] != self._study["state"]
