@@ -209,7 +209,10 @@ def _page(request: Request, caller: Caller | None, template: str, status: int = 
 
 def _shared(lists: Sequence[Sequence[str]]) -> list[str]:
     """What stands in all of the lists, in the order of the first."""
-    return [each for each in lists[0] if all(each in others for others in lists)] if lists else []
+    if not lists:
+        return []
+    common = set(lists[0]).intersection(*lists[1:])
+    return [each for each in lists[0] if each in common]
 
 
 def _axis(objective: str | None) -> dict[str, Any]:

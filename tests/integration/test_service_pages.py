@@ -306,7 +306,7 @@ def test_pages_are_accessible(browser: "Browser", served: tuple[Service, int], v
     context = browser.new_context(
         base_url=f"http://127.0.0.1:{port}",
         color_scheme="dark" if scheme == "dark" else "light",
-        viewport={"width": width, "height": 900},
+        viewport={"width": width, "height": 1_200},
     )
     page = context.new_page()
     for name, path in paths.items():
