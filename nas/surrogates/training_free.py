@@ -65,11 +65,14 @@ class Sample:
         wanted = AZ_NAS if name == "az_nas" else (name,)
         places = [place for place, network in sorted(self.networks.items()) if set(wanted) <= network.values.keys()]
         genotypes = [self.networks[place].genotype for place in places]
-        columns = [[self.networks[place].values[proxy] for place in places] for proxy in wanted]
+        columns = [self._values(proxy, places) for proxy in wanted]
         if name == "az_nas" and places:
             macs = [self.macs(genotype) for genotype in genotypes]
             columns = [az_nas_scores([*columns, macs]).tolist()]
         return tuple(zip(genotypes, columns[0], strict=True))
+
+    def _values(self, proxy: str, places: Sequence[int]) -> list[float]:
+        return [self.networks[place].values[proxy] for place in places]
 
     def text(self, name: str) -> str:
         """One line about how much of the sample has this score."""
