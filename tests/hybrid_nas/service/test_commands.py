@@ -40,6 +40,12 @@ def test_without_a_token_it_is_not_for_others(run_command) -> None:
     assert "launch.py token add" in err
 
 
+def test_a_proxy_is_named_by_its_address(run_command) -> None:
+    for given in ("*", "proxy.example", "10.0.0.1/8"):
+        code, _, err = run_command("serve", "--port", "0", "--proxy", given)
+        assert (code, f"--proxy is {given!r}; expected the address of a proxy" in err) == (2, True)
+
+
 def test_without_the_extra_it_says_what_to_install(run_command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fastapi", None)
     code, _, err = run_command("serve")
