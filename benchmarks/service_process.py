@@ -19,6 +19,7 @@ ARCHIVE = ROOT / "tests" / "recorded" / "study-0.1.0.tar.gz"
 STUDY = "recorded"
 ENTRY = "knee"
 """What the archive holds: a study and an entry of a zoo."""
+DEFAULT_STORAGE = "sqlite:///nas.db"
 ROLES = ("viewer", "user", "admin")
 
 
@@ -37,9 +38,7 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(
-    words: Sequence[str] = (), *, with_tokens: bool = True, storage: str = "sqlite:///nas.db"
-) -> Iterator[Served]:
+def serving(words: Sequence[str] = (), *, with_tokens: bool = True, storage: str = DEFAULT_STORAGE) -> Iterator[Served]:
     """A service while the block runs; it and its folder are gone afterwards.
 
     Args:
