@@ -3,7 +3,8 @@ it."""
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from optuna.trial import TrialState
 
 from db.store import open_store
 from nas.errors import InvalidInputError
-from nas.protocols import Failed, Job
+from nas.protocols import Event, Failed, Job, NetworkScored
 from nas.samplers.ehvi import RANDOM_TRAININGS
 from nas.search.events import Note, SearchEvent
 from nas.search.given_scores import given_scores
@@ -48,8 +49,25 @@ def search(bench: Bench, budget: int, evaluator: ScriptedEvaluator | None = None
     return evaluator.submitted
 
 
-@pytest.mark.parametrize("num_workers", [1, 3])
-def test_the_sample_is_computed_once_between_the_first_trainings(bench: Bench, num_workers: int) -> None:
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Scores that the sampler asked, each time of the whole sample."""
+    labels: set[str] = set()
+    original = TrainingFreeScore.__call__
+
+    def watched(self: TrainingFreeScore, rows: np.ndarray) -> np.ndarray:
+        labels.add(self.label)
+        assert len(self.sample.networks) == SIZE
+        return original(self, rows)
+
+    monkeypatch.setattr(TrainingFreeScore, "__call__", watched)
+    return labels
+
+
+@pytest.mark.parametrize("num_workers", [1, 4])
+def test_the_sample_is_computed_once_between_the_first_trainings(
+    bench: Bench, num_workers: int, asked: set[str]
+) -> None:
     jobs = search(bench, 20, ScriptedEvaluator(num_workers=num_workers))
     assert sorted(scored(jobs)) == list(range(-SIZE, 0))
     assert {job.proxies for job in jobs if job.proxies} == {("synflow", "zico")}
@@ -63,20 +81,35 @@ def test_the_sample_is_computed_once_between_the_first_trainings(bench: Bench, n
     assert len(set(hashes(bench))) == 20
 
 
-def test_scores_guide_the_search_and_enter_no_fact(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[str] = []
-    original = TrainingFreeScore.__call__
+@dataclass
+class SlowScoring(ScriptedEvaluator):
+    """The scores of the last network take as long as several trainings."""
 
-    def watched(self: TrainingFreeScore, rows: np.ndarray) -> np.ndarray:
-        asked.append(self.label)
-        assert len(self.sample.networks) == SIZE
-        return original(self, rows)
+    polls: int = 12
+    held: list[Event] = field(default_factory=list)
 
-    monkeypatch.setattr(TrainingFreeScore, "__call__", watched)
+    def events(self, timeout_s: float) -> Sequence[Event]:
+        events = [*self.held, *super().events(timeout_s)]
+        self.held = [event for event in events if isinstance(event, NetworkScored) and event.trial_number == -SIZE]
+        if not self.held:
+            return events
+        if not self.polls:
+            self.held = []
+            return events
+        self.polls -= 1
+        return [event for event in events if event not in self.held]
+
+
+def test_the_sampler_waits_for_a_score_that_takes_long(bench: Bench, asked: set[str]) -> None:
+    evaluator = SlowScoring(num_workers=3)
+    search(bench, 14, evaluator)
+    assert evaluator.polls == 0 and asked
+    assert bench.states() == [TrialState.COMPLETE] * 14
+
+
+def test_scores_guide_the_search_and_enter_no_fact(bench: Bench, tmp_path: Path, asked: set[str]) -> None:
     search(bench, 25)
-    assert set(asked) == {"zico", "synflow"}
+    assert asked == {"zico", "synflow"}
     plain = Bench(tmp_path / "plain")
     search(plain, 25, scores=None)
     assert hashes(bench)[:RANDOM_TRAININGS] == hashes(plain)[:RANDOM_TRAININGS]
