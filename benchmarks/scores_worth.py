@@ -152,7 +152,8 @@ def gain_texts(name: str, shares: Mapping[tuple[str, int], np.ndarray]) -> tuple
     if not seeds:
         return ("",) * (2 * len(AT))
     gains = np.array([shares[name, seed] - shares[NOTHING, seed] for seed in seeds])
-    return (*(f"{gain:+.3f}" for gain in gains.mean(axis=0)), *(f"{low_95(column):+.3f}" for column in gains.T))
+    lows = [f"{low_95(column):+.3f}" if len(seeds) > 1 else "" for column in gains.T]
+    return (*(f"{gain:+.3f}" for gain in gains.mean(axis=0)), *lows)
 
 
 def report(rows: Sequence[JSON], label: str, num_seeds: int, file: Path, jobs: int) -> Iterator[str]:

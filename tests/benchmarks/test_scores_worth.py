@@ -30,7 +30,7 @@ def test_agreement_is_told_for_the_rows_that_there_are(tmp_path: Path) -> None:
     rows = [*made_up(12), {**made_up(1)[0], "seed": 1}, *made_up(5, IMAGES)]
     head, table = report(rows, DIGITS, 0, tmp_path / "gains.jsonl", 1)
     assert head == "digits: 12 architectures recorded with seed 0; 0 seeds of each search"
-    lines = {line.split("  ")[-1]: line.split() for line in table.splitlines()}
+    lines = {line.split("  ")[-1].strip(): line.split() for line in table.splitlines()}
     assert lines["zico"][:2] == ["12", "1.00"]
     assert lines["synflow"][:2] == ["12", "-1.00"]
     assert lines["top1 on images"][0] == "5"
