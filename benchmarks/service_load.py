@@ -34,9 +34,11 @@ import psutil
 
 from benchmarks.rows import append_row, read_rows
 from benchmarks.store import NUM_TRIALS, REFERENCE, STUDY, make_trial, study_record
+from db.engine import engine_kwargs
 from db.store import SqlStore, open_store
 from nas.pareto.front import FrontKeeper
 from nas.records import JSON
+from nas.search.study import open_optuna_storage
 
 ROOT = Path(__file__).resolve().parents[1]
 REST = 2
@@ -186,7 +188,7 @@ def searched(folder: Path, name: str, budget: int, workers: int) -> None:
 def trials_of(folder: Path, name: str) -> list[JSON]:
     """What a search recorded, in the order in which its trials ended."""
     query = """
-        SELECT recorded, arch_hash, median_ms, ci_low_ms, ci_high_ms
+        SELECT trainings.recorded, arch_hash, median_ms, ci_low_ms, ci_high_ms
         FROM trainings JOIN nas_studies ON nas_studies.id = study_id
         JOIN architectures ON architectures.id = trainings.architecture_id
         LEFT JOIN latencies ON latencies.id = latency_id
@@ -231,7 +233,9 @@ def measure(rows: Path, options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="l", dir="/tmp") as text:
         folder = Path(text)
         print(f"recording a study of {options.recorded:,} trials", flush=True)
-        with closing(open_store(f"sqlite:///{folder}/nas.db")) as store:
+        url = f"sqlite:///{folder}/nas.db"
+        with closing(open_store(url)) as store:
+            open_optuna_storage(url, engine_kwargs(url)).engine.dispose()  # makes the tables that a search looks for
             study = Growing(store, folder / "nas.db", options.recorded)
             options.token = token(folder)
             for pair, is_loaded in left:
