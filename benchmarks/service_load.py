@@ -14,6 +14,7 @@ that the search alone gave, and the median of their ratios.
 
 import argparse
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -52,38 +53,21 @@ NAMES = {False: "alone", True: "beside the load"}
 class Growing:
     """The study that everybody looks at."""
 
-    def __init__(self, store: SqlStore, file: Path, num_trials: int) -> None:
-        self._file = file
+    def __init__(self, store: SqlStore, num_trials: int) -> None:
         self._store = store
         self._rng = np.random.default_rng(0)
         self._keeper = FrontKeeper("latency_ms", REFERENCE)
         self._number = 0
-        self._version = 0
         self._ended = threading.Event()
         store.create_study(study_record())
         for _ in range(num_trials):
             self.add()
 
-    @property
-    def place(self) -> str:
-        """Id of the last event there is."""
-        return f"1-{self._row}-{self._version}-0"
-
     def add(self) -> None:
         """One more trial."""
         trial = make_trial(self._number, self._rng)
-        front = self._keeper.add(trial)
-        self._store.record(STUDY, trial, front)
-        if front is not None:
-            self._version = front.version
+        self._store.record(STUDY, trial, self._keeper.add(trial))
         self._number += 1
-
-    @property
-    def _row(self) -> int:
-        """Id of the newest row."""
-        query = "SELECT max(trainings.id) FROM trainings JOIN nas_studies ON nas_studies.id = study_id WHERE name = ?"
-        with closing(sqlite3.connect(self._file, timeout=30)) as connection:
-            return int(connection.execute(query, (STUDY,)).fetchone()[0])
 
     @contextlib.contextmanager
     def growing(self) -> Iterator[None]:
@@ -150,7 +134,7 @@ def loaded(folder: Path, study: Growing, options: argparse.Namespace) -> Iterato
         port = output.read_text().partition("serving on http://127.0.0.1:")[2].partition(";")[0]
         seen = folder / "clients.out"
         words = {"--port": port, "--study": STUDY, "--trials": str(options.recorded), "--clients": str(options.clients)}
-        words |= {"--every-s": str(options.every_s), "--after": study.place}
+        words |= {"--every-s": str(options.every_s), "--after": place_of(port, options.token)}
         command = [sys.executable, "-m", "benchmarks.service_clients"]
         for word, value in words.items():
             command += [word, value]
@@ -161,6 +145,14 @@ def loaded(folder: Path, study: Growing, options: argparse.Namespace) -> Iterato
             found["lasted_s"] = time.monotonic() - begun
             found["service_cpu_s"] = work_s(service.pid) - before_s
     found |= json.loads(seen.read_text())
+
+
+def place_of(port: str, secret: str) -> str:
+    """Id of the last event of the study, as its page tells its script."""
+    with closing(http.client.HTTPConnection("127.0.0.1", int(port), timeout=START_S)) as connection:
+        connection.request("GET", f"/studies/{STUDY}", headers={"Authorization": f"Bearer {secret}"})
+        page = connection.getresponse().read().decode()
+    return page.partition('data-after="')[2].partition('"')[0]
 
 
 def work_s(pid: int) -> float:
@@ -236,7 +228,7 @@ def measure(rows: Path, options: argparse.Namespace) -> None:
         url = f"sqlite:///{folder}/nas.db"
         with closing(open_store(url)) as store:
             open_optuna_storage(url, engine_kwargs(url)).engine.dispose()  # makes the tables that a search looks for
-            study = Growing(store, folder / "nas.db", options.recorded)
+            study = Growing(store, options.recorded)
             options.token = token(folder)
             for pair, is_loaded in left:
                 row = half(folder, study, pair, is_loaded, options)
