@@ -151,7 +151,10 @@ def place_of(port: str, secret: str) -> str:
     """Id of the last event of the study, as its page tells its script."""
     with closing(http.client.HTTPConnection("127.0.0.1", int(port), timeout=START_S)) as connection:
         connection.request("GET", f"/studies/{STUDY}", headers={"Authorization": f"Bearer {secret}"})
-        page = connection.getresponse().read().decode()
+        response = connection.getresponse()
+        page = response.read().decode()
+    if response.status != 200:
+        raise SystemExit(f"error: the page of the study answers {response.status}")
     return page.partition('data-after="')[2].partition('"')[0]
 
 

@@ -28,8 +28,9 @@ STUDY = "benchmark"
 REFERENCE = (0.1, 200.0)
 TARGET = {
     "kind": "cpu",
-    "device": "a processor",
-    "runtime": "torch 2.15",
+    "device_name": "a processor",
+    "runtime": "torch",
+    "runtime_version": "2.15",
     "threads": 1,
     "batch": 1,
     "dtype": "float32",
