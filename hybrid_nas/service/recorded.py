@@ -20,9 +20,10 @@ from hybrid_nas.service.settings import Settings
 from hybrid_nas.study import Study
 from nas.pareto.history import HistoryKeeper
 from nas.pareto.places import latest, places
+from nas.records import JSON
 from nas.reports.fronts import front_json
 from nas.reports.histories import history_json
-from workers.latency.target import text_of
+from workers.latency.target import KINDS, text_of
 
 KEPT_ORDERS = 64
 """Orders of trials, of eight bytes a trial, that are kept."""
@@ -145,7 +146,7 @@ class Recorded:
 
         def make() -> Any:
             timed = self._browser.targets(outline.id).get(outline.name, [])
-            return list(dict.fromkeys(map(text_of, timed)))
+            return list(dict.fromkeys(filter(None, map(option_of, timed))))
 
         return list(self._answer(outline, ("targets",), make).json)
 
@@ -205,3 +206,8 @@ class Recorded:
                 keeper.add(trial)
             known[outline.id] = last, keeper
             return history_json(keeper.history, study)
+
+
+def option_of(fingerprint: JSON) -> str | None:
+    """What --latency-target calls a fingerprint; None for latencies that a function of the caller's gave."""
+    return text_of(fingerprint) if fingerprint["kind"] in KINDS else None

@@ -41,6 +41,8 @@ _OPTIONS = {
     "cuda": ("index", "batch", "dtype", "memory_format", "compile"),
     "onnxruntime": ("threads", "batch"),
 }
+KINDS = tuple(_OPTIONS)
+"""What a target can be; the function of a caller gives latencies of another kind."""
 _DEFAULTS: dict[str, JSON] = {
     "cpu": {"threads": 1, "batch": 1, "dtype": "fp32", "memory_format": "contiguous"},
     "cuda": {"batch": 64, "dtype": "bf16", "memory_format": "channels_last"},

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Query
 from hybrid_nas import parts
 from hybrid_nas.service.auth import CurrentCaller, CurrentService
 from hybrid_nas.service.options import check_data
+from hybrid_nas.service.recorded import option_of
 from nas.errors import InvalidInputError, first_line
 from nas.records import JSON
 from nas.version import code_version
 from search_spaces.registry import installed_spaces, space_names
-from workers.latency.target import text_of
 
 router = APIRouter(tags=["service"])
 
@@ -65,5 +65,5 @@ def targets(service: CurrentService, caller: CurrentCaller) -> JSON:
     """What the studies were timed on, also in the words by which `front` and `history` take it."""
     found: list[JSON] = []
     for study, known in service.browser.targets().items():
-        found += [{"study": study, "target": target, "latency_target": text_of(target)} for target in known]
+        found += [{"study": study, "target": target, "latency_target": option_of(target)} for target in known]
     return {"items": found}

@@ -5,6 +5,7 @@ import http.client
 import json
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from hybrid_nas.service.kept import Answers
 from hybrid_nas.service.settings import Settings
 from nas.pareto.front import FrontKeeper
 from nas.records import Retiming
+from nas.search import inline
 from tests.hybrid_nas.service.server import Client, serving
 from tests.samples import REFERENCE_POINT, TARGET, TRIALS, study_record, trial
 
@@ -111,6 +113,18 @@ def test_a_removed_study_leaves_nothing_to_the_next_of_its_name(served: tuple[Se
     service.store.record("other", facts, FrontKeeper("latency_ms", REFERENCE_POINT).add(facts))
     after = client.get("/studies/other/front").json
     assert [member["trial_number"] for member in (*before["members"], *after["members"])] == [0, 7]
+
+
+def test_latencies_of_a_callers_function_have_no_target_to_name(served: tuple[Service, Client]) -> None:
+    service, client = served
+    facts = trial(0, 0.5, 1.0)
+    assert facts.latency is not None
+    own = replace(facts, latency=replace(facts.latency, target=inline.TARGET))
+    service.store.record("sample", own, FrontKeeper("latency_ms", REFERENCE_POINT).add(own))
+    assert service.targets("sample") == []
+    assert client.get("//studies/sample").status == 200
+    [found] = client.get("/targets").json["items"]
+    assert (found["target"], found["latency_target"]) == (inline.TARGET, None)
 
 
 def test_what_the_caller_has_is_not_sent_again_and_the_rest_is_packed(served: tuple[Service, Client]) -> None:
