@@ -32,7 +32,7 @@ def test_the_watched_display_is_the_local_one_across_a_restart(server: Serve, tm
     recipe.write_text(json.dumps(RECIPE))
     words = [sys.executable, str(LAUNCH)]
     watched = Terminal([*words, "submit", *OPTIONS, "--recipe=own.json", "--watch"], tmp_path, server.client)
-    eventually(lambda: re.search(r"s  ?[1-3]/4 ", watched.output), 900)
+    eventually(lambda: re.search(r"^s +[1-3]/4 ", _heads(watched.output), re.MULTILINE), 900)
     server.kill()
     eventually(lambda: "asking again until it is back" in watched.output)
     server.start()
@@ -50,6 +50,11 @@ def test_the_watched_display_is_the_local_one_across_a_restart(server: Serve, tm
         assert re.search(worker, "\n".join(map("\n".join, display))), "what the worker does is seen"
     lines = re.findall(r"^budget reached: .*$", watched.output, re.MULTILINE)
     assert len(lines) == 1 and watched.output.endswith(f": {server.ask('/studies/s')['exit_line']}\r\n")
+
+
+def _heads(output: str) -> str:
+    """The first line of every display."""
+    return "\n".join(frame[0] for frame in frames(output, "s"))
 
 
 def _ending(frame: list[str]) -> list[str]:
