@@ -248,7 +248,7 @@ def test_a_study_of_somebody_else_appears_while_one_looks(page: "Page") -> None:
 
 def test_a_front_is_shown_on_another_target(page: "Page", settings: Settings, served: tuple[Service, int]) -> None:
     service = served[0]
-    members = service.front(RECORDED, None, final=False)["members"]
+    members = service.front(RECORDED, None, final=False).json["members"]
     own = service.trial(RECORDED, members[0]["trial_number"])["latencies"][0]["target"]
     elsewhere = {**own, "device_name": "Another CPU"}
     with closing(open_store(settings.storage)) as store:
