@@ -127,6 +127,7 @@ def test_a_stop_is_seen_and_is_no_failure(service: Client, on_terminal: Callable
     service.post("/studies", {**GIVEN, "budget": 100, "study": "s"})
     first = on_terminal(*launch("watch", "s"))
     eventually(lambda: frames(first.output, "s"), 300)
+    eventually(lambda: service.get("/studies/s").json["evaluated"], 300)
     assert service.post("/studies/s/stop").status == 202
     later = on_terminal(*launch("watch", "s", "--quiet"))
     for terminal in (first, later):
