@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from scipy.stats import rankdata
+import scipy
 
 from nas.records import Gene, Genotype
 from nas.surrogates.genes import GeneLevels
@@ -132,6 +132,6 @@ def az_nas_scores(columns_PN: Sequence[Sequence[float]]) -> np.ndarray:
 
     Source: Lee & Ham, "AZ-NAS: Assembling Zero-Cost Proxies for Network Architecture Search", CVPR 2024.
     """
-    ranks = rankdata(columns_PN, axis=1)
+    ranks = scipy.stats.rankdata(columns_PN, axis=1)
     scores: np.ndarray = np.log(ranks / ranks.shape[1]).sum(axis=0)
     return scores
