@@ -47,7 +47,7 @@ def test_a_front_and_the_end_are_told(found: Any) -> None:
 def test_a_failure_is_told(found: Any) -> None:
     first = heard(found, "fails")[0]
     assert first["event"] == "failure"
-    assert re.search(r"5 of the last 5 evaluations failed; the last one: non-finite loss", first["reason"])
+    assert "non-finite loss" in first["reason"]
 
 
 def test_the_recipe_of_the_page_proves_every_message(found: Any) -> None:
