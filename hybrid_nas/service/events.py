@@ -160,10 +160,8 @@ class Tail:
 async def _may_read(check_reader: Callable[[], object]) -> bool:
     try:
         await run_in_threadpool(check_reader)
-    except ServiceError:
-        return False
-    except NasError:  # an outage passes
-        pass
+    except NasError as error:
+        return not isinstance(error, ServiceError)  # an outage passes
     return True
 
 

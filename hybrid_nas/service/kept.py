@@ -74,12 +74,6 @@ class Answers:
                 self._keep(key, stamp, known)
         return known
 
-    def forget(self) -> None:
-        """Forget all of them."""
-        with self._lock:
-            self._kept.clear()
-            self._size = 0
-
     def _known(self, key: Hashable, stamp: Hashable) -> Answer | None:
         with self._lock:
             found = self._kept.get(key)
