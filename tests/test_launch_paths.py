@@ -1,7 +1,6 @@
 """Every option that is a path, or holds one, takes it in the same way: `~`, the current folder, what no file can be."""
 
 import os
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from PIL import Image
 from hybrid_nas import api
 from nas.errors import InvalidInputError
 from nas.files import user_file, user_folder, user_path
-from tests.recorded.record import ARCHIVE
+from tests.recorded.record import unpack
 from workers.training.distillation import locate
 from workers.training.recipes import recipe_of
 
@@ -47,8 +46,7 @@ READING = [
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The home of the user, with a recorded study and some images; the current folder is another one."""
     home = tmp_path / "home"
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(home / "my runs", filter="data")
+    unpack(home / "my runs")
     for name in ("train/a", "train/b", "val/a", "val/b"):
         (home / "images" / name).mkdir(parents=True)
         Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(home / "images" / name / "1.png")

@@ -3,13 +3,12 @@
 import os
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
 
 from db.store import open_store
-from tests.recorded.record import ARCHIVE
+from tests.recorded.record import unpack
 from tests.samples import study_record
 
 LAUNCH = f"{sys.executable} {Path(__file__).parent.parent / 'launch.py'}"
@@ -20,8 +19,7 @@ STUDY = "--storage sqlite:///nas.db"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recorded study, and a database whose study has a name in another script."""
     folder = tmp_path_factory.mktemp("streams")
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(folder, filter="data")
+    unpack(folder)
     store = open_store(f"sqlite:///{folder / 'named.db'}")
     store.create_study(study_record(name="sökning-\u202e数"))
     store.close()

@@ -8,7 +8,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,7 +18,7 @@ from torch import nn
 
 from db.store import SqlStore, open_store
 from nas.records import FrontMember, StudyRecord
-from tests.recorded.record import ARCHIVE, FINALIZE, SEARCH, STUDY
+from tests.recorded.record import FINALIZE, SEARCH, STUDY, unpack
 from tests.zoo_entries import load_entry
 from workers.data.registry import load_test, open_data
 from workers.evaluate import EvaluationContext
@@ -33,8 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the study, as the current folder."""
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(tmp_path, filter="data")
+    unpack(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("NAS_STORAGE", raising=False)
     return tmp_path

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import io
 import json
-import tarfile
 import threading
 import time
 import zipfile
@@ -22,7 +21,7 @@ from search_spaces.zoo.index import read_index
 from search_spaces.zoo.taking import take_entry
 from tests.hybrid_nas.service.server import Client, serving
 from tests.hybrid_nas.service.waiting import eventually
-from tests.recorded.record import ARCHIVE
+from tests.recorded.record import unpack
 from tests.zoo_entries import architecture, card_of, trained, weights_of
 
 Command = Callable[..., tuple[int, str, str]]
@@ -37,8 +36,7 @@ sleep 100 & wait $!
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """A database with the recorded study, a zoo with one entry, and searches that only wait."""
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(tmp_path, filter="data")
+    unpack(tmp_path)
     script = tmp_path / "search.sh"
     script.write_text(SCRIPT)
     network = architecture()

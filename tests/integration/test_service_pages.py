@@ -7,7 +7,6 @@ The pictures in docs/ are written by the same steps:
 
 import os
 import shutil
-import tarfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -24,7 +23,7 @@ from nas.pareto.front import FrontKeeper
 from nas.records import Latency, TrialFacts
 from tests.hybrid_nas.service.server import serving
 from tests.hybrid_nas.service.waiting import eventually
-from tests.recorded.record import ARCHIVE
+from tests.recorded.record import unpack
 from tests.samples import REFERENCE_POINT, study_record, trial
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `test`)")
@@ -49,8 +48,7 @@ SHOWN_LAST = {"studies": "svg.small circle", "study": "#finalists tbody tr", "co
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A database with the recorded study, one of many trials, and one whose name is an attack."""
     folder = tmp_path_factory.mktemp("pages")
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(folder, filter="data")
+    unpack(folder)
     storage = f"sqlite:///{folder}/nas.db"
     with closing(open_store(storage)) as store:
         store.create_study(study_record(name=NAUGHTY))

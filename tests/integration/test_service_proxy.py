@@ -7,7 +7,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -20,7 +19,7 @@ from hybrid_nas.service.core import Service
 from hybrid_nas.service.settings import Settings
 from tests.hybrid_nas.service.server import Client, serving
 from tests.hybrid_nas.service.waiting import eventually
-from tests.recorded.record import ARCHIVE
+from tests.recorded.record import unpack
 from tests.samples import study_record, trial
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
@@ -50,8 +49,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[Service, int]]:
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(tmp_path, filter="data")
+    unpack(tmp_path)
     settings = Settings(
         storage=f"sqlite:///{tmp_path}/nas.db",
         artifacts=str(tmp_path / "artifacts"),

@@ -1,7 +1,6 @@
 """Script in every text that pages show: Chromium runs none of it, and would not if it stood there unescaped."""
 
 import shutil
-import tarfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -17,7 +16,7 @@ from hybrid_nas.service.settings import Settings
 from nas.pareto.front import FrontKeeper
 from tests.hybrid_nas.service.server import serving
 from tests.hybrid_nas.service.waiting import eventually
-from tests.recorded.record import ARCHIVE
+from tests.recorded.record import unpack
 from tests.samples import REFERENCE_POINT, study_record, trial
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `test`)")
@@ -50,8 +49,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     from optuna_dashboard import save_note
 
     folder = tmp_path_factory.mktemp("scripts")
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(folder, filter="data")
+    unpack(folder)
     storage = f"sqlite:///{folder}/nas.db"
     keeper = FrontKeeper("latency_ms", REFERENCE_POINT)
     with closing(open_store(storage)) as store:

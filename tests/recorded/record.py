@@ -33,6 +33,12 @@ FINALIZE = ("--top", "1", "--samples", "1", "--seeds", "2", "--recipe", "final.j
 EXPORT = ("--pick", "knee", "--zoo", "zoo", "--name", "knee")
 
 
+def unpack(folder: Path) -> None:
+    """Put what was recorded into a folder: database, artifacts and zoo."""
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(folder, filter="data")
+
+
 def main() -> None:
     """Run the commands in an empty folder, and pack what they left."""
     with TemporaryDirectory() as folder:

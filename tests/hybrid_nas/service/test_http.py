@@ -5,7 +5,6 @@ import http.client
 import io
 import json
 import sqlite3
-import tarfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -24,7 +23,7 @@ from hybrid_nas.service.settings import Settings
 from search_spaces.architecture.used import used_mixers
 from tests.hybrid_nas.service.server import Client, serving
 from tests.hybrid_nas.service.waiting import eventually
-from tests.recorded.record import ARCHIVE
+from tests.recorded.record import unpack
 
 SEARCH = {"space": "conv_only", "budget": 2, "objectives": "top1,macs", "study": "new", "workers": 1}
 STUDY = "recorded"
@@ -35,8 +34,7 @@ PATH = f"/studies/{STUDY}"
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A database with the recorded study, and a program that ends at once."""
     folder = tmp_path_factory.mktemp("service")
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(folder, filter="data")
+    unpack(folder)
     (folder / "data").mkdir()
     (folder / "elsewhere").mkdir()
     (folder / "data" / "link").symlink_to(folder / "elsewhere")
