@@ -28,9 +28,10 @@ from nas.errors import InvalidInputError, NasError
 from nas.pareto.front import hypervolume
 from nas.records import JSON
 from nas.search.scoring import SIZE
+from nas.surrogates.proxies import AZ_NAS, PROXIES
 from nas.surrogates.quality import FOLDS, agreement
 from nas.surrogates.scores import Fidelity, ModelledScore, worth_of
-from nas.surrogates.training_free import AZ_NAS, PROXIES, az_nas_scores
+from nas.surrogates.training_free import az_nas_scores
 from nas.tabular.recorded import Levels, RecordedProblem
 from nas.tabular.simulator import simulate
 from nas.text import text_table

@@ -13,8 +13,9 @@ import numpy as np
 
 from nas.analysis.audit_log import AuditTraining
 from nas.records import COUNTED_STATES, JSON, StudyRecord, TrialFacts
+from nas.surrogates.proxies import AZ_NAS
 from nas.surrogates.quality import Agreement, agreement
-from nas.surrogates.training_free import AZ_NAS, az_nas_scores
+from nas.surrogates.training_free import az_nas_scores
 from nas.text import cost_text, text_table
 
 BELIEVABLE_TAU = 0.4

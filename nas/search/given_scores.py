@@ -14,8 +14,8 @@ from nas.protocols import SearchSpace, Store
 from nas.records import Genotype
 from nas.search.study import Storage, recorded_genotypes
 from nas.search.warm_start import MIN_KNOWN, earlier_study
+from nas.surrogates.proxies import NAMES
 from nas.surrogates.scores import ArchitectureScore, ModelledScore
-from nas.surrogates.training_free import NAMES
 
 SCORE = "score"
 GENOTYPE = "genotype"

@@ -9,15 +9,9 @@ import scipy
 
 from nas.records import Gene, Genotype
 from nas.surrogates.genes import GeneLevels
+from nas.surrogates.proxies import AZ_NAS, PROXIES
 from nas.surrogates.quality import FOLDS, Quality, held_out, quality_of
 from nas.surrogates.scores import Fidelity, ModelledScore
-
-AZ_NAS = ("expressivity", "progressivity", "trainability")
-"""What `az_nas` is made of, with macs."""
-PROXIES = ("synflow", "zico", *AZ_NAS)
-"""What a worker computes of a network."""
-NAMES = (*PROXIES, "az_nas")
-"""Every training-free score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +31,7 @@ class Sample:
 
     genes: tuple[Gene, ...] = ()
     names: tuple[str, ...] = ()
-    """The scores that are wanted, some of NAMES."""
+    """The scores that are wanted, some of nas.surrogates.proxies.NAMES."""
     macs: Callable[[Genotype], float] = lambda genotype: 0.0
     """Multiply-adds of a valid genotype's network."""
     networks: dict[int, SampledNetwork] = field(default_factory=dict)

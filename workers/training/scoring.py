@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nas.errors import first_line
-from nas.surrogates.training_free import AZ_NAS
+from nas.surrogates.proxies import AZ_NAS
 from search_spaces.network.backbone import HybridBackbone
 from workers.data.batches import Batch
 from workers.memory import free_memory, is_out_of_memory
@@ -30,7 +30,7 @@ def network_scores(
     Args:
         model: on the device of the batches; it stays as it is.
         batches: training images and labels, two or more.
-        proxies: some of nas.surrogates.training_free.PROXIES.
+        proxies: some of nas.surrogates.proxies.PROXIES.
         computing: entered for each computation.
 
     Returns:

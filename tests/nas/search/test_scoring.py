@@ -20,7 +20,8 @@ from nas.search.events import Note, SearchEvent
 from nas.search.given_scores import given_scores
 from nas.search.scoring import SIZE, drawn, recorded_sample
 from nas.search.study import SearchStudy, open_optuna_storage
-from nas.surrogates.training_free import NAMES, TrainingFreeScore
+from nas.surrogates.proxies import NAMES
+from nas.surrogates.training_free import TrainingFreeScore
 from tests.doubles import ScriptedEvaluator, TinySpace
 from tests.nas.search.test_loop import Bench, Killed, hashes
 

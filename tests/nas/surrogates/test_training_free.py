@@ -8,7 +8,8 @@ import pytest
 
 from nas.records import Gene, Genotype
 from nas.surrogates.genes import GeneLevels
-from nas.surrogates.training_free import NAMES, Sample, SampledNetwork, az_nas_scores
+from nas.surrogates.proxies import NAMES
+from nas.surrogates.training_free import Sample, SampledNetwork, az_nas_scores
 
 GENES = tuple(Gene(name, (1, 2, 3, 4), ordered=True, meaning=name) for name in ("depth", "width", "kernel"))
 EVERY = [dict(zip(("depth", "width", "kernel"), values, strict=True)) for values in product((1, 2, 3, 4), repeat=3)]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from nas.surrogates.training_free import AZ_NAS, PROXIES
+from nas.surrogates.proxies import AZ_NAS, PROXIES
 from search_spaces.network.backbone import HybridBackbone
 from tests.workers.training.test_zero_cost import SHAPE, build
 from workers.data.batches import Batch
