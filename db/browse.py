@@ -4,11 +4,12 @@ A study may have ten thousand trials, and many people look at it at once: nothin
 """
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
@@ -50,6 +51,7 @@ SORTS: Mapping[str, sa.ColumnElement[Any]] = {
     "duration": trainings.c.duration_s,
 }
 """What trials can be sorted by."""
+LARGEST_ROW = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,15 @@ class TrialFilter:
     descending: bool = False
 
 
+class Rank(NamedTuple):
+    """Where a trial stands in an order."""
+
+    value: float
+    """What it is sorted by, negative where the largest comes first; trials without the value come last."""
+    number: int
+    row: int
+
+
 class Browser:
     """Reads studies. Every method is one transaction; may be used by several threads."""
 
@@ -145,20 +156,27 @@ class Browser:
             row = connection.execute(_MARK).one()
         return Mark(*(value or 0 for value in row))
 
-    def stamp(self, study_id: int) -> Stamp:
-        """What to compare, to know whether anything new was recorded of a study. Reads an index of its trials."""
-        own = trainings.join(latencies, latencies.c.architecture_id == trainings.c.architecture_id)
-        timed = sa.select(sa.func.max(latencies.c.id)).select_from(own)
+    def stamp(self, study_id: int, before: Stamp | None = None) -> Stamp:
+        """What to compare, to know whether anything new was recorded of a study.
+
+        Args:
+            study_id: row of the study.
+            before: an earlier one; only what was timed later is read then.
+        """
+        timed_before = 0 if before is None else before.latency_id
+        trained = (trainings.c.study_id == study_id, trainings.c.architecture_id == latencies.c.architecture_id)
+        timed = (latencies.c.id > timed_before, sa.exists().where(*trained))
         newest = {
             "training_id": sa.select(sa.func.max(trainings.c.id)).where(trainings.c.study_id == study_id),
             "front_version": sa.select(sa.func.max(fronts.c.version)).where(fronts.c.study_id == study_id),
             "final_version": sa.select(sa.func.max(final_fronts.c.version)).where(final_fronts.c.study_id == study_id),
-            "latency_id": timed.where(trainings.c.study_id == study_id),
+            "latency_id": sa.select(sa.func.max(latencies.c.id)).where(*timed),
         }
         columns = [wanted.scalar_subquery().label(name) for name, wanted in newest.items()]
         with self._reading() as connection:
             row = connection.execute(sa.select(*columns)).one()
-        return Stamp(study_id, **{name: value or 0 for name, value in row._mapping.items()})
+        found = {name: value or 0 for name, value in row._mapping.items()}
+        return Stamp(study_id, **{**found, "latency_id": max(found["latency_id"], timed_before)})
 
     def facts_of(self, study: str, numbers: Sequence[int]) -> list[TrialFacts]:
         """Some trials whole, in the order in which they ended; unknown numbers are left out."""
@@ -170,11 +188,15 @@ class Browser:
         with self._reading() as connection:
             return select_trials(connection, study, trainings.c.id > after, trainings.c.id <= last)
 
-    def order(self, study_id: int, wanted: TrialFilter) -> list[int]:
-        """Rows of the wanted trials, in the wanted order: what pages are cut from."""
-        found = sa.select(trainings.c.id).select_from(_JOINED).where(*_conditions(study_id, wanted))
+    def order(self, study_id: int, wanted: TrialFilter, after: int = 0, last: int = LARGEST_ROW) -> list[Rank]:
+        """Wanted trials behind one row and up to another, in no order: sorted, pages are cut from them."""
+        columns = (SORTS[wanted.sort], trainings.c.trial_number, trainings.c.id)
+        between = (trainings.c.id > after, trainings.c.id <= last)
+        found = sa.select(*columns).select_from(_JOINED).where(*_conditions(study_id, wanted), *between)
         with self._reading() as connection:
-            return list(connection.scalars(found.order_by(*_order(wanted))))
+            rows = connection.execute(found).all()
+        sign = -1 if wanted.descending else 1
+        return [Rank(math.inf if value is None else sign * value, number, row) for value, number, row in rows]
 
     def trials(self, rows: Sequence[int]) -> list[JSON]:
         """Trials by their rows, in that order; what is gone is left out."""
@@ -250,15 +272,6 @@ class Browser:
 def _outline(row: Any) -> Outline:
     budget = row.config.get("budget")
     return Outline(row.id, row.name, row.objectives[1], None if budget is None else int(budget), row.created)
-
-
-def _order(wanted: TrialFilter) -> list[sa.ColumnElement[Any]]:
-    """Trials without the value come last."""
-    column = SORTS[wanted.sort]
-    order = column.desc() if wanted.descending else column.asc()
-    if wanted.sort == "number":
-        return [order]
-    return [column.is_(None), order, trainings.c.trial_number]
 
 
 def _conditions(study_id: int, wanted: TrialFilter) -> list[sa.ColumnElement[bool]]:

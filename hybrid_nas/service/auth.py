@@ -74,7 +74,7 @@ class Door:
         self._failures = Buckets(FAILURES_PER_S, FAILURES)
         self._has_tokens = False
 
-    def caller(self, request: Request) -> Caller:
+    async def caller(self, request: Request) -> Caller:
         """Who asks.
 
         Raises:
@@ -82,13 +82,13 @@ class Door:
             ForbiddenError: if a page of another site sent it.
             BusyError: if the token, or wrong ones from this address, are used too often.
         """
-        token = self.token(request)
+        token = await self.token(request)
         self._count(LOCAL.name if token is None else str(token.id))
         return LOCAL if token is None else Caller(token.name, token.role)
 
-    def has_tokens(self) -> bool:
+    async def has_tokens(self) -> bool:
         """Whether a token was ever made."""
-        self._has_tokens = self._has_tokens or self._service.tokens.any()
+        self._has_tokens = self._has_tokens or await self._service.glance.get(self._service.tokens.any)
         return self._has_tokens
 
     def login(self, request: Request, secret: str) -> str:
@@ -100,7 +100,7 @@ class Door:
         """
         return self._service.tokens.begin_session(self._valid(request, self._service.tokens.find(secret)))
 
-    def token(self, request: Request) -> Token | None:
+    async def token(self, request: Request) -> Token | None:
         """The token behind a request, which is not counted; None on this machine while no token was ever made.
 
         Raises:
@@ -108,15 +108,16 @@ class Door:
             ForbiddenError: if a page of another site sent it.
             BusyError: if wrong ones came too often from this address.
         """
-        if not self.has_tokens():
+        if not await self.has_tokens():
             require_this_machine(request)
             return None
+        glance, tokens = self._service.glance, self._service.tokens
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and secret.strip():
-            return self._valid(request, self._service.tokens.find(secret.strip()))
+            return self._valid(request, await glance.get(tokens.find, secret.strip()))
         session = request.cookies.get(COOKIE)
         if session:
-            token = self._valid(request, self._service.tokens.find_session(session))
+            token = self._valid(request, await glance.get(tokens.find_session, session))
             if request.method not in SAFE:
                 check_csrf(request, request.headers.get(CSRF_HEADER, ""))
             return token
@@ -200,9 +201,9 @@ def door_of(request: Request) -> Door:
     return door
 
 
-def current_caller(request: Request, _: Annotated[object, Security(BEARER)]) -> Caller:
+async def current_caller(request: Request, _: Annotated[object, Security(BEARER)]) -> Caller:
     """Who asks; raises as Door.caller."""
-    return door_of(request).caller(request)
+    return await door_of(request).caller(request)
 
 
 def retry_after(error: BusyError) -> str:

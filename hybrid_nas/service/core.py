@@ -10,6 +10,7 @@ from typing import Any
 
 from db.browse import Browser, Outline, TrialFilter
 from db.engine import make_engine
+from db.pulse import Pulse
 from db.removal import remove_study
 from db.service_tables import ensure_service_tables
 from db.store import SqlStore
@@ -21,6 +22,7 @@ from hybrid_nas.service.callers import Caller
 from hybrid_nas.service.children import Child, last_lines
 from hybrid_nas.service.courtesy import Courtesy
 from hybrid_nas.service.errors import ConflictError, ForbiddenError, NotFoundError
+from hybrid_nas.service.glance import Glance
 from hybrid_nas.service.kept import Answer
 from hybrid_nas.service.options import SearchOptions, checked
 from hybrid_nas.service.recorded import Numbers, Recorded
@@ -57,9 +59,12 @@ class Service:
         self.supervisor = Supervisor(settings, self.submissions, self.browser, check_owner)
         self.recorded = Recorded(settings, store, self.browser)
         self.courtesy = Courtesy()
+        self._pulse = Pulse(self._engine)
+        self.glance = Glance(self._pulse)
 
     def close(self) -> None:
         """Close the connections; children go on."""
+        self._pulse.close()
         self._engine.dispose()
 
     def health(self) -> JSON:
@@ -120,6 +125,14 @@ class Service:
             raise _unknown(name)
         is_waiting = submission is not None and submission.state == "queued"
         return self._study(name, submission, outline, self._positions() if is_waiting else {})
+
+    def listed(self, **wanted: Any) -> Answer:
+        """What `studies` gives, ready to be sent."""
+        return Answer.of_json(self.studies(**wanted))
+
+    def stands(self, name: str) -> Answer:
+        """What `study` gives, ready to be sent."""
+        return Answer.of_json(self.study(name))
 
     def stop(self, caller: Caller, name: str) -> JSON:
         """Take a search out of the queue, or ask it to end in order.

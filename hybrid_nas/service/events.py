@@ -6,7 +6,7 @@ for what is new.
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
@@ -97,7 +97,9 @@ class Tail:
         self._service = service
         self._looks: dict[tuple[str, Place], _Look] = {}
 
-    async def stream(self, study: str, place: Place, check_reader: Callable[[], object]) -> AsyncIterator[bytes]:
+    async def stream(
+        self, study: str, place: Place, check_reader: Callable[[], Awaitable[object]]
+    ) -> AsyncIterator[bytes]:
         """Events from a place on, until the study is deleted.
 
         Args:
@@ -117,8 +119,7 @@ class Tail:
                 texts, place = task.result()
             except ServiceError:  # the study was deleted
                 return
-            for text in texts:
-                yield text
+            yield b"".join(texts)
             if time.monotonic() - checked >= BEAT_S:
                 checked = time.monotonic()
                 if not await _may_read(check_reader):
@@ -157,9 +158,9 @@ class Tail:
             await asyncio.sleep(LOOK_S)
 
 
-async def _may_read(check_reader: Callable[[], object]) -> bool:
+async def _may_read(check_reader: Callable[[], Awaitable[object]]) -> bool:
     try:
-        await run_in_threadpool(check_reader)
+        await check_reader()
     except NasError as error:
         return not isinstance(error, ServiceError)  # an outage passes
     return True

@@ -35,6 +35,11 @@ class Answer:
         packed = gzip.compress(body, PACKING_LEVEL, mtime=0) if len(body) >= PACKED_FROM else None
         return cls(body, packed, hashlib.sha256(body).hexdigest()[:32])
 
+    @classmethod
+    def of_json(cls, content: Any) -> Self:
+        """The answer of something that JSON can hold."""
+        return cls.of(json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode())
+
     @property
     def json(self) -> Any:
         """The content of one that is JSON."""
@@ -70,7 +75,7 @@ class Answers:
         with self._computing[hash(key) % LINES]:
             known = self._known(key, stamp)
             if known is None:
-                known = Answer.of(_encoded(make()))
+                known = Answer.of_json(make())
                 self._keep(key, stamp, known)
         return known
 
@@ -102,7 +107,3 @@ def sent(request: Request, answer: Answer, media_type: str = "application/json")
         body = answer.packed
         headers["content-encoding"] = "gzip"
     return Response(body, headers=headers, media_type=media_type)
-
-
-def _encoded(content: Any) -> bytes:
-    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

@@ -7,12 +7,11 @@ rows of the study are looked at, and only where these changed an answer is compu
 import json
 import threading
 import time
-from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from db.browse import Browser, Mark, Outline, Stamp, TrialFilter
+from db.browse import Browser, Mark, Outline, Rank, Stamp, TrialFilter
 from db.store import SqlStore
 from hybrid_nas.service.answers import page_json, trial_json
 from hybrid_nas.service.kept import Answer, Answers
@@ -25,8 +24,8 @@ from nas.reports.fronts import front_json
 from nas.reports.histories import history_json
 from workers.latency.target import KINDS, text_of
 
-KEPT_ORDERS = 64
-"""Orders of trials, of eight bytes a trial, that are kept."""
+KEPT_ORDERS = 32
+"""Orders of trials, of some 150 bytes a trial, that are kept."""
 LEASE_S = 2.0
 """How long the answer to whether a study is being searched is kept."""
 
@@ -52,7 +51,7 @@ class _Known:
     numbers: dict[int, tuple[Stamp, Numbers]] = field(default_factory=dict)
     leases: dict[str, tuple[float, bool]] = field(default_factory=dict)
     histories: dict[int, tuple[int, HistoryKeeper]] = field(default_factory=dict)
-    orders: dict[tuple[int, TrialFilter], tuple[Stamp, Sequence[int]]] = field(default_factory=dict)
+    orders: dict[tuple[int, TrialFilter], tuple[int, list[Rank]]] = field(default_factory=dict)
     answers: Answers = field(default_factory=Answers)
 
 
@@ -72,6 +71,7 @@ class Recorded:
         self._browser = browser
         self._known = _Known()
         self._replaying = threading.Lock()
+        self._sorting = threading.Lock()
 
     def forget(self) -> None:
         """A study was removed: rows that come later may have its numbers."""
@@ -101,7 +101,7 @@ class Recorded:
         mark = self._browser.mark()
         kept = known.get(outline.id)
         if kept is None or kept[0] != mark:
-            kept = mark, self._browser.stamp(outline.id)
+            kept = mark, self._browser.stamp(outline.id, None if kept is None else kept[1])
             known[outline.id] = kept
         return kept[1]
 
@@ -130,7 +130,7 @@ class Recorded:
 
         def make() -> Any:
             order = self._order(outline, wanted)
-            rows = self._browser.trials(order[offset : offset + limit])
+            rows = self._browser.trials([rank.row for rank in order[offset : offset + limit]])
             return page_json([trial_json(row, outline.cost_objective) for row in rows], len(order), offset, limit)
 
         return self._answer(outline, ("trials", wanted, offset, limit), make)
@@ -165,17 +165,18 @@ class Recorded:
     def _answer(self, outline: Outline, key: tuple[Any, ...], make: Callable[[], Any]) -> Answer:
         return self._known.answers.get((outline.id, *key), self.stamp(outline), make)
 
-    def _order(self, outline: Outline, wanted: TrialFilter) -> Sequence[int]:
-        """Rows of the wanted trials: sorted once for all pages."""
+    def _order(self, outline: Outline, wanted: TrialFilter) -> Sequence[Rank]:
+        """The wanted trials: sorted once for all pages, each read once."""
         known = self._known.orders
-        stamp = self.stamp(outline)
-        kept = known.get((outline.id, wanted))
-        if kept is None or kept[0] != stamp:
-            kept = stamp, array("q", self._browser.order(outline.id, wanted))
-            while len(known) >= KEPT_ORDERS:
-                known.pop(next(iter(known)), None)
-            known[outline.id, wanted] = kept
-        return kept[1]
+        last = self.stamp(outline).training_id
+        with self._sorting:
+            after, order = known.pop((outline.id, wanted), (0, []))
+            if after < last:
+                order = sorted([*order, *self._browser.order(outline.id, wanted, after, last)])
+            known[outline.id, wanted] = max(after, last), order
+            if len(known) > KEPT_ORDERS:
+                del known[next(iter(known))]
+        return order
 
     def _numbers(self, outline: Outline) -> Numbers:
         front = self._store.front(outline.name)

@@ -72,8 +72,9 @@ def submit(options: SearchOptions, service: CurrentService, caller: CurrentCalle
     return study
 
 
-@router.get("/studies")
-def studies(
+@router.get("/studies", response_model=JSON, responses=UNCHANGED)
+async def studies(
+    request: Request,
     service: CurrentService,
     caller: CurrentCaller,
     state: State | None = None,
@@ -81,15 +82,16 @@ def studies(
     search: Word = None,
     offset: Offset = 0,
     limit: Limit = 50,
-) -> JSON:
+) -> Response:
     """All studies, newest first."""
-    return service.studies(state=state, owner=owner, search=search, offset=offset, limit=limit)
+    wanted = {"state": state, "owner": owner, "search": search}
+    return sent(request, await service.glance.get(service.listed, **wanted, offset=offset, limit=limit))
 
 
-@router.get("/studies/{name}")
-def study(name: Name, service: CurrentService, caller: CurrentCaller) -> JSON:
+@router.get("/studies/{name}", response_model=JSON, responses=UNCHANGED)
+async def study(request: Request, name: Name, service: CurrentService, caller: CurrentCaller) -> Response:
     """How one study stands."""
-    return service.study(name)
+    return sent(request, await service.glance.get(service.stands, name))
 
 
 @router.delete("/studies/{name}", status_code=204)
@@ -119,7 +121,7 @@ def extend(name: Name, extension: Extension, service: CurrentService, caller: Cu
 
 
 @router.get("/studies/{name}/trials", response_model=JSON, responses=UNCHANGED)
-def trials(
+async def trials(
     request: Request,
     name: Name,
     service: CurrentService,
@@ -132,7 +134,8 @@ def trials(
     limit: Limit = 50,
 ) -> Response:
     """A page of trials."""
-    return sent(request, service.trials(name, TrialFilter(state, mixer, sort, order == "desc"), offset, limit))
+    wanted = TrialFilter(state, mixer, sort, order == "desc")
+    return sent(request, await service.glance.get(service.trials, name, wanted, offset, limit))
 
 
 @router.get("/studies/{name}/trials/{number}")
@@ -148,7 +151,7 @@ def drawing(name: Name, number: Number, service: CurrentService, caller: Current
 
 
 @router.get("/studies/{name}/front", response_model=JSON, responses=UNCHANGED)
-def front(
+async def front(
     request: Request,
     name: Name,
     service: CurrentService,
@@ -157,19 +160,19 @@ def front(
     final: bool = False,
 ) -> Response:
     """The front, on the study's own target or another; the final front of `finalize` on demand."""
-    return sent(request, service.front(name, target, final=final))
+    return sent(request, await service.glance.get(service.front, name, target, final=final))
 
 
 @router.get("/studies/{name}/history", response_model=JSON, responses=UNCHANGED)
-def history(
+async def history(
     request: Request, name: Name, service: CurrentService, caller: CurrentCaller, target: Word = None
 ) -> Response:
     """How the hypervolume grew."""
-    return sent(request, service.history(name, target))
+    return sent(request, await service.glance.get(service.history, name, target))
 
 
 @router.get("/studies/{name}/explain", response_model=JSON, responses=UNCHANGED)
-def explain(
+async def explain(
     request: Request,
     name: Name,
     service: CurrentService,
@@ -177,7 +180,7 @@ def explain(
     trial: Annotated[int | None, Query(ge=0, le=2**31 - 1)] = None,
 ) -> Response:
     """Which genes drive top1 and cost."""
-    return sent(request, service.explain(name, trial))
+    return sent(request, await service.glance.get(service.explain, name, trial))
 
 
 @router.get("/studies/{name}/log")
