@@ -133,9 +133,9 @@ class Browser:
             row = connection.execute(wanted.where(studies.c.name == study)).one_or_none()
         return None if row is None else _outline(row)
 
-    def counts(self, study_id: int) -> dict[str, int]:
-        """Trials by state."""
-        wanted = sa.select(trainings.c.state, sa.func.count()).where(trainings.c.study_id == study_id)
+    def counts(self, study_id: int, after: int = 0, last: int = LARGEST_ROW) -> dict[str, int]:
+        """Trials by state, of those behind one row and up to another."""
+        wanted = sa.select(trainings.c.state, sa.func.count()).where(*_between(study_id, after, last))
         with self._reading() as connection:
             rows = connection.execute(wanted.group_by(trainings.c.state)).all()
         return {row[0]: row[1] for row in rows}
@@ -191,8 +191,7 @@ class Browser:
     def order(self, study_id: int, wanted: TrialFilter, after: int = 0, last: int = LARGEST_ROW) -> list[Rank]:
         """Wanted trials behind one row and up to another, in no order: sorted, pages are cut from them."""
         columns = (SORTS[wanted.sort], trainings.c.trial_number, trainings.c.id)
-        between = (trainings.c.id > after, trainings.c.id <= last)
-        found = sa.select(*columns).select_from(_JOINED).where(*_conditions(study_id, wanted), *between)
+        found = sa.select(*columns).select_from(_JOINED).where(*_between(study_id, after, last), *_conditions(wanted))
         with self._reading() as connection:
             rows = connection.execute(found).all()
         sign = -1 if wanted.descending else 1
@@ -202,7 +201,8 @@ class Browser:
         """Trials by their rows, in that order; what is gone is left out."""
         page = sa.select(*_TRIAL).select_from(_JOINED).where(trainings.c.id.in_(rows))
         with self._reading() as connection:
-            found = {row["id"]: dict(row) for row in connection.execute(page).mappings()}
+            read = connection.execute(page).mappings().all()  # at once: each row alone would give up the interpreter
+        found = {row["id"]: dict(row) for row in read}
         return [found[row] for row in rows if row in found]
 
     def trials_after(self, study_id: int, training_id: int, limit: int) -> list[JSON]:
@@ -255,12 +255,11 @@ class Browser:
                     known.append(fingerprint)
         return found
 
-    def best_top1(self, study_id: int) -> float | None:
-        """The highest top1 of a finished trial."""
-        wanted = sa.select(sa.func.max(trainings.c.top1))
-        finished = (trainings.c.study_id == study_id, trainings.c.state == "COMPLETE")
+    def best_top1(self, study_id: int, after: int = 0, last: int = LARGEST_ROW) -> float | None:
+        """The highest top1 of a finished trial behind one row and up to another; None without one."""
+        wanted = sa.select(sa.func.max(trainings.c.top1)).where(*_between(study_id, after, last))
         with self._reading() as connection:
-            best: float | None = connection.scalar(wanted.where(*finished))
+            best: float | None = connection.scalar(wanted.where(trainings.c.state == "COMPLETE"))
         return best
 
     @contextmanager
@@ -274,8 +273,13 @@ def _outline(row: Any) -> Outline:
     return Outline(row.id, row.name, row.objectives[1], None if budget is None else int(budget), row.created)
 
 
-def _conditions(study_id: int, wanted: TrialFilter) -> list[sa.ColumnElement[bool]]:
-    conditions = [trainings.c.study_id == study_id]
+def _between(study_id: int, after: int, last: int) -> list[sa.ColumnElement[bool]]:
+    """Trials of a study behind one row and up to another."""
+    return [trainings.c.study_id == study_id, trainings.c.id > after, trainings.c.id <= last]
+
+
+def _conditions(wanted: TrialFilter) -> list[sa.ColumnElement[bool]]:
+    conditions: list[sa.ColumnElement[bool]] = []
     if wanted.state is not None:
         conditions.append(trainings.c.state == wanted.state)
     if wanted.mixer is not None:

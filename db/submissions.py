@@ -111,6 +111,13 @@ class Submissions:
         """Those in the states, or all of them, oldest first."""
         return self._select(submissions, Submission, *([submissions.c.state.in_(states)] if states else []))
 
+    def has_work(self) -> bool:
+        """Whether anything waits or runs."""
+        pending = ("queued", *ACTIVE)
+        waits = [sa.exists().where(table.c.state.in_(pending)) for table in (submissions, jobs)]
+        with translated_errors(self._engine.url), self._reader.begin() as connection:
+            return bool(connection.scalar(sa.select(sa.or_(*waits))))
+
     def last_starts(self) -> dict[str, datetime]:
         """Owner -> when a search of theirs was started last."""
         started = submissions.c.started

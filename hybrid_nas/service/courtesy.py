@@ -23,7 +23,8 @@ LONGEST_S = 2.0
 """The longest pause of what nobody waits for."""
 LOOK_S = 0.01
 """Between two looks at the lock, where work waits."""
-NICENESS = 10
+NICENESS = 19
+"""Behind the workers of a search, to which Ray gives 15."""
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]

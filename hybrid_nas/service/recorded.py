@@ -7,6 +7,7 @@ rows of the study are looked at, and only where these changed an answer is compu
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -111,7 +112,7 @@ class Recorded:
         stamp = self.stamp(outline)
         kept = known.get(outline.id)
         if kept is None or kept[0] != stamp:
-            kept = stamp, self._numbers(outline)
+            kept = stamp, self._numbers(outline, stamp.training_id, kept)
             known[outline.id] = kept
         return kept[1]
 
@@ -178,10 +179,16 @@ class Recorded:
                 del known[next(iter(known))]
         return order
 
-    def _numbers(self, outline: Outline) -> Numbers:
+    def _numbers(self, outline: Outline, last: int, before: tuple[Stamp, Numbers] | None) -> Numbers:
+        """Only what ended since then is counted."""
+        after, known = (0, Numbers()) if before is None else (before[0].training_id, before[1])
+        counts = Counter(known.counts)
+        counts.update(self._browser.counts(outline.id, after, last))
+        tops = [known.best_top1, self._browser.best_top1(outline.id, after, last)]
+        best = max((top1 for top1 in tops if top1 is not None), default=None)
         front = self._store.front(outline.name)
         size = None if front is None else (len(front.members), front.hypervolume)
-        return Numbers(self._browser.counts(outline.id), self._browser.best_top1(outline.id), size)
+        return Numbers(dict(counts), best, size)
 
     def _front(self, outline: Outline, target: str | None) -> str:
         """As Study.pareto, which reads every trial; the members do."""

@@ -119,6 +119,8 @@ class Supervisor:
             NasError: if the database fails.
         """
         self._check_owner()
+        if not self._submissions.has_work():
+            return
         for submission in self._submissions.all(*ACTIVE):
             self._follow(submission)
         self._start_searches()

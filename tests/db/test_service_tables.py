@@ -102,6 +102,10 @@ def test_pages_and_what_is_new(engine: Engine) -> None:
     stamp = browser.stamp(outline.id)
     assert (stamp.training_id, stamp.front_version) == (news[-1]["id"], latest_front().version)
     assert browser.stamp(outline.id, stamp) == stamp
+    third = news[2]["id"]
+    assert browser.counts(outline.id, third) == {"COMPLETE": 1, "PRUNED": 1, "FAIL": 2, "REJECTED": 1}
+    assert browser.best_top1(outline.id, 0, third - 1) == max(row["top1"] for row in news[:2])
+    assert browser.best_top1(outline.id, news[-1]["id"]) is None
 
 
 def test_one_study_is_removed_and_the_other_stays_whole(engine: Engine) -> None:
