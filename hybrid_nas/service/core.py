@@ -10,12 +10,12 @@ from typing import Any
 
 from db.browse import Browser, Outline, TrialFilter
 from db.engine import make_engine
-from db.pulse import Pulse
 from db.removal import remove_study
 from db.service_tables import ensure_service_tables
 from db.store import SqlStore
 from db.submissions import ACTIVE, Job, Submission, Submissions
 from db.tokens import Tokens
+from db.writes import Writes
 from hybrid_nas import parts
 from hybrid_nas.service.answers import job_json, page_json, study_json, whole_trial_json
 from hybrid_nas.service.callers import Caller
@@ -59,12 +59,10 @@ class Service:
         self.supervisor = Supervisor(settings, self.submissions, self.browser, check_owner)
         self.recorded = Recorded(settings, store, self.browser)
         self.courtesy = Courtesy()
-        self._pulse = Pulse(self._engine)
-        self.glance = Glance(self._pulse)
+        self.glance = Glance(Writes(self._engine))
 
     def close(self) -> None:
         """Close the connections; children go on."""
-        self._pulse.close()
         self._engine.dispose()
 
     def health(self) -> JSON:

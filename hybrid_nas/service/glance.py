@@ -1,4 +1,4 @@
-"""What many ask at the same moment: found once, and not again while nothing is written to the database."""
+"""What many ask at the same moment: found once, and kept for a second at most while this process writes nothing."""
 
 import asyncio
 import time
@@ -7,21 +7,24 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from starlette.concurrency import run_in_threadpool
 
-from db.pulse import Pulse
+from db.writes import Writes
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 KEPT_S = 1.0
-"""The longest that something is kept: some of it also rests on the clock, or on what a search says of its workers."""
+"""The longest that something is kept: searches and commands write too."""
 
 
 class Glance:
-    """What was found at this moment of the database. Belongs to one event loop; another database is always asked."""
+    """What was found at this moment. Belongs to one event loop.
 
-    def __init__(self, pulse: Pulse) -> None:
+    Who has changed something through the service sees it at once: its own writes end the moment.
+    """
+
+    def __init__(self, writes: Writes) -> None:
         """Nothing is known yet."""
-        self._pulse = pulse
+        self._writes = writes
         self._moment: tuple[int, int] | None = None
         self._found: dict[Hashable, asyncio.Task[Any]] = {}
 
@@ -33,10 +36,7 @@ class Glance:
             args: of the function; they can be hashed.
             kwargs: as well.
         """
-        version = self._pulse.version()
-        if version is None:
-            return await run_in_threadpool(find, *args, **kwargs)
-        moment = version, int(time.monotonic() / KEPT_S)
+        moment = self._writes.count, int(time.monotonic() / KEPT_S)
         if moment != self._moment:
             self._moment, self._found = moment, {}
         key = find, args, tuple(kwargs.items())

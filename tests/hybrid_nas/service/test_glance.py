@@ -1,4 +1,4 @@
-"""What many ask is found once, until something is written."""
+"""What many ask is found once, until this process writes or a second is over."""
 
 import asyncio
 import threading
@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from db.engine import make_engine
-from db.pulse import Pulse
+from db.engine import make_engine, writing
+from db.writes import Writes
 from hybrid_nas.service import glance
 from hybrid_nas.service.glance import Glance
 
@@ -32,7 +32,7 @@ class Reader:
         self._engine = engine
 
     def write(self) -> None:
-        with self._engine.begin() as connection:
+        with writing(self._engine).begin() as connection:
             connection.execute(sa.text("INSERT INTO facts VALUES (1)"))
 
     def count(self, name: str) -> int:
@@ -49,7 +49,7 @@ def test_it_is_asked_again_once_something_was_written(engine: Engine, monkeypatc
     reader = Reader(engine)
 
     async def look() -> None:
-        known = Glance(Pulse(engine))
+        known = Glance(Writes(engine))
         assert await asyncio.gather(*(known.get(reader.count, "one") for _ in range(20))) == [0] * 20
         assert await known.get(reader.count, name="other") == 0
         assert reader.asked == ["one", "other"]
@@ -73,7 +73,7 @@ def test_who_asks_after_a_commit_never_shares_an_older_look(engine: Engine, monk
         return found
 
     async def look() -> list[int]:
-        known = Glance(Pulse(engine))
+        known = Glance(Writes(engine))
         early = asyncio.create_task(known.get(slow))
         await asyncio.to_thread(counted.wait, 20)
         reader.write()
@@ -89,7 +89,7 @@ def test_a_failure_is_not_kept_and_time_passes(engine: Engine, monkeypatch: pyte
     reader = Reader(engine)
 
     async def look() -> None:
-        known = Glance(Pulse(engine))
+        known = Glance(Writes(engine))
         monkeypatch.setattr(glance, "KEPT_S", 1e9)
         for _ in range(2):
             with pytest.raises(ValueError, match="fails"):
