@@ -1,24 +1,29 @@
 """Does search pay? Points of a front beside published layouts of the same speed, all trained fully by one recipe.
 
     python -m benchmarks.search_pays time --study NAME --storage URL    # quiet, minutes
-    python -m benchmarks.search_pays train --study NAME --storage URL --seeds 3    # goes on where it was stopped
+    python -m benchmarks.search_pays train --study NAME --seeds 3    # goes on where it was stopped
     python -m benchmarks.search_pays report
 
 The points are the fastest, the knee and the most accurate of the front. Beside each stands, of every family, the
 published layout as the study's space projects it, at the width whose latency is nearest. `time` measures all of them in
-one sitting. `train` gives each the recipe of `finalize` without tuning, and scores it on the test images.
+one sitting, and then notes what `train` needs of the search, so that `train` goes on without the database. Each network
+gets the recipe of `finalize` without tuning, and is scored on the test images. Every network gets its first training
+before any gets a second.
 """
 
 import argparse
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from benchmarks.rows import append_row, read_rows
 from hybrid_nas import api
+from nas.errors import InvalidInputError
 from nas.finalists.plan import FinalJob
 from nas.pareto.picks import pick_trial
 from nas.protocols import Failed, SearchSpace
@@ -34,12 +39,24 @@ from workers.finalists.training import FinalRung, train_finalist
 from workers.latency.device_lock import DeviceLock
 from workers.latency.measure import measure
 from workers.latency.target import LatencyTarget
+from workers.recipe import Recipe
 from workers.training.recipes import final_recipe
 
 ROWS = Path(__file__).parents[1] / "docs" / "measurements" / "search_pays.jsonl"
 TARGET = "cpu:threads=1,batch=1"
 FAMILIES = ("groupmixformer", "linglo_alternate", "linglo_fused", "convnext", "coatnet")
 PICKS = ("latency", "knee", "accuracy")
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """A search whose networks were all timed, and how they are trained."""
+
+    study: str
+    evaluated: int
+    data: str
+    recipe: JSON
+    seed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +83,9 @@ class Trained:
     test_top1: float | None
 
 
+Row = TypeVar("Row", Searched, Timed, Trained)
+
+
 def networks(record: StudyRecord, storage: str) -> Iterator[tuple[str, JSON]]:
     """Names and specs of the points, and of the families at every width."""
     study = api.open_study(record.name, storage=storage)
@@ -88,18 +108,23 @@ def _widths(space: SearchSpace, genotype: Genotype) -> Iterator[Genotype]:
 
 def run_time(arguments: argparse.Namespace) -> None:
     """Time every network that has no row yet."""
-    record = api.open_study(arguments.study, storage=arguments.storage).record
-    done = {row.network for row in _read(arguments.rows)[0] if row.study == record.name}
+    study = api.open_study(arguments.study, storage=arguments.storage)
+    record = study.record
     source = open_data(record.data_location)
+    done = {row.network for row in read(arguments.rows, Timed, record.name)}
     lock = DeviceLock("cpu", Path(tempfile.mkdtemp(prefix="search-pays-locks-")))
     for name, spec in networks(record, arguments.storage):
         if name in done:
             continue
         architecture = Architecture.from_spec(spec)
         latency = measure(build_model(architecture), LatencyTarget.parse(TARGET), source.input_shape, lock)
-        row = Timed(record.name, name, spec, latency.median_ms, costs(architecture).param_count)
-        append_row(arguments.rows, {"kind": "timed", **asdict(row)})
+        parameters = costs(architecture).param_count
+        _write(arguments.rows, Timed(record.name, name, spec, latency.median_ms, parameters))
         print(name, f"{latency.median_ms:.3f} ms", flush=True)
+    if not read(arguments.rows, Searched, record.name):
+        evaluated = sum(trial.is_counted for trial in study.trials)
+        recipe = final_recipe(None, record.recipe, source).to_json()
+        _write(arguments.rows, Searched(record.name, evaluated, record.data_location, recipe, record.seed))
 
 
 def compared(timed: Sequence[Timed]) -> list[tuple[Timed, list[Timed]]]:
@@ -115,56 +140,74 @@ def compared(timed: Sequence[Timed]) -> list[tuple[Timed, list[Timed]]]:
     return pairs
 
 
+def needed(timed: Sequence[Timed]) -> dict[str, Timed]:
+    """The points and then their rivals by name, each once."""
+    pairs = compared(timed)
+    networks = {point.network: point for point, _ in pairs}
+    for _, nearest in pairs:
+        networks |= {row.network: row for row in nearest}
+    return networks
+
+
 def run_train(arguments: argparse.Namespace) -> None:
     """Train every network of the comparison with every seed that has no row yet."""
-    record = api.open_study(arguments.study, storage=arguments.storage).record
-    timed, trained = _read(arguments.rows)
-    done = {(row.network, row.seed) for row in trained if row.study == record.name}
-    source = open_data(record.data_location)
-    recipe = final_recipe(None, record.recipe, source)
-    context = EvaluationContext(
-        EvaluationConfig(
-            data=record.data_location, recipe=recipe, lock_folder=tempfile.mkdtemp(prefix="search-pays-locks-")
-        )
-    )
-    needed: dict[str, Timed] = {}
-    for point, nearest in compared([row for row in timed if row.study == record.name]):
-        needed |= {row.network: row for row in (point, *nearest)}
+    searched = _searched(arguments.rows, arguments.study)
+    data = arguments.data or searched.data
+    recipe = Recipe.from_json(searched.recipe)
+    folder = tempfile.mkdtemp(prefix="search-pays-locks-")
+    context = EvaluationContext(EvaluationConfig(data=data, recipe=recipe, lock_folder=folder))
+    done = {(row.network, row.seed) for row in read(arguments.rows, Trained, searched.study)}
+    networks = needed(read(arguments.rows, Timed, searched.study))
     for seed in range(1, arguments.seeds + 1):
-        for number, (name, row) in enumerate(needed.items()):
+        for number, (name, row) in enumerate(networks.items()):
             if (name, seed) in done:
                 continue
-            job = FinalJob(number, row.spec, recipe.to_json(), recipe.hash, record.seed + seed, "final")
-            rung = train_whole(job, context)
-            result = Trained(record.name, name, seed, recipe.steps, rung.score.top1, rung.test_top1)
-            append_row(arguments.rows, {"kind": "trained", **asdict(result)})
-            print(name, seed, result, flush=True)
+            job = FinalJob(number, row.spec, recipe.to_json(), recipe.hash, searched.seed + seed, "final")
+            rung = train_whole(job, context, arguments.work / searched.study / name)
+            result = Trained(searched.study, name, seed, recipe.steps, rung.score.top1, rung.test_top1)
+            _write(arguments.rows, result)
+            print(result, flush=True)
 
 
-def train_whole(job: FinalJob, context: EvaluationContext) -> FinalRung:
-    """The last rung of a full training."""
-    with tempfile.TemporaryDirectory(prefix="search-pays-") as folder:
-        training = train_finalist(job, context, Path(folder))
-        event = next(training)
-        while isinstance(event, FinalRung) and not event.last:
-            event = training.send(True)
-        training.close()
+def _searched(path: Path, study: str) -> Searched:
+    """Raises InvalidInputError where no search of that name was timed."""
+    known = {row.study: row for row in read(path, Searched)}
+    if study not in known:
+        raise InvalidInputError(
+            f"{path} has no search {study!r}; expected one of {', '.join(known) or 'none'}: "
+            "write it with `time --study NAME --storage URL` first"
+        )
+    return known[study]
+
+
+def train_whole(job: FinalJob, context: EvaluationContext, folder: Path) -> FinalRung:
+    """The last rung of a full training, whose checkpoint lies in a folder of its own until then."""
+    folder.mkdir(parents=True, exist_ok=True)
+    training = train_finalist(job, context, folder)
+    event = next(training)
+    while isinstance(event, FinalRung) and not event.last:
+        event = training.send(True)
+    training.close()
     if isinstance(event, Failed):
         raise RuntimeError(f"{job.spec}: {event.reason}")
+    shutil.rmtree(folder)
     return event
 
 
-def report(timed: Sequence[Timed], trained: Sequence[Trained]) -> Iterator[str]:
-    """One table a study: points, each followed by its rivals, with paired differences."""
-    for study in sorted({row.study for row in trained}):
-        yield f"\n{study}\n"
+def report(path: Path, seeds: int) -> Iterator[str]:
+    """One table a search, headed by how many were trained: points and rivals, with paired differences."""
+    for searched in read(path, Searched):
+        timed = read(path, Timed, searched.study)
+        trained = read(path, Trained, searched.study)
+        count = f"{len(trained)} of {len(needed(timed)) * seeds} trainings"
+        yield f"\n{searched.study} ({searched.evaluated} evaluated), {searched.data}: {count}\n"
         yield "| | network | latency, ms | params | seeds | top1 on test | minus the point's |"
         yield "|---|---|---|---|---|---|---|"
         scores: dict[str, dict[int, float]] = {}
         for training in trained:
-            if training.study == study and training.test_top1 is not None:
+            if training.test_top1 is not None:
                 scores.setdefault(training.network, {})[training.seed] = training.test_top1
-        for point, nearest in compared([row for row in timed if row.study == study]):
+        for point, nearest in compared(timed):
             for row in (point, *nearest):
                 yield _line(point, row, scores)
 
@@ -183,38 +226,44 @@ def _line(point: Timed, row: Timed, scores: dict[str, dict[int, float]]) -> str:
 
 
 def _difference(own: dict[int, float], of_point: dict[int, float]) -> str:
-    """Mean paired difference with its standard error."""
+    """Mean paired difference, with its standard error from two seeds on."""
     paired = np.array([own[seed] - of_point[seed] for seed in sorted(own.keys() & of_point.keys())])
-    if len(paired) < 2:
+    if not len(paired):
         return ""
+    if len(paired) == 1:
+        return f"{paired[0]:+.4f}"
     return f"{paired.mean():+.4f} ({paired.std(ddof=1) / len(paired) ** 0.5:.4f})"
 
 
-def _read(path: Path) -> tuple[list[Timed], list[Trained]]:
-    timed = []
-    trained = []
+def read(path: Path, kind: type[Row], study: str | None = None) -> list[Row]:
+    """Rows of one kind, of one study or of all."""
+    rows = []
     for row in read_rows(path):
-        if row.pop("kind") == "timed":
-            timed.append(Timed(**row))
-        else:
-            trained.append(Trained(**row))
-    return timed, trained
+        if row.pop("kind") == kind.__name__.lower() and study in (None, row["study"]):
+            rows.append(kind(**row))
+    return rows
+
+
+def _write(path: Path, row: Searched | Timed | Trained) -> None:
+    append_row(path, {"kind": type(row).__name__.lower(), **asdict(row)})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("time", "train", "report"))
     parser.add_argument("--study", help="a study of the space hybrid_layout")
-    parser.add_argument("--storage")
+    parser.add_argument("--storage", help="database of the study; for time alone")
+    parser.add_argument("--data", help="where the data of the study lie now; where they lay then, by default")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rows", type=Path, default=ROWS)
+    parser.add_argument("--work", type=Path, default=Path("runs/search_pays"), help="folder of unfinished trainings")
     arguments = parser.parse_args()
     if arguments.what == "time":
         run_time(arguments)
     elif arguments.what == "train":
         run_train(arguments)
     else:
-        print("\n".join(report(*_read(arguments.rows))))
+        print("\n".join(report(arguments.rows, arguments.seeds)))
 
 
 if __name__ == "__main__":
