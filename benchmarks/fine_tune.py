@@ -93,11 +93,15 @@ def _read(path: Path) -> list[Tuned]:
 
 def gain(rows: Sequence[Tuned]) -> str:
     """What the exported weights add, paired by seed, with its standard error."""
-    scores = {weights: np.array([row.top1 for row in rows if row.weights == weights]) for weights in WEIGHTS}
-    gains = scores["exported"] - scores["new"]
-    means = ", ".join(f"{weights} {top1.mean():.4f}" for weights, top1 in scores.items())
+    exported, new = (_scores(rows, weights) for weights in WEIGHTS)
+    gains = exported - new
     error = f" ({gains.std(ddof=1) / len(gains) ** 0.5:.4f})" if len(gains) > 1 else ""
+    means = f"exported {exported.mean():.4f}, new {new.mean():.4f}"
     return f"{means}, difference {gains.mean():+.4f}{error}, {len(gains)} seeds"
+
+
+def _scores(rows: Sequence[Tuned], weights: str) -> np.ndarray:
+    return np.array([row.top1 for row in rows if row.weights == weights])
 
 
 def main() -> None:
