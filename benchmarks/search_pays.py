@@ -28,6 +28,7 @@ from nas.finalists.plan import FinalJob
 from nas.pareto.picks import pick_trial
 from nas.protocols import Failed, SearchSpace
 from nas.records import JSON, Genotype, StudyRecord, facts_by_number
+from nas.text import json_hash
 from search_spaces.architecture.costs import costs
 from search_spaces.architecture.spec import Architecture
 from search_spaces.build import build_model
@@ -128,14 +129,14 @@ def run_time(arguments: argparse.Namespace) -> None:
 
 
 def compared(timed: Sequence[Timed]) -> list[tuple[Timed, list[Timed]]]:
-    """Each point with the nearest network of every family."""
+    """Each point with the nearest network of every family; of equal ones at several widths the last stands for all."""
     points = [row for row in timed if row.network in PICKS]
     pairs = []
     for point in points:
         nearest = []
         for family in FAMILIES:
-            offered = [row for row in timed if row.network.startswith(f"{family}/")]
-            nearest.append(min(offered, key=lambda row: abs(np.log(row.latency_ms / point.latency_ms))))
+            offered = {json_hash(row.spec): row for row in timed if row.network.startswith(f"{family}/")}
+            nearest.append(min(offered.values(), key=lambda row: abs(np.log(row.latency_ms / point.latency_ms))))
         pairs.append((point, nearest))
     return pairs
 
@@ -198,8 +199,9 @@ def report(path: Path, seeds: int) -> Iterator[str]:
     """One table a search, headed by how many were trained: points and rivals, with paired differences."""
     for searched in read(path, Searched):
         timed = read(path, Timed, searched.study)
-        trained = read(path, Trained, searched.study)
-        count = f"{len(trained)} of {len(needed(timed)) * seeds} trainings"
+        networks = needed(timed)
+        trained = [row for row in read(path, Trained, searched.study) if row.network in networks]
+        count = f"{len(trained)} of {len(networks) * seeds} trainings"
         yield f"\n{searched.study} ({searched.evaluated} evaluated), {searched.data}: {count}\n"
         yield "| | network | latency, ms | params | seeds | top1 on test | minus the point's |"
         yield "|---|---|---|---|---|---|---|"
