@@ -21,7 +21,7 @@ from nas.text import text_table
 from nas.workspace import TOKEN_VARIABLE
 
 SERVER_VARIABLE = "NAS_SERVER"
-KEPT_BY_SERVICE = ("storage", "artifacts", "cache", "ray_address", "storage_timeout_s", "scores", "quiet")
+KEPT_BY_SERVICE = ("storage", "artifacts", "cache", "ray_address", "storage_timeout_s", "quiet")
 """Options of a search that the service decides, or that mean files or the terminal here."""
 server_option = click.option(
     "--server", "url", required=True, envvar=SERVER_VARIABLE, help=f"URL of the service; {SERVER_VARIABLE} by default."

@@ -16,6 +16,7 @@ from nas.config import SearchConfig
 from nas.errors import InvalidInputError, NasError
 from nas.files import user_path, write_whole
 from nas.records import JSON
+from nas.surrogates.training_free import NAMES
 from nas.text import json_hash
 from search_spaces.registry import known_names
 from workers.devices import num_cores, num_gpus
@@ -83,6 +84,8 @@ class SearchOptions(BaseModel):
     """Replace a worker that makes no progress for this long."""
     warm_start: Text = "presets"
     """presets, study:NAME or none."""
+    scores: Text | None = None
+    """Training-free scores by name, with commas, that may rank architectures as training does."""
     notify: Text | None = None
     """URL that is told the end, a failure and how the front grows; its host is one that the service allows."""
 
@@ -162,6 +165,19 @@ def _check_fences(options: SearchOptions, settings: Settings, is_admin: bool) ->
             f"space {options.space!r} is none that is installed here; expected one of {', '.join(known_names())}; an "
             "administrator may allow files"
         )
+    if options.scores is not None:
+        _check_scores(options.scores)
+
+
+def _check_scores(text: str) -> None:
+    """Refuse a file without a look at it: nothing says whether it is there."""
+    for word in text.split(","):
+        if word.strip() not in NAMES:
+            raise ForbiddenError(
+                f"scores has {word.strip()!r:.200}, which is no training-free score; expected some of "
+                f"{', '.join(NAMES)}. A file is not taken, as it would be one of this service's host: what an earlier "
+                "study found is named by warm_start"
+            )
 
 
 def _host(url: str) -> str | None:

@@ -18,7 +18,7 @@ import pytest
 from db.tokens import Role
 from hybrid_nas.service import events
 from hybrid_nas.service.core import Service
-from hybrid_nas.service.options import SearchOptions
+from hybrid_nas.service.options import SearchOptions, words
 from hybrid_nas.service.settings import Settings
 from search_spaces.architecture.used import used_mixers
 from tests.hybrid_nas.service.server import Client, serving
@@ -221,6 +221,8 @@ def test_who_may_what(ada: Client, bob: Client, viewer: Client, root: Client, se
         ({"space": "/tmp/space.py"}, 403, "space"),
         ({"space": "os.path"}, 403, "space"),
         ({"space": "nothing"}, 403, "space"),
+        ({"scores": "/etc/passwd"}, 403, "scores"),
+        ({"scores": "zico,{data}/../nas.db"}, 403, "scores"),
     ],
 )
 def test_what_is_refused(
@@ -280,6 +282,9 @@ def test_a_wrong_type_of_any_option_is_explained(ada: Client, option: str) -> No
         ({"recipe": "nano", "recipe_json": {}}, "recipe", "give one of them"),
         ({"notify": "https://example.org"}, "notify", "expected one of"),
         ({"mixers": "core"}, "mixers", "conv_only"),
+        ({"scores": "zicoo"}, "scores", "expected some of synflow"),
+        ({"scores": "mine.json"}, "scores", "A file is not taken"),
+        ({"scores": "zico", "sampler": "tpe"}, "scores", "give ehvi"),
     ],
 )
 def test_what_contradicts_itself_is_explained(ada: Client, change: dict[str, object], field: str, said: str) -> None:
@@ -293,6 +298,12 @@ def test_what_contradicts_itself_is_explained(ada: Client, change: dict[str, obj
 def test_a_recipe_may_come_along(ada: Client) -> None:
     body = {**SEARCH, "study": "own-recipe", "recipe_json": {"rungs": [8], "batch_size": 64, "learning_rate": 0.01}}
     assert ada.post("/studies", body).status == 201
+
+
+def test_training_free_scores_are_named(ada: Client, settings: Settings) -> None:
+    answer = ada.post("/studies", {**SEARCH, "study": "scored", "scores": "zico, az_nas"})
+    assert answer.status == 201, answer.body
+    assert "--scores=zico, az_nas" in words(answer.json["options"], settings)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
