@@ -158,6 +158,14 @@ class Submissions:
         """Those in the states, oldest first."""
         return self._select(jobs, Job, jobs.c.state.in_(states))
 
+    def jobs_of(self, study: str) -> list[Job]:
+        """Those of a study, oldest first."""
+        return self._select(jobs, Job, jobs.c.study == study)
+
+    def remove_jobs(self, study: str) -> None:
+        """Remove the rows of a study's jobs."""
+        self._execute(sa.delete(jobs).where(jobs.c.study == study))
+
     def change_job(self, job: Job, **values: Any) -> bool:
         """Change a job if it is still in the state in which it was read; says whether it was."""
         unchanged = (jobs.c.id == job.id, jobs.c.state == job.state)

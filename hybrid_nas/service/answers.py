@@ -1,5 +1,6 @@
 """What the service says of studies, trials and jobs: plain JSON, numbers in base units, times in ISO 8601."""
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -145,12 +146,20 @@ def job_json(job: Job) -> JSON:
         "kind": job.kind,
         "study": job.study,
         "owner": job.owner,
+        "pick": job.options.get("pick"),
+        "trial": trial_of(job),
         "state": job.state,
         "entry": job.entry,
         "message": job.message,
         "created": _time(job.created),
         "ended": _time(job.ended),
     }
+
+
+def trial_of(job: Job) -> int | None:
+    """The trial that a job writes; None where that is not known yet, as for the knee of a front."""
+    named = re.match(r"trial:(\d+)$", str(job.options.get("pick"))) or re.match(r"trial (\d+)", job.message or "")
+    return None if named is None else int(named[1])
 
 
 def page_json(items: list[Any], total: int, offset: int, limit: int) -> JSON:

@@ -17,7 +17,7 @@ from db.submissions import ACTIVE, Job, Submission, Submissions
 from db.tokens import Tokens
 from db.writes import Writes
 from hybrid_nas import parts
-from hybrid_nas.service.answers import job_json, page_json, study_json, whole_trial_json
+from hybrid_nas.service.answers import job_json, page_json, study_json, trial_of, whole_trial_json
 from hybrid_nas.service.callers import Caller
 from hybrid_nas.service.children import Child, last_lines
 from hybrid_nas.service.courtesy import Courtesy
@@ -260,6 +260,18 @@ class Service:
         self.supervisor.wake()
         return job_json(job)
 
+    def exports(self, name: str, trial: int | None, offset: int, limit: int) -> JSON:
+        """A page of a study's exports, or of one trial's, newest first: those that wait, run and have ended.
+
+        Raises:
+            NotFoundError: if there is no study of that name.
+        """
+        if self.submissions.one(name) is None and self.recorded.outline(name) is None:
+            raise _unknown(name)
+        found = [job for job in reversed(self.submissions.jobs_of(name)) if trial in (None, trial_of(job))]
+        shown = [job_json(job) for job in found[offset : offset + limit]]
+        return page_json(shown, len(found), offset, limit)
+
     def job(self, key: str) -> JSON:
         """One job.
 
@@ -291,8 +303,14 @@ class Service:
             raise ConflictError(f"confirm is {confirm!r}; expected the name of the study, {name!r}")
         if self._state(name, submission) in ("queued", "running", "stopping") or self.store.lease(name) is not None:
             raise ConflictError(f"study {name!r} waits or runs; stop it first")
+        jobs = self.submissions.jobs_of(name)
+        if any(job.state in ("queued", "running") for job in jobs):
+            raise ConflictError(f"study {name!r} is being exported; delete it when that has ended")
         if outline is not None:
             self._remove(name)
+        self.submissions.remove_jobs(name)
+        for job in jobs:
+            self.supervisor.job_child(job).forget()
         if submission is not None:
             if not self.submissions.remove(submission):
                 raise _changed(name)

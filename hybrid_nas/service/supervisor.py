@@ -10,7 +10,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from db.submissions import ACTIVE, Job, Submission, Submissions
 from hybrid_nas.notifying import HOSTS_VARIABLE
 from hybrid_nas.service.children import Child
 from hybrid_nas.service.courtesy import Courtesy
+from hybrid_nas.service.hiding import without_paths
 from hybrid_nas.service.options import default_workers, words
 from hybrid_nas.service.settings import Settings
 from hybrid_nas.service.slots import Capacity, Need, fair_order, take
@@ -264,17 +265,23 @@ class Supervisor:
             self._submissions.change_job(job, state="queued")
             return
         lines = child.last_lines(SHOWN_LINES)
+        values: dict[str, Any] = {"state": "finished", "ended": datetime.now(UTC)}
         written = _WROTE.search("\n".join(lines))
-        message = lines[-1] if lines else None
         if written is not None:
-            message = written[2]
-        self._submissions.change_job(
-            job,
-            state="failed" if code else "finished",
-            entry=None if written is None else Path(written[1]).name,
-            message=message,
-            ended=datetime.now(UTC),
+            values |= {"entry": Path(written[1]).name, "message": written[2]}
+        if code:
+            values |= {"state": "failed", "message": self._failure(job, code, lines)}
+        self._submissions.change_job(job, **values)
+
+    def _failure(self, job: Job, code: int, lines: Sequence[str]) -> str:
+        """The reason for everybody who may look. The log of the service has it whole, with the paths of this host."""
+        said = " / ".join(lines) or "nothing"
+        logger.warning(
+            "the %s of study %r, job %s, ended with %d and said: %s", job.kind, job.study, job.id, code, said
         )
+        if not lines:
+            return f"the {job.kind} ended with code {code} and said nothing; ask for it again"
+        return without_paths(lines[-1].removeprefix("error: "), self._settings)
 
 
 def _last_words(child: Child) -> list[str]:

@@ -10,12 +10,14 @@ import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from db.store import open_store
+from db.submissions import Job, State
 from hybrid_nas.service.callers import LOCAL
 from hybrid_nas.service.core import Service
 from hybrid_nas.service.settings import Settings
@@ -189,6 +191,28 @@ def test_a_search_is_stopped_extended_and_deleted_by_buttons(page: "Page", serve
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("heading", name="Studies").wait_for()
     assert page.get_by_role("link", name="mine", exact=True).count() == 0
+
+
+def test_exports_are_there_when_a_page_is_loaded_anew(page: "Page", served: tuple[Service, int]) -> None:
+    service, _ = served
+    number = service.front(RECORDED, None, final=False).json["members"][0]["trial_number"]
+    now = datetime.now(UTC)
+    ended: list[tuple[State, str | None, str]] = [
+        ("finished", "knee", ""),
+        ("failed", None, "<b>the name is taken</b>"),
+    ]
+    for state, entry, message in ended:
+        options = {"pick": f"trial:{number}"}
+        service.submissions.add_job(Job(state, "export", RECORDED, "ada", options, state, entry, message, now, now))
+    rows = page.locator("#exports tbody tr")
+    for path in (f"/studies/{RECORDED}/trials/{number}", f"/studies/{RECORDED}"):
+        page.goto(path)
+        expect(rows).to_have_count(2)
+        expect(rows.filter(has_text="failed")).to_contain_text("<b>the name is taken</b>")
+    expect(rows.get_by_role("link", name="knee")).to_have_attribute("href", "/zoo/knee")
+    page.goto(f"/studies/{MANY}")
+    expect(page.locator("#trials tbody tr").first).to_be_visible()
+    expect(page.locator("#exports")).to_be_hidden()
 
 
 def test_fronts_are_compared_in_one_plot(page: "Page") -> None:

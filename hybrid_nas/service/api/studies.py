@@ -214,3 +214,16 @@ def events(
 def export(name: Name, wanted: Export, service: CurrentService, caller: CurrentCaller) -> JSON:
     """Write a trial to the zoo, as a job."""
     return service.export(caller, name, wanted.model_dump())
+
+
+@router.get("/studies/{name}/exports", tags=["jobs"])
+def exports(
+    name: Name,
+    service: CurrentService,
+    caller: CurrentCaller,
+    trial: Annotated[int | None, Query(ge=0, le=2**31 - 1)] = None,
+    offset: Offset = 0,
+    limit: Limit = 50,
+) -> JSON:
+    """The exports of a study, or of one trial: what waits, runs, was written and failed, newest first."""
+    return service.exports(name, trial, offset, limit)

@@ -448,6 +448,7 @@ function studyPage() {
   const first = Number(head.dataset.front) ? [drawFront, drawGrowth, listTrials, readLatest] : [listTrials, readLatest];
   for (const work of first) work().catch(() => {});
   if (byId("finalists")) showFinalists(base, name, axis).catch(() => {});
+  listExports(base, name);
 }
 
 function spanText(minutes) {
@@ -505,6 +506,7 @@ function trialPage() {
   drawing.addEventListener("error", leave);
   if (drawing.complete && !drawing.naturalWidth) leave();
   if (byId("curve")) drawCurve(byId("curve"));
+  if (byId("exports")) listExports(base, study, `?trial=${number}`);
   if (byId("export")) byId("export").addEventListener("submit", event => {
     event.preventDefault();
     exportTrial(base, number, event.target).catch(error => say(error.message));
@@ -517,6 +519,18 @@ function drawCurve(svg) {
   const { x, y } = smallAxes(svg, [0, ...rungs.map(rung => rung.steps)], rungs.map(rung => rung.top1), "steps", "top1");
   addTo(svg, "path", { class: "steps", d: "M" + rungs.map(rung => `${x.pixel(rung.steps)} ${y.pixel(rung.top1)}`).join("L") });
   for (const rung of rungs) addTo(svg, "circle", { class: "dot", r: 4, cx: x.pixel(rung.steps), cy: y.pixel(rung.top1) });
+}
+
+// Exports of a study, or of one trial: what waits, runs and has ended, whoever asked for it.
+function listExports(base, study, query = "") {
+  repeat(async () => {
+    const page = await ask(`${base}/exports${query}`);
+    byId("exports").hidden = !page.total;
+    fill(byId("exports").querySelector("tbody"), page.items.map(job => [
+      `${job.created.slice(0, 16).replace("T", " ")} UTC`, job.trial === null ? job.pick : link(job.trial, trialPath(study, job.trial)), pill(job.state), job.owner,
+      job.entry ? link(job.entry, `/zoo/${segment(job.entry)}`) : job.message,
+    ]));
+  }, REFRESH_MS);
 }
 
 async function exportTrial(base, number, form) {
