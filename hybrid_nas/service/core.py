@@ -1,12 +1,14 @@
 """What callers may do: the operations behind the routes and the pages, each checked against the caller's role."""
 
 import contextlib
+import functools
 import shutil
+import threading
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from db.browse import Browser, Outline, TrialFilter
 from db.engine import make_engine
@@ -35,7 +37,22 @@ from nas.workspace import study_folder
 from search_spaces.zoo.index import require_name
 
 LOG_LINES = 2_000
-EXPORTABLE = ("pick", "name", "onnx", "overwrite")
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def one_at_a_time(
+    change: Callable[Concatenate["Service", P], T],
+) -> Callable[Concatenate["Service", P], T]:
+    """A change that looks at a state first, while no other caller changes any: two deletions, or one and a
+    continuation, would otherwise meet in the midst."""
+
+    @functools.wraps(change)
+    def changing(self: "Service", *args: P.args, **kwargs: P.kwargs) -> T:
+        with self.changing:
+            return change(self, *args, **kwargs)
+
+    return changing
 
 
 class Service:
@@ -60,6 +77,7 @@ class Service:
         self.recorded = Recorded(settings, store, self.browser)
         self.courtesy = Courtesy()
         self.glance = Glance(Writes(self._engine))
+        self.changing = threading.Lock()
 
     def close(self) -> None:
         """Close the connections; children go on."""
@@ -132,6 +150,7 @@ class Service:
         """What `study` gives, ready to be sent."""
         return Answer.of_json(self.study(name))
 
+    @one_at_a_time
     def stop(self, caller: Caller, name: str) -> JSON:
         """Take a search out of the queue, or ask it to end in order.
 
@@ -148,6 +167,7 @@ class Service:
             raise ConflictError(f"study {name!r} is {submission.state}; only what waits or runs can be stopped")
         return self.study(name)
 
+    @one_at_a_time
     def continue_(self, caller: Caller, name: str) -> JSON:
         """Queue a search again that was stopped, failed or finished: the same study goes on.
 
@@ -161,6 +181,7 @@ class Service:
         self._queue_again(submission, submission.options)
         return self.study(name)
 
+    @one_at_a_time
     def extend(self, caller: Caller, name: str, budget: int) -> JSON:
         """Give a search a larger budget. One that runs is stopped first, and goes on with it.
 
@@ -239,6 +260,7 @@ class Service:
         submission = self.submissions.one(name)
         return None if submission is None else self.supervisor.child(submission)
 
+    @one_at_a_time
     def export(self, caller: Caller, name: str, options: JSON) -> JSON:
         """Queue an export to the zoo.
 
@@ -283,6 +305,7 @@ class Service:
             raise NotFoundError(f"there is no job {key!r}; the answer to an export has the id of its job")
         return job_json(job)
 
+    @one_at_a_time
     def delete(self, caller: Caller, name: str, confirm: str) -> None:
         """Delete a study that has ended: its submission, facts, weights and output. Drawings and the zoo stay.
 

@@ -72,6 +72,14 @@ def now(service: Service, study: str) -> Place:
     return Place(revision, stamp.training_id, stamp.front_version, line)
 
 
+def reached(service: Service, study: str, place: Place) -> Place:
+    """The place, or the beginning where the study has not come so far: it was restored, or deleted and made again."""
+    here = now(service, study)
+    parts = [(place.revision, here.revision), (place.training_id, here.training_id), (place.line, here.line)]
+    parts.append((place.front_version, here.front_version))
+    return place if all(told <= happened for told, happened in parts) else Place()
+
+
 class News(NamedTuple):
     """What is new behind a place."""
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from db.browse import TrialFilter
 from hybrid_nas.service.auth import CurrentCaller, CurrentService, door_of
 from hybrid_nas.service.document import EVENTS, SVG
-from hybrid_nas.service.events import Place, Tail
+from hybrid_nas.service.events import Place, Tail, reached
 from hybrid_nas.service.kept import sent
 from hybrid_nas.service.options import SearchOptions
 from nas.config import LARGEST
@@ -203,7 +203,7 @@ def events(
 ) -> StreamingResponse:
     """What happens from the first trial on, or behind an event, as server-sent events."""
     service.study(name)
-    place = Place.read(last_event_id or after)
+    place = reached(service, name, Place.read(last_event_id or after))
     tail: Tail = request.app.state.tail
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     told = tail.stream(name, place, partial(door_of(request).token, request))

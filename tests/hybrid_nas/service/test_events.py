@@ -102,6 +102,15 @@ def test_a_long_past_comes_in_parts(served: tuple[Service, int], monkeypatch: py
     assert listener.heard == list(range(35))
 
 
+@pytest.mark.parametrize("place", ["0-9999-0-0-0", "0-0-9999-0-0", "9-1-0-0-0", "1-1-0-9999-0"])
+def test_behind_an_event_that_has_not_happened_all_is_told(served: tuple[Service, int], place: str) -> None:
+    service, port = served
+    service.store.record("sample", trial(0, 0.5, 1.0), None)
+    listener = Listener(port, after=place)
+    listener.start()
+    eventually(lambda: listener.heard == [0])
+
+
 def test_nobody_looks_once_nobody_listens(served: tuple[Service, int], looks: list[float]) -> None:
     service, port = served
     stream = Server.at(f"http://127.0.0.1:{port}", None).events("sample")
