@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from db.engine import redact_url
 from db.store import open_store
 from hybrid_nas.service import dashboard, pages, sessions
 from hybrid_nas.service.api import jobs, meta, studies, zoo
@@ -177,7 +178,9 @@ def _error(
 def _refused(request: Request, error: Exception) -> Response:
     """What a NasError becomes: its line, and the option that it is about."""
     assert isinstance(error, NasError)
-    line = first_line(error)
+    # Where the database lies is for those who run the service.
+    place = redact_url(request.app.state.service.settings.storage)
+    line = first_line(error).replace(f" {place}", "")
     headers = None
     if isinstance(error, BusyError):
         headers = {"retry-after": retry_after(error)}

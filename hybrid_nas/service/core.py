@@ -30,6 +30,7 @@ from hybrid_nas.service.options import SearchOptions, checked
 from hybrid_nas.service.recorded import Numbers, Recorded
 from hybrid_nas.service.settings import Settings
 from hybrid_nas.service.supervisor import Supervisor
+from nas.config import EARLIER_STUDY
 from nas.errors import InvalidInputError
 from nas.records import JSON, StudyRecord
 from nas.search.weights import WEIGHTS
@@ -48,7 +49,7 @@ def one_at_a_time(
     continuation, would otherwise meet in the midst."""
 
     @functools.wraps(change)
-    def changing(self: "Service", *args: P.args, **kwargs: P.kwargs) -> T:
+    def changing(self: "Service", /, *args: P.args, **kwargs: P.kwargs) -> T:
         with self.changing:
             return change(self, *args, **kwargs)
 
@@ -100,6 +101,7 @@ class Service:
         """
         caller.require("user")
         config = checked(options, self.settings, is_admin=caller.is_admin)
+        self._check_warm_start(config.warm_start)
         if self.browser.outline(config.study) is not None and not caller.is_admin:
             raise _taken(config.study)
         given = {**options.given(), "study": config.study}
@@ -107,6 +109,15 @@ class Service:
             raise _taken(config.study)
         self.supervisor.wake()
         return self.study(config.study)
+
+    def _check_warm_start(self, warm_start: str) -> None:
+        """Refuse an earlier study that nobody knows; one that is queued may have ended before it is needed."""
+        name = warm_start.removeprefix(EARLIER_STUDY)
+        is_named = name != warm_start
+        if is_named and self.submissions.one(name) is None and self.browser.outline(name) is None:
+            raise InvalidInputError(
+                f"warm_start names the study {name!r:.200}, which is not here; expected one of the list of studies"
+            )
 
     def studies(
         self, *, state: str | None = None, owner: str | None = None, search: str | None = None, offset: int, limit: int

@@ -166,6 +166,8 @@ class Supervisor:
         code = child.exit_code()
         lines = _last_words(child)
         line = lines[-1] if lines else None
+        if submission.after_stop == "queued":
+            line = None  # it goes on with a larger budget: that it was interrupted is no news
         values: dict[str, Any] = {"gpus": {}, "exit_line": line, "ended": datetime.now(UTC)}
         if submission.state == "stopping" and code != 0:
             self._submissions.change(submission, state=submission.after_stop or "stopped", after_stop=None, **values)

@@ -120,10 +120,10 @@ def open_data(text: str, cache: str | None = None) -> DataSource:
         InvalidInputError: if the text is not understood, or the data are missing, damaged or useless (one class, an
             empty class).
     """
-    kind, _, path = text.partition(":")
+    kind, colon, path = text.partition(":")
     if kind not in KINDS:
         raise InvalidInputError(f"data {text!r} is unknown; expected {EXPECTED}")
-    if path and KINDS[kind].path is None:
+    if colon and KINDS[kind].path is None:
         raise InvalidInputError(f"data {text!r}: {kind} takes no path; expected {EXPECTED}")
     if not path and KINDS[kind].path is not None:
         raise InvalidInputError(f"data {text!r}: the path is missing; expected {EXPECTED}")

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import pytest
 
+from db.store import open_store
 from db.tokens import Role
 from hybrid_nas.service import events
 from hybrid_nas.service.core import Service
@@ -24,6 +25,7 @@ from search_spaces.architecture.used import used_mixers
 from tests.hybrid_nas.service.server import Client, serving
 from tests.hybrid_nas.service.waiting import eventually
 from tests.recorded.record import unpack
+from tests.samples import study_record
 
 SEARCH = {"space": "conv_only", "budget": 2, "objectives": "top1,macs", "study": "new", "workers": 1}
 STUDY = "recorded"
@@ -282,6 +284,8 @@ def test_a_wrong_type_of_any_option_is_explained(ada: Client, option: str) -> No
         ({"recipe": "nano", "recipe_json": {}}, "recipe", "give one of them"),
         ({"notify": "https://example.org"}, "notify", "expected one of"),
         ({"mixers": "core"}, "mixers", "conv_only"),
+        ({"warm_start": "study:nobody"}, "warm_start", "which is not here"),
+        ({"data": "digits:"}, "data", "takes no path"),
         ({"scores": "zicoo"}, "scores", "expected some of synflow"),
         ({"scores": "mine.json"}, "scores", "A file is not taken"),
         ({"scores": "zico", "sampler": "tpe"}, "scores", "give ehvi"),
@@ -524,6 +528,16 @@ def test_a_fault_of_ours_says_nothing_of_it(
     assert (answer.status, answer.error["message"]) == (500, "a fault of ours; the log of the service has the details")
     assert answer.headers["content-security-policy"].startswith("default-src 'self'")
     eventually(lambda: "a secret" in caplog.text)
+
+
+def test_an_error_says_nothing_of_where_the_database_lies(settings: Settings, tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/nas.db"
+    with closing(open_store(storage)) as store:
+        store.create_study(study_record())
+    with serving(replace(settings, storage=storage, folder=tmp_path / "service")) as (_, port):
+        answer = Client(port).ask("DELETE", "/studies/sample?confirm=sample")
+    assert (answer.status, "the database lacks the table 'studies'" in answer.error["message"]) == (422, True)
+    assert str(tmp_path).encode() not in answer.body
 
 
 def test_wrong_tokens_are_slowed_down(served: tuple[Service, int], tokens: dict[str, str]) -> None:

@@ -157,6 +157,7 @@ def test_a_larger_budget_stops_and_goes_on(
 
     eventually(goes_on)
     assert one(submissions, "s").options["budget"] == 5
+    assert one(submissions, "s").exit_line is None, "nothing went wrong"
 
 
 def test_two_slots_run_two_and_a_next_supervisor_finds_them(
