@@ -8,6 +8,7 @@ from typing import TypeVar
 from sqlalchemy import URL, Engine, ExceptionContext, event
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 
+from db.engine import redact_url
 from nas.errors import InvalidInputError, NasError, ReadOnlyError, UnavailableError, UnreachableError
 
 T = TypeVar("T")
@@ -36,14 +37,20 @@ def one_line(error: BaseException, url: URL) -> str:
     """The driver's message on one line, with the password of the URL blanked out."""
     original = getattr(error, "orig", None) or error
     text = " ".join(str(original).split())
-    if url.password:
-        text = text.replace(str(url.password), "***")
+    for secret in (url.password, url.query.get("password"), url.query.get("sslpassword")):
+        if secret:
+            text = text.replace(str(secret), "***")
     return text
+
+
+def place_of(url: URL) -> str:
+    """The URL as messages show it: a password may also stand in its query."""
+    return redact_url(url.render_as_string(hide_password=True))
 
 
 def _translate(error: SQLAlchemyError, url: URL, opening: bool) -> NasError:
     text = one_line(error, url)
-    place = url.render_as_string(hide_password=True)
+    place = place_of(url)
     if _READ_ONLY in text or _sqlstate(error) in _READ_ONLY_STATES:
         return ReadOnlyError(
             f"cannot write the database {place}: the rights here do not suffice ({text}); see who may write it"

@@ -13,7 +13,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from db.engine import redact_url
 from db.store import open_store
 from hybrid_nas.service import dashboard, pages, sessions
 from hybrid_nas.service.api import jobs, meta, studies, zoo
@@ -179,8 +178,10 @@ def _refused(request: Request, error: Exception) -> Response:
     """What a NasError becomes: its line, and the option that it is about."""
     assert isinstance(error, NasError)
     # Where the database lies is for those who run the service.
-    place = redact_url(request.app.state.service.settings.storage)
-    line = first_line(error).replace(f" {place}", "")
+    service: Service = request.app.state.service
+    line = first_line(error)
+    for place in service.places:
+        line = line.replace(f" {place}", "")
     headers = None
     if isinstance(error, BusyError):
         headers = {"retry-after": retry_after(error)}

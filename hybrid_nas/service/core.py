@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from db.browse import Browser, Outline, TrialFilter
-from db.engine import make_engine
+from db.engine import make_engine, redact_url
+from db.errors import place_of
 from db.removal import remove_study
 from db.service_tables import ensure_service_tables
 from db.store import SqlStore
@@ -70,6 +71,7 @@ class Service:
         self.settings = settings
         self.store = store
         self._engine = make_engine(settings.storage)
+        self.places = {redact_url(settings.storage), place_of(self._engine.url)}
         ensure_service_tables(self._engine)
         self.tokens = Tokens(self._engine)
         self.submissions = Submissions(self._engine)

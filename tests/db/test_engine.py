@@ -52,6 +52,13 @@ def test_redacted_urls_have_no_password(url: str, redacted: str) -> None:
     assert redact_url(url) == redacted
 
 
+@pytest.mark.parametrize("name", ["password", "sslpassword"])
+def test_a_server_that_does_not_answer_gives_no_password_of_its_query_away(name: str) -> None:
+    pytest.importorskip("psycopg")
+    said = refusal(f"postgresql+psycopg://ada@127.0.0.1:1/nas?{name}={SECRET}")
+    assert f"nas?{name}=*** does not answer" in said
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
