@@ -111,7 +111,8 @@ class Door:
         if not await self.has_tokens():
             require_this_machine(request)
             return None
-        glance, tokens = self._service.glance, self._service.tokens
+        glance = self._service.glance
+        tokens = self._service.tokens
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and secret.strip():
             return self._valid(request, await glance.get(tokens.find, secret.strip()))

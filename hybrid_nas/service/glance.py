@@ -38,7 +38,8 @@ class Glance:
         """
         moment = self._writes.count, int(time.monotonic() / KEPT_S)
         if moment != self._moment:
-            self._moment, self._found = moment, {}
+            self._moment = moment
+            self._found = {}
         key = find, args, tuple(kwargs.items())
         task = self._found.get(key)
         if task is None or (task.done() and task.exception() is not None):
