@@ -201,8 +201,7 @@ class Browser:
         """Trials by their rows, in that order; what is gone is left out."""
         page = sa.select(*_TRIAL).select_from(_JOINED).where(trainings.c.id.in_(rows))
         with self._reading() as connection:
-            read = connection.execute(page).mappings().all()  # at once: each row alone would give up the interpreter
-        found = {row["id"]: dict(row) for row in read}
+            found = {row["id"]: dict(row) for row in connection.execute(page).mappings()}
         return [found[row] for row in rows if row in found]
 
     def trials_after(self, study_id: int, training_id: int, limit: int) -> list[JSON]:

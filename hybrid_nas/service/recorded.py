@@ -128,13 +128,14 @@ class Recorded:
 
     def trials(self, outline: Outline, wanted: TrialFilter, offset: int, limit: int) -> Answer:
         """A page of trials."""
+        stamp = self.stamp(outline)
 
         def make() -> Any:
-            order = self._order(outline, wanted)
+            order = self._order(outline, wanted, stamp.training_id)
             rows = self._browser.trials([rank.row for rank in order[offset : offset + limit]])
             return page_json([trial_json(row, outline.cost_objective) for row in rows], len(order), offset, limit)
 
-        return self._answer(outline, ("trials", wanted, offset, limit), make)
+        return self._known.answers.get((outline.id, "trials", wanted, offset, limit), stamp, make)
 
     def front(self, outline: Outline, target: str | None, *, final: bool) -> Answer:
         """What `pareto --json` gives."""
@@ -166,10 +167,9 @@ class Recorded:
     def _answer(self, outline: Outline, key: tuple[Any, ...], make: Callable[[], Any]) -> Answer:
         return self._known.answers.get((outline.id, *key), self.stamp(outline), make)
 
-    def _order(self, outline: Outline, wanted: TrialFilter) -> Sequence[Rank]:
-        """The wanted trials: sorted once for all pages, each read once."""
+    def _order(self, outline: Outline, wanted: TrialFilter, last: int) -> Sequence[Rank]:
+        """The wanted trials up to a row: sorted once for all pages, each read once."""
         known = self._known.orders
-        last = self.stamp(outline).training_id
         with self._sorting:
             after, order = known.pop((outline.id, wanted), (0, []))
             if after < last:
