@@ -9,6 +9,7 @@ was: each training leaves a row.
 
 import argparse
 import importlib
+import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,6 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.rows import append_row, read_rows
-from search_spaces.zoo.bundle import DOOR
 from workers.data.registry import open_data
 from workers.evaluate import EvaluationContext
 from workers.evaluation import EvaluationConfig
@@ -48,9 +48,10 @@ class Classifier(nn.Module):
 
 
 def register(entry: Path) -> None:
-    """Make the entry known to timm, as its card says."""
+    """Make the entry known to timm; its module has a name of its own, beside whatever entries are open."""
+    config = json.loads((entry / "config.json").read_text(encoding="utf-8"))
     sys.path.insert(0, str(entry))
-    importlib.import_module(DOOR)
+    importlib.import_module(config["architecture"])
 
 
 @dataclass(frozen=True, slots=True)

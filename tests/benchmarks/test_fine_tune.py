@@ -1,9 +1,11 @@
 """An entry of grey images learns colour ones, and a stopped run goes on from its rows."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from benchmarks.fine_tune import gain, register, run
@@ -27,7 +29,7 @@ def colour_images(folder: Path) -> str:
     return f"folder:{folder}"
 
 
-def test_it_goes_on_and_pairs_the_weights_by_seed(tmp_path: Path) -> None:
+def test_it_goes_on_and_pairs_the_weights_by_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = colour_images(tmp_path / "images")
     found = architecture(in_chans=1)
     entry = export_model(
@@ -37,6 +39,7 @@ def test_it_goes_on_and_pairs_the_weights_by_seed(tmp_path: Path) -> None:
         weights=weights_of(trained(found)),
         card=card_of(found),
     )
+    monkeypatch.setattr(sys, "path", [*sys.path])
     register(entry)
     rows = tmp_path / "rows.jsonl"
     first = list(run(entry, data, TINY, 1, rows))
