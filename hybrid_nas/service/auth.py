@@ -96,9 +96,11 @@ class Door:
 
         Raises:
             UnauthorizedError: if the token is not valid.
-            BusyError: if wrong ones came too often.
+            BusyError: if the token, or wrong ones from this address, are used too often.
         """
-        return self._service.tokens.begin_session(self._valid(request, self._service.tokens.find(secret)))
+        token = self._valid(request, self._service.tokens.find(secret))
+        self._count(str(token.id))
+        return self._service.tokens.begin_session(token)
 
     async def token(self, request: Request) -> Token | None:
         """The token behind a request, which is not counted; None on this machine while no token was ever made.

@@ -5,7 +5,7 @@ import functools
 import shutil
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -39,6 +39,8 @@ from nas.workspace import study_folder
 from search_spaces.zoo.index import require_name
 
 LOG_LINES = 2_000
+MOST_WAITING = 100
+"""Searches, and exports, of one owner that wait at a time: whoever asks without end fills no queue for others."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -104,6 +106,7 @@ class Service:
         caller.require("user")
         config = checked(options, self.settings, is_admin=caller.is_admin)
         self._check_warm_start(config.warm_start)
+        _check_room(self.submissions.all("queued"), caller.name)
         if self.browser.outline(config.study) is not None and not caller.is_admin:
             raise _taken(config.study)
         given = {**options.given(), "study": config.study}
@@ -194,7 +197,6 @@ class Service:
         self._queue_again(submission, submission.options)
         return self.study(name)
 
-    @one_at_a_time
     def extend(self, caller: Caller, name: str, budget: int) -> JSON:
         """Give a search a larger budget. One that runs is stopped first, and goes on with it.
 
@@ -202,17 +204,24 @@ class Service:
             ForbiddenError: if it is another's.
             InvalidInputError: if the budget is not larger.
         """
+        options = {**self._own(caller, name).options, "budget": budget}
+        checked(SearchOptions(**options), self.settings, is_admin=True)  # reads the data, which nobody else waits for
+        self._enlarge(caller, name, budget)
+        return self.study(name)
+
+    @one_at_a_time
+    def _enlarge(self, caller: Caller, name: str, budget: int) -> None:
         submission = self._own(caller, name)
         before = int(submission.options["budget"])
         if budget <= before:
             raise InvalidInputError(f"--budget is {budget}; expected more than the {before} of study {name!r}")
         options = {**submission.options, "budget": budget}
-        checked(SearchOptions(**options), self.settings, is_admin=True)
-        if submission.state in ("running", "stopping"):
+        if submission.state == "queued":
+            self._change(submission, options=options)
+        elif submission.state in ("running", "stopping"):
             self._change(submission, state="stopping", after_stop="queued", options=options)
         else:
             self._queue_again(submission, options)
-        return self.study(name)
 
     def trials(self, name: str, wanted: TrialFilter, offset: int, limit: int) -> Answer:
         """A page of trials."""
@@ -290,6 +299,7 @@ class Service:
             require_name(options["name"])
         if options.get("overwrite") and not caller.is_admin:
             raise ForbiddenError("only an administrator may replace an entry of the zoo; give another name")
+        _check_room(self.submissions.jobs("queued"), caller.name)
         job = Job(uuid.uuid4().hex, "export", name, caller.name, options, "queued", None, None, datetime.now(UTC), None)
         self.submissions.add_job(job)
         self.supervisor.wake()
@@ -431,6 +441,7 @@ class Service:
         return submission
 
     def _queue_again(self, submission: Submission, options: JSON) -> None:
+        _check_room(self.submissions.all("queued"), submission.owner)
         values = {"state": "queued", "options": options, "queued": datetime.now(UTC), "attempts": 0}
         self._change(submission, **values, after_stop=None, ended=None, exit_line=None)
 
@@ -438,6 +449,11 @@ class Service:
         if not self.submissions.change(submission, **values):
             raise _changed(submission.study)
         self.supervisor.wake()
+
+
+def _check_room(waiting: Sequence[Submission | Job], owner: str) -> None:
+    if sum(each.owner == owner for each in waiting) >= MOST_WAITING:
+        raise ConflictError(f"{MOST_WAITING} of {owner!r} wait already; ask again when one of them has begun")
 
 
 def _unknown(name: str) -> NotFoundError:

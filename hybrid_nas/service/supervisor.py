@@ -281,9 +281,11 @@ class Supervisor:
         logger.warning(
             "the %s of study %r, job %s, ended with %d and said: %s", job.kind, job.study, job.id, code, said
         )
-        if not lines:
-            return f"the {job.kind} ended with code {code} and said nothing; ask for it again"
-        return without_paths(lines[-1].removeprefix("error: "), self._settings)
+        last = lines[-1] if lines else "nothing"
+        reason = last.removeprefix("error: ")
+        if reason == last:
+            reason = f"the {job.kind} ended with code {code} and last said: {last}; ask for it again"
+        return without_paths(reason, self._settings)
 
 
 def _last_words(child: Child) -> list[str]:

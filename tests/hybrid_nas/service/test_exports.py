@@ -89,7 +89,7 @@ def test_they_are_listed_while_they_wait_run_and_have_ended_across_a_restart(
     ("word", "said"),
     [
         ("fail", "the weights w 1.safetensors were not kept; see knee and x"),
-        ("die", "the export ended with code 137 and said nothing; ask for it again"),
+        ("die", "the export ended with code 137 and last said: nothing; ask for it again"),
     ],
 )
 def test_one_that_fails_says_why_and_only_the_log_says_where(

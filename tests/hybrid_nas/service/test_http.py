@@ -17,7 +17,8 @@ import pytest
 
 from db.store import open_store
 from db.tokens import Role
-from hybrid_nas.service import events
+from hybrid_nas.service import core, events
+from hybrid_nas.service.callers import LOCAL
 from hybrid_nas.service.core import Service
 from hybrid_nas.service.options import SearchOptions, words
 from hybrid_nas.service.settings import Settings
@@ -498,6 +499,18 @@ def test_the_dashboard_is_behind_the_door_and_only_shows(viewer: Client, root: C
     assert root.ask("PUT", f"//api/studies/{study['study_id']}/note", {"body": "x", "version": 1}).status == 405
 
 
+def test_nobody_fills_the_queues(ada: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = {**SEARCH, "study": "one-more"}
+    assert ada.post("/studies", body).status == 201
+    eventually(lambda: ada.get("/studies/one-more").json["state"] == "finished")
+    monkeypatch.setattr(core, "MOST_WAITING", 0)
+    asked = [("/studies", {**body, "study": "too-many"}), ("/studies/one-more/continue", None), (f"{PATH}/exports", {})]
+    for path, wanted in asked:
+        answer = ada.post(path, wanted)
+        assert (answer.status, "0 of 'ada' wait already" in answer.error["message"]) == (409, True), path
+    assert ada.get("/studies/too-many").status == 404
+
+
 def test_a_study_is_deleted_whole(root: Client, ada: Client, settings: Settings) -> None:
     assert ada.ask("DELETE", f"{PATH}?confirm={STUDY}").status == 403
     assert root.ask("DELETE", f"{PATH}?confirm=other").status == 409
@@ -528,6 +541,27 @@ def test_a_fault_of_ours_says_nothing_of_it(
     assert (answer.status, answer.error["message"]) == (500, "a fault of ours; the log of the service has the details")
     assert answer.headers["content-security-policy"].startswith("default-src 'self'")
     eventually(lambda: "a secret" in caplog.text)
+
+
+def test_a_larger_budget_leaves_a_waiting_search_its_place(settings: Settings, tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/nas.db"
+    with closing(open_store(storage)) as store:
+        service = Service(replace(settings, storage=storage, folder=tmp_path), store, lambda: None)
+        for study in ("first", "second"):
+            service.submit(LOCAL, SearchOptions.model_validate({**SEARCH, "study": study}))
+        assert service.extend(LOCAL, "first", 9)["position"] == 1
+        assert service.study("first")["budget"] == 9
+        service.close()
+
+
+def test_signing_in_counts_as_a_request(settings: Settings, tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/nas.db"
+    slow = replace(settings, storage=storage, folder=tmp_path / "service", requests_per_s=0.25)
+    with serving(slow) as (service, port):
+        form = f"token={service.tokens.add('ada', 'user')}".encode()
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        answers = [Client(port).ask("POST", "//session", form, headers) for _ in range(2)]
+    assert [answer.status for answer in answers] == [303, 429]
 
 
 def test_an_error_says_nothing_of_where_the_database_lies(settings: Settings, tmp_path: Path) -> None:
