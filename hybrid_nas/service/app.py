@@ -92,6 +92,7 @@ def create_app(settings: Settings, check_owner: Callable[[], None] = lambda: Non
         docs_url=None,
         redoc_url=None,
         openapi_url=f"{PREFIX}/openapi.json",
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # looked for at each request otherwise
     )
     app.state.service = service
     app.state.door = Door(service)

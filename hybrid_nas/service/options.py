@@ -16,7 +16,7 @@ from nas.config import SearchConfig
 from nas.errors import InvalidInputError, NasError
 from nas.files import user_path, write_whole
 from nas.records import JSON
-from nas.surrogates.training_free import NAMES
+from nas.surrogates.proxies import NAMES
 from nas.text import json_hash
 from search_spaces.registry import known_names
 from workers.devices import num_cores, num_gpus
