@@ -85,4 +85,6 @@ def lower_priority() -> None:
         thread = threading.get_native_id()
         niceness = max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread))
         with contextlib.suppress(OSError):  # a courtesy that the system does not allow
+            # It also interrupts nobody when it wakes, as a reader's request would a step of a training.
+            os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
             os.setpriority(os.PRIO_PROCESS, thread, niceness)
