@@ -162,6 +162,7 @@ class Tail:
             except NasError:  # an outage passes
                 news = News([], place)
             if news.texts:
+                self._service.glance.end()
                 return news
             await asyncio.sleep(LOOK_S)
 

@@ -19,7 +19,8 @@ KEPT_S = 1.0
 class Glance:
     """What was found at this moment. Belongs to one event loop.
 
-    Who has changed something through the service sees it at once: its own writes end the moment.
+    Who has changed something through the service sees it at once: its own writes end the moment. Who was told an event
+    sees at least what it tells: news end the moment, too.
     """
 
     def __init__(self, writes: Writes) -> None:
@@ -27,6 +28,10 @@ class Glance:
         self._writes = writes
         self._moment: tuple[int, int] | None = None
         self._found: dict[Hashable, asyncio.Task[Any]] = {}
+
+    def end(self) -> None:
+        """Find everything anew from now on."""
+        self._moment = None
 
     async def get(self, find: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What a function gives, in a thread of its own; of several who ask the same, one calls it.

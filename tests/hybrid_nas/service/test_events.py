@@ -11,12 +11,12 @@ import pytest
 from db.removal import remove_study
 from db.store import open_store
 from hybrid_nas.server import Server
-from hybrid_nas.service import events
+from hybrid_nas.service import events, glance
 from hybrid_nas.service.core import Service
 from hybrid_nas.service.events import News
 from hybrid_nas.service.settings import Settings
 from nas.errors import UnavailableError
-from tests.hybrid_nas.service.server import serving
+from tests.hybrid_nas.service.server import Client, serving
 from tests.hybrid_nas.service.waiting import eventually
 from tests.samples import study_record, trial
 
@@ -89,6 +89,20 @@ def test_all_hear_the_same_and_one_looks(served: tuple[Service, int], looks: lis
     eventually(lambda: all(len(listener.heard) == 6 for listener in listeners) and len(late.heard) == 3)
     assert all(listener.heard == list(range(6)) for listener in listeners)
     assert late.heard == [3, 4, 5]
+
+
+def test_who_is_told_of_a_trial_can_read_it(served: tuple[Service, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(glance, "KEPT_S", 1e9)
+    service, port = served
+    client = Client(port)
+    service.store.record("sample", trial(0, 0.5, 1.0), None)
+    listener = Listener(port)
+    listener.start()
+    eventually(lambda: listener.heard == [0])
+    assert client.get("/studies/sample/trials").json["total"] == 1
+    service.store.record("sample", trial(1, 0.5, 1.0), None)
+    eventually(lambda: listener.heard == [0, 1])
+    assert client.get("/studies/sample/trials").json["total"] == 2
 
 
 def test_a_long_past_comes_in_parts(served: tuple[Service, int], monkeypatch: pytest.MonkeyPatch) -> None:

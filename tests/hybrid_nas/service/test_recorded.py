@@ -13,7 +13,7 @@ import pytest
 from db.browse import Browser, TrialFilter
 from db.removal import remove_study
 from db.store import open_store
-from hybrid_nas.service import kept
+from hybrid_nas.service import glance, kept
 from hybrid_nas.service.core import Service
 from hybrid_nas.service.kept import Answers
 from hybrid_nas.service.settings import Settings
@@ -34,7 +34,8 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def served(settings: Settings) -> Iterator[tuple[Service, Client]]:
+def served(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Service, Client]]:
+    monkeypatch.setattr(glance, "KEPT_S", 1e-9)
     with serving(settings) as (service, port):
         yield service, Client(port)
 
