@@ -23,8 +23,8 @@ LONGEST_S = 2.0
 """The longest pause of what nobody waits for."""
 LOOK_S = 0.01
 """Between two looks at the lock, where work waits."""
-NICENESS = 19
-"""Behind the workers of a search, to which Ray gives 15."""
+NICENESS = 10
+"""With 19, behind the workers of a search, an answer took seconds while others filled the cores."""
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -85,6 +85,4 @@ def lower_priority() -> None:
         thread = threading.get_native_id()
         niceness = max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread))
         with contextlib.suppress(OSError):  # a courtesy that the system does not allow
-            # It also interrupts nobody when it wakes, as a reader's request would a step of a training.
-            os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
             os.setpriority(os.PRIO_PROCESS, thread, niceness)

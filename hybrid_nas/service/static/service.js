@@ -465,6 +465,11 @@ async function showFinalists(base, name, axis) {
   ]));
 }
 
+// Once a script listens: before, the browser itself would have sent the form, to nobody.
+function enable(form) {
+  if (form) form.querySelector("button").disabled = false;
+}
+
 function actions(base, name, showState) {
   const act = async (path, options) => {
     say("");
@@ -476,10 +481,11 @@ function actions(base, name, showState) {
     } catch (error) { say(error.message); }
   };
   const on = (id, happening, work) => byId(id)?.addEventListener(happening, event => { event.preventDefault(); work(event.target); });
+  const onForm = (id, work) => { on(id, "submit", work); enable(byId(id)); };
   on("stop", "click", () => act("/stop", { method: "POST" }));
   on("continue", "click", () => act("/continue", { method: "POST" }));
-  on("extend", "submit", form => act("/extend", { method: "POST", body: JSON.stringify({ budget: Number(form.budget.value) }) }));
-  on("delete", "submit", form => act(`?confirm=${segment(form.confirm.value)}`, { method: "DELETE" }));
+  onForm("extend", form => act("/extend", { method: "POST", body: JSON.stringify({ budget: Number(form.budget.value) }) }));
+  onForm("delete", form => act(`?confirm=${segment(form.confirm.value)}`, { method: "DELETE" }));
 }
 
 const percent = share => (100 * share).toFixed(1);
@@ -511,6 +517,7 @@ function trialPage() {
     event.preventDefault();
     exportTrial(base, number, event.target).catch(error => say(error.message));
   });
+  enable(byId("export"));
   if (byId("changes")) byId("changes").addEventListener("toggle", () => { if (byId("changes").open) showChanges(base, study, number); });
 }
 

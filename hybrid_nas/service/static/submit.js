@@ -56,6 +56,7 @@ function submitPage() {
       refuse(error.message, error.field);
     } finally { button.disabled = false; }
   });
+  enable(form);
 }
 
 submitPage();

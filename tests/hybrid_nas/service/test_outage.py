@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hybrid_nas.service import glance
 from hybrid_nas.service.settings import Settings
 from tests.hybrid_nas.service.server import Client, serving
 from tests.hybrid_nas.service.waiting import eventually
@@ -19,8 +20,9 @@ pytestmark = pytest.mark.postgres
 
 
 def test_requests_are_told_to_come_again_and_states_are_true_afterwards(
-    tmp_path: Path, postgres_server: "PostgresServer"
+    tmp_path: Path, postgres_server: "PostgresServer", monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(glance, "KEPT_S", 1e-9)
     url = postgres_server.new_database()
     program = ("/bin/sh", "-c", "exec sleep 4")
     settings = Settings(storage=url, folder=tmp_path / "service", zoo=tmp_path / "zoo", program=program)
