@@ -9,6 +9,9 @@ const digits = (value, count = 3) => value === null || value === undefined ? "" 
 const fixed = value => value === null || value === undefined ? "" : value.toFixed(4);
 const seconds = value => value < 0.05 ? "0" : digits(value);
 
+// Whether the stream of events is broken: what was asked for may then be answered, and yet nothing new is heard.
+let isDeaf = false;
+
 // A request below /api/v1; throws with the service's own line, its status and the option that it is about.
 async function ask(path, options = {}) {
   const headers = { "x-csrf-token": document.querySelector("meta[name=csrf-token]").content };
@@ -21,7 +24,7 @@ async function ask(path, options = {}) {
     lost(true);
     throw new Error("the service does not answer; try again");
   }
-  lost(false);
+  if (!isDeaf) lost(false);
   if (response.status === 401) location.assign(`/login?to=${segment(location.pathname)}`);
   if (!response.ok) throw Object.assign(new Error(answer.error.message), { status: response.status, field: answer.error.field });
   return answer;
@@ -395,15 +398,16 @@ function studyPage() {
   let stream = null;
   function listen() {
     stream?.close();
-    if (document.hidden) return;
+    if (document.hidden) { isDeaf = false; return; }
     stream = new EventSource(`${API}${base}/events?after=${segment(after)}`);
-    stream.onopen = () => lost(false);
+    const hear = heard => { isDeaf = !heard; lost(isDeaf); };
+    stream.onopen = () => hear(true);
     stream.onerror = () => {
-      lost(true);
+      hear(false);
       if (stream.readyState === EventSource.CLOSED) setTimeout(listenAgain, REFRESH_MS);
     };
     const on = (event, work) => stream.addEventListener(event, message => {
-      lost(false);
+      hear(true);
       after = message.lastEventId;
       work(JSON.parse(message.data));
     });
