@@ -116,7 +116,7 @@ def test_a_study_shows_its_front_and_leads_to_its_trials(page: "Page", served: t
     expect(numbers.first).to_have_text(str(members[-1]["trial_number"]))
     page.locator("#trials tbody a").first.click()
     page.get_by_role("heading", name=f"Trial {members[-1]['trial_number']}").wait_for()
-    page.wait_for_function("document.getElementById('drawing').naturalWidth > 0")
+    page.locator("#drawing").evaluate("picture => picture.decode()")  # waits for it; a broken one raises
 
 
 def test_ten_thousand_trials_come_in_pages(page: "Page") -> None:
