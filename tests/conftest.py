@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
 
+from db.engine import make_engine
 from db.store import SqlStore, open_store
 
 if TYPE_CHECKING:
@@ -59,6 +62,16 @@ def ffcv(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def sqlite_url(tmp_path: Path) -> str:
     """A SQLite file that does not exist yet."""
     return f"sqlite:///{tmp_path / 'nas.db'}"
+
+
+@pytest.fixture
+def facts_engine(sqlite_url: str) -> Iterator[Engine]:
+    """A database of one empty table, `facts`, of numbers."""
+    made = make_engine(sqlite_url)
+    with made.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE facts (number INTEGER)"))
+    yield made
+    made.dispose()
 
 
 @pytest.fixture

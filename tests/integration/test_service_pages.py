@@ -224,6 +224,12 @@ def test_fronts_are_compared_in_one_plot(page: "Page") -> None:
     page.get_by_text("Choose studies").wait_for()
 
 
+def test_a_form_that_nobody_listens_to_is_not_sent(page: "Page") -> None:
+    page.route("**/static/submit.js", lambda route: route.abort())
+    page.goto("/submit")
+    expect(page.get_by_role("button", name="Submit")).to_be_disabled()
+
+
 def test_a_search_is_asked_for_on_a_page(page: "Page", served: tuple[Service, int]) -> None:
     page.goto("/")
     page.get_by_role("link", name="New search").click()
@@ -304,6 +310,10 @@ def test_a_stream_that_a_proxy_cut_begins_again(page: "Page", settings: Settings
         page.route("**/cut/events*", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
         page.goto("/studies/cut")
         page.get_by_role("alert").filter(has_text="does not answer").wait_for()
+        with page.expect_response("**/cut/trials*"):
+            page.get_by_label("Sort by").select_option("top1")
+        page.wait_for_timeout(300)
+        assert page.locator("#lost").is_visible(), "other answers come, and yet nothing new is heard"
         page.unroute("**/cut/events*")
         store.record("cut", trial(1, 0.8, 4.0), None)
         expect(page.locator("#evaluated")).to_have_text("2 of 10 evaluated", timeout=20_000)

@@ -2,26 +2,15 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from db.engine import make_engine, writing
+from db.engine import writing
 from db.writes import Writes
 from hybrid_nas.service import glance
 from hybrid_nas.service.glance import Glance
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    made = make_engine(f"sqlite:///{tmp_path}/nas.db")
-    with made.begin() as connection:
-        connection.execute(sa.text("CREATE TABLE facts (number INTEGER)"))
-    yield made
-    made.dispose()
 
 
 class Reader:
@@ -44,12 +33,12 @@ class Reader:
         return found
 
 
-def test_it_is_asked_again_once_something_was_written(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_asked_again_once_something_was_written(facts_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(glance, "KEPT_S", 1e9)
-    reader = Reader(engine)
+    reader = Reader(facts_engine)
 
     async def look() -> None:
-        known = Glance(Writes(engine))
+        known = Glance(Writes(facts_engine))
         assert await asyncio.gather(*(known.get(reader.count, "one") for _ in range(20))) == [0] * 20
         assert await known.get(reader.count, name="other") == 0
         assert reader.asked == ["one", "other"]
@@ -61,9 +50,9 @@ def test_it_is_asked_again_once_something_was_written(engine: Engine, monkeypatc
     assert reader.asked == ["one", "other", "one"]
 
 
-def test_who_asks_after_a_commit_never_shares_an_older_look(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_asks_after_a_commit_shares_no_older_look(facts_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(glance, "KEPT_S", 1e9)
-    reader = Reader(engine)
+    reader = Reader(facts_engine)
     counted, released = threading.Event(), threading.Event()
 
     def slow() -> int:
@@ -73,7 +62,7 @@ def test_who_asks_after_a_commit_never_shares_an_older_look(engine: Engine, monk
         return found
 
     async def look() -> list[int]:
-        known = Glance(Writes(engine))
+        known = Glance(Writes(facts_engine))
         early = asyncio.create_task(known.get(slow))
         await asyncio.to_thread(counted.wait, 20)
         reader.write()
@@ -85,11 +74,11 @@ def test_who_asks_after_a_commit_never_shares_an_older_look(engine: Engine, monk
     assert asyncio.run(look()) == [0, 1]
 
 
-def test_a_failure_is_not_kept_and_time_passes(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    reader = Reader(engine)
+def test_a_failure_is_not_kept_and_time_passes(facts_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Reader(facts_engine)
 
     async def look() -> None:
-        known = Glance(Writes(engine))
+        known = Glance(Writes(facts_engine))
         monkeypatch.setattr(glance, "KEPT_S", 1e9)
         for _ in range(2):
             with pytest.raises(ValueError, match="fails"):
