@@ -172,6 +172,7 @@ def run_fit(arguments: argparse.Namespace) -> None:
 def run_train(arguments: argparse.Namespace) -> None:
     """Train every fitted network with every seed that has no row yet."""
     fits, trainings = read(arguments.rows)
+    fits = [row for row in fits if row.mixer in (arguments.mixers or KINDS)]
     source = open_data(arguments.data)
     steps = search_recipe(arguments.recipe, source, 1).steps
     done = {(row.mixer, row.data, row.budget_ms, row.steps, row.seed) for row in trainings}

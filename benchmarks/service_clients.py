@@ -15,6 +15,8 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
+import uvloop
+
 from nas.records import JSON
 
 PAGE = 50
@@ -151,7 +153,7 @@ def main() -> None:
     parser.add_argument("--after", required=True, help="Id of the last event that they know.")
     options = parser.parse_args()
     place = Place(options.port, os.environ["NAS_TOKEN"], options.study, options.trials, options.every_s)
-    json.dump(asyncio.run(work(place, options.clients, options.after)).report(), sys.stdout)
+    json.dump(uvloop.run(work(place, options.clients, options.after)).report(), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,9 @@ _TRIAL = (
     latencies.c.ci_high_ms,
 )
 _JOINED = trainings.join(architectures).join(latencies, trainings.c.latency_id == latencies.c.id, isouter=True)
+_NAMES = tuple(column.name for column in _TRIAL)
+_PAGE = sa.select(*_TRIAL).select_from(_JOINED).where(trainings.c.id.in_(sa.bindparam("rows", expanding=True)))
+"""Made once: to make it takes as long as to run it."""
 _NEWEST = studies.c.id, trainings.c.id, fronts.c.id, final_fronts.c.id, latencies.c.id
 _MARK = sa.select(*(sa.select(sa.func.max(column)).scalar_subquery() for column in _NEWEST))
 SORTS: Mapping[str, sa.ColumnElement[Any]] = {
@@ -199,10 +202,9 @@ class Browser:
 
     def trials(self, rows: Sequence[int]) -> list[JSON]:
         """Trials by their rows, in that order; what is gone is left out."""
-        page = sa.select(*_TRIAL).select_from(_JOINED).where(trainings.c.id.in_(rows))
         with self._reading() as connection:
-            found = {row["id"]: dict(row) for row in connection.execute(page).mappings()}
-        return [found[row] for row in rows if row in found]
+            found = {row[0]: row for row in connection.execute(_PAGE, {"rows": rows})}
+        return [dict(zip(_NAMES, found[row], strict=True)) for row in rows if row in found]
 
     def trials_after(self, study_id: int, training_id: int, limit: int) -> list[JSON]:
         """The next trials behind a row, in the order in which they ended; each with how many counted ones there are

@@ -1,6 +1,7 @@
 """Clients that keep the service waiting are cut, and nobody else is."""
 
 import asyncio
+import contextlib
 import http.client
 import socket
 import time
@@ -97,6 +98,52 @@ def test_what_arrives_slowly_is_cut(port: int, beginning: bytes, told: Told) -> 
         connection.sendall(beginning)
         assert LIMIT_S / 2 < seconds_until_cut(connection, b"x") < 6 * LIMIT_S
     assert told.bodies == 0
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"",
+        b"GET /api/v1/thinking HTTP/1.1\r\nhost: x\r\nheader: ",
+        b"POST /api/v1/body HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1;",
+        b"POST /api/v1/body HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\ntrailer: ",
+    ],
+    ids=["a method", "a header", "an extension of a chunk", "a trailer"],
+)
+def test_what_has_no_end_is_refused_before_much_of_it_is_kept(
+    port: int, beginning: bytes, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "ARRIVAL_S", 60.0)
+    taken = 0
+    with socket.create_connection(("127.0.0.1", port), timeout=20 * LIMIT_S) as connection:
+        connection.sendall(beginning)
+        with contextlib.suppress(OSError):
+            while taken < 2**26:
+                taken += connection.send(b"x" * 4_096)
+    assert taken < 2**24, "what the kernel holds, and not what there is"
+    assert told.bodies == 0
+
+
+def test_lines_before_a_request_do_not_last(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        assert seconds_until_cut(connection, b"\r\n") < 6 * LIMIT_S
+
+
+def test_long_heads_are_read_up_to_the_limit(port: int) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        connection.request("POST", "/api/v1/body", b"{}", {"x-long": "x" * (wire.HEAD_BYTES // 2)})
+        assert connection.getresponse().read() == b"2"
+
+
+def test_requests_that_come_together_are_answered_in_turn(port: int) -> None:
+    request = b"POST /api/v1/body HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s"
+    with socket.create_connection(("127.0.0.1", port), timeout=20 * LIMIT_S) as connection:
+        connection.sendall(b"GET /api/v1/thinking HTTP/1.1\r\nhost: x\r\n\r\n")
+        connection.sendall(request % (5, b"x" * 5) + request % (7, b"x" * 7))
+        answers = b""
+        while not answers.endswith(b"\r\n\r\n7"):
+            answers += connection.recv(65_536) or pytest.fail(f"cut after {answers!r}")
+    assert answers.index(b'"done"') < answers.index(b"\r\n\r\n5") < answers.index(b"\r\n\r\n7")
 
 
 def test_who_says_nothing_is_cut(port: int) -> None:
