@@ -9,7 +9,8 @@ is not measured again.
 
 Trials per minute are those between the first trial and the last but two, by the times of their rows. Latencies are
 those of the searches themselves, compared by architecture: how many medians beside the load lie within the interval
-that the search alone gave, and the median of their ratios.
+that the search alone gave, and the median of their ratios. The same of two searches that both ran alone, from different
+pairs, says what the pace of the machine does to it without any load.
 """
 
 import argparse
@@ -28,6 +29,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -271,12 +273,22 @@ def kinds_lines(rows: Sequence[JSON]) -> list[str]:
 def pair_line(alone: JSON, loaded: JSON) -> str:
     """Rates and latencies of one pair."""
     change = 100 * (loaded["per_minute"] / alone["per_minute"] - 1)
-    common = alone["latencies"].keys() & loaded["latencies"].keys()
-    ratios = [loaded["latencies"][key]["median_ms"] / alone["latencies"][key]["median_ms"] for key in common]
-    inside = [is_inside(loaded["latencies"][key], alone["latencies"][key]) for key in common]
     cells = [str(alone["pair"]), f"{alone['per_minute']:.2f}", f"{loaded['per_minute']:.2f}", f"{change:+.1f} %"]
-    cells += [f"{sum(inside)} of {len(inside)}", f"{statistics.median(ratios):.3f}"]
+    return f"| {' | '.join([*cells, *agreement_cells(alone, loaded)])} |"
+
+
+def control_line(alone: JSON, other: JSON) -> str:
+    """Latencies of two searches that ran alone."""
+    cells = [f"{alone['pair']} and {other['pair']}, both alone", "", "", "", *agreement_cells(alone, other)]
     return f"| {' | '.join(cells)} |"
+
+
+def agreement_cells(first: JSON, second: JSON) -> list[str]:
+    """How many medians of the second search lie in the intervals of the first, and the median of their ratios."""
+    common = first["latencies"].keys() & second["latencies"].keys()
+    ratios = [second["latencies"][key]["median_ms"] / first["latencies"][key]["median_ms"] for key in common]
+    inside = [is_inside(second["latencies"][key], first["latencies"][key]) for key in common]
+    return [f"{sum(inside)} of {len(inside)}", f"{statistics.median(ratios):.3f}"]
 
 
 def is_inside(timing: JSON, other: JSON) -> bool:
@@ -301,6 +313,9 @@ def show(rows: Sequence[JSON]) -> None:
     for pair in sorted({row["pair"] for row in rows}):
         if (pair, False) in halves and (pair, True) in halves:
             print(pair_line(halves[pair, False], halves[pair, True]))
+    alone = [row for row in rows if not row["is_loaded"]]
+    for first, second in permutations(alone, 2):
+        print(control_line(first, second))
 
 
 def main() -> None:
