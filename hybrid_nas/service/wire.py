@@ -46,7 +46,7 @@ class Protocol(HttpToolsProtocol):
         self._is_whole = False
 
     def on_headers_complete(self) -> None:
-        """Its body follows, if it has one."""
+        """The body follows, if there is one."""
         super().on_headers_complete()
         self._since_part = 0
 
