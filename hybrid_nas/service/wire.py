@@ -13,6 +13,8 @@ READING_S = 60.0
 """The longest that a client may leave unread what was sent to it."""
 HEAD_BYTES = 2**16
 """The most bytes of a request that may come without a part of its body: the parser keeps what has no end."""
+AHEAD = 16
+"""The most requests that one client may send before the first of them is answered."""
 CONNECTIONS = 1_000
 """Open at a time; more are answered 503."""
 
@@ -46,7 +48,13 @@ class Protocol(HttpToolsProtocol):
         self._is_whole = False
 
     def on_headers_complete(self) -> None:
-        """The body follows, if there is one."""
+        """The body follows, if there is one.
+
+        Raises:
+            ValueError: if too many requests wait; the parser then refuses all that follows.
+        """
+        if len(self.pipeline) >= AHEAD:
+            raise ValueError("too many requests at once")
         super().on_headers_complete()
         self._since_part = 0
 

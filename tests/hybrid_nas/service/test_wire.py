@@ -146,6 +146,13 @@ def test_requests_that_come_together_are_answered_in_turn(port: int) -> None:
     assert answers.index(b'"done"') < answers.index(b"\r\n\r\n5") < answers.index(b"\r\n\r\n7")
 
 
+def test_who_asks_far_ahead_is_refused(port: int) -> None:
+    request = b"GET /api/v1/thinking HTTP/1.1\r\nhost: x\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=20 * LIMIT_S) as connection:
+        connection.sendall(request * (wire.AHEAD + 2))
+        assert connection.recv(12) == b"HTTP/1.1 400"
+
+
 def test_who_says_nothing_is_cut(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=20 * LIMIT_S) as connection:
         assert connection.recv(1) == b""
