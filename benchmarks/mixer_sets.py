@@ -1,38 +1,62 @@
 """Does a wider choice of mixers find better fronts with the same budget?
 
-    python -m benchmarks.mixer_sets search --budget 100 --seeds 3    # hours; goes on where it was stopped
+    python -m benchmarks.mixer_sets search --budget 100 --seeds 0 1 2    # five minutes each; goes on where it was
     python -m benchmarks.mixer_sets report
 
-`search` runs whole searches that differ in `--mixers` and seed alone. `report` measures the hypervolume of all of them
-from one reference point, the farthest of theirs, after 50 evaluations and at the end.
+`search` runs whole searches that differ in `--mixers` and seed alone, and writes one row for each that has ended.
+`report` measures the hypervolume of all rows from one reference point, the farthest of theirs, after 50 evaluations and
+at the end.
 """
 
 import argparse
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
+from benchmarks.rows import append_row, read_rows
 from hybrid_nas import api
 from hybrid_nas.study import Study
-from nas.pareto.history import history_of
-from nas.records import JSON
+from nas.pareto.front import hypervolume
+from nas.records import COUNTED_STATES, JSON
 from search_spaces.architecture.kinds.kind import ATTENTION
 from search_spaces.architecture.kinds.registry import KINDS
 from search_spaces.architecture.spec import Architecture
+from workers.data.registry import open_data
 
+ROWS = Path(__file__).parents[1] / "docs" / "measurements" / "mixer_sets.jsonl"
 CHOICES = {"core": "core", "default": None, "efficient": "efficient", "all": "all"}
 CHECKPOINTS = 50, 100
 
 
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """One search."""
+
+    choice: str
+    seed: int
+    data: str
+    reference_point: tuple[float, float]
+    points: list[tuple[float, float]]
+    """(top1, latency in ms) of every evaluated architecture, in the order in which they ended."""
+    blocks: dict[str, int]
+    """Mixers in blocks of the front's networks."""
+
+
 def run_search(arguments: argparse.Namespace) -> None:
-    for seed in range(arguments.seeds):
+    """Run every search that has no row yet."""
+    data = open_data(arguments.data).name
+    done = {(row.choice, row.seed, row.data, len(row.points)) for row in read(arguments.rows)}
+    for seed in arguments.seeds:
         for choice in arguments.choices:
+            if (choice, seed, data, arguments.budget) in done:
+                continue
             study = api.search(
                 space="hybrid_layout",
                 budget=arguments.budget,
-                study=_name(choice, seed),
+                study=f"mixers-{choice}-{seed}",
                 storage=arguments.storage,
                 data=arguments.data,
                 recipe=arguments.recipe,
@@ -40,31 +64,51 @@ def run_search(arguments: argparse.Namespace) -> None:
                 seed=seed,
                 quiet=True,
             )
-            front = study.front
-            assert front is not None
-            print(choice, seed, f"{front.hypervolume:.4f}", flush=True)
+            append_row(arguments.rows, asdict(searched(study, choice, seed, data)))
+            print(choice, seed, flush=True)
 
 
-def _name(choice: str, seed: int) -> str:
-    return f"mixers-{choice}-{seed}"
+def searched(study: Study, choice: str, seed: int, data: str) -> Searched:
+    """What the report needs of a search that has ended."""
+    assert study.front is not None
+    members = {member.trial_number for member in study.front.members}
+    points = []
+    blocks: Counter[str] = Counter()
+    for trial in study.trials:
+        if trial.state in COUNTED_STATES:
+            points.append((trial.top1, trial.latency.median_ms))
+        if trial.trial_number in members:
+            blocks.update(_mixers(trial.spec))
+    return Searched(choice, seed, data, study.record.reference_point, points, dict(blocks))
 
 
-def report(studies: dict[str, list[Study]]) -> Iterator[str]:
+def read(path: Path) -> list[Searched]:
+    """The rows of all searches."""
+    rows = []
+    for row in read_rows(path):
+        points = [(top1, ms) for top1, ms in row.pop("points")]
+        top1, ms = row.pop("reference_point")
+        rows.append(Searched(**row, reference_point=(top1, ms), points=points))
+    return rows
+
+
+def report(rows: Sequence[Searched]) -> Iterator[str]:
     """One line a choice."""
-    records = [study.record for study in chain.from_iterable(studies.values())]
-    costs = [record.reference_point[1] for record in records]
-    reference_point = (records[0].reference_point[0], max(costs))
+    reference_point = max(row.reference_point for row in rows)
     yield f"hypervolume from ({reference_point[0]:g}, {reference_point[1]:.3g} ms), mean and standard deviation"
     yield ""
     yield (
         "| `--mixers` | seeds | " + " | ".join(f"after {count}" for count in CHECKPOINTS) + " | best top1 | on fronts |"
     )
     yield "|---|---|" + "---|" * len(CHECKPOINTS) + "---|---|"
-    for choice, found in studies.items():
+    for choice in CHOICES:
+        found = [row for row in rows if row.choice == choice]
+        if not found:
+            continue
         cells = [choice, str(len(found))]
         for count in CHECKPOINTS:
-            cells.append(_spread([_hypervolume(study, count, reference_point) for study in found]))
-        cells += [_spread([_best(study) for study in found]), _mixers_on_fronts(found)]
+            cells.append(_spread([hypervolume(row.points[:count], reference_point) for row in found]))
+        cells += [_spread([max(row.points)[0] for row in found]), _mixers_on_fronts(found)]
         yield f"| {' | '.join(cells)} |"
 
 
@@ -74,28 +118,11 @@ def _spread(values: Sequence[float]) -> str:
     return f"{np.mean(values):.3f} ({np.std(values, ddof=1):.3f})"
 
 
-def _hypervolume(study: Study, count: int, reference_point: tuple[float, float]) -> float:
-    history = history_of(study.trials, study.record.cost_objective, reference_point)
-    reached = [growth.hypervolume for growth in history.growths if growth.evaluated <= count]
-    return reached[-1] if reached else 0.0
-
-
-def _best(study: Study) -> float:
-    front = study.front
-    assert front is not None
-    return front.members[-1].top1
-
-
-def _mixers_on_fronts(studies: Sequence[Study]) -> str:
-    """Attentions in blocks of the front's networks, the most frequent first."""
+def _mixers_on_fronts(rows: Sequence[Searched]) -> str:
+    """Attentions in blocks of the fronts' networks, the most frequent first."""
     blocks: Counter[str] = Counter()
-    for study in studies:
-        front = study.front
-        assert front is not None
-        members = {member.trial_number for member in front.members}
-        for trial in study.trials:
-            if trial.trial_number in members:
-                blocks.update(_mixers(trial.spec))
+    for row in rows:
+        blocks.update(row.blocks)
     attentions = [(name, count) for name, count in blocks.most_common() if KINDS[name].role == ATTENTION]
     convolutions = sum(count for name, count in blocks.items() if KINDS[name].role != ATTENTION)
     words = [f"{name} {count}" for name, count in attentions[:5]]
@@ -113,21 +140,20 @@ def main() -> None:
     parser.add_argument("what", choices=("search", "report"))
     parser.add_argument("--choices", nargs="+", choices=CHOICES, default=list(CHOICES))
     parser.add_argument("--budget", type=int, default=100)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--data", default="digits")
     parser.add_argument("--recipe")
     parser.add_argument("--storage", default="sqlite:///runs/mixer_sets.db")
+    parser.add_argument("--rows", type=Path, default=ROWS, help="row file")
     arguments = parser.parse_args()
     if arguments.what == "search":
         run_search(arguments)
         return
-    recorded = {summary.study.name for summary in api.studies(arguments.storage)}
-    studies = {}
-    for choice in arguments.choices:
-        names = [_name(choice, seed) for seed in range(arguments.seeds) if _name(choice, seed) in recorded]
-        if names:
-            studies[choice] = [api.open_study(name, storage=arguments.storage) for name in names]
-    print("\n".join(report(studies)))
+    data = open_data(arguments.data).name
+    rows = [row for row in read(arguments.rows) if row.choice in arguments.choices and row.data == data]
+    if not rows:
+        raise SystemExit(f"error: {arguments.rows} has no search on {arguments.data}; run `search` first")
+    print("\n".join(report(rows)))
 
 
 if __name__ == "__main__":
