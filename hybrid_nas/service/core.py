@@ -26,6 +26,7 @@ from hybrid_nas.service.children import Child, last_lines
 from hybrid_nas.service.courtesy import Courtesy
 from hybrid_nas.service.errors import ConflictError, ForbiddenError, NotFoundError
 from hybrid_nas.service.glance import Glance
+from hybrid_nas.service.hiding import without_paths
 from hybrid_nas.service.kept import Answer
 from hybrid_nas.service.options import SearchOptions, checked
 from hybrid_nas.service.recorded import Numbers, Recorded
@@ -271,11 +272,14 @@ class Service:
 
     def log(self, name: str, count: int) -> list[str]:
         """The last lines that the search printed; those of its log where it was not submitted here."""
+        return [without_paths(line, self.settings) for line in self._lines(name, min(count, LOG_LINES))]
+
+    def _lines(self, name: str, count: int) -> list[str]:
         child = self.child(name)
         if child is not None:
-            return child.last_lines(min(count, LOG_LINES))
+            return child.last_lines(count)
         record = self.store.study(name)
-        return [] if record is None else last_lines(self._log_file(record), min(count, LOG_LINES))
+        return [] if record is None else last_lines(self._log_file(record), count)
 
     def child(self, name: str) -> Child | None:
         """The process of a submission, running or not."""

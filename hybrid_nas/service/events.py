@@ -17,6 +17,7 @@ from hybrid_nas.service.answers import front_event, trial_json
 from hybrid_nas.service.core import Service
 from hybrid_nas.service.courtesy import LONGEST_S
 from hybrid_nas.service.errors import ServiceError
+from hybrid_nas.service.hiding import without_paths
 from nas.errors import InvalidInputError, NasError
 from nas.records import JSON
 
@@ -191,7 +192,7 @@ def _news(service: Service, study: str, place: Place) -> News:
     if submission is not None:
         for line, behind in service.supervisor.child(submission).lines_after(place.line):
             place = replace(place, line=behind)
-            texts.append(_text("line", {"text": line}, place))
+            texts.append(_text("line", {"text": without_paths(line, service.settings)}, place))
     doing_since = service.doing_since(submission)
     if doing_since != place.doing_since:
         place = replace(place, doing_since=doing_since)

@@ -164,7 +164,7 @@ class Supervisor:
 
     def _note_end(self, submission: Submission, child: Child) -> None:
         code = child.exit_code()
-        lines = _last_words(child)
+        lines = self._last_words(child)
         line = lines[-1] if lines else None
         if submission.after_stop == "queued":
             line = None  # it goes on with a larger budget: that it was interrupted is no news
@@ -182,6 +182,12 @@ class Supervisor:
         else:
             values["exit_line"] = "\n".join(lines) or None
             self._submissions.change(submission, state="failed", **values)
+
+    def _last_words(self, child: Child) -> list[str]:
+        """The last lines that say how a search ended."""
+        lines = child.last_lines(SHOWN_LINES + len(CLOSING))
+        telling = [line for line in lines if not line.startswith(CLOSING)][-SHOWN_LINES:]
+        return [without_paths(line, self._settings) for line in telling]
 
     def _may_start_again(self, submission: Submission) -> bool:
         """Whether it came further, or has starts left."""
@@ -286,9 +292,3 @@ class Supervisor:
         if reason == last:
             reason = f"the {job.kind} ended with code {code} and last said: {last}; ask for it again"
         return without_paths(reason, self._settings)
-
-
-def _last_words(child: Child) -> list[str]:
-    """The last lines that say how a search ended."""
-    lines = child.last_lines(SHOWN_LINES + len(CLOSING))
-    return [line for line in lines if not line.startswith(CLOSING)][-SHOWN_LINES:]
