@@ -14,9 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
-from benchmarks.rows import append_row, read_rows
+from benchmarks.rows import append_row, read_rows, spread_text
 from hybrid_nas import api
 from hybrid_nas.study import Study
 from nas.pareto.front import hypervolume
@@ -107,15 +105,9 @@ def report(rows: Sequence[Searched]) -> Iterator[str]:
             continue
         cells = [choice, str(len(found))]
         for count in CHECKPOINTS:
-            cells.append(_spread([hypervolume(row.points[:count], reference_point) for row in found]))
-        cells += [_spread([max(row.points)[0] for row in found]), _mixers_on_fronts(found)]
+            cells.append(spread_text([hypervolume(row.points[:count], reference_point) for row in found]))
+        cells += [spread_text([max(row.points)[0] for row in found]), _mixers_on_fronts(found)]
         yield f"| {' | '.join(cells)} |"
-
-
-def _spread(values: Sequence[float]) -> str:
-    if len(values) < 2:
-        return f"{values[0]:.3f}"
-    return f"{np.mean(values):.3f} ({np.std(values, ddof=1):.3f})"
 
 
 def _mixers_on_fronts(rows: Sequence[Searched]) -> str:

@@ -12,14 +12,14 @@ by the recipe of a search, or the one given, and writes one row a training, so t
 
 import argparse
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.proxy import run_one
-from benchmarks.rows import append_row, read_rows
+from benchmarks.rows import append_row, read_rows, spread_text
 from nas.records import JSON
 from search_spaces.architecture.block import StageSpec, StemSpec
 from search_spaces.architecture.costs import costs
@@ -189,25 +189,43 @@ def run_train(arguments: argparse.Namespace) -> None:
 
 
 def report(fits: list[Fit], trainings: list[Training]) -> Iterator[str]:
-    """One table for each data set and budget, best first."""
-    groups = sorted({(row.data, row.budget_ms, row.steps) for row in trainings})
+    """Two tables: accuracies, by mean place over all data sets and budgets, and the networks that reached them."""
+    found: dict[tuple[str, float, int], dict[str, list[float]]] = {}
+    for row in trainings:
+        column = found.setdefault((row.data, row.budget_ms, row.steps), {})
+        column.setdefault(row.mixer, []).append(row.top1)
+    columns = dict(sorted(found.items()))
+    titles = [f"{data}, {steps} steps, {budget_ms:g} ms" for data, budget_ms, steps in columns]
+    yield f"| mixer | {' | '.join(titles)} | mean place |"
+    yield f"|---|{'---|' * len(titles)}---|"
+    places = mean_places(list(columns.values()))
+    for mixer in sorted(places, key=lambda name: places[name]):
+        cells = [spread_text(column.get(mixer, [])) for column in columns.values()]
+        yield f"| {mixer} | {' | '.join(cells)} | {places[mixer]:.1f} |"
+    budgets = sorted({row.budget_ms for row in fits})
     by_place = {(row.mixer, row.budget_ms): row for row in fits}
-    for data, budget_ms, steps in groups:
-        yield f"\n{data}, {steps} steps, at most {budget_ms:g} ms\n"
-        yield "| mixer | seeds | top1 | standard deviation | latency, ms | width | params | MMACs |"
-        yield "|---|---|---|---|---|---|---|---|"
-        found: dict[str, list[float]] = {}
-        for row in trainings:
-            if (row.data, row.budget_ms, row.steps) == (data, budget_ms, steps):
-                found.setdefault(row.mixer, []).append(row.top1)
-        for mixer in sorted(found, key=lambda name: -float(np.mean(found[name]))):
-            top1 = np.array(found[mixer])
-            spread = f"{top1.std(ddof=1):.4f}" if len(top1) > 1 else ""
-            fitted = by_place[mixer, budget_ms]
-            yield (
-                f"| {mixer} | {len(top1)} | {top1.mean():.4f} | {spread} | {fitted.latency_ms:.2f} | {fitted.width} | "
-                f"{fitted.param_count:,} | {fitted.macs / 1e6:.1f} |"
-            )
+    yield ""
+    yield f"| latency, ms; width; params; MMACs | {' | '.join(f'at most {each:g} ms' for each in budgets)} |"
+    yield f"|---|{'---|' * len(budgets)}"
+    for mixer in sorted({row.mixer for row in fits}):
+        cells = [_network_text(by_place.get((mixer, budget_ms))) for budget_ms in budgets]
+        yield f"| {mixer} | {' | '.join(cells)} |"
+
+
+def mean_places(columns: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, float]:
+    """Mixer -> its mean place by mean top1, 1 for the best, over the columns that have it."""
+    places: dict[str, list[int]] = {}
+    for column in columns:
+        means = {mixer: float(np.mean(top1)) for mixer, top1 in column.items()}
+        for place, mixer in enumerate(sorted(means, key=lambda name: -means[name]), start=1):
+            places.setdefault(mixer, []).append(place)
+    return {mixer: float(np.mean(found)) for mixer, found in places.items()}
+
+
+def _network_text(fitted: Fit | None) -> str:
+    if fitted is None:
+        return ""
+    return f"{fitted.latency_ms:.2f}; {fitted.width}; {fitted.param_count:,}; {fitted.macs / 1e6:.1f}"
 
 
 def main() -> None:

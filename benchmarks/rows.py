@@ -3,6 +3,8 @@
 import fcntl
 import json
 import os
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 from nas.errors import InvalidInputError
@@ -41,6 +43,15 @@ def read_rows(path: Path) -> list[JSON]:
             raise _no_row(path, number)
         rows.append(row)
     return rows
+
+
+def spread_text(values: Sequence[float]) -> str:
+    """Mean and standard deviation, as tables show what several seeds gave."""
+    if not values:
+        return ""
+    if len(values) == 1:
+        return f"{values[0]:.3f} (one seed)"
+    return f"{statistics.mean(values):.3f} ({statistics.stdev(values):.3f})"
 
 
 def _no_row(path: Path, number: int) -> InvalidInputError:
