@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hybrid_nas.service.settings import Settings
 
-_PATH = re.compile(r"(?:\w+:///?(?=/)|(?<![\w/~.]))(?:/[^\s/'\":;,()]+)+/?")
+_PATH = re.compile(r"(?:\w+:///?(?=/)|(?<![\w/~.<]))(?:/[^\s/'\":;,()<>]+)+/?")
 """An absolute path, also within a URL of SQLite; the path of another URL stands behind its host."""
 
 

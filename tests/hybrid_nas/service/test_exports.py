@@ -116,6 +116,7 @@ def test_one_that_fails_says_why_and_only_the_log_says_where(
         ("folder:/data/x y (/tmp/z)", "folder:x y (z)"),
         ("ask https://host/path, or a/b and ./c", "ask https://host/path, or a/b and ./c"),
         ("top1 0.5 / 2 of 3", "top1 0.5 / 2 of 3"),
+        ("<b>/srv/x</b><br/>", "<b>x</b><br/>"),
     ],
 )
 def test_paths_are_cut_down_to_their_last_names(settings: Settings, text: str, shown: str) -> None:
