@@ -3,75 +3,33 @@
 import asyncio
 from collections.abc import Sequence
 
+import h11
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 ARRIVAL_S = 30.0
 """The longest that a request may take to arrive, from the connection or its first byte to the end of its body."""
 READING_S = 60.0
 """The longest that a client may leave unread what was sent to it."""
-HEAD_BYTES = 2**16
-"""The most bytes of a request that may come without a part of its body: the parser keeps what has no end."""
-AHEAD = 16
-"""The most requests that one client may send before the first of them is answered."""
 CONNECTIONS = 1_000
 """Open at a time; more are answered 503."""
 
 
-class Protocol(HttpToolsProtocol):
+class Protocol(H11Protocol):
     """One connection, which is cut when its client keeps it waiting."""
 
     _arrival: asyncio.TimerHandle | None = None
     _reading: asyncio.TimerHandle | None = None
-    _is_whole = False
-    """Whether nothing of the last request is missing."""
-    _since_part = 0
-    """Bytes that came since the last part that was understood."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a request."""
         super().connection_made(transport)
         self._time_arrival()
 
-    def data_received(self, data: bytes) -> None:
+    def handle_events(self) -> None:
         """Take in what came."""
-        self._since_part += len(data)
-        super().data_received(data)
-        if self._since_part > HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response(f"The head of a request may have {HEAD_BYTES:,} bytes.")
-        self._time_arrival()
-
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        super().on_message_begin()
-        self._is_whole = False
-
-    def on_headers_complete(self) -> None:
-        """The body follows, if there is one.
-
-        Raises:
-            ValueError: if too many requests wait; the parser then refuses all that follows.
-        """
-        if len(self.pipeline) >= AHEAD:
-            raise ValueError("too many requests at once")
-        super().on_headers_complete()
-        self._since_part = 0
-
-    def on_body(self, body: bytes) -> None:
-        """A part of it."""
-        super().on_body(body)
-        self._since_part = 0
-
-    def on_message_complete(self) -> None:
-        """The request is whole."""
-        super().on_message_complete()
-        self._since_part = 0
-        self._is_whole = True
-
-    def on_response_complete(self) -> None:
-        """Wait for the next request."""
-        super().on_response_complete()
+        super().handle_events()
         self._time_arrival()
 
     def pause_writing(self) -> None:
@@ -93,7 +51,7 @@ class Protocol(HttpToolsProtocol):
                 timer.cancel()
 
     def _time_arrival(self) -> None:
-        is_arriving = not self._is_whole or self.cycle.response_complete
+        is_arriving = self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
         if is_arriving and self._arrival is None:
             self._arrival = self.loop.call_later(ARRIVAL_S, self.transport.abort)
         elif not is_arriving and self._arrival is not None:
