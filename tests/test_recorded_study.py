@@ -162,6 +162,9 @@ def test_a_member_of_the_front_is_exported_and_scores_what_was_recorded(
     pick = ("--pick", f"trial:{member.trial_number}")
     code, _, err = run_command("export", *STUDY, *pick, "--zoo", "again", "--name", "member")
     assert (code, err) == (0, "")
+    card = (folder / "again/member/README.md").read_text(encoding="utf-8")
+    assert f"export --study recorded --pick trial:{member.trial_number} --retrain" in card
+    assert "nas.db" not in card, "a card is shown to everybody, and names no place of this host"
     model = load_entry(folder / "again/member")
     context = EvaluationContext(EvaluationConfig(data="digits", recipe=Recipe.from_json(study.recipe)))
     assert top1_of(model, context.batches.validation()) == pytest.approx(member.top1, abs=2 / 1024)

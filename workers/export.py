@@ -1,6 +1,7 @@
 """Write a recorded trial to a model zoo: the body of `launch.py export`."""
 
 import re
+import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,7 +99,6 @@ def export(study: StudyRecord, store: ExportStore, config: ExportConfig, workspa
     trial = pick_trial(config.pick, final or store.front(study.name), facts, study.cost_objective)
     full = full_training(final, store.final_trainings(study.name), trial.trial_number)
     name = config.name or default_name(study.name, trial.trial_number)
-    command = _command(study, trial, full, workspace)
     require_ours(study, trial.spec)
     check_export(zoo=config.zoo, name=name, spec=trial.spec, onnx=config.onnx, overwrite=config.overwrite)
     kept = trial.weights if full is None else full.training.weights
@@ -110,13 +110,15 @@ def export(study: StudyRecord, store: ExportStore, config: ExportConfig, workspa
         weights = read_weights(workspace.artifacts, kept)
     else:
         raise InvalidInputError(
-            f"the weights of trial {trial.trial_number} were not kept, as it is not on the front; retrain it: {command}"
+            f"the weights of trial {trial.trial_number} were not kept, as it is not on the front; retrain it: "
+            + _command(trial, full, workspace.study_words(study.name))
         )
     card = CardFacts(
         origin=FoundBySearch(study, trial, full, data.num_test),
         **data.preprocessing,
         label_names=data.label_names,
-        command=command,
+        # Without the database: a card is shown to everybody.
+        command=_command(trial, full, f"--study {shlex.quote(study.name)}"),
         created=datetime.now(UTC),
     )
     folder = export_model(
@@ -140,9 +142,14 @@ def _recorded(store: ExportStore, study: StudyRecord, trial: TrialFacts, folder:
     return ""
 
 
-def _command(study: StudyRecord, trial: TrialFacts, full: FullTraining | None, workspace: Workspace) -> str:
-    """The command line that makes the same weights again; the card names it."""
-    words = workspace.study_words(study.name)
+def _command(trial: TrialFacts, full: FullTraining | None, words: str) -> str:
+    """The command line that makes the same weights again.
+
+    Args:
+        trial: of the study.
+        full: its full training, where it was finalized.
+        words: that name the study.
+    """
     if full is not None:
         return f"python launch.py finalize {words}"
     return f"python launch.py export {words} --pick trial:{trial.trial_number} --retrain"

@@ -64,7 +64,7 @@ class CardFacts:
     label_descriptions: Mapping[str, str] = field(default_factory=dict)
     """Name of a class -> what it is, where names alone do not say it."""
     command: str
-    """That trains this architecture again, without a password."""
+    """That trains this architecture again, where its database is known. Names neither a password nor a place."""
     created: datetime
     """UTC."""
 
