@@ -19,7 +19,8 @@ from db.store import open_store
 from tests.hybrid_nas.service.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
-BUDGET = 2
+BUDGET = 12
+"""The service is started again in the time of a few of these evaluations."""
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1800)]
 
