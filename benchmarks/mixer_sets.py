@@ -23,6 +23,7 @@ from search_spaces.architecture.kinds.kind import ATTENTION
 from search_spaces.architecture.kinds.registry import KINDS
 from search_spaces.architecture.spec import Architecture
 from workers.data.registry import open_data
+from workers.training.recipes import search_recipe
 
 ROWS = Path(__file__).parents[1] / "docs" / "measurements" / "mixer_sets.jsonl"
 CHOICES = {"core": "core", "default": None, "efficient": "efficient", "all": "all"}
@@ -36,6 +37,8 @@ class Searched:
     choice: str
     seed: int
     data: str
+    steps: int
+    """Optimizer steps of a training."""
     reference_point: tuple[float, float]
     points: list[tuple[float, float]]
     """(top1, latency in ms) of every evaluated architecture, in the order in which they ended."""
@@ -45,11 +48,11 @@ class Searched:
 
 def run_search(arguments: argparse.Namespace) -> None:
     """Run every search that has no row yet."""
-    data = open_data(arguments.data).name
-    done = {(row.choice, row.seed, row.data, len(row.points)) for row in read(arguments.rows)}
+    data, steps = trained_on(arguments)
+    done = {(row.choice, row.seed, row.data, row.steps, len(row.points)) for row in read(arguments.rows)}
     for seed in arguments.seeds:
         for choice in arguments.choices:
-            if (choice, seed, data, arguments.budget) in done:
+            if (choice, seed, data, steps, arguments.budget) in done:
                 continue
             study = api.search(
                 space="hybrid_layout",
@@ -62,11 +65,17 @@ def run_search(arguments: argparse.Namespace) -> None:
                 seed=seed,
                 quiet=True,
             )
-            append_row(arguments.rows, asdict(searched(study, choice, seed, data)))
+            append_row(arguments.rows, asdict(searched(study, choice, seed, data, steps)))
             print(choice, seed, flush=True)
 
 
-def searched(study: Study, choice: str, seed: int, data: str) -> Searched:
+def trained_on(arguments: argparse.Namespace) -> tuple[str, int]:
+    """Name of the data, and optimizer steps of each training."""
+    source = open_data(arguments.data)
+    return source.name, search_recipe(arguments.recipe, source, 1).steps
+
+
+def searched(study: Study, choice: str, seed: int, data: str, steps: int) -> Searched:
     """What the report needs of a search that has ended."""
     assert study.front is not None
     members = {member.trial_number for member in study.front.members}
@@ -77,7 +86,7 @@ def searched(study: Study, choice: str, seed: int, data: str) -> Searched:
             points.append((trial.top1, trial.latency.median_ms))
         if trial.trial_number in members:
             blocks.update(_mixers(trial.spec))
-    return Searched(choice, seed, data, study.record.reference_point, points, dict(blocks))
+    return Searched(choice, seed, data, steps, study.record.reference_point, points, dict(blocks))
 
 
 def read(path: Path) -> list[Searched]:
@@ -141,10 +150,12 @@ def main() -> None:
     if arguments.what == "search":
         run_search(arguments)
         return
-    data = open_data(arguments.data).name
-    rows = [row for row in read(arguments.rows) if row.choice in arguments.choices and row.data == data]
+    wanted = trained_on(arguments)
+    rows = [row for row in read(arguments.rows) if row.choice in arguments.choices and (row.data, row.steps) == wanted]
     if not rows:
-        raise SystemExit(f"error: {arguments.rows} has no search on {arguments.data}; run `search` first")
+        raise SystemExit(
+            f"error: {arguments.rows} has no search on {wanted[0]} by {wanted[1]} steps; run `search` first"
+        )
     print("\n".join(report(rows)))
 
 

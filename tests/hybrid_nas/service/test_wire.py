@@ -131,7 +131,7 @@ def test_lines_before_a_request_do_not_last(port: int) -> None:
 
 def test_long_heads_are_read_up_to_the_limit(port: int) -> None:
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
-        connection.request("POST", "/api/v1/body", b"{}", {"x-long": "x" * (30_000)})
+        connection.request("POST", "/api/v1/body", b"{}", {"x-long": "x" * 30_000})
         assert connection.getresponse().read() == b"2"
 
 
