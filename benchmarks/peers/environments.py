@@ -9,11 +9,11 @@ from nas.errors import NasError
 
 REQUIREMENTS = Path(__file__).parent / "requirements"
 DONE = "installed.txt"
-"""File of an environment with the requirements that it was made for; written last."""
+"""File of an environment with the requirements that it was made for, and whose packages it sees; written last."""
 
 
 def environment(name: str, folder: Path) -> Path:
-    """The Python of a peer's environment, which is made where it is missing or older than its requirements.
+    """The Python of a peer's environment, which is made where it is missing or was made for other requirements.
 
     The environment sees the packages of this one behind its own: gigabytes of torch are not installed again.
 
@@ -28,13 +28,14 @@ def environment(name: str, folder: Path) -> Path:
     requirements = REQUIREMENTS / f"{name}.txt"
     done = home / DONE
     python = home / "bin" / "python"
-    wanted = requirements.read_text(encoding="utf-8")
+    behind = sysconfig.get_path("purelib")
+    wanted = f"{requirements.read_text(encoding='utf-8')}# behind: {behind}\n"
     if done.exists() and done.read_text(encoding="utf-8") == wanted:
         return python
     venv.create(home, clear=True, symlinks=True, with_pip=True)
     [site] = home.glob("lib/python*/site-packages")
     # Behind, because a path file is read after the folder that it stands in.
-    (site / "behind.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    (site / "behind.pth").write_text(f"{behind}\n", encoding="utf-8")
     command = [python, "-m", "pip", "--no-cache-dir", "install", "--quiet", "--requirement", requirements]
     installed = subprocess.run(command, capture_output=True, text=True)
     if installed.returncode:

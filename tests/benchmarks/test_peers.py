@@ -5,6 +5,7 @@ import math
 import re
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,10 @@ def test_an_environment_is_made_once_and_sees_our_packages_behind_its_own(tmp_pa
     made = python.lstat().st_ctime_ns
     assert environments.environment("random_search", tmp_path) == python
     assert python.lstat().st_ctime_ns == made
+    done = tmp_path / "random_search" / environments.DONE
+    done.write_text(done.read_text(encoding="utf-8").replace(sysconfig.get_path("purelib"), "/elsewhere"))
+    environments.environment("random_search", tmp_path)
+    assert python.lstat().st_ctime_ns > made, "it saw the packages of another checkout"
     (requirements / "random_search.txt").write_text("./missing.whl", encoding="utf-8")
     with pytest.raises(NasError, match=r"environment of the peer random_search cannot be made in .*missing\.whl"):
         environments.environment("random_search", tmp_path)
