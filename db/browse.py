@@ -18,7 +18,7 @@ from db.engine import reading
 from db.errors import translated_errors
 from db.tables import architectures, final_fronts, fronts, latencies, studies, trainings
 from db.trials import select_trials
-from nas.records import COUNTED_STATES, JSON, TrialFacts
+from nas.records import COUNTED_STATES, JSON, ShortFacts, TrialFacts
 
 _TRIAL = (
     trainings.c.id,
@@ -39,18 +39,33 @@ _TRIAL = (
     latencies.c.ci_low_ms,
     latencies.c.ci_high_ms,
 )
+COSTS = {
+    "latency_ms": latencies.c.median_ms,
+    "param_count": architectures.c.param_count,
+    "macs": architectures.c.macs,
+}
+"""Cost objective -> where it stands."""
+_OUTCOME = (
+    trainings.c.trial_number,
+    architectures.c.arch_hash,
+    trainings.c.state,
+    trainings.c.top1,
+    trainings.c.duration_s,
+    *COSTS.values(),
+)
 _JOINED = trainings.join(architectures).join(latencies, trainings.c.latency_id == latencies.c.id, isouter=True)
 _NAMES = tuple(column.name for column in _TRIAL)
 _PAGE = sa.select(*_TRIAL).select_from(_JOINED).where(trainings.c.id.in_(sa.bindparam("rows", expanding=True)))
 """Made once: to make it takes as long as to run it."""
+_WITH_WEIGHTS = sa.select(trainings.c.id).where(
+    trainings.c.id.in_(sa.bindparam("rows", expanding=True)), trainings.c.weights_path.is_not(None)
+)
 _NEWEST = studies.c.id, trainings.c.id, fronts.c.id, final_fronts.c.id, latencies.c.id
 _MARK = sa.select(*(sa.select(sa.func.max(column)).scalar_subquery() for column in _NEWEST))
 SORTS: Mapping[str, sa.ColumnElement[Any]] = {
     "number": trainings.c.trial_number,
     "top1": trainings.c.top1,
-    "latency_ms": latencies.c.median_ms,
-    "param_count": architectures.c.param_count,
-    "macs": architectures.c.macs,
+    **COSTS,
     "duration": trainings.c.duration_s,
 }
 """What trials can be sorted by."""
@@ -186,10 +201,15 @@ class Browser:
         with self._reading() as connection:
             return select_trials(connection, study, trainings.c.trial_number.in_(numbers))
 
-    def facts_between(self, study: str, after: int, last: int) -> list[TrialFacts]:
-        """The trials behind one row and up to another, whole, in the order in which they ended."""
+    def outcomes(self, study_id: int, after: int, last: int) -> list[ShortFacts]:
+        """The trials behind one row and up to another, in the order in which they ended."""
+        wanted = sa.select(*_OUTCOME).select_from(_JOINED).where(*_between(study_id, after, last))
         with self._reading() as connection:
-            return select_trials(connection, study, trainings.c.id > after, trainings.c.id <= last)
+            rows = connection.execute(wanted.order_by(trainings.c.id)).all()
+        found = []
+        for number, arch_hash, state, top1, duration_s, *costs in rows:
+            found.append(ShortFacts(number, arch_hash, state, top1, duration_s, dict(zip(COSTS, costs, strict=True))))
+        return found
 
     def order(self, study_id: int, wanted: TrialFilter, after: int = 0, last: int = LARGEST_ROW) -> list[Rank]:
         """Wanted trials behind one row and up to another, in no order: sorted, pages are cut from them."""
@@ -205,6 +225,11 @@ class Browser:
         with self._reading() as connection:
             found = {row[0]: row for row in connection.execute(_PAGE, {"rows": rows})}
         return [dict(zip(_NAMES, found[row], strict=True)) for row in rows if row in found]
+
+    def with_weights(self, rows: Sequence[int]) -> set[int]:
+        """The rows, of those given, of trials whose weights are kept: all that may change of a trial that has ended."""
+        with self._reading() as connection:
+            return set(connection.execute(_WITH_WEIGHTS, {"rows": rows}).scalars())
 
     def trials_after(self, study_id: int, training_id: int, limit: int) -> list[JSON]:
         """The next trials behind a row, in the order in which they ended; each with how many counted ones there are

@@ -24,6 +24,7 @@ from hybrid_nas.service.errors import BusyError, ServiceError, UnauthorizedError
 from hybrid_nas.service.events import Tail
 from hybrid_nas.service.options import SearchOptions
 from hybrid_nas.service.settings import Settings
+from hybrid_nas.service.shortcuts import Shortcuts
 from nas.errors import InvalidInputError, NasError, UnavailableError, first_line
 from nas.version import code_version
 
@@ -97,6 +98,8 @@ def create_app(settings: Settings, check_owner: Callable[[], None] = lambda: Non
     app.state.service = service
     app.state.door = Door(service)
     app.state.tail = Tail(service)
+    app.state.shortcuts = Shortcuts(service.glance, app.state.door.caller)
+    app.router.routes.insert(0, app.state.shortcuts)
     for subject in (meta, studies, jobs, zoo):
         app.include_router(subject.router, prefix=PREFIX, responses=REFUSALS)
     for shown in (sessions, dashboard, pages):

@@ -38,7 +38,7 @@ class Answer:
     @classmethod
     def of_json(cls, content: Any) -> Self:
         """The answer of something that JSON can hold."""
-        return cls.of(json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode())
+        return cls.of(encoded(content))
 
     @property
     def json(self) -> Any:
@@ -49,6 +49,11 @@ class Answer:
     def size(self) -> int:
         """Bytes that it takes."""
         return len(self.body) + len(self.packed or b"")
+
+
+def encoded(content: Any) -> bytes:
+    """JSON as it is sent."""
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 class Answers:

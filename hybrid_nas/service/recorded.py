@@ -15,7 +15,7 @@ from typing import Any
 from db.browse import Browser, Mark, Outline, Rank, Stamp, TrialFilter
 from db.store import SqlStore
 from hybrid_nas.service.answers import page_json, trial_json
-from hybrid_nas.service.kept import Answer, Answers
+from hybrid_nas.service.kept import Answer, Answers, encoded
 from hybrid_nas.service.settings import Settings
 from hybrid_nas.study import Study
 from nas.pareto.history import HistoryKeeper
@@ -27,6 +27,8 @@ from workers.latency.target import KINDS, text_of
 
 KEPT_ORDERS = 32
 """Orders of trials, of some 150 bytes a trial, that are kept."""
+KEPT_TEXTS = 20_000
+"""Trials, of some 600 bytes each, that are kept."""
 LEASE_S = 2.0
 """How long the answer to whether a study is being searched is kept."""
 
@@ -53,6 +55,8 @@ class _Known:
     leases: dict[str, tuple[float, bool]] = field(default_factory=dict)
     histories: dict[int, tuple[int, HistoryKeeper]] = field(default_factory=dict)
     orders: dict[tuple[int, TrialFilter], tuple[int, list[Rank]]] = field(default_factory=dict)
+    texts: dict[tuple[int, bool], bytes] = field(default_factory=dict)
+    """(row of a trial, whether its weights are kept) -> its JSON."""
     answers: Answers = field(default_factory=Answers)
 
 
@@ -128,14 +132,10 @@ class Recorded:
 
     def trials(self, outline: Outline, wanted: TrialFilter, offset: int, limit: int) -> Answer:
         """A page of trials."""
-        stamp = self.stamp(outline)
-
-        def make() -> Any:
-            order = self._order(outline, wanted, stamp.training_id)
-            rows = self._browser.trials([rank.row for rank in order[offset : offset + limit]])
-            return page_json([trial_json(row, outline.cost_objective) for row in rows], len(order), offset, limit)
-
-        return self._known.answers.get((outline.id, "trials", wanted, offset, limit), stamp, make)
+        order = self._order(outline, wanted, self.stamp(outline).training_id)
+        texts = self._texts(outline, [rank.row for rank in order[offset : offset + limit]])
+        empty = encoded(page_json([], len(order), offset, limit))
+        return Answer.of(empty.replace(b"[]", b"[%b]" % b",".join(texts)))
 
     def front(self, outline: Outline, target: str | None, *, final: bool) -> Answer:
         """What `pareto --json` gives."""
@@ -179,6 +179,21 @@ class Recorded:
                 del known[next(iter(known))]
         return order
 
+    def _texts(self, outline: Outline, rows: Sequence[int]) -> list[bytes]:
+        """Trials by their rows as JSON; each is read once, and once more when its weights are gone."""
+        known = self._known.texts
+        kept = self._browser.with_weights(rows)
+        found = {row: text for row in rows if (text := known.get((row, row in kept))) is not None}
+        missing = [row for row in rows if row not in found]
+        if missing:
+            if len(known) > KEPT_TEXTS:
+                known.clear()
+            for trial in self._browser.trials(missing):
+                text = encoded(trial_json(trial, outline.cost_objective))
+                known[trial["id"], trial["weights_path"] is not None] = text
+                found[trial["id"]] = text
+        return [found[row] for row in rows if row in found]
+
     def _numbers(self, outline: Outline, last: int, before: tuple[Stamp, Numbers] | None) -> Numbers:
         """Only what ended since then is counted."""
         after, known = (0, Numbers()) if before is None else (before[0].training_id, before[1])
@@ -210,7 +225,7 @@ class Recorded:
             last = self.stamp(outline).training_id
             kept = known.pop(outline.id, None)
             after, keeper = kept or (0, HistoryKeeper(study.cost_objective, study.reference_point))
-            for trial in self._browser.facts_between(outline.name, after, last):
+            for trial in self._browser.outcomes(outline.id, after, last):
                 keeper.add(trial)
             known[outline.id] = last, keeper
             return history_json(keeper.history, study)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from nas.records import Front, FrontMember, TrialFacts
+from nas.records import Front, FrontMember, Outcome, TrialFacts
 
 
 def as_losses(points: Iterable[tuple[float, float]]) -> np.ndarray:
@@ -157,7 +157,7 @@ class FrontKeeper:
     def _area(self) -> float:
         return hypervolume(((m.top1, m.cost) for m in self._members), self._reference_point)
 
-    def add(self, facts: TrialFacts) -> Front | None:
+    def add(self, facts: Outcome) -> Front | None:
         """Take in a trial that finished the last rung.
 
         Args:
@@ -173,7 +173,7 @@ class FrontKeeper:
             self.stalled = 0 if grown else self.stalled + 1
         return front
 
-    def _joined(self, facts: TrialFacts) -> Front | None:
+    def _joined(self, facts: Outcome) -> Front | None:
         cost = facts.cost(self._cost_objective)
         if facts.state != "COMPLETE" or facts.top1 is None or cost is None:
             return None
@@ -184,16 +184,21 @@ class FrontKeeper:
         return Front(self._version, datetime.now(UTC), self._reference_point, self.hypervolume, self.members)
 
     def _insert(self, new: FrontMember) -> bool:
-        losses = as_losses((member.top1, member.cost) for member in self._members)
-        loss = as_losses([(new.top1, new.cost)])
-        if dominates(losses, loss).any():
+        place = bisect.bisect_right(self._members, new.cost, key=lambda member: member.cost)
+        # Of those that cost no more, the last is the most accurate; if any beats the new one, it does.
+        if place and _beats(self._members[place - 1], new):
             return False
-        is_beaten = dominates(loss, losses)
-        survivors = [member for member, beaten in zip(self._members, is_beaten, strict=True) if not beaten]
+        survivors = [member for member in self._members if not _beats(new, member)]
         bisect.insort(survivors, new, key=lambda m: (m.cost, m.top1, m.trial_number))
         self._members = survivors
         self._hypervolume = self._area()
         return True
+
+
+def _beats(member: FrontMember, other: FrontMember) -> bool:
+    """Whether it dominates: no worse in both objectives, better in one."""
+    is_better = member.top1 > other.top1 or member.cost < other.cost
+    return is_better and member.top1 >= other.top1 and member.cost <= other.cost
 
 
 def front_of(

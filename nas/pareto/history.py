@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nas.pareto.front import FrontKeeper
-from nas.records import TrialFacts
+from nas.records import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class HistoryKeeper:
         """What has happened so far."""
         return History(tuple(self._growths), self._evaluated, self._device_s, self._front.stalled)
 
-    def add(self, trial: TrialFacts) -> None:
+    def add(self, trial: Outcome) -> None:
         """Take in the next trial."""
         self._evaluated += trial.is_counted
         self._device_s += trial.duration_s
@@ -67,7 +67,7 @@ class HistoryKeeper:
             self._growths.append(growth)
 
 
-def history_of(facts: Iterable[TrialFacts], cost_objective: str, reference_point: tuple[float, float]) -> History:
+def history_of(facts: Iterable[Outcome], cost_objective: str, reference_point: tuple[float, float]) -> History:
     """Replay the facts of a study.
 
     Args:

@@ -12,8 +12,8 @@ from db.browse import TrialFilter
 from hybrid_nas.service.auth import CurrentCaller, CurrentService, door_of
 from hybrid_nas.service.document import EVENTS, SVG
 from hybrid_nas.service.events import Place, Tail, reached
-from hybrid_nas.service.kept import sent
 from hybrid_nas.service.options import SearchOptions
+from hybrid_nas.service.shortcuts import answered
 from nas.config import LARGEST
 from nas.records import JSON
 
@@ -85,13 +85,13 @@ async def studies(
 ) -> Response:
     """All studies, newest first."""
     wanted = {"state": state, "owner": owner, "search": search}
-    return sent(request, await service.glance.get(service.listed, **wanted, offset=offset, limit=limit))
+    return await answered(request, service.listed, **wanted, offset=offset, limit=limit)
 
 
 @router.get("/studies/{name}", response_model=JSON, responses=UNCHANGED)
 async def study(request: Request, name: Name, service: CurrentService, caller: CurrentCaller) -> Response:
     """How one study stands."""
-    return sent(request, await service.glance.get(service.stands, name))
+    return await answered(request, service.stands, name)
 
 
 @router.delete("/studies/{name}", status_code=204)
@@ -135,7 +135,7 @@ async def trials(
 ) -> Response:
     """A page of trials."""
     wanted = TrialFilter(state, mixer, sort, order == "desc")
-    return sent(request, await service.glance.get(service.trials, name, wanted, offset, limit))
+    return await answered(request, service.trials, name, wanted, offset, limit)
 
 
 @router.get("/studies/{name}/trials/{number}")
@@ -160,7 +160,7 @@ async def front(
     final: bool = False,
 ) -> Response:
     """The front, on the study's own target or another; the final front of `finalize` on demand."""
-    return sent(request, await service.glance.get(service.front, name, target, final=final))
+    return await answered(request, service.front, name, target, final=final)
 
 
 @router.get("/studies/{name}/history", response_model=JSON, responses=UNCHANGED)
@@ -168,7 +168,7 @@ async def history(
     request: Request, name: Name, service: CurrentService, caller: CurrentCaller, target: Word = None
 ) -> Response:
     """How the hypervolume grew."""
-    return sent(request, await service.glance.get(service.history, name, target))
+    return await answered(request, service.history, name, target)
 
 
 @router.get("/studies/{name}/explain", response_model=JSON, responses=UNCHANGED)
@@ -180,7 +180,7 @@ async def explain(
     trial: Annotated[int | None, Query(ge=0, le=2**31 - 1)] = None,
 ) -> Response:
     """Which genes drive top1 and cost."""
-    return sent(request, await service.glance.get(service.explain, name, trial))
+    return await answered(request, service.explain, name, trial)
 
 
 @router.get("/studies/{name}/log")

@@ -13,12 +13,12 @@ import pytest
 from db.browse import Browser, TrialFilter
 from db.removal import remove_study
 from db.store import open_store
-from hybrid_nas.service import glance, kept
+from hybrid_nas.service import glance, kept, recorded
 from hybrid_nas.service.core import Service
 from hybrid_nas.service.kept import Answers
 from hybrid_nas.service.settings import Settings
 from nas.pareto.front import FrontKeeper
-from nas.records import Retiming
+from nas.records import KeptWeights, Retiming
 from nas.search import inline
 from tests.hybrid_nas.service.server import Client, serving
 from tests.samples import REFERENCE_POINT, TARGET, TRIALS, study_record, trial
@@ -70,7 +70,7 @@ def test_only_news_of_the_study_itself_are_read(
 ) -> None:
     service, _ = served
     reads: list[str] = []
-    for name in ("order", "trials", "counts", "facts_of", "facts_between"):
+    for name in ("order", "trials", "counts", "facts_of", "outcomes"):
         original = getattr(Browser, name)
 
         def counted(*args: object, name: str = name, original=original):
@@ -90,13 +90,34 @@ def test_only_news_of_the_study_itself_are_read(
         return sorted(reads)
 
     service.store.record("sample", TRIALS[0], keeper.add(TRIALS[0]))
-    everything = ["counts", "facts_between", "facts_of", "order", "trials"]
+    everything = ["counts", "facts_of", "order", "outcomes", "trials"]
     assert look() == everything
     assert look() == []
     service.store.record("other", trial(50, 0.5, 1.0), None)
     assert look() == [], "another study's"
     service.store.record("sample", TRIALS[1], keeper.add(TRIALS[1]))
     assert look() == everything
+
+
+def test_pages_of_trials_say_whose_weights_are_kept(
+    served: tuple[Service, Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, client = served
+    monkeypatch.setattr(recorded, "KEPT_TEXTS", 1)
+    trials = [replace(facts, weights=KeptWeights(f"weights/{facts.trial_number}", "0" * 64)) for facts in TRIALS[:3]]
+    for facts in trials:
+        service.store.record("sample", facts, None)
+
+    def shown() -> list[bool]:
+        pages = [client.get(f"/studies/sample/trials?offset={offset}&limit=2").json["items"] for offset in (0, 2, 0)]
+        assert pages[0] == pages[2]
+        assert [trial["top1"] for page in pages[:2] for trial in page] == [facts.top1 for facts in trials]
+        return [trial["weights_kept"] for page in pages[:2] for trial in page]
+
+    assert shown() == [True] * 3
+    service.store.forget_weights("sample", [1])
+    assert shown() == [True, False, True]
+    assert client.get("/studies/sample/trials").json["items"][1]["weights_kept"] is False
 
 
 def test_a_removed_study_leaves_nothing_to_the_next_of_its_name(served: tuple[Service, Client]) -> None:

@@ -1,0 +1,134 @@
+"""An address that was asked before answers as the first time: what is there now, to whom may see it now."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import pytest
+from fastapi import Request
+from starlette.routing import Match
+
+from db.removal import remove_study
+from db.store import open_store
+from db.writes import Writes
+from hybrid_nas.service import glance
+from hybrid_nas.service.core import Service
+from hybrid_nas.service.glance import Glance
+from hybrid_nas.service.kept import Answer
+from hybrid_nas.service.settings import Settings
+from hybrid_nas.service.shortcuts import KEPT_ADDRESSES, LONGEST_ADDRESS, Shortcuts
+from nas.pareto.front import FrontKeeper
+from tests.hybrid_nas.service.server import Client, serving
+from tests.samples import REFERENCE_POINT, TRIALS, study_record
+
+ADDRESSES = (
+    "/studies",
+    "/studies?search=SAM&offset=0&limit=1",
+    "/studies/sample",
+    "/studies/sample/trials?sort=top1&order=desc&limit=2",
+    "/studies/sample/front",
+    "/studies/sample/history",
+)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    storage = f"sqlite:///{tmp_path}/nas.db"
+    with closing(open_store(storage)) as store:
+        store.create_study(study_record())
+        keeper = FrontKeeper("latency_ms", REFERENCE_POINT)
+        for facts in TRIALS:
+            store.record("sample", facts, keeper.add(facts))
+    return Settings(storage=storage, folder=tmp_path / "service", zoo=tmp_path / "zoo", program=("/bin/true",))
+
+
+@pytest.fixture
+def served(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Service, int]]:
+    monkeypatch.setattr(glance, "KEPT_S", 1e-9)
+    with serving(settings) as found:
+        yield found
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_the_second_answer_is_the_first(served: tuple[Service, int], address: str) -> None:
+    client = Client(served[1])
+    first, second = client.get(address), client.get(address)
+    assert first.status == second.status == 200
+    assert first.body == second.body
+    assert {**first.headers, "date": ""} == {**second.headers, "date": ""}
+    again = client.get(address, **{"if-none-match": first.headers["etag"]})
+    assert (again.status, again.body) == (304, b"")
+
+
+def test_other_parameters_and_methods_are_other_requests(served: tuple[Service, int]) -> None:
+    client = Client(served[1])
+    assert len(client.get("/studies/sample/trials?limit=2").json["items"]) == 2
+    assert len(client.get("/studies/sample/trials?limit=2").json["items"]) == 2
+    assert len(client.get("/studies/sample/trials?limit=3").json["items"]) == 3
+    assert client.get("/studies/sample/trials?limit=0").status == 422
+    assert client.get("/studies/sample/trials?limit=0").status == 422
+    for method in ("POST", "HEAD", "PUT"):
+        assert client.ask(method, "/studies/sample/trials?limit=2").status == 405
+
+
+def test_a_study_that_is_gone_is_gone(served: tuple[Service, int]) -> None:
+    service, port = served
+    client = Client(port)
+    assert [client.get(address).status for address in ADDRESSES] == [200] * len(ADDRESSES)
+    remove_study(service._engine, "sample")
+    service.recorded.forget()
+    assert [client.get(address).status for address in ADDRESSES] == [200, 200, 404, 404, 404, 404]
+    assert client.get("/studies").json["total"] == 0
+    assert client.get("/studies/sample/front").error["remedy"] == "the list of studies says which there are"
+
+
+def test_every_caller_is_looked_at(served: tuple[Service, int]) -> None:
+    service, port = served
+    secret = service.tokens.add("looks", "viewer")
+    looks = Client(port, secret)
+    assert looks.get("/studies/sample").status == looks.get("/studies/sample").status == 200
+    assert Client(port).get("/studies/sample").status == 401
+    assert Client(port, "nas_wrong").get("/studies/sample").status == 401
+    service.tokens.revoke("looks")
+    assert looks.get("/studies/sample").status == 401
+
+
+def test_requests_are_counted(settings: Settings) -> None:
+    with serving(replace(settings, requests_per_s=0.5)) as (service, port):
+        client = Client(port, service.tokens.add("hurries", "viewer"))
+        answers = [client.get("/studies/sample") for _ in range(6)]
+        assert answers[0].status == 200
+        assert answers[-1].status == 429
+        assert int(answers[-1].headers["retry-after"]) >= 1
+
+
+def test_few_and_short_addresses_are_kept() -> None:
+    async def look() -> list[bool]:
+        shortcuts = Shortcuts(Glance(cast(Writes, Unwritten())), admitted)
+        found = []
+        for number in range(KEPT_ADDRESSES + 1):
+            await shortcuts.answer(asked(f"n={number}"), Answer.of_json, number)
+        await shortcuts.answer(asked("n=" + "0" * LONGEST_ADDRESS), Answer.of_json, 0)
+        for query in ("n=0", "n=1", f"n={KEPT_ADDRESSES}", "n=" + "0" * LONGEST_ADDRESS):
+            found.append(shortcuts.matches(asked(query).scope)[0] is Match.FULL)
+        return found
+
+    assert asyncio.run(look()) == [False, True, True, False]
+
+
+class Unwritten:
+    """A database that nobody writes to."""
+
+    count = 0
+
+
+async def admitted(request: Request) -> None:
+    """Everybody may ask."""
+
+
+def asked(query: str) -> Request:
+    scope = {"type": "http", "method": "GET", "path": "/api/v1/studies", "query_string": query.encode(), "headers": []}
+    return Request(scope)
