@@ -66,13 +66,13 @@ class Answers:
         self._lock = threading.Lock()
         self._computing = tuple(threading.Lock() for _ in range(LINES))
 
-    def get(self, key: Hashable, stamp: Hashable, make: Callable[[], Any]) -> Answer:
+    def get(self, key: Hashable, stamp: Hashable, make: Callable[[], Answer]) -> Answer:
         """An answer; of several who ask at once, one computes it.
 
         Args:
             key: what was asked.
             stamp: changes with what the answer depends on.
-            make: gives the content, which JSON can hold.
+            make: computes it.
         """
         known = self._known(key, stamp)
         if known is not None:
@@ -80,7 +80,7 @@ class Answers:
         with self._computing[hash(key) % LINES]:
             known = self._known(key, stamp)
             if known is None:
-                known = Answer.of_json(make())
+                known = make()
                 self._keep(key, stamp, known)
         return known
 

@@ -8,7 +8,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,8 @@ KEPT_ORDERS = 32
 """Orders of trials, of some 150 bytes a trial, that are kept."""
 KEPT_TEXTS = 20_000
 """Trials, of some 600 bytes each, that are kept."""
+LONGEST_TEXT = 2_000
+"""Trials of more bytes, as one that failed with a long reason, are read anew."""
 LEASE_S = 2.0
 """How long the answer to whether a study is being searched is kept."""
 
@@ -46,17 +48,18 @@ class Numbers:
 
 @dataclass(slots=True)
 class _Known:
-    """What was read; a thread that is late writes into what nobody reads any more."""
+    """What was read, by the outline of its study and not by its row: rows of a study that was removed are given to
+    others, and a thread may be late."""
 
     outlines: dict[str, Outline] = field(default_factory=dict)
     all_outlines: tuple[int, list[Outline]] | None = None
-    stamps: dict[int, tuple[Mark, Stamp]] = field(default_factory=dict)
-    numbers: dict[int, tuple[Stamp, Numbers]] = field(default_factory=dict)
+    stamps: dict[Outline, tuple[Mark, Stamp]] = field(default_factory=dict)
+    numbers: dict[Outline, tuple[Stamp, Numbers]] = field(default_factory=dict)
     leases: dict[str, tuple[float, bool]] = field(default_factory=dict)
-    histories: dict[int, tuple[int, HistoryKeeper]] = field(default_factory=dict)
-    orders: dict[tuple[int, TrialFilter], tuple[int, list[Rank]]] = field(default_factory=dict)
-    texts: dict[tuple[int, bool], bytes] = field(default_factory=dict)
-    """(row of a trial, whether its weights are kept) -> its JSON."""
+    histories: dict[Outline, tuple[int, HistoryKeeper]] = field(default_factory=dict)
+    orders: dict[tuple[Outline, TrialFilter], tuple[int, list[Rank]]] = field(default_factory=dict)
+    texts: dict[tuple[Outline, int, bool], bytes] = field(default_factory=dict)
+    """(study, row of a trial, whether its weights are kept) -> its JSON."""
     answers: Answers = field(default_factory=Answers)
 
 
@@ -104,20 +107,20 @@ class Recorded:
         """Changes whenever something of a study is recorded."""
         known = self._known.stamps
         mark = self._browser.mark()
-        kept = known.get(outline.id)
+        kept = known.get(outline)
         if kept is None or kept[0] != mark:
             kept = mark, self._browser.stamp(outline.id, None if kept is None else kept[1])
-            known[outline.id] = kept
+            known[outline] = kept
         return kept[1]
 
     def numbers(self, outline: Outline) -> Numbers:
         """How far a study has come."""
         known = self._known.numbers
         stamp = self.stamp(outline)
-        kept = known.get(outline.id)
+        kept = known.get(outline)
         if kept is None or kept[0] != stamp:
             kept = stamp, self._numbers(outline, stamp.training_id, kept)
-            known[outline.id] = kept
+            known[outline] = kept
         return kept[1]
 
     def is_searched(self, name: str) -> bool:
@@ -133,9 +136,16 @@ class Recorded:
     def trials(self, outline: Outline, wanted: TrialFilter, offset: int, limit: int) -> Answer:
         """A page of trials."""
         order = self._order(outline, wanted, self.stamp(outline).training_id)
-        texts = self._texts(outline, [rank.row for rank in order[offset : offset + limit]])
-        empty = encoded(page_json([], len(order), offset, limit))
-        return Answer.of(empty.replace(b"[]", b"[%b]" % b",".join(texts)))
+        rows = [rank.row for rank in order[offset : offset + limit]]
+        with_weights = self._browser.with_weights(rows)
+
+        def make() -> Answer:
+            empty = encoded(page_json([], len(order), offset, limit))
+            texts = b",".join(self._texts(outline, rows, with_weights))
+            return Answer.of(empty.replace(b"[]", b"[%b]" % texts))
+
+        stamp = len(order), tuple(rows), frozenset(with_weights)
+        return self._known.answers.get((outline, "trials", wanted, offset, limit), stamp, make)
 
     def front(self, outline: Outline, target: str | None, *, final: bool) -> Answer:
         """What `pareto --json` gives."""
@@ -165,33 +175,33 @@ class Recorded:
         return Study(outline.name, self._settings.storage, self._settings.artifacts)
 
     def _answer(self, outline: Outline, key: tuple[Any, ...], make: Callable[[], Any]) -> Answer:
-        return self._known.answers.get((outline.id, *key), self.stamp(outline), make)
+        return self._known.answers.get((outline, *key), self.stamp(outline), lambda: Answer.of_json(make()))
 
     def _order(self, outline: Outline, wanted: TrialFilter, last: int) -> Sequence[Rank]:
         """The wanted trials up to a row: sorted once for all pages, each read once."""
         known = self._known.orders
         with self._sorting:
-            after, order = known.pop((outline.id, wanted), (0, []))
+            after, order = known.pop((outline, wanted), (0, []))
             if after < last:
                 order = sorted([*order, *self._browser.order(outline.id, wanted, after, last)])
-            known[outline.id, wanted] = max(after, last), order
+            known[outline, wanted] = max(after, last), order
             if len(known) > KEPT_ORDERS:
                 del known[next(iter(known))]
         return order
 
-    def _texts(self, outline: Outline, rows: Sequence[int]) -> list[bytes]:
+    def _texts(self, outline: Outline, rows: Sequence[int], with_weights: Collection[int]) -> list[bytes]:
         """Trials by their rows as JSON; each is read once, and once more when its weights are gone."""
         known = self._known.texts
-        kept = self._browser.with_weights(rows)
-        found = {row: text for row in rows if (text := known.get((row, row in kept))) is not None}
+        found = {row: text for row in rows if (text := known.get((outline, row, row in with_weights))) is not None}
         missing = [row for row in rows if row not in found]
         if missing:
             if len(known) > KEPT_TEXTS:
                 known.clear()
             for trial in self._browser.trials(missing):
                 text = encoded(trial_json(trial, outline.cost_objective))
-                known[trial["id"], trial["weights_path"] is not None] = text
                 found[trial["id"]] = text
+                if len(text) <= LONGEST_TEXT:
+                    known[outline, trial["id"], trial["weights_path"] is not None] = text
         return [found[row] for row in rows if row in found]
 
     def _numbers(self, outline: Outline, last: int, before: tuple[Stamp, Numbers] | None) -> Numbers:
@@ -223,11 +233,11 @@ class Recorded:
         known = self._known.histories
         with self._replaying:
             last = self.stamp(outline).training_id
-            kept = known.pop(outline.id, None)
+            kept = known.pop(outline, None)
             after, keeper = kept or (0, HistoryKeeper(study.cost_objective, study.reference_point))
             for trial in self._browser.outcomes(outline.id, after, last):
                 keeper.add(trial)
-            known[outline.id] = last, keeper
+            known[outline] = last, keeper
             return history_json(keeper.history, study)
 
 

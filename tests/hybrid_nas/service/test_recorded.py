@@ -15,7 +15,7 @@ from db.removal import remove_study
 from db.store import open_store
 from hybrid_nas.service import glance, kept, recorded
 from hybrid_nas.service.core import Service
-from hybrid_nas.service.kept import Answers
+from hybrid_nas.service.kept import Answer, Answers
 from hybrid_nas.service.settings import Settings
 from nas.pareto.front import FrontKeeper
 from nas.records import KeptWeights, Retiming
@@ -137,6 +137,27 @@ def test_a_removed_study_leaves_nothing_to_the_next_of_its_name(served: tuple[Se
     assert [member["trial_number"] for member in (*before["members"], *after["members"])] == [0, 7]
 
 
+def test_rows_that_are_given_to_another_study_show_nothing_of_the_first(served: tuple[Service, Client]) -> None:
+    service, _ = served
+    known = service.recorded
+    facts = trial(0, 0.5, 1.0)
+    service.store.record("other", facts, FrontKeeper("latency_ms", REFERENCE_POINT).add(facts))
+    first = outline_of(service, "other")
+    [row] = [rank.row for rank in known._order(first, TrialFilter(), 100)]
+    known.trials(first, TrialFilter(), 0, 10)
+    known.history(first, None)
+    remove_study(service._engine, "other")  # and nobody has forgotten it yet
+    service.store.create_study(study_record("macs", "next"))
+    facts = trial(7, 0.7, 3.0)
+    service.store.record("next", facts, FrontKeeper("macs", REFERENCE_POINT).add(facts))
+    for kept_weights in ((), (row,)):
+        assert known._texts(first, [row], kept_weights), "by a thread that is late"
+    [shown] = service.trials("next", TrialFilter(), 0, 10).json["items"]
+    assert (shown["number"], shown["top1"], shown["cost"]) == (7, 0.7, facts.costs.macs)
+    follows = known.handle(outline_of(service, "next"))
+    assert service.history("next", None).json == json.loads(follows.history().json())
+
+
 def test_latencies_of_a_callers_function_have_no_target_to_name(served: tuple[Service, Client]) -> None:
     service, client = served
     facts = trial(0, 0.5, 1.0)
@@ -175,8 +196,12 @@ def test_what_is_kept_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = Answers()
     made: list[int] = []
 
+    def make(key: int) -> Answer:
+        made.append(key)
+        return Answer.of_json(["x" * 300])
+
     def ask(key: int) -> None:
-        answers.get(key, 0, lambda: made.append(key) or ["x" * 300])
+        answers.get(key, 0, lambda: make(key))
 
     for key in (0, 1, 2, 0, 3, 0, 1):
         ask(key)
@@ -190,9 +215,13 @@ def test_one_of_many_computes() -> None:
     made: list[int] = []
     begun = threading.Barrier(8)
 
+    def make() -> Answer:
+        made.append(0)
+        return Answer.of_json(made)
+
     def ask() -> None:
         begun.wait()
-        answers.get("key", 0, lambda: made.append(0) or made)
+        answers.get("key", 0, make)
 
     askers = [threading.Thread(target=ask) for _ in range(8)]
     for asker in askers:

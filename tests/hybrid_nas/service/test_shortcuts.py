@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from fastapi import Request
@@ -15,11 +15,13 @@ from db.removal import remove_study
 from db.store import open_store
 from db.writes import Writes
 from hybrid_nas.service import glance
+from hybrid_nas.service.auth import COOKIE
 from hybrid_nas.service.core import Service
+from hybrid_nas.service.errors import UnauthorizedError
 from hybrid_nas.service.glance import Glance
 from hybrid_nas.service.kept import Answer
 from hybrid_nas.service.settings import Settings
-from hybrid_nas.service.shortcuts import KEPT_ADDRESSES, LONGEST_ADDRESS, Shortcuts
+from hybrid_nas.service.shortcuts import KEPT, LONGEST_ADDRESS, Shortcuts
 from nas.pareto.front import FrontKeeper
 from tests.hybrid_nas.service.server import Client, serving
 from tests.samples import REFERENCE_POINT, TRIALS, study_record
@@ -96,6 +98,41 @@ def test_every_caller_is_looked_at(served: tuple[Service, int]) -> None:
     assert looks.get("/studies/sample").status == 401
 
 
+def test_without_tokens_only_this_machine_is_answered(served: tuple[Service, int]) -> None:
+    client = Client(served[1])
+    assert client.get("/studies/sample").status == client.get("/studies/sample").status == 200
+    for headers in ({"host": "evil.example"}, {"origin": "http://evil.example"}, {"x-forwarded-for": "127.0.0.1"}):
+        assert client.get("/studies/sample", **headers).status == 403
+    assert client.get("/studies/sample").status == 200
+
+
+def test_a_session_is_looked_at_as_a_token(served: tuple[Service, int]) -> None:
+    service, port = served
+    token = service.tokens.find(service.tokens.add("looks", "viewer"))
+    assert token is not None
+    session = service.tokens.begin_session(token)
+    stranger = Client(port)
+    statuses = [stranger.get("/studies/sample", cookie=f"{COOKIE}={session}").status for _ in range(3)]
+    assert statuses == [200] * 3
+    assert stranger.get("/studies/sample", cookie=f"{COOKIE}={session[:-1]}x").status == 401
+    service.tokens.end_session(session)
+    assert stranger.get("/studies/sample", cookie=f"{COOKIE}={session}").status == 401
+
+
+def test_strangers_take_the_long_way() -> None:
+    """How soon they are refused must not tell them what others asked."""
+
+    async def look() -> list[bool]:
+        shortcuts = Shortcuts(Glance(cast(Writes, Unwritten())), refused)
+        await shortcuts.answer(asked("", b"one"), Answer.of_json, 0)
+        found = [is_known(shortcuts, asked("", secret)) for secret in (b"one", b"two", b"")]
+        with pytest.raises(UnauthorizedError):
+            await shortcuts.handle(asked("", b"one").scope, nothing, nothing)
+        return [*found, is_known(shortcuts, asked("", b"one"))]
+
+    assert asyncio.run(look()) == [True, False, False, False]
+
+
 def test_requests_are_counted(settings: Settings) -> None:
     with serving(replace(settings, requests_per_s=0.5)) as (service, port):
         client = Client(port, service.tokens.add("hurries", "viewer"))
@@ -107,14 +144,12 @@ def test_requests_are_counted(settings: Settings) -> None:
 
 def test_few_and_short_addresses_are_kept() -> None:
     async def look() -> list[bool]:
-        shortcuts = Shortcuts(Glance(cast(Writes, Unwritten())), admitted)
-        found = []
-        for number in range(KEPT_ADDRESSES + 1):
+        shortcuts = Shortcuts(Glance(cast(Writes, Unwritten())), refused)
+        for number in range(KEPT + 1):
             await shortcuts.answer(asked(f"n={number}"), Answer.of_json, number)
         await shortcuts.answer(asked("n=" + "0" * LONGEST_ADDRESS), Answer.of_json, 0)
-        for query in ("n=0", "n=1", f"n={KEPT_ADDRESSES}", "n=" + "0" * LONGEST_ADDRESS):
-            found.append(shortcuts.matches(asked(query).scope)[0] is Match.FULL)
-        return found
+        queries = ("n=0", "n=1", f"n={KEPT}", "n=" + "0" * LONGEST_ADDRESS)
+        return [is_known(shortcuts, asked(query)) for query in queries]
 
     assert asyncio.run(look()) == [False, True, True, False]
 
@@ -125,10 +160,19 @@ class Unwritten:
     count = 0
 
 
-async def admitted(request: Request) -> None:
-    """Everybody may ask."""
+async def refused(request: Request) -> None:
+    """Nobody may ask."""
+    raise UnauthorizedError("no")
 
 
-def asked(query: str) -> Request:
-    scope = {"type": "http", "method": "GET", "path": "/api/v1/studies", "query_string": query.encode(), "headers": []}
-    return Request(scope)
+async def nothing(*args: Any) -> Any:
+    """Receives nothing, sends nothing."""
+
+
+def is_known(shortcuts: Shortcuts, request: Request) -> bool:
+    return shortcuts.matches(request.scope)[0] is Match.FULL
+
+
+def asked(query: str, secret: bytes = b"") -> Request:
+    scope = {"type": "http", "method": "GET", "path": "/api/v1/studies", "query_string": query.encode()}
+    return Request({**scope, "headers": [(b"authorization", secret)]})
