@@ -4,8 +4,9 @@
     python -m benchmarks.mixer_sets report
 
 `search` runs whole searches that differ in `--mixers` and seed alone, and writes one row for each that has ended.
-`report` measures the hypervolume of all rows from one reference point, the farthest of theirs, after 50 evaluations and
-at the end.
+Latencies of different devices have nothing in common, so a row of another device stands for no search of this one.
+`report` measures the hypervolume of all rows of a device from one reference point, the farthest of theirs, after 50
+evaluations and at the end.
 """
 
 import argparse
@@ -23,11 +24,13 @@ from search_spaces.architecture.kinds.kind import ATTENTION
 from search_spaces.architecture.kinds.registry import KINDS
 from search_spaces.architecture.spec import Architecture
 from workers.data.registry import open_data
+from workers.latency.target import LatencyTarget
 from workers.training.recipes import search_recipe
 
 ROWS = Path(__file__).parents[1] / "docs" / "measurements" / "mixer_sets.jsonl"
 CHOICES = {"core": "core", "default": None, "efficient": "efficient", "all": "all"}
 CHECKPOINTS = 50, 100
+TARGET = "cpu:threads=1,batch=1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Searched:
     data: str
     steps: int
     """Optimizer steps of a training."""
+    device: str
+    """What was timed, as the fingerprints of latencies name it."""
     reference_point: tuple[float, float]
     points: list[tuple[float, float]]
     """(top1, latency in ms) of every evaluated architecture, in the order in which they ended."""
@@ -49,10 +54,12 @@ class Searched:
 def run_search(arguments: argparse.Namespace) -> None:
     """Run every search that has no row yet."""
     data, steps = trained_on(arguments)
-    done = {(row.choice, row.seed, row.data, row.steps, len(row.points)) for row in read(arguments.rows)}
+    device = this_device()
+    rows = [row for row in read(arguments.rows) if (row.data, row.steps, row.device) == (data, steps, device)]
+    done = {(row.choice, row.seed, len(row.points)) for row in rows}
     for seed in arguments.seeds:
         for choice in arguments.choices:
-            if (choice, seed, data, steps, arguments.budget) in done:
+            if (choice, seed, arguments.budget) in done:
                 continue
             study = api.search(
                 space="hybrid_layout",
@@ -62,10 +69,11 @@ def run_search(arguments: argparse.Namespace) -> None:
                 data=arguments.data,
                 recipe=arguments.recipe,
                 mixers=CHOICES[choice],
+                latency_target=TARGET,
                 seed=seed,
                 quiet=True,
             )
-            append_row(arguments.rows, asdict(searched(study, choice, seed, data, steps)))
+            append_row(arguments.rows, asdict(searched(study, choice, seed, data, steps, device)))
             print(choice, seed, flush=True)
 
 
@@ -75,7 +83,12 @@ def trained_on(arguments: argparse.Namespace) -> tuple[str, int]:
     return source.name, search_recipe(arguments.recipe, source, 1).steps
 
 
-def searched(study: Study, choice: str, seed: int, data: str, steps: int) -> Searched:
+def this_device() -> str:
+    """Its name in the fingerprints of latencies."""
+    return str(LatencyTarget.parse(TARGET).fingerprint((1, 1, 1))["device_name"])
+
+
+def searched(study: Study, choice: str, seed: int, data: str, steps: int, device: str) -> Searched:
     """What the report needs of a search that has ended."""
     assert study.front is not None
     members = {member.trial_number for member in study.front.members}
@@ -86,7 +99,7 @@ def searched(study: Study, choice: str, seed: int, data: str, steps: int) -> Sea
             points.append((trial.top1, trial.latency.median_ms))
         if trial.trial_number in members:
             blocks.update(_mixers(trial.spec))
-    return Searched(choice, seed, data, steps, study.record.reference_point, points, dict(blocks))
+    return Searched(choice, seed, data, steps, device, study.record.reference_point, points, dict(blocks))
 
 
 def read(path: Path) -> list[Searched]:
@@ -100,7 +113,13 @@ def read(path: Path) -> list[Searched]:
 
 
 def report(rows: Sequence[Searched]) -> Iterator[str]:
-    """One line a choice."""
+    """One table a device, with one line a choice."""
+    for device in dict.fromkeys(row.device for row in rows):
+        yield f"\n{device}"
+        yield from _table([row for row in rows if row.device == device])
+
+
+def _table(rows: Sequence[Searched]) -> Iterator[str]:
     reference_point = max(row.reference_point for row in rows)
     yield f"hypervolume from ({reference_point[0]:g}, {reference_point[1]:.3g} ms), mean and standard deviation"
     yield ""

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 
 from db.engine import reading
 from db.errors import translated_errors
-from db.tables import architectures, final_fronts, fronts, latencies, studies, trainings
+from db.tables import architectures, final_fronts, fronts, latencies, retimings, studies, trainings
 from db.trials import select_trials
 from nas.records import COUNTED_STATES, JSON, ShortFacts, TrialFacts
 
@@ -62,6 +62,21 @@ _WITH_WEIGHTS = sa.select(trainings.c.id).where(
 )
 _NEWEST = studies.c.id, trainings.c.id, fronts.c.id, final_fronts.c.id, latencies.c.id
 _MARK = sa.select(*(sa.select(sa.func.max(column)).scalar_subquery() for column in _NEWEST))
+_STUDY: sa.BindParameter[int] = sa.bindparam("study_id")
+_TRAINED = trainings.c.study_id == _STUDY
+_TIMED = sa.exists().where(_TRAINED, trainings.c.architecture_id == latencies.c.architecture_id)
+_STAMP = sa.select(
+    sa.select(sa.func.max(trainings.c.id)).where(_TRAINED).scalar_subquery(),
+    sa.select(sa.func.max(fronts.c.version)).where(fronts.c.study_id == _STUDY).scalar_subquery(),
+    sa.select(sa.func.max(final_fronts.c.version)).where(final_fronts.c.study_id == _STUDY).scalar_subquery(),
+    sa.select(sa.func.max(latencies.c.id))
+    .where(latencies.c.id > sa.bindparam("timed_before"), _TIMED)
+    .scalar_subquery(),
+    sa.select(sa.func.max(retimings.c.latency_id))
+    .select_from(retimings.join(trainings))
+    .where(_TRAINED)
+    .scalar_subquery(),
+)
 SORTS: Mapping[str, sa.ColumnElement[Any]] = {
     "number": trainings.c.trial_number,
     "top1": trainings.c.top1,
@@ -94,6 +109,13 @@ class Stamp:
     final_version: int
     latency_id: int
     """Newest timing of an architecture of the study."""
+    retimed_id: int
+    """Newest timing of a sitting in which the front was timed again."""
+
+    @property
+    def of_front(self) -> tuple[int, ...]:
+        """Changes whenever the front does, or was timed again: seldom, beside the rest."""
+        return self.study_id, self.front_version, self.retimed_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,19 +204,11 @@ class Browser:
             before: an earlier one; only what was timed later is read then.
         """
         timed_before = 0 if before is None else before.latency_id
-        trained = (trainings.c.study_id == study_id, trainings.c.architecture_id == latencies.c.architecture_id)
-        timed = (latencies.c.id > timed_before, sa.exists().where(*trained))
-        newest = {
-            "training_id": sa.select(sa.func.max(trainings.c.id)).where(trainings.c.study_id == study_id),
-            "front_version": sa.select(sa.func.max(fronts.c.version)).where(fronts.c.study_id == study_id),
-            "final_version": sa.select(sa.func.max(final_fronts.c.version)).where(final_fronts.c.study_id == study_id),
-            "latency_id": sa.select(sa.func.max(latencies.c.id)).where(*timed),
-        }
-        columns = [wanted.scalar_subquery().label(name) for name, wanted in newest.items()]
         with self._reading() as connection:
-            row = connection.execute(sa.select(*columns)).one()
-        found = {name: value or 0 for name, value in row._mapping.items()}
-        return Stamp(study_id, **{**found, "latency_id": max(found["latency_id"], timed_before)})
+            row = connection.execute(_STAMP, {"study_id": study_id, "timed_before": timed_before}).one()
+        training_id, front_version, final_version, latency_id, retimed_id = (value or 0 for value in row)
+        newest_timing = max(latency_id, timed_before)
+        return Stamp(study_id, training_id, front_version, final_version, newest_timing, retimed_id)
 
     def facts_of(self, study: str, numbers: Sequence[int]) -> list[TrialFacts]:
         """Some trials whole, in the order in which they ended; unknown numbers are left out."""

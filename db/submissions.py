@@ -67,6 +67,11 @@ class Job:
     ended: datetime | None
 
 
+_PENDING = ("queued", *ACTIVE)
+_WORK = sa.select(sa.or_(*(sa.exists().where(table.c.state.in_(_PENDING)) for table in (submissions, jobs))))
+"""Made once, because it is asked twice a second: to make it takes as long as to run it."""
+
+
 class Submissions:
     """The rows of submissions and jobs. Every method is one transaction; may be used by several threads."""
 
@@ -113,10 +118,8 @@ class Submissions:
 
     def has_work(self) -> bool:
         """Whether anything waits or runs."""
-        pending = ("queued", *ACTIVE)
-        waits = [sa.exists().where(table.c.state.in_(pending)) for table in (submissions, jobs)]
         with translated_errors(self._engine.url), self._reader.begin() as connection:
-            return bool(connection.scalar(sa.select(sa.or_(*waits))))
+            return bool(connection.scalar(_WORK))
 
     def last_starts(self) -> dict[str, datetime]:
         """Owner -> when a search of theirs was started last."""

@@ -88,6 +88,11 @@ def _escape(sign: str) -> str:
     return sign.encode("unicode_escape").decode()
 
 
+def json_text(content: object) -> str:
+    """What JSON can hold, as people read it; NaN and infinity raise ValueError."""
+    return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
+
+
 def text_table(header: Sequence[str], rows: Iterable[Sequence[str]], right: int) -> str:
     """Columns two spaces apart, without trailing blanks; the first `right` of them right-aligned."""
     lines = [tuple(header), *map(tuple, rows)]

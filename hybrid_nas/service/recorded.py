@@ -8,7 +8,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,8 +21,8 @@ from hybrid_nas.study import Study
 from nas.pareto.history import HistoryKeeper
 from nas.pareto.places import latest, places
 from nas.records import JSON
-from nas.reports.fronts import front_json
-from nas.reports.histories import history_json
+from nas.reports.fronts import front_values
+from nas.reports.histories import history_values
 from workers.latency.target import KINDS, text_of
 
 KEPT_ORDERS = 32
@@ -151,7 +151,11 @@ class Recorded:
         """What `pareto --json` gives."""
         if final:
             return self._answer(outline, ("final",), lambda: json.loads(self.handle(outline).final_pareto().json()))
-        return self._answer(outline, ("front", target), lambda: json.loads(self._front(outline, target)))
+        if target is not None:
+            return self._answer(
+                outline, ("front", target), lambda: json.loads(self.handle(outline).pareto(target).json())
+            )
+        return self._answer(outline, ("front",), lambda: self._front(outline), self.stamp(outline).of_front)
 
     def targets(self, outline: Outline) -> list[str]:
         """What a study's front can be asked on, as the option --latency-target names it."""
@@ -164,7 +168,7 @@ class Recorded:
 
     def history(self, outline: Outline, target: str | None) -> Answer:
         """What `pareto --history --json` gives."""
-        return self._answer(outline, ("history", target), lambda: json.loads(self._history(outline, target)))
+        return self._answer(outline, ("history", target), lambda: self._history(outline, target))
 
     def explain(self, outline: Outline, trial: int | None) -> Answer:
         """What `explain --json` gives."""
@@ -174,8 +178,12 @@ class Recorded:
         """The study as the Python API has it."""
         return Study(outline.name, self._settings.storage, self._settings.artifacts)
 
-    def _answer(self, outline: Outline, key: tuple[Any, ...], make: Callable[[], Any]) -> Answer:
-        return self._known.answers.get((outline, *key), self.stamp(outline), lambda: Answer.of_json(make()))
+    def _answer(
+        self, outline: Outline, key: tuple[Any, ...], make: Callable[[], Any], stamp: Hashable | None = None
+    ) -> Answer:
+        """The answer kept under a key until its stamp changes, which is that of the study by default."""
+        stamp = stamp or self.stamp(outline)
+        return self._known.answers.get((outline, *key), stamp, lambda: Answer.of_json(make()))
 
     def _order(self, outline: Outline, wanted: TrialFilter, last: int) -> Sequence[Rank]:
         """The wanted trials up to a row: sorted once for all pages, each read once."""
@@ -215,21 +223,21 @@ class Recorded:
         size = None if front is None else (len(front.members), front.hypervolume)
         return Numbers(dict(counts), best, size)
 
-    def _front(self, outline: Outline, target: str | None) -> str:
+    def _front(self, outline: Outline) -> JSON:
         """As Study.pareto, which reads every trial; the members do."""
         study = self._store.study(outline.name)
         front = self._store.front(outline.name)
-        if target is not None or study is None or front is None:
-            return self.handle(outline).pareto(target).json()
+        if study is None or front is None:
+            return dict(json.loads(self.handle(outline).pareto().json()))
         members = self._browser.facts_of(outline.name, [member.trial_number for member in front.members])
         again = places(front, members, latest(self._store.retimings(outline.name), study.target))
-        return front_json(front, members, study, again)
+        return front_values(front, members, study, again)
 
-    def _history(self, outline: Outline, target: str | None) -> str:
+    def _history(self, outline: Outline, target: str | None) -> JSON:
         """As Study.history, which reads every trial; here each is read once."""
         study = self._store.study(outline.name)
         if target is not None or study is None:
-            return self.handle(outline).history(target).json()
+            return dict(json.loads(self.handle(outline).history(target).json()))
         known = self._known.histories
         with self._replaying:
             last = self.stamp(outline).training_id
@@ -238,7 +246,7 @@ class Recorded:
             for trial in self._browser.outcomes(outline.id, after, last):
                 keeper.add(trial)
             known[outline] = last, keeper
-            return history_json(keeper.history, study)
+            return history_values(keeper.history, study)
 
 
 def option_of(fingerprint: JSON) -> str | None:

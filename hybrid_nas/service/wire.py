@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any, cast
 
 import h11
 import uvicorn
@@ -12,8 +13,47 @@ ARRIVAL_S = 30.0
 """The longest that a request may take to arrive, from the connection or its first byte to the end of its body."""
 READING_S = 60.0
 """The longest that a client may leave unread what was sent to it."""
+GATHERED_BYTES = 2**16
+"""More than that is sent at once."""
 CONNECTIONS = 1_000
 """Open at a time; more are answered 503."""
+
+
+class Gathered:
+    """A transport that sends in one piece what is written in one turn of the loop: head and body of an answer.
+
+    Each piece is a call of the system, and wakes its reader.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        """Write to a transport, which does everything else itself."""
+        self._transport = transport
+        self._loop = loop
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send, with all that is written before the loop goes on."""
+        if not self._parts:
+            self._loop.call_soon(self._send)
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size > GATHERED_BYTES:  # whoever writes on is told to wait by the transport alone
+            self._send()
+
+    def close(self) -> None:
+        """Send what was written, then close."""
+        self._send()
+        self._transport.close()
+
+    def _send(self) -> None:
+        if self._size and not self._transport.is_closing():
+            self._transport.write(b"".join(self._parts))
+        self._parts.clear()
+        self._size = 0
 
 
 class Protocol(H11Protocol):
@@ -24,7 +64,7 @@ class Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a request."""
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, Gathered(transport, self.loop)))
         self._time_arrival()
 
     def handle_events(self) -> None:

@@ -3,7 +3,6 @@ sample of all ranks."""
 
 import hashlib
 import itertools
-import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ from nas.records import COUNTED_STATES, JSON, StudyRecord, TrialFacts
 from nas.surrogates.proxies import AZ_NAS
 from nas.surrogates.quality import Agreement, agreement
 from nas.surrogates.training_free import az_nas_scores
-from nas.text import cost_text, text_table
+from nas.text import cost_text, json_text, text_table
 
 BELIEVABLE_TAU = 0.4
 """Below it an order is nearer to chance than to the truth."""
@@ -242,4 +241,4 @@ def _trials_text(trials: Sequence[AuditedTrial]) -> str:
 
 def audit_json(audit: Audit) -> str:
     """The same as one JSON object, numbers in base units."""
-    return json.dumps(asdict(audit), indent=2, allow_nan=False, ensure_ascii=False)
+    return json_text(asdict(audit))

@@ -1,7 +1,6 @@
 """An explanation as text, JSON and a page. Pure functions over nas.analysis.explain.Explanation."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from nas.records import JSON
 from nas.reports.pages import write_page
 from nas.surrogates.latency_model import PartTime, held_out_text
 from nas.surrogates.quality import Quality
-from nas.text import cost_axis, cost_text, text_table
+from nas.text import cost_axis, cost_text, json_text, text_table
 
 SMALL_SHARE = 0.01
 """Genes with less influence than this on both targets are counted and not listed."""
@@ -47,7 +46,7 @@ def explanation_data(explanation: Explanation) -> JSON:
 
 def explanation_json(explanation: Explanation) -> str:
     """The same as a text."""
-    return json.dumps(explanation_data(explanation), indent=2, allow_nan=False, ensure_ascii=False)
+    return json_text(explanation_data(explanation))
 
 
 def html_explanation(path: Path, explanation: Explanation) -> None:

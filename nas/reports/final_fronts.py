@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from nas.records import JSON, FinalFront, Finalist, FullTraining, StudyRecord, TrialFacts
-from nas.reports.fronts import snapshot_json
-from nas.text import cost_text, csv_text, text_table, utc_text
+from nas.reports.fronts import snapshot_values
+from nas.text import cost_text, csv_text, json_text, text_table, utc_text
 
 
 def final_front_text(front: FinalFront, facts: Mapping[int, TrialFacts], study: StudyRecord) -> str:
@@ -69,7 +69,7 @@ def final_cost_text(finalist: Finalist, objective: str) -> str:
 
 def final_front_json(front: FinalFront, facts: Mapping[int, TrialFacts], study: StudyRecord) -> str:
     """All finalists as one JSON object, numbers in base units (fractions, milliseconds, counts)."""
-    return snapshot_json(front, study, split=front.split, finalists=_rows(front, facts))
+    return json_text(snapshot_values(front, study) | {"split": front.split, "finalists": _rows(front, facts)})
 
 
 def final_front_csv(front: FinalFront, facts: Mapping[int, TrialFacts]) -> str:

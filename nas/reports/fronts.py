@@ -1,12 +1,11 @@
 """Fronts as tables, JSON and CSV. Pure functions over records."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 
 from nas.pareto.front import knee_number
 from nas.pareto.places import Place
 from nas.records import JSON, FinalFront, Front, Latency, StudyRecord, TrialFacts, facts_by_number
-from nas.text import cost_text, csv_text, latency_text, text_table, utc_text
+from nas.text import cost_text, csv_text, json_text, latency_text, text_table, utc_text
 
 
 def front_text(front: Front, facts: Iterable[TrialFacts], study: StudyRecord, again: Sequence[Place] = ()) -> str:
@@ -52,29 +51,29 @@ def _place_mark(place: Place | None) -> str:
 
 def front_json(front: Front, facts: Iterable[TrialFacts], study: StudyRecord, again: Sequence[Place] = ()) -> str:
     """A front as one JSON object, numbers in base units (fractions, milliseconds, counts)."""
-    members = _member_rows(front, facts, again)
-    return snapshot_json(
-        front, study, reference_point=list(front.reference_point), hypervolume=front.hypervolume, members=members
-    )
+    return json_text(front_values(front, facts, study, again))
 
 
-def snapshot_json(front: Front | FinalFront, study: StudyRecord, **contents: object) -> str:
-    """One JSON object: what a front is of, and its contents."""
-    return json.dumps(
-        {
-            "study": study.name,
-            "space": study.space,
-            "data": study.data,
-            "objectives": list(study.objectives),
-            "target": study.target,
-            "version": front.version,
-            "created": front.created.isoformat(),
-            **contents,
-        },
-        indent=2,
-        allow_nan=False,
-        ensure_ascii=False,
-    )
+def front_values(front: Front, facts: Iterable[TrialFacts], study: StudyRecord, again: Sequence[Place] = ()) -> JSON:
+    """What front_json writes."""
+    return snapshot_values(front, study) | {
+        "reference_point": list(front.reference_point),
+        "hypervolume": front.hypervolume,
+        "members": _member_rows(front, facts, again),
+    }
+
+
+def snapshot_values(front: Front | FinalFront, study: StudyRecord) -> JSON:
+    """What a front is of."""
+    return {
+        "study": study.name,
+        "space": study.space,
+        "data": study.data,
+        "objectives": list(study.objectives),
+        "target": study.target,
+        "version": front.version,
+        "created": front.created.isoformat(),
+    }
 
 
 def front_csv(front: Front, facts: Iterable[TrialFacts], again: Sequence[Place] = ()) -> str:

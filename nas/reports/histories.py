@@ -1,11 +1,10 @@
 """The history of a study as text, JSON and CSV. Pure functions over nas.pareto.history.History."""
 
 import dataclasses
-import json
 
 from nas.pareto.history import Growth, History
 from nas.records import JSON, StudyRecord
-from nas.text import cost_text, csv_text, duration_text, text_table
+from nas.text import cost_text, csv_text, duration_text, json_text, text_table
 
 
 def history_text(history: History, study: StudyRecord) -> str:
@@ -31,12 +30,17 @@ def history_text(history: History, study: StudyRecord) -> str:
 
 def history_json(history: History, study: StudyRecord) -> str:
     """The history as one JSON object, durations in seconds."""
+    return json_text(history_values(history, study))
+
+
+def history_values(history: History, study: StudyRecord) -> JSON:
+    """What history_json writes."""
     described: JSON = {
         "study": study.name,
         "objectives": list(study.objectives),
         "reference_point": list(study.reference_point),
     }
-    return json.dumps(described | dataclasses.asdict(history), indent=2, allow_nan=False, ensure_ascii=False)
+    return described | dataclasses.asdict(history)
 
 
 def history_csv(history: History) -> str:

@@ -95,8 +95,14 @@ def test_only_news_of_the_study_itself_are_read(
     assert look() == []
     service.store.record("other", trial(50, 0.5, 1.0), None)
     assert look() == [], "another study's"
-    service.store.record("sample", TRIALS[1], keeper.add(TRIALS[1]))
+    assert keeper.add(TRIALS[1]) is None
+    service.store.record("sample", TRIALS[1], None)
+    assert look() == [name for name in everything if name != "facts_of"], "the front is the same"
+    service.store.record("sample", TRIALS[2], keeper.add(TRIALS[2]))
     assert look() == everything
+    assert TRIALS[0].latency is not None
+    service.store.record_retiming("sample", Retiming(TARGET, {0: TRIALS[0].latency}))
+    assert look() == ["counts", "facts_of", "outcomes"]
 
 
 def test_pages_of_trials_say_whose_weights_are_kept(

@@ -185,3 +185,45 @@ def test_a_body_without_its_end_is_no_request(port: int, told: Told) -> None:
         connection.request("POST", "/api/v1/body", b"{}")
         assert connection.getresponse().read() == b"2"
     assert told.bodies == 1
+
+
+class Recording(asyncio.Transport):
+    """Notes what is written to it."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 1)})
+        self.written: list[bytes] = []
+        self.is_closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert not self.is_closed
+        self.written.append(bytes(data))
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+
+def test_what_is_written_at_once_is_sent_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "GATHERED_BYTES", 10)
+
+    async def write() -> list[bytes]:
+        transport = Recording()
+        gathered = wire.Gathered(transport, asyncio.get_running_loop())
+        assert gathered.get_extra_info("peername") == ("127.0.0.1", 1)
+        for part in (b"head", b"body", b""):
+            gathered.write(part)
+        assert transport.written == []
+        await asyncio.sleep(0)
+        assert transport.written == [b"headbody"]
+        gathered.write(b"more than ten bytes")
+        assert transport.written[1:] == [b"more than ten bytes"]
+        gathered.write(b"last")
+        gathered.close()
+        gathered.write(b"late")
+        await asyncio.sleep(0)
+        return transport.written[2:]
+
+    assert asyncio.run(write()) == [b"last"]
