@@ -84,7 +84,7 @@ def trained_on(arguments: argparse.Namespace) -> tuple[str, int]:
 
 
 def this_device() -> str:
-    """Its name in the fingerprints of latencies."""
+    """The device here, as the fingerprints of latencies name it."""
     return str(LatencyTarget.parse(TARGET).fingerprint((1, 1, 1))["device_name"])
 
 
