@@ -1,6 +1,7 @@
 """The commands `serve` and `token`. What needs the extra `service` is imported when the service starts."""
 
 import contextlib
+import gc
 import importlib
 import logging
 import socket
@@ -94,8 +95,15 @@ def _serve(settings: Settings, listening: socket.socket) -> None:
         host, port = listening.getsockname()[:2]
         shown_host = f"[{host}]" if ":" in host else host
         tell(f"serving on http://{shown_host}:{port}; Ctrl-C ends the service, and not its searches")
+        _collect_seldom()
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listening])
+
+
+def _collect_seldom() -> None:
+    """Look for garbage in cycles less often: what is kept of studies is many small objects, and each look walks them."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 @contextlib.contextmanager
