@@ -101,7 +101,7 @@ def _serve(settings: Settings, listening: socket.socket) -> None:
 
 
 def _collect_seldom() -> None:
-    """Look for garbage in cycles less often: what is kept of studies is many small objects, and each look walks them."""
+    """Look for garbage in cycles less often: each look walks what is kept of studies, which is many small objects."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
 
