@@ -6,13 +6,14 @@
 
 The points are the fastest, the knee and the most accurate of the front. Beside each stands, of every family, the
 published layout as the study's space projects it, at the width whose latency is nearest. `time` measures all of them in
-one sitting, and then notes what `train` needs of the search, so that `train` goes on without the database. Each network
+some sittings, and then notes what `train` needs of the search, so that `train` goes on without the database. Each network
 gets the recipe of `finalize` without tuning, and is scored on the test images. Every network gets its first training
 before any gets a second.
 """
 
 import argparse
 import shutil
+import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -68,8 +69,14 @@ class Timed:
     network: str
     """The pick of the front, or FAMILY/LEVEL with the level of its widths."""
     spec: JSON
-    latency_ms: float
+    sittings_ms: list[float]
+    """Latency in each sitting."""
     param_count: int
+
+    @property
+    def latency_ms(self) -> float:
+        """The median of the sittings."""
+        return statistics.median(self.sittings_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,20 +115,22 @@ def _widths(space: SearchSpace, genotype: Genotype) -> Iterator[Genotype]:
 
 
 def run_time(arguments: argparse.Namespace) -> None:
-    """Time every network that has no row yet."""
+    """Time every network that has no row yet: all of them in each sitting, as the pace of a machine changes."""
     study = api.open_study(arguments.study, storage=arguments.storage)
     record = study.record
     source = open_data(record.data_location)
     done = {row.network for row in read(arguments.rows, Timed, record.name)}
     lock = DeviceLock("cpu", Path(tempfile.mkdtemp(prefix="search-pays-locks-")))
-    for name, spec in networks(record, arguments.storage):
-        if name in done:
-            continue
-        architecture = Architecture.from_spec(spec)
-        latency = measure(build_model(architecture), LatencyTarget.parse(TARGET), source.input_shape, lock)
-        parameters = costs(architecture).param_count
-        _write(arguments.rows, Timed(record.name, name, spec, latency.median_ms, parameters))
-        print(name, f"{latency.median_ms:.3f} ms", flush=True)
+    found = {name: Architecture.from_spec(spec) for name, spec in networks(record, arguments.storage)}
+    sittings: dict[str, list[float]] = {name: [] for name in found if name not in done}
+    for sitting in range(1, arguments.sittings + 1):
+        for name, timings in sittings.items():
+            latency = measure(build_model(found[name]), LatencyTarget.parse(TARGET), source.input_shape, lock)
+            timings.append(latency.median_ms)
+            print(f"sitting {sitting}: {name} {latency.median_ms:.3f} ms", flush=True)
+    for name, timings in sittings.items():
+        parameters = costs(found[name]).param_count
+        _write(arguments.rows, Timed(record.name, name, found[name].to_spec(), timings, parameters))
     if not read(arguments.rows, Searched, record.name):
         evaluated = sum(trial.is_counted for trial in study.trials)
         recipe = final_recipe(None, record.recipe, source).to_json()
@@ -222,9 +231,16 @@ def _line(point: Timed, row: Timed, scores: dict[str, dict[int, float]]) -> str:
     difference = "" if row is point else _difference(own, scores.get(point.network, {}))
     name = "**the front's**" if row is point else row.network
     return (
-        f"| {point.network} | {name} | {row.latency_ms:.2f} | {row.param_count:,} | {len(top1)} | "
+        f"| {point.network} | {name} | {_latency_text(row)} | {row.param_count:,} | {len(top1)} | "
         f"{mean}{spread} | {difference} |"
     )
+
+
+def _latency_text(row: Timed) -> str:
+    """The median, and the range of several sittings."""
+    if len(row.sittings_ms) == 1:
+        return f"{row.latency_ms:.2f}"
+    return f"{row.latency_ms:.2f} ({min(row.sittings_ms):.2f} to {max(row.sittings_ms):.2f})"
 
 
 def _difference(own: dict[int, float], of_point: dict[int, float]) -> str:
@@ -256,6 +272,7 @@ def main() -> None:
     parser.add_argument("--study", help="a study of the space hybrid_layout")
     parser.add_argument("--storage", help="database of the study; for time alone")
     parser.add_argument("--data", help="where the data of the study lie now; where they lay then, by default")
+    parser.add_argument("--sittings", type=int, default=3, help="for time alone")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rows", type=Path, default=ROWS)
     parser.add_argument("--work", type=Path, default=Path("runs/search_pays"), help="folder of unfinished trainings")

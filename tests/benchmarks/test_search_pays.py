@@ -27,7 +27,7 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Namespace:
     searched = {"study": "s", "evaluated": 7, "data": "digits", "recipe": TINY.to_json(), "seed": 3}
     append_row(rows, {"kind": "searched", **searched})
     for name, (seed, latency_ms) in NETWORKS.items():
-        timed = {"spec": architecture(seed).to_spec(), "latency_ms": latency_ms, "param_count": 1000}
+        timed = {"spec": architecture(seed).to_spec(), "sittings_ms": [latency_ms], "param_count": 1000}
         append_row(rows, {"kind": "timed", "study": "s", "network": name, **timed})
     return Namespace(study="s", data=None, seeds=1, rows=rows, work=tmp_path / "work")
 
