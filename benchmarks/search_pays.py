@@ -5,10 +5,10 @@
     python -m benchmarks.search_pays report
 
 The points are the fastest, the knee and the most accurate of the front. Beside each stands, of every family, the
-published layout as the study's space projects it, at the width whose latency is nearest. `time` measures all of them in
-some sittings, and then notes what `train` needs of the search, so that `train` goes on without the database. Each network
-gets the recipe of `finalize` without tuning, and is scored on the test images. Every network gets its first training
-before any gets a second.
+published layout as the study's space projects it, at the width whose latency is nearest. `time` measures all of them,
+sitting by sitting, and then notes what `train` needs of the search, so that `train` goes on without the database. Each
+network gets the recipe of `finalize` without tuning, and is scored on the test images. Every network gets its first
+training before any gets a second. A folder needs `test` beside `train` and `val`.
 """
 
 import argparse
