@@ -329,6 +329,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--every-s", type=float, default=2.0, help="Between two requests of a client.")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended before the last half"))  # with all that it has started
     measure(options.rows, options)
     show(read_rows(options.rows))
 
