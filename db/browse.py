@@ -62,6 +62,7 @@ _WITH_WEIGHTS = sa.select(trainings.c.id).where(
 )
 _NEWEST = studies.c.id, trainings.c.id, fronts.c.id, final_fronts.c.id, latencies.c.id
 _MARK = sa.select(*(sa.select(sa.func.max(column)).scalar_subquery() for column in _NEWEST))
+_SNAPSHOT = sa.cast(sa.func.pg_current_snapshot(), sa.Text)
 _STUDY: sa.BindParameter[int] = sa.bindparam("study_id")
 _TRAINED = trainings.c.study_id == _STUDY
 _TIMED = sa.exists().where(_TRAINED, trainings.c.architecture_id == latencies.c.architecture_id)
@@ -91,11 +92,15 @@ LARGEST_ROW = 2**31 - 1
 class Mark:
     """Changes whenever anything that a study rests on is recorded, whatever the study: cheap to look at."""
 
-    study_id: int
-    training_id: int
-    front_id: int
-    final_front_id: int
-    latency_id: int
+    newest: tuple[int, ...]
+    """Row of each table, that of the studies first; 0 for an empty one."""
+    snapshot: str
+    """What a server sees, as of PostgreSQL: there a row may become visible behind one with a larger id."""
+
+    @property
+    def of_studies(self) -> tuple[int, str]:
+        """Changes whenever a study is created."""
+        return self.newest[0], self.snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +163,9 @@ class Browser:
         """Use a database that has our tables."""
         self._engine = engine
         self._reader = reading(engine)
+        # A SQLite file has one writer at a time, so its newest rows say it all.
+        snapshot = _SNAPSHOT if engine.dialect.name == "postgresql" else sa.literal("")
+        self._mark = _MARK.add_columns(snapshot)
 
     def outlines(self) -> list[Outline]:
         """Every study, oldest first."""
@@ -193,8 +201,8 @@ class Browser:
     def mark(self) -> Mark:
         """What to compare, to know whether any stamp may have changed. Takes microseconds with any number of trials."""
         with self._reading() as connection:
-            row = connection.execute(_MARK).one()
-        return Mark(*(value or 0 for value in row))
+            *newest, snapshot = connection.execute(self._mark).one()
+        return Mark(tuple(row or 0 for row in newest), snapshot)
 
     def stamp(self, study_id: int, before: Stamp | None = None) -> Stamp:
         """What to compare, to know whether anything new was recorded of a study.

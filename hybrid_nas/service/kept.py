@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Self
+from weakref import WeakValueDictionary
 
 from fastapi import Request, Response
 
@@ -16,7 +17,8 @@ KEPT_BYTES = 2**25
 PACKED_FROM = 1_000
 """Shorter answers fit into a packet as they are."""
 PACKING_LEVEL = 1
-LINES = 64
+BESIDE_BYTES = 2_000
+"""At most, of what was asked and when: a short answer takes less than its question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,8 @@ class Answer:
 
     @property
     def size(self) -> int:
-        """Bytes that it takes."""
-        return len(self.body) + len(self.packed or b"")
+        """Bytes that it takes, with all that is kept beside it."""
+        return len(self.body) + len(self.packed or b"") + BESIDE_BYTES
 
 
 def encoded(content: Any) -> bytes:
@@ -64,7 +66,7 @@ class Answers:
         self._kept: OrderedDict[Hashable, tuple[Hashable, Answer]] = OrderedDict()
         self._size = 0
         self._lock = threading.Lock()
-        self._computing = tuple(threading.Lock() for _ in range(LINES))
+        self._computing: WeakValueDictionary[Hashable, threading.Lock] = WeakValueDictionary()
 
     def get(self, key: Hashable, stamp: Hashable, make: Callable[[], Answer]) -> Answer:
         """An answer; of several who ask at once, one computes it.
@@ -77,12 +79,17 @@ class Answers:
         known = self._known(key, stamp)
         if known is not None:
             return known
-        with self._computing[hash(key) % LINES]:
+        with self._line(key):
             known = self._known(key, stamp)
             if known is None:
                 known = make()
                 self._keep(key, stamp, known)
         return known
+
+    def _line(self, key: Hashable) -> threading.Lock:
+        """What those wait in who ask the same at once; it lasts as long as they do."""
+        with self._lock:
+            return self._computing.setdefault(key, threading.Lock())
 
     def _known(self, key: Hashable, stamp: Hashable) -> Answer | None:
         with self._lock:

@@ -52,7 +52,7 @@ class _Known:
     others, and a thread may be late."""
 
     outlines: dict[str, Outline] = field(default_factory=dict)
-    all_outlines: tuple[int, list[Outline]] | None = None
+    all_outlines: tuple[Hashable, list[Outline]] | None = None
     stamps: dict[Outline, tuple[Mark, Stamp]] = field(default_factory=dict)
     numbers: dict[Outline, tuple[Stamp, Numbers]] = field(default_factory=dict)
     leases: dict[str, tuple[float, bool]] = field(default_factory=dict)
@@ -96,10 +96,10 @@ class Recorded:
     def outlines(self) -> list[Outline]:
         """Every study, oldest first."""
         known = self._known
-        newest = self._browser.mark().study_id
+        mark = self._browser.mark()
         kept = known.all_outlines
-        if kept is None or kept[0] != newest:
-            kept = newest, self._browser.outlines()
+        if kept is None or kept[0] != mark.of_studies:
+            kept = mark.of_studies, self._browser.outlines()
             known.all_outlines = kept
         return kept[1]
 
@@ -182,7 +182,7 @@ class Recorded:
         self, outline: Outline, key: tuple[Any, ...], make: Callable[[], Any], stamp: Hashable | None = None
     ) -> Answer:
         """The answer kept under a key until its stamp changes, which is that of the study by default."""
-        stamp = stamp or self.stamp(outline)
+        stamp = self.stamp(outline) if stamp is None else stamp
         return self._known.answers.get((outline, *key), stamp, lambda: Answer.of_json(make()))
 
     def _order(self, outline: Outline, wanted: TrialFilter, last: int) -> Sequence[Rank]:

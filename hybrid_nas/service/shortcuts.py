@@ -76,12 +76,12 @@ class Shortcuts(BaseRoute):
         """Answer as the route of the address does."""
         request = Request(scope, receive)
         call = self._calls[_address(scope)]
+        self._calls.move_to_end(_address(scope))
         try:
             await self._admit(request)
         except NasError:
             self._callers.pop(_caller(scope), None)
             raise
-        self._calls.move_to_end(_address(scope))
         response = sent(request, await call())
         await response(scope, receive, send)
 

@@ -51,8 +51,8 @@ class Gathered:
 
     def _send(self) -> None:
         if self._size and not self._transport.is_closing():
-            self._transport.write(b"".join(self._parts))
-        self._parts.clear()
+            self._transport.writelines(self._parts)
+        self._parts = []
         self._size = 0
 
 
@@ -82,6 +82,16 @@ class Protocol(H11Protocol):
         super().resume_writing()
         if self._reading is not None:
             self._reading.cancel()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer a client that has said all and may still read; a stream ends, as its reader has most likely left."""
+        is_asked = self.cycle is not None and self.conn.their_state is h11.DONE
+        is_to_be_answered = is_asked and not self.cycle.response_started
+        if is_to_be_answered:
+            self.cycle.keep_alive = False
+        else:
+            self.transport.close()
+        return is_to_be_answered
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing more."""

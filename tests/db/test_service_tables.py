@@ -1,6 +1,7 @@
 """Submissions, jobs, tokens and pages on both database systems."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +16,7 @@ from db.removal import remove_study
 from db.service_tables import ensure_service_tables, version
 from db.store import open_store
 from db.submissions import Job, Submissions
+from db.tables import latencies
 from db.tokens import Tokens
 from nas.errors import InvalidInputError
 from tests.samples import TRIALS, latest_front, study_record
@@ -128,3 +130,25 @@ def test_another_version_is_refused(engine: Engine) -> None:
         connection.execute(sa.update(version), {"version": "9"})
     with pytest.raises(InvalidInputError, match="version 9, this code knows 1"):
         ensure_service_tables(engine)
+
+
+@pytest.mark.postgres
+def test_a_row_that_is_committed_behind_a_later_one_is_seen(empty_postgres_url: str) -> None:
+    with closing(open_store(empty_postgres_url)) as store:
+        store.create_study(study_record())
+        store.record("sample", TRIALS[0], None)
+    engine = make_engine(empty_postgres_url)
+    browser = Browser(engine)
+    with engine.connect() as early, engine.connect() as late:
+        row = early.execute(sa.select(latencies)).mappings().first()
+        assert row is not None
+        values = {name: value for name, value in row.items() if name != "id"}
+        early.rollback()
+        early.execute(sa.insert(latencies), values)
+        late.execute(sa.insert(latencies), values)
+        late.commit()
+        before = browser.mark()
+        assert browser.mark() == before, "nothing was committed in between"
+        early.commit()
+        assert browser.mark() != before
+    engine.dispose()

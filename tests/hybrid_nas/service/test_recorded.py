@@ -198,7 +198,7 @@ def test_what_the_caller_has_is_not_sent_again_and_the_rest_is_packed(served: tu
 
 
 def test_what_is_kept_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "KEPT_BYTES", 1_000)
+    monkeypatch.setattr(kept, "KEPT_BYTES", 3 * kept.BESIDE_BYTES + 1_000)
     answers = Answers()
     made: list[int] = []
 
@@ -212,6 +212,16 @@ def test_what_is_kept_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     for key in (0, 1, 2, 0, 3, 0, 1):
         ask(key)
     assert made == [0, 1, 2, 3, 1], "the one that was asked for longest ago goes first"
+
+
+def test_who_computes_keeps_nobody_waiting_who_asks_something_else() -> None:
+    answers = Answers()
+
+    def make(depth: int) -> Answer:
+        return answers.get(depth, 0, lambda: make(depth + 1)) if depth < 200 else Answer.of_json(depth)
+
+    assert make(0).json == 200
+    assert not answers._computing, "nobody waits any more"
 
 
 def test_one_of_many_computes() -> None:

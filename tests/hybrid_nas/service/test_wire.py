@@ -5,7 +5,7 @@ import contextlib
 import http.client
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import closing
 
 import pytest
@@ -187,6 +187,24 @@ def test_a_body_without_its_end_is_no_request(port: int, told: Told) -> None:
     assert told.bodies == 1
 
 
+@pytest.mark.parametrize("request_line", [b"GET /api/v1/thinking", b"POST /api/v1/body"])
+def test_a_client_that_has_said_all_still_gets_its_answer(port: int, request_line: bytes) -> None:
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(request_line + b" HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n")
+            connection.shutdown(socket.SHUT_WR)
+            answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+        assert answer.startswith(b"HTTP/1.1 200")
+
+
+def test_a_client_that_leaves_within_its_request_is_left(port: int, told: Told) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(b"POST /api/v1/body HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nabc")
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(65_536) == b""
+    assert told.bodies == 0
+
+
 class Recording(asyncio.Transport):
     """Notes what is written to it."""
 
@@ -198,6 +216,9 @@ class Recording(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.is_closed
         self.written.append(bytes(data))
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        self.write(b"".join(list_of_data))
 
     def close(self) -> None:
         self.is_closed = True
