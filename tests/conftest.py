@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from hypothesis import settings
 from sqlalchemy import Engine
 
 from db.engine import make_engine
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 pytest.register_assert_rewrite(
     "tests.contracts.store_contract", "tests.contracts.evaluator_contract", "tests.contracts.space_contract"
 )
+
+# Nothing here is timed: the pace of a shared machine is nobody's fault.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session", autouse=True)

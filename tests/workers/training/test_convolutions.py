@@ -70,7 +70,7 @@ def test_values_and_gradients_are_the_librarys(kernel: int) -> None:
     channels=st.integers(2, 40),
     batch=st.integers(1, 5),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_map_number_of_channels_and_batch(
     height: int, width: int, kernel: int, dilation: int, channels: int, batch: int
 ) -> None:

@@ -120,7 +120,7 @@ def test_what_names_no_recipe_is_refused_by_all_in_the_same_words(
 VALUES = st.none() | st.booleans() | st.integers(-1, 600) | st.floats() | st.text(max_size=3)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     changes=st.dictionaries(
         st.sampled_from([*(field.name for field in fields(Recipe)), "epochs"]),
