@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -42,7 +41,6 @@ if __name__ == "__main__":
 def test_an_own_evaluator_searches_an_own_space_without_ray_and_torch(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     environment.pop("NAS_STORAGE", None)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     ended = subprocess.run(
         [sys.executable, "-c", RUN, str(ROOT / "docs/examples/own_evaluator.py")],
         cwd=tmp_path,
@@ -52,8 +50,6 @@ def test_an_own_evaluator_searches_an_own_space_without_ray_and_torch(tmp_path: 
         timeout=100,
     )
     assert ended.returncode == 0, ended.stderr
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime - before.ru_utime < 10
     assert ended.stderr == ""
     assert "budget reached: 20 of 20 architectures evaluated" in ended.stdout
     assert "genes: share of the variance" in ended.stdout
