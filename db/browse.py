@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from db.engine import reading
+from db.engine import looking, reading
 from db.errors import translated_errors
 from db.tables import architectures, final_fronts, fronts, latencies, retimings, studies, trainings
 from db.trials import select_trials
@@ -57,9 +57,6 @@ _JOINED = trainings.join(architectures).join(latencies, trainings.c.latency_id =
 _NAMES = tuple(column.name for column in _TRIAL)
 _PAGE = sa.select(*_TRIAL).select_from(_JOINED).where(trainings.c.id.in_(sa.bindparam("rows", expanding=True)))
 """Made once: to make it takes as long as to run it."""
-_WITH_WEIGHTS = sa.select(trainings.c.id).where(
-    trainings.c.id.in_(sa.bindparam("rows", expanding=True)), trainings.c.weights_path.is_not(None)
-)
 _NEWEST = studies.c.id, trainings.c.id, fronts.c.id, final_fronts.c.id, latencies.c.id
 _MARK = sa.select(*(sa.select(sa.func.max(column)).scalar_subquery() for column in _NEWEST))
 _SNAPSHOT = sa.cast(sa.func.pg_current_snapshot(), sa.Text)
@@ -163,6 +160,7 @@ class Browser:
         """Use a database that has our tables."""
         self._engine = engine
         self._reader = reading(engine)
+        self._looker = looking(engine)
         # A SQLite file has one writer at a time, so its newest rows say it all.
         snapshot = _SNAPSHOT if engine.dialect.name == "postgresql" else sa.literal("")
         self._mark = _MARK.add_columns(snapshot)
@@ -170,21 +168,21 @@ class Browser:
     def outlines(self) -> list[Outline]:
         """Every study, oldest first."""
         wanted = sa.select(studies.c.id, studies.c.name, studies.c.objectives, studies.c.config, studies.c.created)
-        with self._reading() as connection:
+        with self._looking() as connection:
             rows = connection.execute(wanted.order_by(studies.c.created, studies.c.id)).all()
         return [_outline(row) for row in rows]
 
     def outline(self, study: str) -> Outline | None:
         """One study; None for an unknown one."""
         wanted = sa.select(studies.c.id, studies.c.name, studies.c.objectives, studies.c.config, studies.c.created)
-        with self._reading() as connection:
+        with self._looking() as connection:
             row = connection.execute(wanted.where(studies.c.name == study)).one_or_none()
         return None if row is None else _outline(row)
 
     def counts(self, study_id: int, after: int = 0, last: int = LARGEST_ROW) -> dict[str, int]:
         """Trials by state, of those behind one row and up to another."""
         wanted = sa.select(trainings.c.state, sa.func.count()).where(*_between(study_id, after, last))
-        with self._reading() as connection:
+        with self._looking() as connection:
             rows = connection.execute(wanted.group_by(trainings.c.state)).all()
         return {row[0]: row[1] for row in rows}
 
@@ -195,12 +193,12 @@ class Browser:
             .select_from(trainings.join(studies))
             .where(studies.c.name == study, trainings.c.state.in_(COUNTED_STATES))
         )
-        with self._reading() as connection:
+        with self._looking() as connection:
             return int(connection.scalar(wanted) or 0)
 
     def mark(self) -> Mark:
         """What to compare, to know whether any stamp may have changed. Takes microseconds with any number of trials."""
-        with self._reading() as connection:
+        with self._looking() as connection:
             *newest, snapshot = connection.execute(self._mark).one()
         return Mark(tuple(row or 0 for row in newest), snapshot)
 
@@ -212,7 +210,7 @@ class Browser:
             before: an earlier one; only what was timed later is read then.
         """
         timed_before = 0 if before is None else before.latency_id
-        with self._reading() as connection:
+        with self._looking() as connection:
             row = connection.execute(_STAMP, {"study_id": study_id, "timed_before": timed_before}).one()
         training_id, front_version, final_version, latency_id, retimed_id = (value or 0 for value in row)
         newest_timing = max(latency_id, timed_before)
@@ -220,13 +218,13 @@ class Browser:
 
     def facts_of(self, study: str, numbers: Sequence[int]) -> list[TrialFacts]:
         """Some trials whole, in the order in which they ended; unknown numbers are left out."""
-        with self._reading() as connection:
+        with self._looking() as connection:
             return select_trials(connection, study, trainings.c.trial_number.in_(numbers))
 
     def outcomes(self, study_id: int, after: int, last: int) -> list[ShortFacts]:
         """The trials behind one row and up to another, in the order in which they ended."""
         wanted = sa.select(*_OUTCOME).select_from(_JOINED).where(*_between(study_id, after, last))
-        with self._reading() as connection:
+        with self._looking() as connection:
             rows = connection.execute(wanted.order_by(trainings.c.id)).all()
         found = []
         for number, arch_hash, state, top1, duration_s, *costs in rows:
@@ -237,21 +235,26 @@ class Browser:
         """Wanted trials behind one row and up to another, in no order: sorted, pages are cut from them."""
         columns = (SORTS[wanted.sort], trainings.c.trial_number, trainings.c.id)
         found = sa.select(*columns).select_from(_JOINED).where(*_between(study_id, after, last), *_conditions(wanted))
-        with self._reading() as connection:
+        with self._looking() as connection:
             rows = connection.execute(found).all()
         sign = -1 if wanted.descending else 1
         return [Rank(math.inf if value is None else sign * value, number, row) for value, number, row in rows]
 
     def trials(self, rows: Sequence[int]) -> list[JSON]:
         """Trials by their rows, in that order; what is gone is left out."""
-        with self._reading() as connection:
+        with self._looking() as connection:
             found = {row[0]: row for row in connection.execute(_PAGE, {"rows": rows})}
         return [dict(zip(_NAMES, found[row], strict=True)) for row in rows if row in found]
 
     def with_weights(self, rows: Sequence[int]) -> set[int]:
         """The rows, of those given, of trials whose weights are kept: all that may change of a trial that has ended."""
-        with self._reading() as connection:
-            return set(connection.execute(_WITH_WEIGHTS, {"rows": rows}).scalars())
+        if not rows:
+            return set()
+        # The rows stand in the text: parameters for any number of them take longer to make than this takes to run.
+        numbers = ",".join(str(int(row)) for row in rows)
+        wanted = f"SELECT id FROM trainings WHERE id IN ({numbers}) AND weights_path IS NOT NULL"
+        with self._looking() as connection:
+            return set(connection.exec_driver_sql(wanted).scalars())
 
     def trials_after(self, study_id: int, training_id: int, limit: int) -> list[JSON]:
         """The next trials behind a row, in the order in which they ended; each with how many counted ones there are
@@ -295,7 +298,7 @@ class Browser:
         if study_id is not None:
             wanted = wanted.where(trainings.c.study_id == study_id)
         found: dict[str, list[JSON]] = {}
-        with self._reading() as connection:
+        with self._looking() as connection:
             for name, target in connection.execute(wanted):
                 known = found.setdefault(name, [])
                 fingerprint = json.loads(target)
@@ -306,13 +309,19 @@ class Browser:
     def best_top1(self, study_id: int, after: int = 0, last: int = LARGEST_ROW) -> float | None:
         """The highest top1 of a finished trial behind one row and up to another; None without one."""
         wanted = sa.select(sa.func.max(trainings.c.top1)).where(*_between(study_id, after, last))
-        with self._reading() as connection:
+        with self._looking() as connection:
             best: float | None = connection.scalar(wanted.where(trainings.c.state == "COMPLETE"))
         return best
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         with translated_errors(self._engine.url), self._reader.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _looking(self) -> Iterator[Connection]:
+        """As _reading, for one SELECT."""
+        with translated_errors(self._engine.url), self._looker.begin() as connection:
             yield connection
 
 

@@ -213,7 +213,16 @@ def _require_unicode(connection: Any, _record: object) -> None:
 
 
 def _begin(connection: sa.Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
+    options = connection.get_execution_options()
+    if not options.get("one_select"):
+        connection.exec_driver_sql(options.get("sqlite_begin", "BEGIN"))
+
+
+def looking(engine: Engine) -> Engine:
+    """The same engine, for one SELECT in each transaction, which sees one moment by itself."""
+    if engine.dialect.name == "sqlite":
+        return engine.execution_options(one_select=True)
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
 def reading(engine: Engine) -> Engine:

@@ -22,9 +22,10 @@ from hybrid_nas.service.courtesy import GivesWay, lower_priority
 from hybrid_nas.service.document import REFUSALS
 from hybrid_nas.service.errors import BusyError, ServiceError, UnauthorizedError
 from hybrid_nas.service.events import Tail
+from hybrid_nas.service.headers import HEADERS, with_all
 from hybrid_nas.service.options import SearchOptions
 from hybrid_nas.service.settings import Settings
-from hybrid_nas.service.shortcuts import Shortcuts
+from hybrid_nas.service.shortcuts import SHORTCUTS, Shortcuts
 from nas.errors import InvalidInputError, NasError, UnavailableError, first_line
 from nas.version import code_version
 
@@ -47,14 +48,6 @@ EXPECTED = {
     "dict_type": "an object of JSON",
 }
 """Kind of a fault, as pydantic names it -> what was expected, as nas.config says it."""
-HEADERS = {
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "same-origin",
-    "content-security-policy": "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
-    "frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
-}
-_HEADERS = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Scope]]
 Send = Callable[[Scope], Awaitable[None]]
@@ -74,11 +67,11 @@ def create_app(settings: Settings, check_owner: Callable[[], None] = lambda: Non
     service = Service(settings, store, check_owner)
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         service.supervisor.start()
         lower_priority()  # behind the supervisor, whose children keep the priority that the service was started with
         try:
-            yield
+            yield {SHORTCUTS: app.state.shortcuts}
         finally:
             await asyncio.to_thread(service.supervisor.end)
             app.state.dashboard.close()
@@ -98,8 +91,7 @@ def create_app(settings: Settings, check_owner: Callable[[], None] = lambda: Non
     app.state.service = service
     app.state.door = Door(service)
     app.state.tail = Tail(service)
-    app.state.shortcuts = Shortcuts(service.glance, app.state.door.caller)
-    app.router.routes.insert(0, app.state.shortcuts)
+    app.state.shortcuts = Shortcuts(service.glance, app.state.door.caller, service.courtesy)
     for subject in (meta, studies, jobs, zoo):
         app.include_router(subject.router, prefix=PREFIX, responses=REFUSALS)
     for shown in (sessions, dashboard, pages):
@@ -129,8 +121,7 @@ class Limits:
 
         async def send_with_headers(message: Scope) -> None:
             if message["type"] == "http.response.start":
-                given = {name for name, _ in message["headers"]}
-                message["headers"] = [*message["headers"], *(each for each in _HEADERS if each[0] not in given)]
+                message["headers"] = with_all(message["headers"])
             await send(message)
 
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:

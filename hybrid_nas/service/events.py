@@ -25,6 +25,8 @@ LOOK_S = 1.0
 """Between two looks for something new."""
 BEAT_S = 5.0
 """Between two signs of life, where nothing happens, and between two looks at a reader's token."""
+EARLY_S = 0.02
+"""A timer that ends by less than that before its time has ended at it."""
 PART = 200
 """Trials that are read at a time."""
 
@@ -120,7 +122,7 @@ class Tail:
         yield b": begins\n\n"
         while True:
             with self._looking(study, place) as task:
-                while not (await asyncio.wait({task}, timeout=BEAT_S))[0]:
+                while not (await asyncio.wait({task}, timeout=_until_beat_s()))[0]:
                     yield b": beat\n\n"
                     if not await _may_read(check_reader):
                         return
@@ -166,6 +168,12 @@ class Tail:
                 self._service.glance.end()
                 return news
             await asyncio.sleep(LOOK_S)
+
+
+def _until_beat_s() -> float:
+    """Seconds until all that wait show a sign of life together, so that the service wakes once for them."""
+    rest_s = BEAT_S - time.monotonic() % BEAT_S
+    return rest_s if rest_s > EARLY_S else rest_s + BEAT_S
 
 
 async def _may_read(check_reader: Callable[[], Awaitable[object]]) -> bool:

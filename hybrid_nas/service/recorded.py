@@ -15,6 +15,7 @@ from typing import Any
 from db.browse import Browser, Mark, Outline, Rank, Stamp, TrialFilter
 from db.store import SqlStore
 from hybrid_nas.service.answers import page_json, trial_json
+from hybrid_nas.service.glance import once
 from hybrid_nas.service.kept import Answer, Answers, encoded
 from hybrid_nas.service.settings import Settings
 from hybrid_nas.study import Study
@@ -96,7 +97,7 @@ class Recorded:
     def outlines(self) -> list[Outline]:
         """Every study, oldest first."""
         known = self._known
-        mark = self._browser.mark()
+        mark = once(self._browser.mark)
         kept = known.all_outlines
         if kept is None or kept[0] != mark.of_studies:
             kept = mark.of_studies, self._browser.outlines()
@@ -106,7 +107,7 @@ class Recorded:
     def stamp(self, outline: Outline) -> Stamp:
         """Changes whenever something of a study is recorded."""
         known = self._known.stamps
-        mark = self._browser.mark()
+        mark = once(self._browser.mark)
         kept = known.get(outline)
         if kept is None or kept[0] != mark:
             kept = mark, self._browser.stamp(outline.id, None if kept is None else kept[1])

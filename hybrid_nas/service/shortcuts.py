@@ -1,25 +1,29 @@
 """The short way to answers that many ask for: what an address calls is read once, and then remembered.
 
-To find a route, read its parameters and solve its dependencies takes FastAPI longer than all the rest of an answer that
-is kept. An address means the same call at every time, so only who asks has to be looked at again.
+To read a request, find its route, read its parameters and solve its dependencies takes h11, Starlette and FastAPI ten
+times as long as all the rest of an answer that is kept. An address means the same call at every time, so only who asks
+has to be looked at again. The protocol asks here before it asks the application (wire.py).
 """
 
+import contextlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from fastapi import Request, Response
-from starlette.routing import BaseRoute, Match, NoMatchFound
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope
 
+from hybrid_nas.service.courtesy import REQUEST_S, Courtesy
 from hybrid_nas.service.glance import Glance
+from hybrid_nas.service.headers import with_all
 from hybrid_nas.service.kept import Answer, sent
-from nas.errors import NasError
 
 K = TypeVar("K")
 P = ParamSpec("P")
 V = TypeVar("V")
+SHORTCUTS = "shortcuts"
+"""Where they stand in the state that the application gives to the protocol."""
 KEPT = 1_000
 """Addresses, and callers, that are known at a time."""
 LONGEST_ADDRESS = 1_000
@@ -30,22 +34,23 @@ Address = tuple[str, bytes]
 Call = Callable[[], Awaitable[Answer]]
 
 
-class Shortcuts(BaseRoute):
-    """A route before all others, of addresses that were asked before by callers who were admitted before.
+class Shortcuts:
+    """Addresses that were asked before, for callers who were admitted before. Belongs to one event loop.
 
-    Others are refused by the route that FastAPI finds: how long it takes must not tell them what was asked here.
-    Belongs to one event loop.
+    Others are refused by the application: how long it takes must not tell them what was asked here.
     """
 
-    def __init__(self, glance: Glance, admit: Callable[[Request], Awaitable[object]]) -> None:
+    def __init__(self, glance: Glance, admit: Callable[[Request], Awaitable[object]], courtesy: Courtesy) -> None:
         """No address is known yet.
 
         Args:
             glance: finds the answers.
             admit: looks at who asks, and raises where they may not.
+            courtesy: every answer gives way, as those of the application.
         """
         self._glance = glance
         self._admit = admit
+        self._courtesy = courtesy
         self._calls: OrderedDict[Address, Call] = OrderedDict()
         self._callers: OrderedDict[int, bool] = OrderedDict()
 
@@ -66,28 +71,29 @@ class Shortcuts(BaseRoute):
             _keep(self._callers, _caller(request.scope), True)
         return response
 
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+    def knows(self, scope: Scope) -> bool:
         """Whether caller and address of a GET are known."""
-        is_get = scope["type"] == "http" and scope["method"] == "GET"
-        is_known = is_get and _caller(scope) in self._callers and _address(scope) in self._calls
-        return (Match.FULL if is_known else Match.NONE), {}
+        return _caller(scope) in self._callers and _address(scope) in self._calls
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer as the route of the address does."""
-        request = Request(scope, receive)
-        call = self._calls[_address(scope)]
-        self._calls.move_to_end(_address(scope))
-        try:
+    async def response(self, scope: Scope) -> Response | None:
+        """What the application answers to a GET that is known here; None where only it can say.
+
+        Args:
+            scope: of the request: path, query, headers and client.
+        """
+        address = _address(scope)
+        call = self._calls[address]
+        self._calls.move_to_end(address)
+        await self._courtesy.give_way(REQUEST_S)
+        request = Request({"type": "http", "method": "GET", **scope})
+        with contextlib.suppress(Exception):  # whatever it is, the application meets and tells it
             await self._admit(request)
-        except NasError:
-            self._callers.pop(_caller(scope), None)
-            raise
-        response = sent(request, await call())
-        await response(scope, receive, send)
-
-    def url_path_for(self, name: str, /, **path_params: Any) -> NoReturn:
-        """Nothing: no address is made from here."""
-        raise NoMatchFound(name, path_params)
+            response = sent(request, await call())
+            response.raw_headers = with_all(response.raw_headers)
+            return response
+        self._callers.pop(_caller(scope), None)
+        self._calls.pop(address, None)
+        return None
 
 
 def _address(scope: Scope) -> Address:

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from db.engine import reading, writing
+from db.engine import looking, reading, writing
 from db.writes import Writes
 
 INSERT = sa.text("INSERT INTO facts VALUES (1)")
@@ -15,8 +15,9 @@ def test_a_write_counts_once_others_can_see_it(facts_engine: Engine) -> None:
         connection.execute(INSERT)
         assert writes.count == 0, "nobody can see it yet"
     assert writes.count == 1
-    with reading(facts_engine).begin() as connection:
-        assert connection.scalar(sa.text("SELECT count(*) FROM facts")) == 1
+    for reader in (reading(facts_engine), looking(facts_engine)):
+        with reader.begin() as connection:
+            assert connection.scalar(sa.text("SELECT count(*) FROM facts")) == 1
     assert writes.count == 1, "who reads writes nothing"
     with writing(facts_engine).begin() as connection:
         connection.execute(INSERT)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from db.store import open_store
-from hybrid_nas.service import courtesy
+from hybrid_nas.service import courtesy, events
 from hybrid_nas.service.callers import LOCAL
 from hybrid_nas.service.courtesy import NICENESS, Courtesy
 from hybrid_nas.service.options import SearchOptions
@@ -99,14 +99,17 @@ def test_a_holder_that_never_ends_delays_all_and_stops_none(
         assert 0.4 <= time.monotonic() - begun < 20 * 0.4, "they wait side by side"
 
 
-def test_a_listener_hears_of_news_after_the_timing(settings: Settings, hold: Hold) -> None:
+def test_a_listener_hears_of_news_after_the_timing(
+    settings: Settings, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "LONGEST_S", 60.0)
     heard = threading.Event()
 
     def listen(port: int) -> None:
         from hybrid_nas.server import Server
 
-        events = Server.at(f"http://127.0.0.1:{port}", None).events("sample")
-        assert any(event.kind == "trial" for event in events)
+        told = Server.at(f"http://127.0.0.1:{port}", None).events("sample")
+        assert any(event.kind == "trial" for event in told)
         heard.set()
 
     with serving(settings) as (service, port):

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from db.engine import writing
 from db.writes import Writes
 from hybrid_nas.service import glance
-from hybrid_nas.service.glance import Glance
+from hybrid_nas.service.glance import Glance, once
 
 
 class Reader:
@@ -89,3 +89,30 @@ def test_a_failure_is_not_kept_and_time_passes(facts_engine: Engine, monkeypatch
 
     asyncio.run(look())
     assert reader.asked == ["fails", "fails", "kept", "kept"]
+
+
+def test_a_moment_is_read_once_for_all_that_is_found_in_it(
+    facts_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(glance, "KEPT_S", 1e9)
+    reader = Reader(facts_engine)
+
+    def mark() -> int:
+        return reader.count("mark")
+
+    def found(number: int) -> tuple[int, int]:
+        return number, once(mark)
+
+    async def look() -> None:
+        known = Glance(Writes(facts_engine))
+        assert [await known.get(found, number) for number in range(3)] == [(0, 0), (1, 0), (2, 0)]
+        assert len(reader.asked) == 1
+        reader.write()
+        assert await known.get(found, 0) == (0, 1)
+        known.end()
+        await known.get(found, 0)
+        assert len(reader.asked) == 3
+
+    asyncio.run(look())
+    assert [once(mark), once(mark)] == [1, 1]
+    assert len(reader.asked) == 5, "outside of a moment everything is read anew"

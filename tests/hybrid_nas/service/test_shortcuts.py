@@ -1,15 +1,14 @@
 """An address that was asked before answers as the first time: what is there now, to whom may see it now."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from fastapi import Request
-from starlette.routing import Match
 
 from db.removal import remove_study
 from db.store import open_store
@@ -17,6 +16,7 @@ from db.writes import Writes
 from hybrid_nas.service import glance
 from hybrid_nas.service.auth import COOKIE
 from hybrid_nas.service.core import Service
+from hybrid_nas.service.courtesy import Courtesy
 from hybrid_nas.service.errors import UnauthorizedError
 from hybrid_nas.service.glance import Glance
 from hybrid_nas.service.kept import Answer
@@ -123,14 +123,26 @@ def test_strangers_take_the_long_way() -> None:
     """How soon they are refused must not tell them what others asked."""
 
     async def look() -> list[bool]:
-        shortcuts = Shortcuts(Glance(cast(Writes, Unwritten())), refused)
+        shortcuts = unwritten(refused)
         await shortcuts.answer(asked("", b"one"), Answer.of_json, 0)
-        found = [is_known(shortcuts, asked("", secret)) for secret in (b"one", b"two", b"")]
-        with pytest.raises(UnauthorizedError):
-            await shortcuts.handle(asked("", b"one").scope, nothing, nothing)
-        return [*found, is_known(shortcuts, asked("", b"one"))]
+        found = [shortcuts.knows(asked("", secret).scope) for secret in (b"one", b"two", b"")]
+        assert await shortcuts.response(asked("", b"one").scope) is None
+        return [*found, shortcuts.knows(asked("", b"one").scope)]
 
     assert asyncio.run(look()) == [True, False, False, False]
+
+
+def test_what_fails_takes_the_long_way() -> None:
+    """There it is told, and logged where it is ours."""
+    outcomes = iter([Answer.of_json(0)])
+
+    async def look() -> tuple[object, bool]:
+        shortcuts = unwritten(admitted)
+        await shortcuts.answer(asked(""), lambda: next(outcomes))
+        shortcuts._glance.end()
+        return await shortcuts.response(asked("").scope), shortcuts.knows(asked("").scope)
+
+    assert asyncio.run(look()) == (None, False)
 
 
 def test_requests_are_counted(settings: Settings) -> None:
@@ -144,12 +156,12 @@ def test_requests_are_counted(settings: Settings) -> None:
 
 def test_few_and_short_addresses_are_kept() -> None:
     async def look() -> list[bool]:
-        shortcuts = Shortcuts(Glance(cast(Writes, Unwritten())), refused)
+        shortcuts = unwritten(refused)
         for number in range(KEPT + 1):
             await shortcuts.answer(asked(f"n={number}"), Answer.of_json, number)
         await shortcuts.answer(asked("n=" + "0" * LONGEST_ADDRESS), Answer.of_json, 0)
         queries = ("n=0", "n=1", f"n={KEPT}", "n=" + "0" * LONGEST_ADDRESS)
-        return [is_known(shortcuts, asked(query)) for query in queries]
+        return [shortcuts.knows(asked(query).scope) for query in queries]
 
     assert asyncio.run(look()) == [False, True, True, False]
 
@@ -165,12 +177,13 @@ async def refused(request: Request) -> None:
     raise UnauthorizedError("no")
 
 
-async def nothing(*args: Any) -> Any:
-    """Receives nothing, sends nothing."""
+async def admitted(request: Request) -> None:
+    """Everybody may ask."""
 
 
-def is_known(shortcuts: Shortcuts, request: Request) -> bool:
-    return shortcuts.matches(request.scope)[0] is Match.FULL
+def unwritten(admit: Callable[[Request], Awaitable[object]]) -> Shortcuts:
+    """Shortcuts of a service whose database nobody writes to."""
+    return Shortcuts(Glance(cast(Writes, Unwritten())), admit, Courtesy())
 
 
 def asked(query: str, secret: bytes = b"") -> Request:

@@ -7,13 +7,19 @@ import socket
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import closing
+from typing import Any, cast
 
 import pytest
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
+from db.writes import Writes
 from hybrid_nas.service import wire
 from hybrid_nas.service.app import BODY_BYTES, Limits
+from hybrid_nas.service.courtesy import Courtesy
+from hybrid_nas.service.glance import Glance
+from hybrid_nas.service.kept import Answer
+from hybrid_nas.service.shortcuts import SHORTCUTS, Shortcuts
 from tests.hybrid_nas.service.server import running
 from tests.hybrid_nas.service.waiting import eventually
 
@@ -203,6 +209,120 @@ def test_a_client_that_leaves_within_its_request_is_left(port: int, told: Told) 
         connection.shutdown(socket.SHUT_WR)
         assert connection.recv(65_536) == b""
     assert told.bodies == 0
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """An application with one address that answers the short way from the second time on, and thinks about it."""
+    monkeypatch.setattr(wire, "ARRIVAL_S", 4 * LIMIT_S)
+    courtesy = Courtesy()
+    shortcuts = Shortcuts(Glance(cast(Writes, Unwritten())), admitted, courtesy)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        yield {SHORTCUTS: shortcuts}
+
+    app = FastAPI(lifespan=lifespan)
+    app.add_middleware(Limits)
+
+    @app.get("/known")
+    async def answer(request: Request, n: int = 0) -> Response:
+        shortcuts._glance.end()
+        return await shortcuts.answer(request, thought, n)
+
+    @app.post("/other")
+    async def other(request: Request) -> int:
+        return len(await request.body())
+
+    with running(app) as port:
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+            connection.request("GET", "/known")
+            assert connection.getresponse().read() == b"0"
+        shortcuts._glance.end()
+        yield port
+
+
+class Unwritten:
+    """A database that nobody writes to."""
+
+    count = 0
+
+
+async def admitted(request: Request) -> None:
+    """Everybody may ask."""
+
+
+def thought(number: int) -> Answer:
+    time.sleep(LIMIT_S / 2)
+    return Answer.of_json(number)
+
+
+KNOWN = b"GET /known HTTP/1.1\r\nHost: x\r\n\r\n"
+OTHER = b"POST /other HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+
+
+def received(connection: socket.socket, end: bytes) -> bytes:
+    """What came until it ended so."""
+    found = b""
+    while not found.endswith(end):
+        found += connection.recv(65_536) or pytest.fail(f"cut after {found!r}")
+    return found
+
+
+def test_the_short_way_answers_in_turn_what_comes_behind(known: int) -> None:
+    with socket.create_connection(("127.0.0.1", known), timeout=60) as connection:
+        connection.sendall(KNOWN)
+        time.sleep(LIMIT_S / 5)
+        connection.sendall(OTHER + KNOWN[:9])
+        time.sleep(LIMIT_S / 5)
+        connection.sendall(KNOWN[9:] + OTHER)
+        found = received(connection, b"\r\n\r\n3")
+        while found.count(b"HTTP/1.1 200 OK\r\n") < 4:
+            found += received(connection, b"\r\n\r\n3")
+    bodies = [part[:1] for part in found.split(b"\r\n\r\n")[1:]]
+    assert bodies == [b"0", b"3", b"0", b"3"]
+
+
+def test_a_client_that_has_said_all_gets_its_answer_the_short_way(known: int) -> None:
+    with socket.create_connection(("127.0.0.1", known), timeout=60) as connection:
+        connection.sendall(KNOWN)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b"\r\n\r\n0")
+    assert b"connection: close\r\n" in answer
+
+
+def test_answers_of_both_ways_are_the_same(known: int) -> None:
+    """The second request lacks what the short way needs."""
+    answers = []
+    for request in (KNOWN, KNOWN.replace(b"Host: x", b"Host:x")):
+        with socket.create_connection(("127.0.0.1", known), timeout=60) as connection:
+            connection.sendall(request)
+            answers.append(received(connection, b"\r\n\r\n0").split(b"\r\n"))
+    without_date = [sorted(line for line in lines if not line.startswith(b"date:")) for lines in answers]
+    assert without_date[0] == without_date[1]
+    assert any(line.startswith(b"content-security-policy:") for line in answers[0])
+
+
+def test_who_rests_after_the_short_way_is_cut_and_who_asks_is_not(known: int) -> None:
+    with socket.create_connection(("127.0.0.1", known), timeout=60) as connection:
+        begun = time.monotonic()
+        while time.monotonic() - begun < 6 * LIMIT_S:
+            connection.sendall(KNOWN)
+            received(connection, b"\r\n\r\n0")
+        begun = time.monotonic()
+        assert connection.recv(1) == b""
+        assert 2 * LIMIT_S < time.monotonic() - begun < 20 * LIMIT_S
+
+
+def test_a_client_that_leaves_the_short_way_is_left(known: int) -> None:
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", known), timeout=60) as connection:
+            connection.sendall(KNOWN)
+    with socket.create_connection(("127.0.0.1", known), timeout=60) as connection:
+        connection.sendall(KNOWN)
+        received(connection, b"\r\n\r\n0")
 
 
 class Recording(asyncio.Transport):
