@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -91,7 +92,8 @@ def create_app(settings: Settings, check_owner: Callable[[], None] = lambda: Non
     app.state.service = service
     app.state.door = Door(service)
     app.state.tail = Tail(service)
-    app.state.shortcuts = Shortcuts(service.glance, app.state.door.caller, service.courtesy)
+    known_caller = partial(app.state.door.caller, is_tried=False)  # what is wrong counts when the application sees it
+    app.state.shortcuts = Shortcuts(service.glance, known_caller, service.courtesy)
     for subject in (meta, studies, jobs, zoo):
         app.include_router(subject.router, prefix=PREFIX, responses=REFUSALS)
     for shown in (sessions, dashboard, pages):

@@ -74,15 +74,19 @@ class Door:
         self._failures = Buckets(FAILURES_PER_S, FAILURES)
         self._has_tokens = False
 
-    async def caller(self, request: Request) -> Caller:
+    async def caller(self, request: Request, *, is_tried: bool = True) -> Caller:
         """Who asks.
+
+        Args:
+            request: what came.
+            is_tried: whether a wrong token counts against the address that it came from.
 
         Raises:
             UnauthorizedError: if there are tokens, and the request has none that is valid.
             ForbiddenError: if a page of another site sent it.
             BusyError: if the token, or wrong ones from this address, are used too often.
         """
-        token = await self.token(request)
+        token = await self.token(request, is_tried=is_tried)
         self._count(LOCAL.name if token is None else str(token.id))
         return LOCAL if token is None else Caller(token.name, token.role)
 
@@ -102,8 +106,12 @@ class Door:
         self._count(str(token.id))
         return self._service.tokens.begin_session(token)
 
-    async def token(self, request: Request) -> Token | None:
+    async def token(self, request: Request, *, is_tried: bool = True) -> Token | None:
         """The token behind a request, which is not counted; None on this machine while no token was ever made.
+
+        Args:
+            request: what came.
+            is_tried: as caller takes it.
 
         Raises:
             UnauthorizedError: if there are tokens, and the request has none that is valid.
@@ -117,20 +125,20 @@ class Door:
         tokens = self._service.tokens
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and secret.strip():
-            return self._valid(request, await glance.get(tokens.find, secret.strip()))
+            return self._valid(request, await glance.get(tokens.find, secret.strip()), is_tried)
         session = request.cookies.get(COOKIE)
         if session:
-            token = self._valid(request, await glance.get(tokens.find_session, session))
+            token = self._valid(request, await glance.get(tokens.find_session, session), is_tried)
             if request.method not in SAFE:
                 check_csrf(request, request.headers.get(CSRF_HEADER, ""))
             return token
         raise UnauthorizedError("this service needs a token; send it as Authorization: Bearer TOKEN (NAS_TOKEN)")
 
-    def _valid(self, request: Request, token: Token | None) -> Token:
+    def _valid(self, request: Request, token: Token | None, is_tried: bool = True) -> Token:
         if token is not None:
             return token
         address = "unknown" if request.client is None else request.client.host
-        wait_s = self._failures.take(address)
+        wait_s = self._failures.take(address) if is_tried else 0.0
         if wait_s:
             raise BusyError("too many wrong tokens came from this address; wait, then try the right one", wait_s)
         raise UnauthorizedError("this token is not valid; ask an administrator for another (launch.py token add)")

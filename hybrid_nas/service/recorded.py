@@ -52,6 +52,8 @@ class _Known:
     """What was read, by the outline of its study and not by its row: rows of a study that was removed are given to
     others, and a thread may be late."""
 
+    look: Callable[[], Mark]
+    """Reads the mark: of a moment, once for what was known then."""
     outlines: dict[str, Outline] = field(default_factory=dict)
     all_outlines: tuple[Hashable, list[Outline]] | None = None
     stamps: dict[Outline, tuple[Mark, Stamp]] = field(default_factory=dict)
@@ -78,13 +80,16 @@ class Recorded:
         self._settings = settings
         self._store = store
         self._browser = browser
-        self._known = _Known()
+        self._known = self._nothing()
         self._replaying = threading.Lock()
         self._sorting = threading.Lock()
 
     def forget(self) -> None:
         """A study was removed: rows that come later may have its numbers."""
-        self._known = _Known()
+        self._known = self._nothing()
+
+    def _nothing(self) -> _Known:
+        return _Known(lambda: self._browser.mark())
 
     def outline(self, name: str) -> Outline | None:
         """What a study is, which never changes; None for an unknown one."""
@@ -97,7 +102,7 @@ class Recorded:
     def outlines(self) -> list[Outline]:
         """Every study, oldest first."""
         known = self._known
-        mark = once(self._browser.mark)
+        mark = once(known.look)
         kept = known.all_outlines
         if kept is None or kept[0] != mark.of_studies:
             kept = mark.of_studies, self._browser.outlines()
@@ -106,12 +111,12 @@ class Recorded:
 
     def stamp(self, outline: Outline) -> Stamp:
         """Changes whenever something of a study is recorded."""
-        known = self._known.stamps
-        mark = once(self._browser.mark)
-        kept = known.get(outline)
+        known = self._known
+        mark = once(known.look)
+        kept = known.stamps.get(outline)
         if kept is None or kept[0] != mark:
             kept = mark, self._browser.stamp(outline.id, None if kept is None else kept[1])
-            known[outline] = kept
+            known.stamps[outline] = kept
         return kept[1]
 
     def numbers(self, outline: Outline) -> Numbers:
@@ -119,7 +124,7 @@ class Recorded:
         known = self._known.numbers
         stamp = self.stamp(outline)
         kept = known.get(outline)
-        if kept is None or kept[0] != stamp:
+        if kept is None or (kept[0] != stamp and kept[0].training_id <= stamp.training_id):
             kept = stamp, self._numbers(outline, stamp.training_id, kept)
             known[outline] = kept
         return kept[1]
@@ -246,7 +251,7 @@ class Recorded:
             after, keeper = kept or (0, HistoryKeeper(study.cost_objective, study.reference_point))
             for trial in self._browser.outcomes(outline.id, after, last):
                 keeper.add(trial)
-            known[outline] = last, keeper
+            known[outline] = max(after, last), keeper
             return history_values(keeper.history, study)
 
 

@@ -45,7 +45,7 @@ class Shortcuts:
 
         Args:
             glance: finds the answers.
-            admit: looks at who asks, and raises where they may not.
+            admit: looks at who asks, and raises where they may not; the application looks again then.
             courtesy: every answer gives way, as those of the application.
         """
         self._glance = glance
@@ -82,17 +82,23 @@ class Shortcuts:
             scope: of the request: path, query, headers and client.
         """
         address = _address(scope)
-        call = self._calls[address]
+        call = self._calls.get(address)
+        if call is None:  # forgotten since it was looked for
+            return None
         self._calls.move_to_end(address)
-        await self._courtesy.give_way(REQUEST_S)
         request = Request({"type": "http", "method": "GET", **scope})
+        is_admitted = False
         with contextlib.suppress(Exception):  # whatever it is, the application meets and tells it
+            await self._courtesy.give_way(REQUEST_S)
             await self._admit(request)
+            is_admitted = True
             response = sent(request, await call())
             response.raw_headers = with_all(response.raw_headers)
             return response
-        self._callers.pop(_caller(scope), None)
-        self._calls.pop(address, None)
+        if is_admitted:
+            self._calls.pop(address, None)
+        else:
+            self._callers.pop(_caller(scope), None)
         return None
 
 

@@ -3,10 +3,13 @@
 import gzip
 import http.client
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
@@ -15,6 +18,7 @@ from db.removal import remove_study
 from db.store import open_store
 from hybrid_nas.service import glance, kept, recorded
 from hybrid_nas.service.core import Service
+from hybrid_nas.service.glance import _within
 from hybrid_nas.service.kept import Answer, Answers
 from hybrid_nas.service.settings import Settings
 from nas.pareto.front import FrontKeeper
@@ -22,6 +26,8 @@ from nas.records import KeptWeights, Retiming
 from nas.search import inline
 from tests.hybrid_nas.service.server import Client, serving
 from tests.samples import REFERENCE_POINT, TARGET, TRIALS, study_record, trial
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -162,6 +168,74 @@ def test_rows_that_are_given_to_another_study_show_nothing_of_the_first(served: 
     assert (shown["number"], shown["top1"], shown["cost"]) == (7, 0.7, facts.costs.macs)
     follows = known.handle(outline_of(service, "next"))
     assert service.history("next", None).json == json.loads(follows.history().json())
+
+
+class Late:
+    """A thread that has read something of a moment, and is held before it says what it found."""
+
+    def __init__(self, work: Callable[[], object], seen: dict[Hashable, Any]) -> None:
+        self._has_read = threading.Event()
+        self._may_go_on = threading.Event()
+        self._thread = threading.Thread(target=_within, args=(seen, work), name="late")
+
+    def holding(self, read: Callable[..., T]) -> Callable[..., T]:
+        """The same reader; the first time that the thread uses it, it is held."""
+
+        def held(*args: Any) -> T:
+            found = read(*args)
+            if threading.current_thread() is self._thread and not self._has_read.is_set():
+                self._has_read.set()
+                assert self._may_go_on.wait(60.0)
+            return found
+
+        return held
+
+    def read(self) -> None:
+        """Go on until it has read."""
+        self._thread.start()
+        assert self._has_read.wait(60.0)
+
+    def end(self) -> None:
+        """Go on to the end."""
+        self._may_go_on.set()
+        self._thread.join()
+
+
+@pytest.mark.parametrize("what", ["history", "numbers"])
+def test_a_thread_that_is_late_makes_nothing_count_twice(
+    served: tuple[Service, Client], monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    service, _ = served
+    known = service.recorded
+    outline = outline_of(service)
+    work = partial(known.history, outline, None) if what == "history" else partial(known.numbers, outline)
+    keeper = FrontKeeper("latency_ms", REFERENCE_POINT)
+    *before, last = TRIALS
+    for facts in before:
+        service.store.record("sample", facts, keeper.add(facts))
+    seen: dict[Hashable, Any] = {}
+    late = Late(work, seen)
+    monkeypatch.setattr(known._browser, "stamp", late.holding(known._browser.stamp))
+    late.read()
+    service.store.record("sample", last, keeper.add(last))
+    _within(seen, work)
+    late.end()
+    work()
+    found = work()
+    known.forget()
+    assert found == work()
+
+
+def test_a_thread_that_is_late_hides_no_study_that_came_after_a_removal(served: tuple[Service, Client]) -> None:
+    service, _ = served
+    known = service.recorded
+    seen: dict[Hashable, Any] = {}
+    _within(seen, known.outlines)
+    remove_study(service._engine, "other")
+    known.forget()
+    _within(seen, known.outlines)  # begun in the moment before
+    service.store.create_study(study_record(name="new"))
+    assert [each.name for each in _within({}, known.outlines)] == ["sample", "new"]
 
 
 def test_latencies_of_a_callers_function_have_no_target_to_name(served: tuple[Service, Client]) -> None:

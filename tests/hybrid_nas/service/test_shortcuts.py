@@ -1,6 +1,7 @@
 """An address that was asked before answers as the first time: what is there now, to whom may see it now."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -14,7 +15,7 @@ from db.removal import remove_study
 from db.store import open_store
 from db.writes import Writes
 from hybrid_nas.service import glance
-from hybrid_nas.service.auth import COOKIE
+from hybrid_nas.service.auth import COOKIE, FAILURES
 from hybrid_nas.service.core import Service
 from hybrid_nas.service.courtesy import Courtesy
 from hybrid_nas.service.errors import UnauthorizedError
@@ -130,6 +131,46 @@ def test_strangers_take_the_long_way() -> None:
         return [*found, shortcuts.knows(asked("", b"one").scope)]
 
     assert asyncio.run(look()) == [True, False, False, False]
+
+
+def test_what_is_forgotten_meanwhile_takes_the_long_way() -> None:
+    """Several ask at once; the first of them finds that the answer is gone."""
+    answers = iter([Answer.of_json(0)])
+
+    async def look() -> list[object]:
+        shortcuts = unwritten(admitted)
+        await shortcuts.answer(asked(""), lambda: next(answers))
+        shortcuts._glance.end()
+        one, other = asked("").scope, asked("").scope
+        assert shortcuts.knows(one) and shortcuts.knows(other)
+        assert await shortcuts.response(one) is None
+        return await asyncio.gather(shortcuts.response(one), shortcuts.response(other))
+
+    assert asyncio.run(look()) == [None, None]
+
+
+def test_a_caller_who_is_refused_leaves_the_address_to_others(served: tuple[Service, int]) -> None:
+    service, port = served
+    hurries, calm = (Client(port, service.tokens.add(name, "viewer")) for name in ("hurries", "calm"))
+    address = "/studies/sample/front"
+    assert calm.get(address).status == hurries.get(address).status == 200
+    service.tokens.revoke("hurries")
+    asking = [threading.Thread(target=hurries.get, args=(address,)) for _ in range(6)]
+    for thread in asking:
+        thread.start()
+    assert calm.get(address).status == 200
+    for thread in asking:
+        thread.join(timeout=10)
+        assert not thread.is_alive(), "nobody waits for ever"
+
+
+def test_a_wrong_token_is_counted_once(served: tuple[Service, int]) -> None:
+    service, port = served
+    looks = Client(port, service.tokens.add("looks", "viewer"))
+    assert looks.get("/studies/sample").status == 200
+    service.tokens.revoke("looks")
+    statuses = [looks.get("/studies/sample").status for _ in range(FAILURES + 1)]
+    assert statuses == [401] * FAILURES + [429]
 
 
 def test_what_fails_takes_the_long_way() -> None:
