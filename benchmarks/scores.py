@@ -4,6 +4,7 @@
 
 A score is the accuracy of the record with noise, so much that Kendall's tau of both over random architectures is the
 one wanted. `reversed` is the accuracy with the other sign, `noise` is nothing else. Costs are known before training.
+Where the record knows the luck of one training, the accuracy of a score is without it.
 Rows that exist are not computed again; the seeds of a row are those of the search and of the noise.
 """
 
@@ -62,17 +63,22 @@ def score_of(problem: RecordedProblem, quality: str, seed: int) -> RecordedScore
         noise = _noise_for(problem, TAUS[quality])
 
     def score(levels: Levels) -> float:
-        return sign * problem.accuracy_percent(levels) + noise * _normal(levels, seed)
+        return sign * _accuracy(problem, levels) + noise * _normal(levels, seed)
 
     return RecordedScore(quality, cache(score))
 
 
-@cache
+def _accuracy(problem: RecordedProblem, levels: Levels) -> float:
+    """Without the luck of one training, which no score can know."""
+    return (problem.expected_percent or problem.accuracy_percent)(levels)
+
+
 def _noise_for(problem: RecordedProblem, tau: float) -> float:
     """Standard deviation of the noise that leaves this tau over random architectures."""
     rng = np.random.default_rng(0)
     rows = rng.integers(0, [len(gene.values) for gene in problem.genes], (NUM_SAMPLED, len(problem.genes)))
-    accuracy = np.array([problem.accuracy_percent(tuple(row)) for row in rows.tolist()])
+    repair = problem.repair or tuple
+    accuracy = np.array([_accuracy(problem, repair(tuple(row))) for row in rows.tolist()])
     drawn = rng.normal(size=NUM_SAMPLED)
     low = 0.0
     high = LARGEST_NOISE * float(accuracy.std())
