@@ -1,8 +1,8 @@
 """The short way to answers that many ask for: what an address calls is read once, and then remembered.
 
-To read a request, find its route, read its parameters and solve its dependencies takes h11, Starlette and FastAPI ten
-times as long as all the rest of an answer that is kept. An address means the same call at every time, so only who asks
-has to be looked at again. The protocol asks here before it asks the application (wire.py).
+To read a request, find its route, read its parameters and solve its dependencies takes h11, Starlette and FastAPI
+longer than all the rest of an answer that is kept. An address means the same call at every time, so only who asks has
+to be looked at again. The protocol asks here before it asks the application (wire.py).
 """
 
 import contextlib
