@@ -1,33 +1,44 @@
 """Does a wider choice of mixers find better fronts with the same budget?
 
-    python -m benchmarks.mixer_sets search --budget 100 --seeds 0 1 2    # five minutes each; goes on where it was
+    python -m benchmarks.mixer_sets search --storage URL --budget 100 --seeds 0 1 2    # goes on where it was
+    python -m benchmarks.mixer_sets again --storage URL                                # quiet, minutes
     python -m benchmarks.mixer_sets report
 
 `search` runs whole searches that differ in `--mixers` and seed alone, and writes one row for each that has ended.
 Latencies of different devices have nothing in common, so a row of another device stands for no search of this one.
-`report` measures the hypervolume of all rows of a device from one reference point, the farthest of theirs, after 50
-evaluations and at the end.
+`again` times the fronts of all searches in one sitting, in random order: the pace of a machine changes from search to
+search. `report` measures hypervolumes of a device from one reference point, the farthest of all rows, after 50
+evaluations and at the end: once with the latencies of the searches, and once with those of the sitting.
 """
 
 import argparse
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from benchmarks.rows import append_row, read_rows, spread_text
 from hybrid_nas import api
 from hybrid_nas.study import Study
-from nas.pareto.front import hypervolume
+from nas.pareto.front import front_rows, hypervolume
 from nas.records import COUNTED_STATES, JSON
 from search_spaces.architecture.kinds.kind import ATTENTION
 from search_spaces.architecture.kinds.registry import KINDS
 from search_spaces.architecture.spec import Architecture
+from search_spaces.build import build_model
 from workers.data.registry import open_data
+from workers.latency.device_lock import DeviceLock
+from workers.latency.measure import measure
 from workers.latency.target import LatencyTarget
 from workers.training.recipes import search_recipe
 
 ROWS = Path(__file__).parents[1] / "docs" / "measurements" / "mixer_sets.jsonl"
+AGAIN = "_again"
+"""After the name of the row file, in that of the rows of `again`."""
 CHOICES = {"core": "core", "default": None, "efficient": "efficient", "all": "all"}
 CHECKPOINTS = 50, 100
 TARGET = "cpu:threads=1,batch=1"
@@ -51,6 +62,18 @@ class Searched:
     """Mixers in blocks of the front's networks."""
 
 
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A member of the front of a search, timed in a sitting with those of all others."""
+
+    choice: str
+    seed: int
+    place: int
+    """Of its evaluation, among the points of the search."""
+    device: str
+    latency_ms: float
+
+
 def run_search(arguments: argparse.Namespace) -> None:
     """Run every search that has no row yet."""
     data, steps = trained_on(arguments)
@@ -64,7 +87,7 @@ def run_search(arguments: argparse.Namespace) -> None:
             study = api.search(
                 space="hybrid_layout",
                 budget=arguments.budget,
-                study=f"mixers-{choice}-{seed}",
+                study=study_name(choice, seed),
                 storage=arguments.storage,
                 data=arguments.data,
                 recipe=arguments.recipe,
@@ -86,6 +109,45 @@ def trained_on(arguments: argparse.Namespace) -> tuple[str, int]:
 def this_device() -> str:
     """The device here, as the fingerprints of latencies name it."""
     return str(LatencyTarget.parse(TARGET).fingerprint((1, 1, 1))["device_name"])
+
+
+def run_again(arguments: argparse.Namespace) -> None:
+    """Time the fronts of all searches that have a row and stand in the database."""
+    specs = dict(_fronts(arguments))
+    done = {(row.choice, row.seed, row.place) for row in read_again(arguments.rows)}
+    left = [network for network in specs if network not in done]
+    shape = open_data(arguments.data).input_shape
+    lock = DeviceLock("cpu", Path(tempfile.mkdtemp(prefix="mixer-sets-locks-")))
+    for drawn in np.random.default_rng(0).permutation(len(left)):
+        choice, seed, place = left[drawn]
+        model = build_model(Architecture.from_spec(specs[choice, seed, place]))
+        latency = measure(model, LatencyTarget.parse(TARGET), shape, lock)
+        append_row(again_path(arguments.rows), asdict(Again(choice, seed, place, this_device(), latency.median_ms)))
+    print(f"{len(left)} networks timed, {len(specs)} in all")
+
+
+def _fronts(arguments: argparse.Namespace) -> Iterator[tuple[tuple[str, int, int], JSON]]:
+    """Choice, seed and place of every network that was on a front after CHECKPOINTS evaluations, and its spec."""
+    trained, device = trained_on(arguments), this_device()
+    for row in read(arguments.rows):
+        if (row.data, row.steps, row.device) != (*trained, device):
+            continue
+        study = api.open_study(study_name(row.choice, row.seed), storage=arguments.storage)
+        specs = [trial.spec for trial in study.trials if trial.state in COUNTED_STATES]
+        for place in {place for count in CHECKPOINTS for place in members(row, count)}:
+            yield (row.choice, row.seed, place), specs[place]
+
+
+def members(row: Searched, count: int) -> list[int]:
+    """Places of the evaluations on the front after so many."""
+    top1, latency_ms = np.array(row.points[:count]).T
+    found: list[int] = front_rows(top1, latency_ms).tolist()
+    return found
+
+
+def study_name(choice: str, seed: int) -> str:
+    """Of a search, in the database."""
+    return f"mixers-{choice}-{seed}"
 
 
 def searched(study: Study, choice: str, seed: int, data: str, steps: int, device: str) -> Searched:
@@ -112,11 +174,43 @@ def read(path: Path) -> list[Searched]:
     return rows
 
 
-def report(rows: Sequence[Searched]) -> Iterator[str]:
-    """One table a device, with one line a choice."""
+def read_again(path: Path) -> list[Again]:
+    """The rows of `again`, beside the row file at `path`."""
+    return [Again(**row) for row in read_rows(again_path(path))]
+
+
+def again_path(path: Path) -> Path:
+    """The row file of `again` beside that of `search`."""
+    return path.with_stem(path.stem + AGAIN)
+
+
+def report(rows: Sequence[Searched], timed_again: Sequence[Again]) -> Iterator[str]:
+    """Tables of every device, with one line a choice."""
     for device in dict.fromkeys(row.device for row in rows):
-        yield f"\n{device}"
-        yield from _table([row for row in rows if row.device == device])
+        here = [row for row in rows if row.device == device]
+        yield f"\n{device}, latencies of the searches"
+        yield from _table(here)
+        sitting = [again for again in timed_again if again.device == device]
+        known = [row for row in map(partial(as_timed, sitting), here) if row is not None]
+        if known:
+            yield f"\n{device}, fronts timed in one sitting"
+            yield from _table(known)
+
+
+def as_timed(sitting: Sequence[Again], row: Searched) -> Searched | None:
+    """The search with the latencies of the sitting; what was on no front stands at its reference point, where it adds
+    nothing. None where the sitting lacks a member."""
+    latencies = {
+        again.place: again.latency_ms for again in sitting if (again.choice, again.seed) == (row.choice, row.seed)
+    }
+    on_fronts = {place for count in CHECKPOINTS for place in members(row, count)}
+    if not on_fronts <= latencies.keys():
+        return None
+    points = [
+        (top1, latencies[place]) if place in on_fronts else row.reference_point
+        for place, (top1, _) in enumerate(row.points)
+    ]
+    return replace(row, points=points)
 
 
 def _table(rows: Sequence[Searched]) -> Iterator[str]:
@@ -157,7 +251,7 @@ def _mixers(spec: JSON) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("search", "report"))
+    parser.add_argument("what", choices=("search", "again", "report"))
     parser.add_argument("--choices", nargs="+", choices=CHOICES, default=list(CHOICES))
     parser.add_argument("--budget", type=int, default=100)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -169,13 +263,16 @@ def main() -> None:
     if arguments.what == "search":
         run_search(arguments)
         return
+    if arguments.what == "again":
+        run_again(arguments)
+        return
     wanted = trained_on(arguments)
     rows = [row for row in read(arguments.rows) if row.choice in arguments.choices and (row.data, row.steps) == wanted]
     if not rows:
         raise SystemExit(
             f"error: {arguments.rows} has no search on {wanted[0]} by {wanted[1]} steps; run `search` first"
         )
-    print("\n".join(report(rows)))
+    print("\n".join(report(rows, read_again(arguments.rows))))
 
 
 if __name__ == "__main__":
