@@ -69,7 +69,7 @@ class Again:
     choice: str
     seed: int
     place: int
-    """Of its evaluation, among the points of the search."""
+    """Where its evaluation stands among the points of the search."""
     device: str
     latency_ms: float
 
@@ -128,13 +128,13 @@ def run_again(arguments: argparse.Namespace) -> None:
 
 def _fronts(arguments: argparse.Namespace) -> Iterator[tuple[tuple[str, int, int], JSON]]:
     """Choice, seed and place of every network that was on a front after CHECKPOINTS evaluations, and its spec."""
-    trained, device = trained_on(arguments), this_device()
+    wanted = (*trained_on(arguments), this_device())
     for row in read(arguments.rows):
-        if (row.data, row.steps, row.device) != (*trained, device):
+        if (row.data, row.steps, row.device) != wanted:
             continue
         study = api.open_study(study_name(row.choice, row.seed), storage=arguments.storage)
         specs = [trial.spec for trial in study.trials if trial.state in COUNTED_STATES]
-        for place in {place for count in CHECKPOINTS for place in members(row, count)}:
+        for place in on_fronts(row):
             yield (row.choice, row.seed, place), specs[place]
 
 
@@ -145,8 +145,13 @@ def members(row: Searched, count: int) -> list[int]:
     return found
 
 
+def on_fronts(row: Searched) -> set[int]:
+    """Places of the evaluations that were on a front after CHECKPOINTS."""
+    return set().union(*(members(row, count) for count in CHECKPOINTS))
+
+
 def study_name(choice: str, seed: int) -> str:
-    """Of a search, in the database."""
+    """The name of a search in the database."""
     return f"mixers-{choice}-{seed}"
 
 
@@ -203,11 +208,11 @@ def as_timed(sitting: Sequence[Again], row: Searched) -> Searched | None:
     latencies = {
         again.place: again.latency_ms for again in sitting if (again.choice, again.seed) == (row.choice, row.seed)
     }
-    on_fronts = {place for count in CHECKPOINTS for place in members(row, count)}
-    if not on_fronts <= latencies.keys():
+    timed = on_fronts(row)
+    if not timed <= latencies.keys():
         return None
     points = [
-        (top1, latencies[place]) if place in on_fronts else row.reference_point
+        (top1, latencies[place]) if place in timed else row.reference_point
         for place, (top1, _) in enumerate(row.points)
     ]
     return replace(row, points=points)

@@ -29,7 +29,7 @@ from nas.reports.views import final_view, front_view, history_view
 from nas.search.given_scores import given_scores, known_scores
 from nas.search.loop import Outcome
 from nas.search.scoring import recorded_sample
-from nas.search.study import Storage, recorded_genotypes, recorded_values
+from nas.search.study import Storage, recorded_genotypes, recorded_trust, recorded_values
 from nas.surrogates.scores import ArchitectureScore
 from nas.workspace import Workspace, study_folder
 
@@ -203,7 +203,8 @@ class Study:
             except InvalidInputError as error:
                 return (f"not judged: {error}",)
             scores, missing = _scores_of(study, space, store, storage)
-        return [*map(score_text, score_reports(scores, space.genes, facts, genotypes)), *missing]
+            trusted = recorded_trust(storage, self.name)
+        return [*map(score_text, score_reports(scores, space.genes, facts, genotypes, trusted)), *missing]
 
     def explain(self, trial: int | None = None) -> Explained:
         """Which genes drive top1 and cost, and how the front came about.
@@ -216,6 +217,7 @@ class Study:
             NasError: if the study has too few trials.
         """
         from nas.analysis.explain import explain
+        from nas.analysis.score_reports import score_reports
 
         check_kinds({"trial": trial})
         with self._opened() as (store, study), parts.optuna_storage(self.storage) as storage:
@@ -227,7 +229,9 @@ class Study:
                 raise NasError(f"study {study.name!r} has no trials yet; look at `launch.py status {self._words}`")
             space = self.space or parts.recorded_space(study, values, facts, genotypes)
             scores, missing = _scores_of(study, space, store, storage)
-        explanation = explain(space, study, facts, front, genotypes, trial, scores)
+            trusted = recorded_trust(storage, self.name)
+        reports = score_reports(scores, space.genes, facts, genotypes, trusted)
+        explanation = explain(space, study, facts, front, genotypes, trial, reports)
         return Explained(replace(explanation, warnings=(*explanation.warnings, *missing)))
 
     def audit(

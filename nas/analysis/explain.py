@@ -10,7 +10,7 @@ import numpy as np
 
 from nas.analysis.influence import GeneReport, gene_reports
 from nas.analysis.lineage import Ancestor, lineage, lineages
-from nas.analysis.score_reports import ScoreReport, score_reports
+from nas.analysis.score_reports import ScoreReport
 from nas.errors import InvalidInputError, NasError
 from nas.protocols import SearchSpace
 from nas.records import Front, Genotype, StudyRecord, TrialFacts, Value, facts_by_number
@@ -18,7 +18,6 @@ from nas.surrogates.gene_model import GeneModel
 from nas.surrogates.genes import GeneLevels
 from nas.surrogates.latency_model import LatencyReport, latency_report
 from nas.surrogates.quality import Quality, held_out, quality_of
-from nas.surrogates.scores import ArchitectureScore
 from nas.surrogates.threads import one_thread
 
 MIN_TRIALS = 10
@@ -89,7 +88,7 @@ def explain(
     front: Front | None,
     genotypes: Mapping[int, Genotype],
     trial_number: int | None = None,
-    scores: Sequence[ArchitectureScore] = (),
+    scores: Sequence[ScoreReport] = (),
 ) -> Explanation:
     """Learn from the finished trials of a study.
 
@@ -100,7 +99,7 @@ def explain(
         front: its latest snapshot.
         genotypes: valid genotype of every trial, by number.
         trial_number: whose single-gene changes are predicted; None for no trial.
-        scores: that guided the search.
+        scores: what is told of those that guided the search.
 
     Raises:
         InvalidInputError: if the space is not the study's any more, or the trial is unknown or did not finish.
@@ -138,7 +137,7 @@ def explain(
         trial_number=trial_number,
         changes=changes,
         latency=latency,
-        scores=score_reports(scores, space.genes, facts, genotypes),
+        scores=tuple(scores),
         lineage=() if origin is None else lineage(origin, space.genes, complete, rows, objective),
     )
 

@@ -1,15 +1,15 @@
 """What the scores of a search were worth, told from its facts."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from nas.records import Gene, Genotype, TrialFacts
-from nas.surrogates.gaussian_process import Refits
 from nas.surrogates.genes import GeneLevels
 from nas.surrogates.quality import Quality
-from nas.surrogates.scores import MIN_JUDGED, ArchitectureScore, Fidelity, Worth, worth_of
+from nas.surrogates.scores import ArchitectureScore, Fidelity, Worth, worth_of
 from nas.surrogates.training_free import TrainingFreeScore
 
 
@@ -22,7 +22,7 @@ class ScoreReport:
     worth: Worth | None
     """None with too few trainings, or where nothing varies."""
     trusted_since: int | None
-    """Finished trainings after which it was trusted until now; None while it is not."""
+    """Number of the trial from which on all were proposed around it; None where the last one was not."""
     model: Quality | None = None
     """How well the model of a training-free score predicts networks that it has not seen; None for other scores, and
     where too little is known for a model."""
@@ -33,35 +33,36 @@ def score_reports(
     genes: Sequence[Gene],
     facts: Sequence[TrialFacts],
     genotypes: Mapping[int, Genotype],
+    trusted: Mapping[int, str | None],
 ) -> tuple[ScoreReport, ...]:
-    """Judge every score at each refit that a search with one worker would have made.
+    """Compare every score with the finished trainings, and tell when the sampler trusted it.
 
     Args:
         scores: of the search.
         genes: of its space.
         facts: all trials, in the order in which they ended.
         genotypes: valid genotype of every trial, by number.
+        trusted: label of the score that every trial was proposed around, by number.
     """
     complete = [trial for trial in facts if trial.state == "COMPLETE"]
     levels = GeneLevels(genes)
     rows = levels.canonical(levels.rows([genotypes[trial.trial_number] for trial in complete]))
     top1 = np.array([trial.top1 for trial in complete], dtype=float)
-    return tuple(_report(score, score(rows) if len(rows) else np.zeros(0), top1) for score in scores)
+    return tuple(
+        ScoreReport(
+            score.label,
+            score.fidelity,
+            worth_of(score(rows), top1) if complete else None,
+            _since(score.label, trusted),
+            score.quality() if isinstance(score, TrainingFreeScore) else None,
+        )
+        for score in scores
+    )
 
 
-def _report(score: ArchitectureScore, values_N: np.ndarray, top1_N: np.ndarray) -> ScoreReport:
-    refits = Refits()
-    since = None
-    for num in range(MIN_JUDGED, len(top1_N) + 1):
-        if not refits.iterations(num):
-            continue
-        worth = worth_of(values_N[:num], top1_N[:num])
-        if worth is None or not worth.is_trusted:
-            since = None
-        elif since is None:
-            since = num
-    model = score.quality() if isinstance(score, TrainingFreeScore) else None
-    return ScoreReport(score.label, score.fidelity, worth_of(values_N, top1_N), since, model)
+def _since(label: str, trusted: Mapping[int, str | None]) -> int | None:
+    latest = itertools.takewhile(lambda number: trusted[number] == label, sorted(trusted, reverse=True))
+    return min(latest, default=None)
 
 
 def score_text(report: ScoreReport) -> str:
@@ -79,5 +80,5 @@ def _worth_text(report: ScoreReport) -> str:
     worth = report.worth
     agrees = f"r {worth.r:.2f} ({worth.low:.2f} to {worth.high:.2f}) with top1 over {worth.num} trainings"
     if report.trusted_since is None:
-        return f"{agrees}; a gene of the surrogate, not trusted"
-    return f"{agrees}; trusted since training {report.trusted_since}"
+        return f"{agrees}; a gene of the surrogate at most, not trusted"
+    return f"{agrees}; trusted since trial {report.trusted_since}"

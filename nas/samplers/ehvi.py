@@ -102,12 +102,13 @@ class EhviSearcher:
             reference_point: (top1, ln cost); None takes the predicted median top1 and 0.99 quantile of cost of random
                 rows.
             canonical: (num_rows, num_genes) -> the same architectures with genes of no influence at their first level.
-            surrogate: makes an unfitted model of top1.
-            scores: of canonical rows; they guide the surrogate of top1 as far as they prove true.
+            surrogate: makes an unfitted model of top1 for a search without scores.
+            scores: of canonical rows; they guide a Gaussian process of top1 as far as they prove true.
         """
         self._num_levels = np.asarray(num_levels)
         encoder = GeneEncoder.of(num_levels, ordered)
-        self._top1 = Guarded(surrogate, num_levels, ordered, scores)
+        self._guarded = Guarded(num_levels, ordered, scores) if scores else None
+        self._top1: Surrogate = self._guarded or surrogate(encoder)
         self._cost = GaussianProcess(encoder)
         self._log_cost = log_cost
         self._max_log_cost = max_log_cost
@@ -116,6 +117,11 @@ class EhviSearcher:
         self._canonical = canonical
         self._costs: dict[Row, float] = {}
         self._refits = Refits()
+
+    @property
+    def trusted(self) -> int | None:
+        """Place of the score around which top1 is predicted; None while no score is trusted."""
+        return None if self._guarded is None else self._guarded.trusted
 
     def propose(
         self,
@@ -151,8 +157,10 @@ class EhviSearcher:
             return next((row for row in map(repair, map(_row, sampled)) if not excluded(row)), repair(_row(sampled[0])))
         chosen = seen if len(seen.rows_ND) <= MAX_ROWS else _informative(seen, rng)
         iterations = self._refits.iterations(len(seen.rows_ND))
-        if iterations:
-            self._judge_scores(seen, repair)
+        if self._guarded is not None and self._guarded.needs_levels:
+            # Drawn apart from the proposals, so that a search that continues tells the same levels.
+            typical = random_rows(POPULATION, self._num_levels, np.random.default_rng(0))
+            self._guarded.set_levels(np.array([repair(_row(row)) for row in typical]))
         self._fit(chosen, iterations, timed)
         reference_point = self._reference_point(rng)
         known = self._with_unfinished(chosen, pending_ND, failed_ND[-MAX_FAILED:])
@@ -234,14 +242,6 @@ class EhviSearcher:
         values = score(rows) if len(rows) else np.zeros(0)
         ends = np.cumsum([len(group) for group in groups])[:-1]
         return list(zip(groups, np.split(values, ends), strict=True))
-
-    def _judge_scores(self, seen: Observations, repair: Callable[[Row], Row]) -> None:
-        if self._top1.needs_levels:
-            # Drawn apart from the proposals, so that a search that continues tells the same levels.
-            typical = random_rows(POPULATION, self._num_levels, np.random.default_rng(0))
-            self._top1.set_levels(np.array([repair(_row(row)) for row in typical]))
-        finished = seen.sd_N == 0
-        self._top1.judge(seen.rows_ND[finished], seen.top1_N[finished])
 
     def _fit(self, seen: Observations, iterations: int, timed: Timings | None) -> None:
         self._top1.fit(seen.rows_ND, seen.log_cost_N, seen.top1_N, iterations, seen.sd_N)

@@ -55,6 +55,12 @@ class EhviSampler(BaseSampler):
         self._identities: dict[Row, str] = {}
         self._architectures: dict[int, tuple[Row, str]] = {}
 
+    @property
+    def trusted(self) -> str | None:
+        """Label of the score around which top1 is predicted; None while no score is trusted."""
+        place = self._searcher.trusted
+        return None if place is None else self._knowledge.scores[place].label
+
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Nothing: the distributions come with the ask."""
         return {}

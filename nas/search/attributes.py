@@ -11,6 +11,9 @@ from nas.errors import InvalidInputError
 from nas.files import cannot_keep, write_whole
 from nas.records import Costs, Latency
 
+TRUSTED = "trusted_score"
+"""User attribute with the label of the score around which top1 was predicted when the trial was proposed."""
+
 
 def trial_attributes(*, layout: str, arch_hash: str, costs: Costs, reason: str | None = None) -> dict[str, str | int]:
     """User attributes of a trial that are known when it is created; they travel in its template, so they cost no
@@ -29,6 +32,11 @@ def trial_attributes(*, layout: str, arch_hash: str, costs: Costs, reason: str |
         "macs": costs.macs,
     }
     return attributes if reason is None else attributes | {"reason": reason}
+
+
+def trust_attribute(label: str | None) -> dict[str, str]:
+    """User attribute of a trial that was proposed while the score of this label was trusted."""
+    return {} if label is None else {TRUSTED: label}
 
 
 def latency_attribute(latency: Latency) -> tuple[str, str]:

@@ -24,9 +24,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from nas.backoff import NO_WAITING, Backoff
 from nas.errors import InvalidInputError, NasError
 from nas.records import JSON, Gene, Genotype, Objectives, Schema, TrialFacts, Value
+from nas.samplers.ehvi_sampler import EhviSampler
 from nas.samplers.knowledge import COST, CURVE, Knowledge
 from nas.samplers.registry import make_sampler
-from nas.search.attributes import constraint_attributes
+from nas.search.attributes import TRUSTED, constraint_attributes, trust_attribute
 
 T = TypeVar("T")
 
@@ -49,6 +50,8 @@ class Asked:
     trial: Trial
     genotype: Genotype
     """As sampled, not repaired."""
+    trusted: str | None = None
+    """Label of the score around which top1 was predicted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +207,9 @@ class SearchStudy:
     def ask(self) -> Asked:
         """A new genotype from the sampler, or the oldest enqueued one."""
         trial = self._memory.ask(self._distributions)
-        return Asked(trial, dict(trial.params))
+        sampler = self._memory.sampler
+        trusted = sampler.trusted if isinstance(sampler, EhviSampler) else None
+        return Asked(trial, dict(trial.params), trusted)
 
     def enqueue(self, genotype: Genotype) -> None:
         """Let the next ask return this genotype."""
@@ -234,7 +239,7 @@ class SearchStudy:
             state=TrialState.RUNNING,
             params=dict(genotype),
             distributions=self._distributions,
-            user_attrs=dict(user_attributes),
+            user_attrs={**user_attributes, **trust_attribute(asked.trusted)},
             system_attrs={**system_attributes, **_constraint_attributes(constraints)},
         )
         trial_id = self._create(template)
@@ -398,6 +403,17 @@ def recorded_genotypes(storage: BaseStorage, name: str) -> dict[int, Genotype]:
             )
         trials = storage.get_all_trials(storage.get_study_id_from_name(name), deepcopy=False)
     return {trial.number: dict(trial.params) for trial in trials}
+
+
+def recorded_trust(storage: BaseStorage, name: str) -> dict[int, str | None]:
+    """Number of every trial of a study -> label of the score around which top1 was predicted when it was proposed.
+
+    Raises:
+        NasError: if the database fails.
+    """
+    with _storage_errors():
+        trials = storage.get_all_trials(storage.get_study_id_from_name(name), deepcopy=False)
+    return {trial.number: trial.user_attrs.get(TRUSTED) for trial in trials}
 
 
 def recorded_values(storage: BaseStorage, name: str) -> dict[str, tuple[Value, ...]]:

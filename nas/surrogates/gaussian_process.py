@@ -11,6 +11,7 @@ polynomial kernel) and 5. The prior means scale with the number of genes, after 
 Bayesian Optimization Performs Great in High Dimensions", ICML 2024.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -273,9 +274,25 @@ class GaussianProcess:
         Source: Rasmussen & Williams 2006, equation 5.12.
         """
         mean, scale = self._target_scale
-        inverse, _ = linalg.lapack.dpotri(self._factor, lower=1)
-        others: np.ndarray = mean + scale * (self._target - self._weights / np.diag(inverse))
+        others: np.ndarray = mean + scale * (self._target - self._weights * self._left_out_variance())
         return others
+
+    def left_out_ln_density(self) -> np.ndarray:
+        """(num_rows,) ln of the density, in the target's unit, that all others give to each target of the last fit.
+
+        Source: Rasmussen & Williams 2006, equations 5.10 to 5.12.
+        """
+        variance = self._left_out_variance()
+        deviation = self._weights * np.sqrt(variance)
+        scale = self._target_scale[1]
+        density: np.ndarray = -0.5 * (deviation**2 + np.log(2 * np.pi * variance)) - math.log(scale)
+        return density
+
+    def _left_out_variance(self) -> np.ndarray:
+        """(num_rows,) of what is predicted of each standardised target of the last fit by all the others."""
+        inverse, _ = linalg.lapack.dpotri(self._factor, lower=1)
+        variance: np.ndarray = 1 / np.diag(inverse)
+        return variance
 
     def covariance(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> np.ndarray:
         """Covariance of the noise-free target at the rows, (num_rows, num_rows), in its unit squared; the diagonal is

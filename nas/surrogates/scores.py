@@ -1,6 +1,7 @@
 """Cheap scores of architectures in a surrogate of top1: always as genes, and as prior mean while they prove true."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Protocol
@@ -9,7 +10,7 @@ import numpy as np
 from scipy import special
 
 from nas.records import Gene, Genotype
-from nas.surrogates.gaussian_process import GeneEncoder, Surrogate
+from nas.surrogates.gaussian_process import ROUNDING, GaussianProcess, GeneEncoder
 from nas.surrogates.gene_model import GeneModel
 from nas.surrogates.genes import GeneLevels
 from nas.surrogates.threads import one_thread
@@ -18,9 +19,6 @@ LEVELS = 16
 """Quantiles of a score that are told apart."""
 MIN_JUDGED = 10
 """Finished trainings below which no score is trusted."""
-MIN_R = 0.75
-MIN_LOW = 0.6
-"""A score is trusted where its correlation with top1 and the lower end of the interval are above these."""
 INTERVAL = 0.9
 MAX_LEARNED = 400
 """Known values that a model of a score learns from: its time grows with the cube."""
@@ -80,11 +78,6 @@ class Worth:
     num: int
     """Trainings whose score is known."""
 
-    @property
-    def is_trusted(self) -> bool:
-        """Whether top1 may be predicted around the score."""
-        return self.r > MIN_R and self.low > MIN_LOW
-
 
 def worth_of(score_N: np.ndarray, top1_N: np.ndarray) -> Worth | None:
     """Judge a score.
@@ -109,55 +102,81 @@ def worth_of(score_N: np.ndarray, top1_N: np.ndarray) -> Worth | None:
     return Worth(r, float(np.tanh(centre - half)), float(np.tanh(centre + half)), num)
 
 
+@dataclass
+class _Form:
+    """One use of the scores in a model of top1: as genes or not, and one of them as prior mean or none."""
+
+    process: GaussianProcess
+    num_columns: int
+    """Genes that the process sees, of those of the space and then those of the scores."""
+    place: int | None
+    """The score that is the prior mean, by its place; None for none."""
+    offset: float = 0.0
+    slope: float = 0.0
+
+    def set_line(self, values_NS: np.ndarray, target_N: np.ndarray) -> None:
+        """Fit the prior mean."""
+        if self.place is not None:
+            self.offset, self.slope = _line(values_NS[:, self.place], target_N)
+
+    def prior_mean(self, values_NS: np.ndarray) -> np.ndarray | float:
+        """(num_rows,) for the scores of the rows, (num_rows, num_scores)."""
+        if self.place is None:
+            return 0.0
+        mean: np.ndarray = self.offset + self.slope * values_NS[:, self.place]
+        return mean
+
+
 class Guarded:
-    """A surrogate that sees each score as one more ordered gene, and whose prior mean is a score that is trusted.
+    """A Gaussian process that uses scores in the form that proves best.
 
-    While a score is trusted, top1 = offset + slope * score + the surrogate's. Offset and slope are a least-squares fit
-    to what has no error of its own, in which the score counts as one more result, one that says that the slope is 1.
-    The scores are standardised to the spread of top1. Of several that are trusted, the one with the highest lower end
-    of its interval is taken.
+    There are three forms: no use of the scores; each score as one more ordered gene; and that with one of the scores as
+    prior mean too. Then top1 = offset + slope * score + the process's, and the score is said to be trusted. Offset and
+    slope are a least-squares fit to what has no error of its own, in which the score counts as one more result, one
+    that says that the slope is 1. The scores are standardised to the spread of top1.
 
-    Source of the prior mean: stacked residuals, Golovin et al., "Google Vizier: A Service for Black-Box Optimization",
-    KDD 2017, section 3.3.
+    Each form has a process with hyperparameters of its own. The best form is the one in which the finished trainings
+    are most probable, each predicted from all others. A correlation would not do: it stays high while a score that
+    tells good networks from bad ones misleads among the good ones.
+
+    Sources: stacked residuals, Golovin et al., "Google Vizier: A Service for Black-Box Optimization", KDD 2017, section
+    3.3; choice of a model by left-out densities, Sundararajan & Keerthi, "Predictive Approaches for Choosing
+    Hyperparameters in Gaussian Processes", Neural Computation 13, 2001.
     """
 
-    def __init__(
-        self,
-        surrogate: Callable[[GeneEncoder], Surrogate],
-        num_levels: Sequence[int],
-        ordered: Sequence[bool],
-        scores: Sequence[ArchitectureScore],
-    ) -> None:
+    def __init__(self, num_levels: Sequence[int], ordered: Sequence[bool], scores: Sequence[ArchitectureScore]) -> None:
         """Begin with no knowledge.
 
         Args:
-            surrogate: makes an unfitted model.
             num_levels: of each gene, at least 1.
             ordered: per gene, whether neighbouring levels are similar.
-            scores: none leaves the surrogate as it is.
+            scores: at least one.
         """
         added = len(scores)
+        num_genes = len(num_levels)
+        encoder = GeneEncoder.of([*num_levels, *[LEVELS] * added], [*ordered, *[True] * added])
         self._scores = tuple(scores)
-        self._surrogate = surrogate(GeneEncoder.of([*num_levels, *[LEVELS] * added], [*ordered, *[True] * added]))
+        self._forms = [
+            _Form(GaussianProcess(encoder), num_genes + added, None),
+            _Form(GaussianProcess(GeneEncoder.of(num_levels, ordered)), num_genes, None),
+            *(_Form(GaussianProcess(encoder), num_genes + added, place) for place in range(added)),
+        ]
+        self._form = self._forms[0]
         self._edges: list[np.ndarray] = []
-        self.trusted: int | None = None
+
+    @property
+    def trusted(self) -> int | None:
         """Place of the score that is the prior mean; None while no score is."""
+        return self._form.place
 
     @property
     def needs_levels(self) -> bool:
         """Whether `set_levels` is to be called before the first fit."""
-        return len(self._edges) < len(self._scores)
+        return not self._edges
 
     def set_levels(self, rows_ND: np.ndarray) -> None:
         """Take the quantiles of the scores over these typical rows as their levels."""
         self._edges = [_edges(score(rows_ND)) for score in self._scores]
-
-    def judge(self, rows_ND: np.ndarray, top1_N: np.ndarray) -> None:
-        """Decide anew which score is trusted, from all finished trainings; the next fit must be one of hyperparameters,
-        for they are of another target then."""
-        worths = [worth_of(score(rows_ND), top1_N) for score in self._scores]
-        trusted = {place: worth.low for place, worth in enumerate(worths) if worth is not None and worth.is_trusted}
-        self.trusted = max(trusted, key=trusted.__getitem__) if trusted else None
 
     def fit(
         self,
@@ -167,20 +186,41 @@ class Guarded:
         max_iterations: int,
         sd_N: np.ndarray | float = 0.0,
     ) -> None:
-        """As the surrogate's."""
+        """As that of the process; a fit of hyperparameters also decides anew on the form."""
         values = self._values(levels_ND)
-        # A failure that counts as the worst result says nothing of the score.
+        rows = self._with_levels(levels_ND, values)
+        # A failure that counts as the worst result says nothing of a score.
         exact = np.broadcast_to(sd_N, target_N.shape) == 0
-        if self.trusted is not None:
-            self._offset, self._slope = _line(values[exact, self.trusted], target_N[exact])
-        rest = target_N - self._prior_mean(values)
-        self._surrogate.fit(self._with_levels(levels_ND, values), feature_N, rest, max_iterations, sd_N)
+
+        def fit(form: _Form) -> float:
+            """Ln density of the finished trainings."""
+            rest = target_N - form.prior_mean(values)
+            form.process.fit(rows[:, : form.num_columns], feature_N, rest, max_iterations, sd_N)
+            if rest[exact].std() <= ROUNDING * np.abs(target_N).max():
+                return math.inf  # there is nothing left to predict
+            return float(form.process.left_out_ln_density()[exact].sum())
+
+        if not max_iterations:
+            fit(self._form)
+            return
+        forms = self._allowed_forms(levels_ND[exact], target_N[exact])
+        for form in forms:
+            form.set_line(values[exact], target_N[exact])
+        self._form = max(forms, key=fit)
+
+    def _allowed_forms(self, levels_ND: np.ndarray, top1_N: np.ndarray) -> list[_Form]:
+        """Those of which the finished trainings can tell; genes alone where these are too few."""
+        if len(top1_N) < MIN_JUDGED:
+            return self._forms[:1]
+        told = [worth_of(score(levels_ND), top1_N) is not None for score in self._scores]
+        return [form for form in self._forms if form.place is None or told[form.place]]
 
     def predict(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As the surrogate's."""
+        """As that of the process."""
         values = self._values(levels_ND)
-        mean, sd = self._surrogate.predict(self._with_levels(levels_ND, values), feature_N)
-        return mean + self._prior_mean(values), sd
+        rows = self._with_levels(levels_ND, values)
+        mean, sd = self._form.process.predict(rows[:, : self._form.num_columns], feature_N)
+        return mean + self._form.prior_mean(values), sd
 
     def _values(self, rows_ND: np.ndarray) -> np.ndarray:
         """(num_rows, num_scores): what is not known is taken for the median."""
@@ -196,12 +236,6 @@ class Guarded:
             np.searchsorted(edges, column, "right") for edges, column in zip(self._edges, values_NS.T, strict=True)
         ]
         return np.column_stack([rows_ND, *columns])
-
-    def _prior_mean(self, values_NS: np.ndarray) -> np.ndarray | float:
-        if self.trusted is None:
-            return 0.0
-        mean: np.ndarray = self._offset + self._slope * values_NS[:, self.trusted]
-        return mean
 
 
 def _edges(values_N: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ def test_status_and_explain_say_what_a_score_was_worth_and_that_its_file_is_gone
     )
     [line] = [line for line in study.status().lines if line.startswith("score ")]
     assert "scores.json: r " in line
-    assert "trusted since training 10" in line
+    assert "trusted since trial 10" in line
     assert "scores.json: r " in str(study.explain())
     assert all(trial.state == "COMPLETE" and trial.top1 == top1_of(trial.spec) for trial in study.trials)
     file.unlink()

@@ -32,13 +32,22 @@ def true(rows_ND: np.ndarray) -> np.ndarray:
     return np.array([PROBLEM.accuracy_percent(tuple(row)) for row in rows_ND.tolist()])
 
 
-def report(facts: tuple[TrialFacts, ...], formula: Callable[[np.ndarray], np.ndarray]) -> ScoreReport:
+def report(
+    facts: tuple[TrialFacts, ...], formula: Callable[[np.ndarray], np.ndarray], trusted: str = ""
+) -> ScoreReport:
+    """`trusted` has a letter for every trial, t where it was proposed around the score."""
     names = [gene.name for gene in PROBLEM.genes]
     genotypes: dict[int, Genotype] = {
         trial.trial_number: dict(zip(names, trial.spec["levels"], strict=True)) for trial in facts
     }
     genes: tuple[Gene, ...] = PROBLEM.genes
-    (only,) = score_reports((Given(formula),), genes, facts, genotypes)
+    (only,) = score_reports(
+        (Given(formula),),
+        genes,
+        facts,
+        genotypes,
+        {number: "given" if letter == "t" else None for number, letter in enumerate(trusted)},
+    )
     return only
 
 
@@ -47,24 +56,13 @@ def searched() -> Simulation:
     return simulate(PROBLEM, "random", 0, 40)
 
 
-def test_a_true_score_is_trusted_from_the_tenth_training_on(searched: Simulation) -> None:
-    found = report(searched.facts, true)
-    assert found.trusted_since == 10
-    assert score_text(found) == "given: r 1.00 (1.00 to 1.00) with top1 over 40 trainings; trusted since training 10"
-
-
-def test_a_score_that_was_refuted_is_trusted_no_more(searched: Simulation) -> None:
-    """It agrees with the first 15 trainings and contradicts the others."""
-    late = {tuple(trial.spec["levels"]) for trial in searched.facts[15:]}
-
-    def formula(rows_ND: np.ndarray) -> np.ndarray:
-        signs = np.array([-1.0 if tuple(row) in late else 1.0 for row in rows_ND.tolist()])
-        return signs * (true(rows_ND) - 70)
-
-    assert report(searched.facts[:15], formula).trusted_since == 10
-    refuted = report(searched.facts, formula)
-    assert refuted.trusted_since is None
-    assert score_text(refuted).endswith("over 40 trainings; a gene of the surrogate, not trusted")
+def test_a_score_is_trusted_since_the_first_trial_of_the_last_that_were_proposed_around_it(
+    searched: Simulation,
+) -> None:
+    found = report(searched.facts, true, "-----tt--ttt")
+    assert score_text(found) == "given: r 1.00 (1.00 to 1.00) with top1 over 40 trainings; trusted since trial 9"
+    refuted = score_text(report(searched.facts, true, "-----tttt-"))
+    assert refuted.endswith("over 40 trainings; a gene of the surrogate at most, not trusted")
 
 
 def test_few_trainings_say_nothing(searched: Simulation) -> None:

@@ -10,7 +10,6 @@ from nas.pareto.front import hypervolume
 from nas.samplers.ehvi import MAX_ROWS, EhviSearcher, Observations
 from nas.surrogates.gaussian_process import GaussianProcess, GeneEncoder
 from nas.surrogates.genes import Row
-from nas.surrogates.scores import Guarded
 from nas.tabular.problems import open_problem
 from nas.tabular.recorded import Levels, RecordedScore
 from nas.tabular.simulator import Simulation, simulate
@@ -107,24 +106,6 @@ def test_equal_seeds_give_equal_searches_with_a_score(workers: int) -> None:
     problem = open_problem("synthetic", Path("nowhere"), True)
     first, second = (searched_with(problem.accuracy_percent, 3, workers) for _ in range(2))
     assert first.trained == second.trained
-
-
-def test_a_score_is_judged_by_finished_trainings_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither what is being trained nor what was stopped or failed says what a score is worth."""
-    judged: list[int] = []
-    judge = Guarded.judge
-
-    def counted(guarded: Guarded, rows_ND: np.ndarray, top1_N: np.ndarray) -> None:
-        judged.append(len(rows_ND))
-        judge(guarded, rows_ND, top1_N)
-
-    monkeypatch.setattr(Guarded, "judge", counted)
-    seen = observations(20)
-    stopped = Observations(seen.rows_ND, seen.top1_N, seen.log_cost_N, np.where(np.arange(20) < 12, 0.0, 0.1))
-    searcher = EhviSearcher(LEVELS, [True] * 6, log_cost, scores=(RecordedScore("given", sum),))
-    pending = np.array([[3, 3, 0, 0, 0, 0]])
-    searcher.propose(stopped, pending, pending[:, ::-1], tuple, lambda row: False, np.random.default_rng(1))
-    assert judged == [12]
 
 
 def test_known_costs_that_are_kept_are_bounded_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.optimize import check_grad
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import PairwiseKernel
@@ -123,6 +124,10 @@ def test_leaving_one_out_is_predicting_it_from_the_others(data: tuple[np.ndarray
         alone.fit(rows[others], feature[others], target[others], 0)
         # Mean and scale of the target are those of one row fewer.
         assert alone.mean(rows[[index]], feature[[index]])[0] == pytest.approx(left_out[index], abs=0.05 * target.std())
+        mean, sd = alone.predict(rows[[index]], feature[[index]])
+        spread = np.hypot(sd[0], np.exp(0.5 * alone.theta[-1]) * target[others].std())
+        expected = stats.norm.logpdf(target[index], mean[0], spread)
+        assert process.left_out_ln_density()[index] == pytest.approx(expected, abs=0.1)
 
 
 def test_fitting_raises_the_likelihood_and_predicts_what_it_has_not_seen() -> None:
