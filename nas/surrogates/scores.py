@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, Protocol
 
@@ -10,8 +10,8 @@ import numpy as np
 from scipy import special
 
 from nas.records import Gene, Genotype
-from nas.surrogates.gaussian_process import ROUNDING, GaussianProcess, GeneEncoder
-from nas.surrogates.gene_model import GeneModel
+from nas.surrogates.gaussian_process import GaussianProcess, GeneEncoder
+from nas.surrogates.gene_model import ITERATIONS, GeneModel
 from nas.surrogates.genes import GeneLevels
 from nas.surrogates.threads import one_thread
 
@@ -20,6 +20,8 @@ LEVELS = 16
 MIN_JUDGED = 10
 """Finished trainings below which no score is trusted."""
 INTERVAL = 0.9
+NOTHING = 1e-6
+"""Share of the spread of top1 below which a score leaves nothing to predict."""
 MAX_LEARNED = 400
 """Known values that a model of a score learns from: its time grows with the cube."""
 
@@ -102,6 +104,31 @@ def worth_of(score_N: np.ndarray, top1_N: np.ndarray) -> Worth | None:
     return Worth(r, float(np.tanh(centre - half)), float(np.tanh(centre + half)), num)
 
 
+class _Parts:
+    """A score in two parts: what the genes explain of it, and the rest.
+
+    The rest is what many genes do together, or noise. Only the trainings can tell which.
+    """
+
+    def __init__(self, score: ArchitectureScore, encoder: GeneEncoder, rows_ND: np.ndarray) -> None:
+        """Learn the first part from typical rows, (num_rows, num_genes) int."""
+        self._score = score
+        self._process = GaussianProcess(encoder, pairs_only=True)
+        rows = np.unique(rows_ND, axis=0)
+        rows = rows[np.random.default_rng(0).permutation(len(rows))[:MAX_LEARNED]]
+        values = score(rows)
+        known = np.isfinite(values)
+        self._is_known = int(known.sum()) >= MIN_JUDGED
+        if self._is_known:
+            self._process.fit(rows[known], np.zeros(int(known.sum())), values[known], ITERATIONS)
+
+    def __call__(self, rows_ND: np.ndarray) -> np.ndarray:
+        """(num_rows, 2): both parts; the rest is 0 where the score is not known."""
+        values = self._score(rows_ND)
+        explained = self._process.mean(rows_ND, np.zeros(len(rows_ND))) if self._is_known else np.zeros(len(rows_ND))
+        return np.column_stack([explained, np.where(np.isfinite(values), values - explained, 0.0)])
+
+
 @dataclass
 class _Form:
     """One use of the scores in a model of top1: as genes or not, and one of them as prior mean or none."""
@@ -112,18 +139,19 @@ class _Form:
     place: int | None
     """The score that is the prior mean, by its place; None for none."""
     offset: float = 0.0
-    slope: float = 0.0
+    slopes: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    """One slope for each part of the score."""
 
-    def set_line(self, values_NS: np.ndarray, target_N: np.ndarray) -> None:
-        """Fit the prior mean."""
+    def set_prior_mean(self, parts_NS2: np.ndarray, target_N: np.ndarray) -> None:
+        """Fit the slopes."""
         if self.place is not None:
-            self.offset, self.slope = _line(values_NS[:, self.place], target_N)
+            self.offset, self.slopes = _slopes(parts_NS2[:, self.place], target_N)
 
-    def prior_mean(self, values_NS: np.ndarray) -> np.ndarray | float:
-        """(num_rows,) for the scores of the rows, (num_rows, num_scores)."""
+    def prior_mean(self, parts_NS2: np.ndarray) -> np.ndarray | float:
+        """(num_rows,) for the parts of the scores of the rows, (num_rows, num_scores, 2)."""
         if self.place is None:
             return 0.0
-        mean: np.ndarray = self.offset + self.slope * values_NS[:, self.place]
+        mean: np.ndarray = self.offset + parts_NS2[:, self.place] @ self.slopes
         return mean
 
 
@@ -131,9 +159,11 @@ class Guarded:
     """A Gaussian process that uses scores in the form that proves best.
 
     There are three forms: no use of the scores; each score as one more ordered gene; and that with one of the scores as
-    prior mean too. Then top1 = offset + slope * score + the process's, and the score is said to be trusted. Offset and
-    slope are a least-squares fit to what has no error of its own, in which the score counts as one more result, one
-    that says that the slope is 1. The scores are standardised to the spread of top1.
+    prior mean too. Then the score is said to be trusted, and top1 is the process's plus a linear function of two parts
+    of the score: what the genes explain of it, and the rest. Each part has a slope of its own, because a rest that is
+    noise misleads a search most: it proposes what the noise favours. Offset and slopes are a least-squares fit to what
+    has no error of its own, in which each part counts as one more result, one that says that the slope is 1, with the
+    score standardised to the spread of top1.
 
     Each form has a process with hyperparameters of its own. The best form is the one in which the finished trainings
     are most probable, each predicted from all others. A correlation would not do: it stays high while a score that
@@ -156,12 +186,14 @@ class Guarded:
         num_genes = len(num_levels)
         encoder = GeneEncoder.of([*num_levels, *[LEVELS] * added], [*ordered, *[True] * added])
         self._scores = tuple(scores)
+        self._genes = GeneEncoder.of(num_levels, ordered)
         self._forms = [
             _Form(GaussianProcess(encoder), num_genes + added, None),
-            _Form(GaussianProcess(GeneEncoder.of(num_levels, ordered)), num_genes, None),
+            _Form(GaussianProcess(self._genes), num_genes, None),
             *(_Form(GaussianProcess(encoder), num_genes + added, place) for place in range(added)),
         ]
         self._form = self._forms[0]
+        self._parts: list[_Parts] = []
         self._edges: list[np.ndarray] = []
 
     @property
@@ -175,8 +207,9 @@ class Guarded:
         return not self._edges
 
     def set_levels(self, rows_ND: np.ndarray) -> None:
-        """Take the quantiles of the scores over these typical rows as their levels."""
+        """Take the quantiles of the scores over these typical rows as their levels, and learn their parts."""
         self._edges = [_edges(score(rows_ND)) for score in self._scores]
+        self._parts = [_Parts(score, self._genes, rows_ND) for score in self._scores]
 
     def fit(
         self,
@@ -187,17 +220,17 @@ class Guarded:
         sd_N: np.ndarray | float = 0.0,
     ) -> None:
         """As that of the process; a fit of hyperparameters also decides anew on the form."""
-        values = self._values(levels_ND)
-        rows = self._with_levels(levels_ND, values)
+        parts = self._parts_of(levels_ND)
+        rows = self._with_levels(levels_ND, parts)
         # A failure that counts as the worst result says nothing of a score.
         exact = np.broadcast_to(sd_N, target_N.shape) == 0
 
         def fit(form: _Form) -> float:
             """Ln density of the finished trainings."""
-            rest = target_N - form.prior_mean(values)
+            rest = target_N - form.prior_mean(parts)
             form.process.fit(rows[:, : form.num_columns], feature_N, rest, max_iterations, sd_N)
-            if rest[exact].std() <= ROUNDING * np.abs(target_N).max():
-                return math.inf  # there is nothing left to predict
+            if rest[exact].std() <= NOTHING * target_N[exact].std():
+                return math.inf
             return float(form.process.left_out_ln_density()[exact].sum())
 
         if not max_iterations:
@@ -205,7 +238,7 @@ class Guarded:
             return
         forms = self._allowed_forms(levels_ND[exact], target_N[exact])
         for form in forms:
-            form.set_line(values[exact], target_N[exact])
+            form.set_prior_mean(parts[exact], target_N[exact])
         self._form = max(forms, key=fit)
 
     def _allowed_forms(self, levels_ND: np.ndarray, top1_N: np.ndarray) -> list[_Form]:
@@ -217,25 +250,20 @@ class Guarded:
 
     def predict(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As that of the process."""
-        values = self._values(levels_ND)
-        rows = self._with_levels(levels_ND, values)
+        parts = self._parts_of(levels_ND)
+        rows = self._with_levels(levels_ND, parts)
         mean, sd = self._form.process.predict(rows[:, : self._form.num_columns], feature_N)
-        return mean + self._form.prior_mean(values), sd
+        return mean + self._form.prior_mean(parts), sd
 
-    def _values(self, rows_ND: np.ndarray) -> np.ndarray:
-        """(num_rows, num_scores): what is not known is taken for the median."""
-        values = np.empty((len(rows_ND), len(self._scores)))
-        for place, (score, edges) in enumerate(zip(self._scores, self._edges, strict=True)):
-            given = score(rows_ND)
-            values[:, place] = np.where(np.isfinite(given), given, edges[LEVELS // 2 - 1])
-        return values
-
-    def _with_levels(self, rows_ND: np.ndarray, values_NS: np.ndarray) -> np.ndarray:
+    def _with_levels(self, rows_ND: np.ndarray, parts_NS2: np.ndarray) -> np.ndarray:
         """(num_rows, num_genes + num_scores) int."""
-        columns = [
-            np.searchsorted(edges, column, "right") for edges, column in zip(self._edges, values_NS.T, strict=True)
-        ]
-        return np.column_stack([rows_ND, *columns])
+        scores = parts_NS2.sum(axis=2).T
+        levels = [np.searchsorted(edges, score, "right") for edges, score in zip(self._edges, scores, strict=True)]
+        return np.column_stack([rows_ND, *levels])
+
+    def _parts_of(self, rows_ND: np.ndarray) -> np.ndarray:
+        """(num_rows, num_scores, 2)."""
+        return np.stack([parts(rows_ND) for parts in self._parts], axis=1)
 
 
 def _edges(values_N: np.ndarray) -> np.ndarray:
@@ -244,12 +272,14 @@ def _edges(values_N: np.ndarray) -> np.ndarray:
     return np.quantile(known, np.arange(1, LEVELS) / LEVELS) if len(known) else np.zeros(LEVELS - 1)
 
 
-def _line(score_N: np.ndarray, top1_N: np.ndarray) -> tuple[float, float]:
-    """Offset and slope of top1 over the score."""
-    centred = score_N - score_N.mean()
-    squares = float(centred @ centred)
-    one_result = max(squares / len(centred), 1e-12)
+def _slopes(parts_N2: np.ndarray, top1_N: np.ndarray) -> tuple[float, np.ndarray]:
+    """Offset, and slopes of top1 over both parts of a score."""
+    centre = parts_N2.mean(axis=0)
+    centred = parts_N2 - centre
+    squares = centred.T @ centred
+    one_result = np.maximum(np.diag(squares) / len(centred), 1e-12)
     # In the score's unit, the slope that it claims is the ratio of the spreads.
-    claimed = float(top1_N.std()) / max(float(score_N.std()), 1e-12)
-    slope = (float(centred @ (top1_N - top1_N.mean())) + one_result * claimed) / (squares + one_result)
-    return float(top1_N.mean() - slope * score_N.mean()), slope
+    claimed = float(top1_N.std()) / max(float(parts_N2.sum(axis=1).std()), 1e-12)
+    answers = centred.T @ (top1_N - top1_N.mean()) + one_result * claimed
+    slopes = np.linalg.solve(squares + np.diag(one_result), answers)
+    return float(top1_N.mean() - centre @ slopes), slopes
