@@ -75,13 +75,13 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 """Genes of all stages taken together."""
 
 
-def odd(split: Split, num: int, count: int, cells: int) -> Canvases:
+def odd(split: Split, num: int, count: int, cells: int, noise: float = NOISE) -> Canvases:
     """All digits but one are of the same class; the label is the class of that one."""
     generator = _generator(split)
     classes = _different(num, NUM_CLASSES, 2, generator)
     shown = torch.cat([classes[:, :1], classes[:, 1:].expand(-1, count - 1)], dim=1)
     glyphs = handwritten(shown, split, generator)[:, :, None]
-    return Canvases(_canvas(glyphs, cells, generator), classes[:, 0])
+    return Canvases(_canvas(glyphs, cells, generator, noise), classes[:, 0])
 
 
 def asked(split: Split, num: int, count: int, cells: int) -> Canvases:
@@ -103,12 +103,13 @@ def _different(num: int, choices: int, count: int, generator: torch.Generator) -
     return torch.rand(num, choices, generator=generator).argsort(dim=1)[:, :count]
 
 
-def _canvas(glyphs: Tensor, side: int, generator: torch.Generator) -> Tensor:
+def _canvas(glyphs: Tensor, side: int, generator: torch.Generator, noise: float = NOISE) -> Tensor:
     """Each glyph in a random cell of its own, with noise.
 
     Args:
         glyphs: (num, count, channels, 8, 8) float in [0, 1].
         side: cells on a side.
+        noise: its standard deviation.
 
     Returns:
         (num, channels, 8 side, 8 side) uint8.
@@ -118,7 +119,7 @@ def _canvas(glyphs: Tensor, side: int, generator: torch.Generator) -> Tensor:
     board[torch.arange(num)[:, None], _different(num, side * side, count, generator)] = glyphs
     rows = board.view(num, side, side, channels, CELL, CELL).permute(0, 3, 1, 4, 2, 5)
     images = rows.reshape(num, channels, side * CELL, side * CELL)
-    images = images + NOISE * torch.randn(images.shape, generator=generator)
+    images = images + noise * torch.randn(images.shape, generator=generator)
     return (images.clamp_(0, 1) * 255).round_().to(torch.uint8)
 
 
@@ -130,8 +131,9 @@ TASKS: Mapping[str, Callable[[Split, int], Canvases]] = {
     "odd3_40": partial(odd, count=3, cells=5),
     "odd4_40": partial(odd, count=4, cells=5),
     "odd6_40": partial(odd, count=6, cells=5),
+    "noisy3_24": partial(odd, count=3, cells=3, noise=0.3),
 }
-"""Things on the canvas and its side in pixels stand in the name."""
+"""Things on the canvas and its side in pixels stand in the name; noisy: the odd digit under six times the noise."""
 
 
 @dataclass(frozen=True, slots=True)
