@@ -20,6 +20,8 @@ LEVELS = 16
 MIN_JUDGED = 10
 """Finished trainings below which no score is trusted."""
 INTERVAL = 0.9
+EVIDENCE = math.log(20)
+"""How much larger than without any score the ln density of the finished trainings must be for a score to be used."""
 NOTHING = 1e-6
 """Share of the spread of top1 below which a score leaves nothing to predict."""
 MAX_LEARNED = 400
@@ -166,12 +168,14 @@ class Guarded:
     score standardised to the spread of top1.
 
     Each form has a process with hyperparameters of its own. The best form is the one in which the finished trainings
-    are most probable, each predicted from all others. A correlation would not do: it stays high while a score that
-    tells good networks from bad ones misleads among the good ones.
+    are most probable, each predicted from all others; a form that uses scores must be twenty times as probable as the
+    one that does not. A correlation would not do: it stays high while a score that tells good networks from bad ones
+    misleads among the good ones.
 
     Sources: stacked residuals, Golovin et al., "Google Vizier: A Service for Black-Box Optimization", KDD 2017, section
     3.3; choice of a model by left-out densities, Sundararajan & Keerthi, "Predictive Approaches for Choosing
-    Hyperparameters in Gaussian Processes", Neural Computation 13, 2001.
+    Hyperparameters in Gaussian Processes", Neural Computation 13, 2001; twenty times as probable is strong evidence,
+    Kass & Raftery, "Bayes Factors", Journal of the American Statistical Association 90, 1995.
     """
 
     def __init__(self, num_levels: Sequence[int], ordered: Sequence[bool], scores: Sequence[ArchitectureScore]) -> None:
@@ -187,12 +191,13 @@ class Guarded:
         encoder = GeneEncoder.of([*num_levels, *[LEVELS] * added], [*ordered, *[True] * added])
         self._scores = tuple(scores)
         self._genes = GeneEncoder.of(num_levels, ordered)
+        self._unused = _Form(GaussianProcess(self._genes), num_genes, None)
         self._forms = [
+            self._unused,
             _Form(GaussianProcess(encoder), num_genes + added, None),
-            _Form(GaussianProcess(self._genes), num_genes, None),
             *(_Form(GaussianProcess(encoder), num_genes + added, place) for place in range(added)),
         ]
-        self._form = self._forms[0]
+        self._form = self._unused
         self._parts: list[_Parts] = []
         self._edges: list[np.ndarray] = []
 
@@ -225,26 +230,27 @@ class Guarded:
         # A failure that counts as the worst result says nothing of a score.
         exact = np.broadcast_to(sd_N, target_N.shape) == 0
 
-        def fit(form: _Form) -> float:
-            """Ln density of the finished trainings."""
+        def evidence(form: _Form) -> float:
+            """Ln density of the finished trainings, less what scores must be ahead by."""
             rest = target_N - form.prior_mean(parts)
             form.process.fit(rows[:, : form.num_columns], feature_N, rest, max_iterations, sd_N)
             if rest[exact].std() <= NOTHING * target_N[exact].std():
                 return math.inf
-            return float(form.process.left_out_ln_density()[exact].sum())
+            density = float(form.process.left_out_ln_density()[exact].sum())
+            return density if form is self._unused else density - EVIDENCE
 
         if not max_iterations:
-            fit(self._form)
+            evidence(self._form)
             return
         forms = self._allowed_forms(levels_ND[exact], target_N[exact])
         for form in forms:
             form.set_prior_mean(parts[exact], target_N[exact])
-        self._form = max(forms, key=fit)
+        self._form = max(forms, key=evidence)
 
     def _allowed_forms(self, levels_ND: np.ndarray, top1_N: np.ndarray) -> list[_Form]:
-        """Those of which the finished trainings can tell; genes alone where these are too few."""
+        """Those of which the finished trainings can tell."""
         if len(top1_N) < MIN_JUDGED:
-            return self._forms[:1]
+            return [self._unused]
         told = [worth_of(score(levels_ND), top1_N) is not None for score in self._scores]
         return [form for form in self._forms if form.place is None or told[form.place]]
 
