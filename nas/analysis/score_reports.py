@@ -76,7 +76,7 @@ def score_text(report: ScoreReport) -> str:
 
 def _worth_text(report: ScoreReport) -> str:
     if report.worth is None:
-        return "not judged yet; a gene of the surrogate"
+        return "not judged yet; not used"
     worth = report.worth
     agrees = f"r {worth.r:.2f} ({worth.low:.2f} to {worth.high:.2f}) with top1 over {worth.num} trainings"
     if report.trusted_since is None:

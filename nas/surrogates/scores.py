@@ -125,10 +125,12 @@ class _Parts:
             self._process.fit(rows[known], np.zeros(int(known.sum())), values[known], ITERATIONS)
 
     def __call__(self, rows_ND: np.ndarray) -> np.ndarray:
-        """(num_rows, 2): both parts; the rest is 0 where the score is not known."""
+        """(num_rows, 2): what the genes explain, and the score itself; both are the first where it is not known."""
+        if not self._is_known:
+            return np.zeros((len(rows_ND), 2))
+        explained = self._process.mean(rows_ND, np.zeros(len(rows_ND)))
         values = self._score(rows_ND)
-        explained = self._process.mean(rows_ND, np.zeros(len(rows_ND))) if self._is_known else np.zeros(len(rows_ND))
-        return np.column_stack([explained, np.where(np.isfinite(values), values - explained, 0.0)])
+        return np.column_stack([explained, np.where(np.isfinite(values), values, explained)])
 
 
 @dataclass
@@ -142,7 +144,7 @@ class _Form:
     """The score that is the prior mean, by its place; None for none."""
     offset: float = 0.0
     slopes: np.ndarray = field(default_factory=lambda: np.zeros(2))
-    """One slope for each part of the score."""
+    """Of what the genes explain, and of the score itself."""
 
     def set_prior_mean(self, parts_NS2: np.ndarray, target_N: np.ndarray) -> None:
         """Fit the slopes."""
@@ -230,17 +232,22 @@ class Guarded:
         # A failure that counts as the worst result says nothing of a score.
         exact = np.broadcast_to(sd_N, target_N.shape) == 0
 
+        def learn(form: _Form) -> np.ndarray:
+            """Fit the form; what its prior mean leaves of the target."""
+            rest: np.ndarray = target_N - form.prior_mean(parts)
+            form.process.fit(rows[:, : form.num_columns], feature_N, rest, max_iterations, sd_N)
+            return rest
+
         def evidence(form: _Form) -> float:
             """Ln density of the finished trainings, less what scores must be ahead by."""
-            rest = target_N - form.prior_mean(parts)
-            form.process.fit(rows[:, : form.num_columns], feature_N, rest, max_iterations, sd_N)
+            rest = learn(form)
             if rest[exact].std() <= NOTHING * target_N[exact].std():
                 return math.inf
             density = float(form.process.left_out_ln_density()[exact].sum())
             return density if form is self._unused else density - EVIDENCE
 
         if not max_iterations:
-            evidence(self._form)
+            learn(self._form)
             return
         forms = self._allowed_forms(levels_ND[exact], target_N[exact])
         for form in forms:
@@ -263,7 +270,7 @@ class Guarded:
 
     def _with_levels(self, rows_ND: np.ndarray, parts_NS2: np.ndarray) -> np.ndarray:
         """(num_rows, num_genes + num_scores) int."""
-        scores = parts_NS2.sum(axis=2).T
+        scores = parts_NS2[:, :, 1].T
         levels = [np.searchsorted(edges, score, "right") for edges, score in zip(self._edges, scores, strict=True)]
         return np.column_stack([rows_ND, *levels])
 
@@ -279,13 +286,15 @@ def _edges(values_N: np.ndarray) -> np.ndarray:
 
 
 def _slopes(parts_N2: np.ndarray, top1_N: np.ndarray) -> tuple[float, np.ndarray]:
-    """Offset, and slopes of top1 over both parts of a score."""
-    centre = parts_N2.mean(axis=0)
-    centred = parts_N2 - centre
-    squares = centred.T @ centred
-    one_result = np.maximum(np.diag(squares) / len(centred), 1e-12)
+    """Offset, and slopes of top1 over what the genes explain of a score and over the score itself."""
+    explained, score = parts_N2.T
+    parts = np.column_stack([explained, score - explained])
+    centre = parts.mean(axis=0)
+    centred = parts - centre
+    spread = float(score.std()) or 1.0
     # In the score's unit, the slope that it claims is the ratio of the spreads.
-    claimed = float(top1_N.std()) / max(float(parts_N2.sum(axis=1).std()), 1e-12)
+    claimed = float(top1_N.std()) / spread
+    one_result = spread**2
     answers = centred.T @ (top1_N - top1_N.mean()) + one_result * claimed
-    slopes = np.linalg.solve(squares + np.diag(one_result), answers)
-    return float(top1_N.mean() - centre @ slopes), slopes
+    slopes = np.linalg.solve(centred.T @ centred + one_result * np.eye(2), answers)
+    return float(top1_N.mean() - centre @ slopes), np.array([slopes[0] - slopes[1], slopes[1]])

@@ -87,7 +87,7 @@ def test_few_trainings_and_constant_scores_are_not_judged() -> None:
 
 def test_a_trusted_score_makes_few_results_enough_whatever_its_unit() -> None:
     rows = sample(12, 0)
-    for scale in (1.0, 1e3, 1e-3):
+    for scale in (1.0, 1e3, 1e-8, -1e-8):
         informed = fitted(rows, Given(lambda found, scale=scale: scale * top1(found) + 7))
         assert informed.trusted == 0
         assert error(informed) < 0.1 * error(without(rows))
