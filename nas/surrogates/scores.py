@@ -144,7 +144,7 @@ class _Form:
     """The score that is the prior mean, by its place; None for none."""
     offset: float = 0.0
     slopes: np.ndarray = field(default_factory=lambda: np.zeros(2))
-    """Of what the genes explain, and of the score itself."""
+    """The first is of what the genes explain, the second of the score itself."""
 
     def set_prior_mean(self, parts_NS2: np.ndarray, target_N: np.ndarray) -> None:
         """Fit the slopes."""
