@@ -68,17 +68,22 @@ class Again:
 
     choice: str
     seed: int
+    data: str
+    steps: int
+    device: str
     place: int
     """Where its evaluation stands among the points of the search."""
-    device: str
     latency_ms: float
+
+    def is_of(self, row: Searched) -> bool:
+        """Whether that search found it."""
+        return (self.choice, self.seed, *_setting(self)) == (row.choice, row.seed, *_setting(row))
 
 
 def run_search(arguments: argparse.Namespace) -> None:
     """Run every search that has no row yet."""
-    data, steps = trained_on(arguments)
-    device = this_device()
-    rows = [row for row in read(arguments.rows) if (row.data, row.steps, row.device) == (data, steps, device)]
+    wanted = (*trained_on(arguments), this_device())
+    rows = [row for row in read(arguments.rows) if _setting(row) == wanted]
     done = {(row.choice, row.seed, len(row.points)) for row in rows}
     for seed in arguments.seeds:
         for choice in arguments.choices:
@@ -96,7 +101,7 @@ def run_search(arguments: argparse.Namespace) -> None:
                 seed=seed,
                 quiet=True,
             )
-            append_row(arguments.rows, asdict(searched(study, choice, seed, data, steps, device)))
+            append_row(arguments.rows, asdict(searched(study, choice, seed, *wanted)))
             print(choice, seed, flush=True)
 
 
@@ -113,26 +118,28 @@ def this_device() -> str:
 
 def run_again(arguments: argparse.Namespace) -> None:
     """Time the fronts of all searches that have a row and stand in the database."""
-    specs = dict(_fronts(arguments))
-    done = {(row.choice, row.seed, row.place) for row in read_again(arguments.rows)}
+    wanted = (*trained_on(arguments), this_device())
+    specs = dict(_fronts([row for row in read(arguments.rows) if _setting(row) == wanted], arguments.storage))
+    done = {(row.choice, row.seed, row.place) for row in read_again(arguments.rows) if _setting(row) == wanted}
     left = [network for network in specs if network not in done]
+    target = LatencyTarget.parse(TARGET)
     shape = open_data(arguments.data).input_shape
     lock = DeviceLock("cpu", Path(tempfile.mkdtemp(prefix="mixer-sets-locks-")))
     for drawn in np.random.default_rng(0).permutation(len(left)):
         choice, seed, place = left[drawn]
-        model = build_model(Architecture.from_spec(specs[choice, seed, place]))
-        latency = measure(model, LatencyTarget.parse(TARGET), shape, lock)
-        append_row(again_path(arguments.rows), asdict(Again(choice, seed, place, this_device(), latency.median_ms)))
+        latency = measure(build_model(Architecture.from_spec(specs[choice, seed, place])), target, shape, lock)
+        append_row(again_path(arguments.rows), asdict(Again(choice, seed, *wanted, place, latency.median_ms)))
     print(f"{len(left)} networks timed, {len(specs)} in all")
 
 
-def _fronts(arguments: argparse.Namespace) -> Iterator[tuple[tuple[str, int, int], JSON]]:
+def _setting(row: Searched | Again) -> tuple[str, int, str]:
+    return row.data, row.steps, row.device
+
+
+def _fronts(rows: Sequence[Searched], storage: str) -> Iterator[tuple[tuple[str, int, int], JSON]]:
     """Choice, seed and place of every network that was on a front after CHECKPOINTS evaluations, and its spec."""
-    wanted = (*trained_on(arguments), this_device())
-    for row in read(arguments.rows):
-        if (row.data, row.steps, row.device) != wanted:
-            continue
-        study = api.open_study(study_name(row.choice, row.seed), storage=arguments.storage)
+    for row in rows:
+        study = api.open_study(study_name(row.choice, row.seed), storage=storage)
         specs = [trial.spec for trial in study.trials if trial.state in COUNTED_STATES]
         for place in on_fronts(row):
             yield (row.choice, row.seed, place), specs[place]
@@ -195,8 +202,7 @@ def report(rows: Sequence[Searched], timed_again: Sequence[Again]) -> Iterator[s
         here = [row for row in rows if row.device == device]
         yield f"\n{device}, latencies of the searches"
         yield from _table(here)
-        sitting = [again for again in timed_again if again.device == device]
-        known = [row for row in map(partial(as_timed, sitting), here) if row is not None]
+        known = [row for row in map(partial(as_timed, timed_again), here) if row is not None]
         if known:
             yield f"\n{device}, fronts timed in one sitting"
             yield from _table(known)
@@ -205,9 +211,7 @@ def report(rows: Sequence[Searched], timed_again: Sequence[Again]) -> Iterator[s
 def as_timed(sitting: Sequence[Again], row: Searched) -> Searched | None:
     """The search with the latencies of the sitting; what was on no front stands at its reference point, where it adds
     nothing. None where the sitting lacks a member."""
-    latencies = {
-        again.place: again.latency_ms for again in sitting if (again.choice, again.seed) == (row.choice, row.seed)
-    }
+    latencies = {again.place: again.latency_ms for again in sitting if again.is_of(row)}
     timed = on_fronts(row)
     if not timed <= latencies.keys():
         return None

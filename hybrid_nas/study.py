@@ -229,7 +229,7 @@ class Study:
                 raise NasError(f"study {study.name!r} has no trials yet; look at `launch.py status {self._words}`")
             space = self.space or parts.recorded_space(study, values, facts, genotypes)
             scores, missing = _scores_of(study, space, store, storage)
-            trusted = recorded_trust(storage, self.name)
+            trusted = recorded_trust(storage, self.name) if scores else {}
         reports = score_reports(scores, space.genes, facts, genotypes, trusted)
         explanation = explain(space, study, facts, front, genotypes, trial, reports)
         return Explained(replace(explanation, warnings=(*explanation.warnings, *missing)))

@@ -35,7 +35,7 @@ def trial_attributes(*, layout: str, arch_hash: str, costs: Costs, reason: str |
 
 
 def trust_attribute(label: str | None) -> dict[str, str]:
-    """User attribute of a trial that was proposed while the score of this label was trusted."""
+    """User attribute of a trial that was asked for while the score of this label was trusted."""
     return {} if label is None else {TRUSTED: label}
 
 

@@ -18,7 +18,7 @@ from nas.surrogates.threads import one_thread
 LEVELS = 16
 """Quantiles of a score that are told apart."""
 MIN_JUDGED = 10
-"""Finished trainings below which no score is trusted."""
+"""Finished trainings below which no score is used; and architectures of which a score must be known to be learned."""
 INTERVAL = 0.9
 EVIDENCE = math.log(20)
 """How much larger than without any score the ln density of the finished trainings must be for a score to be used."""

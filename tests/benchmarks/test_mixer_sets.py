@@ -16,7 +16,7 @@ def early(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def sitting(*places: int) -> list[Again]:
-    return [Again("core", 0, place, "here", 2 * SEARCHED.points[place][1]) for place in places]
+    return [Again("core", 0, "digits", 96, "here", place, 2 * SEARCHED.points[place][1]) for place in places]
 
 
 def test_fronts_count_with_the_latencies_of_the_sitting() -> None:
@@ -29,7 +29,7 @@ def test_fronts_count_with_the_latencies_of_the_sitting() -> None:
 
 def test_a_search_with_a_member_that_was_not_timed_is_left_out() -> None:
     assert as_timed(sitting(0, 3), SEARCHED) is None
-    other = Again("all", 0, 2, "here", 1.0)
+    other = Again("core", 0, "digits", 192, "here", 2, 1.0)
     assert as_timed([*sitting(0, 3), other], SEARCHED) is None
     told = list(report([SEARCHED], [*sitting(0, 3), other]))
     assert "\nhere, latencies of the searches" in told
