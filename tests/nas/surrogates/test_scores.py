@@ -93,9 +93,10 @@ def test_a_trusted_score_makes_few_results_enough_whatever_its_unit() -> None:
         assert error(informed) < 0.1 * error(without(rows))
 
 
-def test_noise_is_not_used() -> None:
-    for seed in range(5):
-        rows = sample(40, seed)
+@pytest.mark.parametrize("num", [12, 20, 40])
+def test_noise_is_not_used(num: int) -> None:
+    for seed in range(8):
+        rows = sample(num, seed)
         informed = fitted(rows, Given(lambda found: np.sin(1e4 * (found @ np.arange(1, 7)))))
         assert informed.trusted is None
         assert error(informed) == pytest.approx(error(without(rows)))
