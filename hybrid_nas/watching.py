@@ -69,8 +69,7 @@ class Watch:
             self._activities = data
         elif event.kind == "line" and not _OWN_LINE.match(data["text"]):
             self._progress.note(data["text"])
-        if event.kind != "trial":  # the front that it may have changed comes next
-            self._show()
+        self._show()
 
     def _take_state(self, study: JSON) -> None:
         has_changed = study["state"] != self._study["state"]

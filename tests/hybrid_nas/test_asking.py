@@ -20,8 +20,8 @@ from search_spaces.zoo.export import export_model
 from search_spaces.zoo.index import read_index
 from search_spaces.zoo.taking import take_entry
 from tests.hybrid_nas.service.server import Client, serving
-from tests.hybrid_nas.service.waiting import eventually
 from tests.recorded.record import unpack
+from tests.waiting import eventually
 from tests.zoo_entries import architecture, card_of, trained, weights_of
 
 Command = Callable[..., tuple[int, str, str]]

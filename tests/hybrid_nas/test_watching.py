@@ -15,19 +15,26 @@ from hybrid_nas.service.core import Service
 from hybrid_nas.service.settings import Settings
 from nas.search.inline import WORKER
 from tests.hybrid_nas.service.server import Client, serving
-from tests.hybrid_nas.service.waiting import eventually
 from tests.terminal import Terminal, frames
+from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 SEARCH = f"""
-import json, sys, time
+import itertools, json, sys, time
+from pathlib import Path
 sys.path.insert(0, {str(ROOT)!r})
 from hybrid_nas.api import search
 
+held = Path(__file__).with_name("held")
+evaluated = itertools.count()
+
 def evaluate(spec):
-    time.sleep(0.3)
+    number = next(evaluated)
+    while held.exists() and held.stat().st_size < number:
+        time.sleep(0.02)
+    time.sleep(0.1)
     if "broken" in given["study"]:
         print("the disk is broken", flush=True)
         raise SystemExit(1)
@@ -40,8 +47,9 @@ try:
 except KeyboardInterrupt:
     sys.exit(130)
 """
-"""launch.py with a function that evaluates in the place of workers."""
-GIVEN = {"space": "conv_only", "budget": 8, "objectives": "top1,macs"}
+"""launch.py with a function that evaluates in the place of workers: at most one more than `held` has bytes."""
+BUDGET = 8
+GIVEN = {"space": "conv_only", "budget": BUDGET, "objectives": "top1,macs"}
 
 
 @pytest.fixture
@@ -94,17 +102,32 @@ def test_the_display_is_that_of_a_search_in_this_terminal(
     service: Client, on_terminal: Callable[..., Terminal], tmp_path: Path
 ) -> None:
     words = [f"--{name}={value}" for name, value in GIVEN.items()]
-    here = on_terminal(str(tmp_path / "search.py"), *words, "--study=s")
-    assert here.wait(300) == 0, here.output
-    there = on_terminal(*launch("submit", *words, "--study", "s", "--watch"))
-    assert there.wait(300) == 0, there.output
+    held = tmp_path / "held"
+    here = _each_shown(lambda: on_terminal(str(tmp_path / "search.py"), *words, "--study=s"), held)
+    there = _each_shown(lambda: on_terminal(*launch("submit", *words, "--study", "s", "--watch")), held)
     local, watched = frames(here.output, "s"), frames(there.output, "s")
     assert _ending(local[-1]) == _ending(watched[-1])
-    assert "8/8 (100%)" in local[-1][0] and "macs" in local[-1][3]
+    assert f"{BUDGET}/{BUDGET} (100%)" in local[-1][0] and "macs" in local[-1][3]
     for display in (local, watched):
-        assert len({frame[0] for frame in display}) > 3, "it grows while the search runs"
+        assert len({frame[0] for frame in display}) >= BUDGET, "it grows with each trial"
         assert any(f"{WORKER}: idle" in frame for frame in display)
     assert re.search(r"study s is finished, 8 of 8 evaluated; best top1 .*\r\n$", there.output)
+
+
+def _each_shown(start: Callable[[], Terminal], held: Path) -> Terminal:
+    """A search to its end that evaluates no further trial before the display tells of the ones before it."""
+    held.write_bytes(b"")
+    terminal = start()
+    for shown in range(BUDGET):
+        eventually(lambda shown=shown: f"{shown}/{BUDGET} (" in _last(terminal), 120)
+        held.write_bytes(b"." * shown)
+    assert terminal.wait(120) == 0, terminal.output
+    return terminal
+
+
+def _last(terminal: Terminal) -> str:
+    """The first line of what is displayed, empty before that."""
+    return next((frame[0] for frame in reversed(frames(terminal.output, "s"))), "")
 
 
 def _ending(frame: list[str]) -> list[str]:

@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.hybrid_nas.service.waiting import eventually
 from tests.integration.serve import LAUNCH, Serve
+from tests.waiting import eventually
 
 ADDRESS = "93.184.215.14"
 HOST = "hook.example.org"

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from tests.hybrid_nas.service.waiting import eventually
+from tests.waiting import eventually
 
 LAUNCH = Path(__file__).resolve().parents[2] / "launch.py"
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from tests.bare_site import bare_site, run_bare
-from tests.hybrid_nas.service.waiting import eventually
 from tests.integration.test_launch_search import ray_processes, run
 from tests.integration.test_service import Server, searches
 from tests.own_spaces import write_example, write_own_networks
+from tests.waiting import eventually
 
 PROJECT = """
 [build-system]

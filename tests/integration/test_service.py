@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from db.store import open_store
-from tests.hybrid_nas.service.waiting import eventually
+from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 BUDGET = 12

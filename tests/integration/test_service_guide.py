@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from tests.hybrid_nas.service.waiting import eventually
 from tests.integration.serve import LAUNCH, Serve
 from tests.postgres_server import PostgresServer
+from tests.waiting import eventually
 
 GUIDE = (LAUNCH.parent / "docs/guide/service.md").read_text(encoding="utf-8")
 ISOLATED = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]

@@ -24,9 +24,9 @@ from hybrid_nas.service.settings import Settings
 from nas.pareto.front import FrontKeeper
 from nas.records import Latency, TrialFacts
 from tests.hybrid_nas.service.server import serving
-from tests.hybrid_nas.service.waiting import eventually
 from tests.recorded.record import unpack
 from tests.samples import REFERENCE_POINT, study_record, trial
+from tests.waiting import eventually
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `test`)")
 

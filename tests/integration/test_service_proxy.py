@@ -18,9 +18,9 @@ from db.store import open_store
 from hybrid_nas.service.core import Service
 from hybrid_nas.service.settings import Settings
 from tests.hybrid_nas.service.server import Client, serving
-from tests.hybrid_nas.service.waiting import eventually
 from tests.recorded.record import unpack
 from tests.samples import study_record, trial
+from tests.waiting import eventually
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide" / "service.md"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.hybrid_nas.service.waiting import eventually
 from tests.integration.serve import LAUNCH, Serve
 from tests.terminal import Terminal, frames
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(3_600)]
 BUDGET = 8

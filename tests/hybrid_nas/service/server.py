@@ -14,7 +14,7 @@ from hybrid_nas.service.app import create_app
 from hybrid_nas.service.core import Service
 from hybrid_nas.service.settings import Settings
 from hybrid_nas.service.wire import server_of
-from tests.hybrid_nas.service.waiting import eventually
+from tests.waiting import eventually
 
 
 class Answer(NamedTuple):

@@ -12,8 +12,8 @@ from hybrid_nas.service import core
 from hybrid_nas.service.core import Service
 from hybrid_nas.service.settings import Settings
 from tests.hybrid_nas.service.server import Answer, Client, serving
-from tests.hybrid_nas.service.waiting import eventually
 from tests.recorded.record import unpack
+from tests.waiting import eventually
 
 PATH = "/studies/recorded"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hybrid_nas.service.children import Child, plain
-from tests.hybrid_nas.service.waiting import eventually
+from tests.waiting import eventually
 
 
 @pytest.fixture

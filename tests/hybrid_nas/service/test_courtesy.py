@@ -20,8 +20,8 @@ from hybrid_nas.service.courtesy import NICENESS, Courtesy
 from hybrid_nas.service.options import SearchOptions
 from hybrid_nas.service.settings import Settings
 from tests.hybrid_nas.service.server import Client, serving
-from tests.hybrid_nas.service.waiting import eventually
 from tests.samples import study_record, trial
+from tests.waiting import eventually
 from workers.latency import device_lock
 
 ROOT = Path(__file__).parents[3]

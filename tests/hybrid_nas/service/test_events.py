@@ -17,8 +17,8 @@ from hybrid_nas.service.events import News
 from hybrid_nas.service.settings import Settings
 from nas.errors import UnavailableError
 from tests.hybrid_nas.service.server import Client, serving
-from tests.hybrid_nas.service.waiting import eventually
 from tests.samples import study_record, trial
+from tests.waiting import eventually
 
 LISTENERS = 12
 

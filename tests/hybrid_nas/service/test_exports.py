@@ -11,8 +11,8 @@ import pytest
 from hybrid_nas.service.hiding import without_paths
 from hybrid_nas.service.settings import Settings
 from tests.hybrid_nas.service.server import Client, serving
-from tests.hybrid_nas.service.waiting import eventually
 from tests.recorded.record import unpack
+from tests.waiting import eventually
 
 PATH = "/studies/recorded"
 PROGRAM = """

@@ -6,7 +6,7 @@ from pathlib import Path
 from hybrid_nas.server import Server
 from hybrid_nas.service.settings import Settings
 from tests.hybrid_nas.service.server import Client, serving
-from tests.hybrid_nas.service.waiting import eventually
+from tests.waiting import eventually
 
 PROGRAM = """
 import sys

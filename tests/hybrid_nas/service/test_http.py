@@ -24,9 +24,9 @@ from hybrid_nas.service.options import SearchOptions, words
 from hybrid_nas.service.settings import Settings
 from search_spaces.architecture.used import used_mixers
 from tests.hybrid_nas.service.server import Client, serving
-from tests.hybrid_nas.service.waiting import eventually
 from tests.recorded.record import unpack
 from tests.samples import study_record
+from tests.waiting import eventually
 
 SEARCH = {"space": "conv_only", "budget": 2, "objectives": "top1,macs", "study": "new", "workers": 1}
 STUDY = "recorded"

@@ -9,7 +9,7 @@ import pytest
 from hybrid_nas.service import glance
 from hybrid_nas.service.settings import Settings
 from tests.hybrid_nas.service.server import Client, serving
-from tests.hybrid_nas.service.waiting import eventually
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from tests.postgres_server import PostgresServer

@@ -14,7 +14,7 @@ from db.submissions import Submission, Submissions
 from hybrid_nas.service.children import Child
 from hybrid_nas.service.settings import Settings
 from hybrid_nas.service.supervisor import ATTEMPTS, Supervisor
-from tests.hybrid_nas.service.waiting import eventually
+from tests.waiting import eventually
 
 PROGRAM = """
 import os, signal, sys, time

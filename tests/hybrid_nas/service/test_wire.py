@@ -22,7 +22,7 @@ from hybrid_nas.service.glance import Glance
 from hybrid_nas.service.kept import Answer
 from hybrid_nas.service.shortcuts import SHORTCUTS, Shortcuts
 from tests.hybrid_nas.service.server import running
-from tests.hybrid_nas.service.waiting import eventually
+from tests.waiting import eventually
 
 LIMIT_S = 0.5
 BLOCK = b"x" * 65_536
