@@ -131,7 +131,7 @@ class Progress:
         self._evaluated = evaluated
         self._front = front
         self._layouts = layouts
-        self._activities = activities
+        self._activities = dict(activities)  # drawn by another thread, so not one that an evaluator changes
         self._summary = summary(counts, best_top1, hypervolume, len(front))
         now = time.monotonic()
         if now - self._kept_at >= ACTIVITY_S:

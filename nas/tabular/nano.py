@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache, partial
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,8 @@ NANO: Mapping[str, tuple[str, str]] = {
 CURVE = ("top1_eighth", "top1_quarter", "top1_half", "top1")
 """Columns with the scores of a training, after an eighth of it and so on."""
 LATENCY = "latency_ms"
+REMEMBERED = 1 << 18
+"""Rows whose numbers are kept: a search asks for the same ones again and again."""
 RECORDING = "python -m benchmarks.record"
 ABSENT = ""
 """What stands for a block that a stage does not have."""
@@ -141,9 +144,14 @@ class NanoTable:
         self.columns: Mapping[str, np.ndarray] = _columns(table)
         """Name -> a number for each training; NaN where there is none."""
         self._surrogates: dict[str, GaussianProcess] = {}
-        self.expected = lru_cache(maxsize=None)(self._expected)
+        self._parts = _parts(space.genes, tuple(table["vocabulary"]))
+        self._known: dict[tuple[int, object], np.ndarray] = {}
+        """Part and levels of its genes -> its features."""
+        self.macs = lru_cache(REMEMBERED)(self._macs)
+        """Levels -> multiply-adds, in closed form."""
+        self.expected = lru_cache(REMEMBERED)(self._expected)
         """(column, levels) -> what the surrogate says, without luck."""
-        self.told = lru_cache(maxsize=None)(self._told)
+        self.told = lru_cache(REMEMBERED)(self._told)
         """(column, levels) -> what a training of that architecture gives."""
 
     @cached_property
@@ -164,15 +172,31 @@ class NanoTable:
         """Hash of the architecture of a valid row."""
         return self.space.architecture(self._levels.genotype(levels)).arch_hash
 
-    def macs(self, levels: Levels) -> float:
-        """Multiply-adds, in closed form."""
+    def _macs(self, levels: Levels) -> float:
         return float(self.space.genotype_costs(self._levels.genotype(levels)).macs)
 
     def inputs(self, rows: Sequence[Levels]) -> tuple[np.ndarray, np.ndarray]:
         """What a surrogate takes: (num_rows, num_features) int, and ln macs."""
-        genotypes = [self._levels.genotype(row) for row in rows]
-        specs = [self.space.architecture(genotype).to_spec() for genotype in genotypes]
-        return np.array([self.networks.row(spec) for spec in specs]), np.log([self.macs(row) for row in rows])
+        return np.array([self._features(row) for row in rows]), np.log([self.macs(row) for row in rows])
+
+    def _features(self, levels: Levels) -> np.ndarray:
+        """(num_features,) int: what `networks` says of an architecture.
+
+        It is put together from what is known of its stages. Candidates are many, and stages are few.
+        """
+        features = np.empty(len(self._table["vocabulary"]), dtype=int)
+        for number, (genes, places) in enumerate(self._parts):
+            known = self._known.get((number, genes(levels)))
+            if known is None:
+                return self._read_features(levels)
+            features[places] = known
+        return features
+
+    def _read_features(self, levels: Levels) -> np.ndarray:
+        features = np.array(self.networks.row(self.space.architecture(self._levels.genotype(levels)).to_spec()))
+        for number, (genes, places) in enumerate(self._parts):
+            self._known[number, genes(levels)] = features[places]
+        return features
 
     @cached_property
     def recorded_inputs(self) -> tuple[np.ndarray, np.ndarray]:
@@ -219,6 +243,21 @@ class NanoTable:
             groups.setdefault(identity, []).append(number)
         several = [numbers for numbers in groups.values() if len(numbers) > 1]
         return {name: _deviations(values, several) for name, values in self.columns.items() if name != LATENCY}
+
+
+def _parts(
+    genes: Sequence[Gene], features: Sequence[str]
+) -> Sequence[tuple[Callable[[Levels], object], Sequence[int]]]:
+    """Of the stem and of each stage: what reads the levels of its genes, and where its features stand.
+
+    A stage's features are those of its own genes; the stem has no say in them.
+    """
+    parts = []
+    for label in dict.fromkeys(gene.name.partition("_")[0] for gene in genes):
+        own = [place for place, gene in enumerate(genes) if gene.name.partition("_")[0] == label]
+        begin = label.removeprefix("stage")
+        parts.append((itemgetter(*own), [place for place, name in enumerate(features) if name.startswith(begin)]))
+    return parts
 
 
 def _conditions_by_level(values: Mapping[str, tuple[Value, ...]], conditions: Conditions) -> Conditions:

@@ -113,6 +113,21 @@ def test_the_surrogate_finds_the_law_between_recorded_points(table: NanoTable) -
     assert np.corrcoef(law, expected)[0, 1] > 0.9
 
 
+def test_features_from_known_stages_are_those_of_the_whole_network(file: Path) -> None:
+    table = open_table(read_file(file), "digits", HybridLayout)
+    levels = GeneLevels(table.space.genes)
+    rng = np.random.default_rng(0)
+    stages = [gene.name.partition("_")[0] for gene in table.space.genes]
+    parents = rng.integers(0, [len(gene.values) for gene in table.space.genes], (20, len(stages)))
+    for parents[:, 0] in range(3):  # the stem
+        table.inputs(list(map(tuple, parents.tolist())))
+        chosen = {stage: rng.integers(20, size=50) for stage in stages}
+        children = np.column_stack([parents[chosen[stage], place] for place, stage in enumerate(stages)])
+        specs = [table.space.architecture(levels.genotype(child)).to_spec() for child in children]
+        features, _ = table.inputs(list(map(tuple, children.tolist())))
+        np.testing.assert_array_equal(features, [table.networks.row(spec) for spec in specs])
+
+
 def test_between_recorded_points_luck_is_that_of_seeds(table: NanoTable) -> None:
     fresh = unrecorded(table, 200)
     luck = [table.told("top1", row) - table.expected("top1", row) for row in fresh]
