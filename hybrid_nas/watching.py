@@ -2,13 +2,15 @@
 
 import contextlib
 import re
+import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from queue import Empty, SimpleQueue
 
 from hybrid_nas.server import Server, ServerEvent, lasting_events
-from nas.errors import UnavailableError
+from nas.errors import NasError, UnavailableError
 from nas.records import COUNTED_STATES, JSON, FrontMember
-from nas.search.progress import Progress, summary
+from nas.search.progress import REFRESH_S, Progress, summary
 
 ENDED = ("finished", "failed", "stopped")
 REST_S = 3.0
@@ -69,7 +71,20 @@ class Watch:
             self._activities = data
         elif event.kind == "line" and not _OWN_LINE.match(data["text"]):
             self._progress.note(data["text"])
-        self._show()
+        if event.kind != "trial":  # the front that it may have changed comes next, or silence
+            self.show()
+
+    def show(self) -> None:
+        """Show what is known, when it is time."""
+        self._progress.update(
+            evaluated=sum(self._counts[state] for state in COUNTED_STATES),
+            counts=self._counts,
+            best_top1=self._best,
+            hypervolume=self._hypervolume,
+            front=self._front,
+            layouts=self._layouts,
+            activities=self._activities,
+        )
 
     def _take_state(self, study: JSON) -> None:
         has_changed = study["state"] != self._study["state"]
@@ -85,17 +100,6 @@ class Watch:
         self._layouts[trial["number"]] = trial["layout"]
         if trial["state"] == "COMPLETE":
             self._best = max(self._best or 0.0, trial["top1"])
-
-    def _show(self) -> None:
-        self._progress.update(
-            evaluated=sum(self._counts[state] for state in COUNTED_STATES),
-            counts=self._counts,
-            best_top1=self._best,
-            hypervolume=self._hypervolume,
-            front=self._front,
-            layouts=self._layouts,
-            activities=self._activities,
-        )
 
 
 def _member(given: JSON) -> FrontMember:
@@ -117,8 +121,13 @@ def watch_study(server: Server, study: JSON, *, quiet: bool) -> bool:
     progress = Progress(study["name"], study["budget"] or 1, study["evaluated"], quiet, cost_objective=cost)
     watch = Watch(study, progress)
     with progress:
-        for event in lasting_events(server, study["name"], progress.note):
-            watch.take(event)
+        for heard in _hear(server, study["name"]):
+            if heard is None:
+                watch.show()
+            elif isinstance(heard, str):
+                progress.note(heard)
+            else:
+                watch.take(heard)
             if watch.is_over:
                 break
         with contextlib.suppress(UnavailableError):  # the last lines come behind the end
@@ -126,3 +135,31 @@ def watch_study(server: Server, study: JSON, *, quiet: bool) -> bool:
                 watch.take(event)
         progress.finish([watch.last_line])
     return not watch.has_failed
+
+
+def _hear(server: Server, study: str) -> Iterator[ServerEvent | str | None]:
+    """Events of a study, lines about the connection, and None whenever nothing came for REFRESH_S.
+
+    A thread listens, so that the display is drawn by this one, also while it is silent.
+    """
+    said: SimpleQueue[ServerEvent | str | NasError] = SimpleQueue()
+
+    def listen() -> None:
+        try:
+            for event in lasting_events(server, study, said.put):
+                said.put(event)
+        except NasError as error:
+            said.put(error)
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    while True:
+        try:
+            heard = said.get(timeout=REFRESH_S)
+        except Empty:
+            assert listener.is_alive(), "an error that it does not know is printed"
+            yield None
+            continue
+        if isinstance(heard, NasError):
+            raise heard
+        yield heard

@@ -5,7 +5,7 @@ import io
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,7 +21,7 @@ from nas.records import FrontMember
 from nas.text import cost_axis, cost_text, duration_text, printable
 
 REFRESH_S = 0.5
-"""On a terminal: one drawing takes some milliseconds, so two a second, also while nothing comes in."""
+"""On a terminal: one drawing takes some milliseconds, so at most two a second."""
 LINE_S = 10.0
 LINE_SHARE = 0.05
 """Elsewhere: a line after this many seconds or this share of the budget, whichever is first, if anything was
@@ -36,7 +36,7 @@ ACTIVITY_S = 1.0
 
 
 class Progress:
-    """Display of one run of a search; used by one thread, as a context manager. A terminal is drawn by another thread.
+    """Display of one run of a search; used by one thread, as a context manager.
 
     Output never fails the search: when the terminal or the pipe is gone, the display falls silent.
     Rate and time left count the evaluations of this run only, by the monotonic clock, from `plan` on.
@@ -87,12 +87,14 @@ class Progress:
         self._shown_evaluated = already
         self._gone = False
         drawn = not self._quiet and _can_draw(self._console)
-        self._live = _Drawing(self._console, self._draw, self._is_gone, self._output) if drawn else None
+        self._live = Live(console=self._console, auto_refresh=False, get_renderable=self._draw) if drawn else None
 
     def __enter__(self) -> Self:
         if self._live is not None and not self._is_gone():
             with self._output():
                 self._live.start()
+            if self._gone:
+                self._live = None  # rich failed at its first write and has nothing to give back
         return self
 
     def __exit__(
@@ -117,7 +119,7 @@ class Progress:
         layouts: Mapping[int, str],
         activities: Mapping[str, str],
     ) -> None:
-        """Take in the state of the search. A terminal shows it within REFRESH_S, a line comes when it is time.
+        """Take in the state of the search, and show it when it is time.
 
         Args:
             evaluated: COMPLETE and PRUNED trials of the study, earlier runs included.
@@ -131,16 +133,20 @@ class Progress:
         self._evaluated = evaluated
         self._front = front
         self._layouts = layouts
-        self._activities = dict(activities)  # drawn by another thread, so not one that an evaluator changes
+        self._activities = activities
         self._summary = summary(counts, best_top1, hypervolume, len(front))
         now = time.monotonic()
         if now - self._kept_at >= ACTIVITY_S:
             self._keep_activities(now)
-        if self._live is not None or self._quiet or not self._is_due(now):
+        if self._quiet or self._is_gone() or not self._is_due(now):
             return
         self._shown_at = now
         self._shown_evaluated = evaluated
-        self._print(f"evaluated {self._position()}; {self._pace()}; {self._summary}")
+        if self._live is None:
+            self._print(f"evaluated {self._position()}; {self._pace()}; {self._summary}")
+        else:
+            with self._output():
+                self._live.refresh()
 
     def note(self, message: str) -> None:
         """Print one line about an event: a failure, a retry, a takeover."""
@@ -166,6 +172,8 @@ class Progress:
 
     def _is_due(self, now: float) -> bool:
         elapsed = now - self._shown_at
+        if self._live is not None:
+            return elapsed >= REFRESH_S
         fresh = self._evaluated - self._shown_evaluated
         return elapsed >= SILENCE_S or (fresh > 0 and (elapsed >= LINE_S or fresh >= LINE_SHARE * self._budget))
 
@@ -241,27 +249,6 @@ class Progress:
             yield
         except OSError:
             self._gone = True
-
-
-class _Drawing(Live):
-    """What is drawn anew every REFRESH_S, until the terminal is gone."""
-
-    def __init__(
-        self,
-        console: Console,
-        draw: Callable[[], RenderableType],
-        is_gone: Callable[[], bool],
-        output: Callable[[], contextlib.AbstractContextManager[None]],
-    ) -> None:
-        super().__init__(console=console, get_renderable=draw, refresh_per_second=1 / REFRESH_S)
-        self._is_gone = is_gone
-        self._output = output
-
-    def refresh(self) -> None:
-        """Draw; in the thread of rich, where nobody else would catch what fails."""
-        if not self._is_gone():
-            with self._output():
-                super().refresh()
 
 
 def _can_draw(console: Console) -> bool:

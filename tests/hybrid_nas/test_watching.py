@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from hybrid_nas.server import ServerEvent
 from hybrid_nas.service.core import Service
 from hybrid_nas.service.settings import Settings
+from hybrid_nas.watching import Watch
 from nas.search.inline import WORKER
+from nas.search.progress import REFRESH_S, Progress
 from tests.hybrid_nas.service.server import Client, serving
 from tests.terminal import Terminal, frames
 from tests.waiting import eventually
@@ -34,7 +37,7 @@ def evaluate(spec):
     number = next(evaluated)
     while held.exists() and held.stat().st_size < number:
         time.sleep(0.02)
-    time.sleep(0.1)
+    time.sleep({REFRESH_S * 1.1})
     if "broken" in given["study"]:
         print("the disk is broken", flush=True)
         raise SystemExit(1)
@@ -47,7 +50,10 @@ try:
 except KeyboardInterrupt:
     sys.exit(130)
 """
-"""launch.py with a function that evaluates in the place of workers: at most one more than `held` has bytes."""
+"""launch.py with a function that evaluates in the place of workers: at most one more than `held` has bytes.
+
+Each evaluation is long enough that a display in its own process is drawn behind it.
+"""
 BUDGET = 8
 GIVEN = {"space": "conv_only", "budget": BUDGET, "objectives": "top1,macs"}
 
@@ -102,9 +108,15 @@ def test_the_display_is_that_of_a_search_in_this_terminal(
     service: Client, on_terminal: Callable[..., Terminal], tmp_path: Path
 ) -> None:
     words = [f"--{name}={value}" for name, value in GIVEN.items()]
+    here = on_terminal(str(tmp_path / "search.py"), *words, "--study=s")
+    assert here.wait(300) == 0, here.output
     held = tmp_path / "held"
-    here = _each_shown(lambda: on_terminal(str(tmp_path / "search.py"), *words, "--study=s"), held)
-    there = _each_shown(lambda: on_terminal(*launch("submit", *words, "--study", "s", "--watch")), held)
+    held.touch()
+    there = on_terminal(*launch("submit", *words, "--study", "s", "--watch"))
+    for shown in range(1, BUDGET):
+        eventually(lambda shown=shown: f"{shown}/{BUDGET} (" in _last(there), 120)
+        held.write_bytes(b"." * shown)
+    assert there.wait(300) == 0, there.output
     local, watched = frames(here.output, "s"), frames(there.output, "s")
     assert _ending(local[-1]) == _ending(watched[-1])
     assert f"{BUDGET}/{BUDGET} (100%)" in local[-1][0] and "macs" in local[-1][3]
@@ -112,17 +124,6 @@ def test_the_display_is_that_of_a_search_in_this_terminal(
         assert len({frame[0] for frame in display}) >= BUDGET, "it grows with each trial"
         assert any(f"{WORKER}: idle" in frame for frame in display)
     assert re.search(r"study s is finished, 8 of 8 evaluated; best top1 .*\r\n$", there.output)
-
-
-def _each_shown(start: Callable[[], Terminal], held: Path) -> Terminal:
-    """A search to its end that evaluates no further trial before the display tells of the ones before it."""
-    held.write_bytes(b"")
-    terminal = start()
-    for shown in range(BUDGET):
-        eventually(lambda shown=shown: f"{shown}/{BUDGET} (" in _last(terminal), 120)
-        held.write_bytes(b"." * shown)
-    assert terminal.wait(120) == 0, terminal.output
-    return terminal
 
 
 def _last(terminal: Terminal) -> str:
@@ -134,6 +135,19 @@ def _ending(frame: list[str]) -> list[str]:
     """The display itself: study, bar, summary and the front; what follows are the closing lines."""
     table = itertools.takewhile(lambda line: re.match(r" +(trial|\d+) ", line), frame[3:])
     return [*frame[:3], *table]
+
+
+def test_lines_tell_a_trial_with_its_front_or_after_a_silence(capsys: pytest.CaptureFixture[str]) -> None:
+    watch = Watch({"evaluated": 0}, Progress("s", BUDGET, 0, quiet=False))
+    trial = {"state": "COMPLETE", "layout": "conv stem", "top1": 0.5}
+    member = {"trial_number": 0, "arch_hash": "0" * 64, "top1": 0.5, "cost": 1.0}
+    watch.take(ServerEvent("1", "trial", {**trial, "number": 0}))
+    watch.take(ServerEvent("2", "front", {"members": [member], "hypervolume": 1.0}))
+    watch.take(ServerEvent("3", "trial", {**trial, "number": 1}))
+    watch.show()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(";")[0] for line in lines] == ["evaluated 1/8 (12%)", "evaluated 2/8 (25%)"]
+    assert all(line.endswith("best top1 0.5000, hypervolume 1.0000, front 1") for line in lines)
 
 
 def test_ctrl_c_ends_the_watching_and_not_the_search(service: Client, on_terminal: Callable[..., Terminal]) -> None:
