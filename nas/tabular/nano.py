@@ -35,7 +35,7 @@ CURVE = ("top1_eighth", "top1_quarter", "top1_half", "top1")
 """Columns with the scores of a training, after an eighth of it and so on."""
 LATENCY = "latency_ms"
 REMEMBERED = 1 << 18
-"""Rows whose numbers are kept: a search asks for the same ones again and again."""
+"""Rows and stages whose numbers are kept: a search asks for the same ones again and again."""
 RECORDING = "python -m benchmarks.record"
 ABSENT = ""
 """What stands for a block that a stage does not have."""
@@ -193,6 +193,8 @@ class NanoTable:
         return features
 
     def _read_features(self, levels: Levels) -> np.ndarray:
+        if len(self._known) > REMEMBERED:
+            self._known.clear()
         features = np.array(self.networks.row(self.space.architecture(self._levels.genotype(levels)).to_spec()))
         for number, (genes, places) in enumerate(self._parts):
             self._known[number, genes(levels)] = features[places]
