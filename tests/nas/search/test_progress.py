@@ -215,6 +215,7 @@ def test_a_terminal_that_cannot_be_written_from_the_start_ends_the_output_only(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     display, file = terminal_display()
+    streams = sys.stdout, sys.stderr
 
     def fails(text: str) -> int:
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
@@ -225,6 +226,7 @@ def test_a_terminal_that_cannot_be_written_from_the_start_ends_the_output_only(
         display.update(**state(100))
         display.note("note")
         display.finish(["end"])
+    assert (sys.stdout, sys.stderr) == streams, "they are given back"
 
 
 def test_a_closed_pipe_ends_the_output_only() -> None:
