@@ -18,19 +18,22 @@ import numpy as np
 import optuna
 
 from nas.config import SearchConfig
-from nas.protocols import SearchSpace
+from nas.protocols import SearchSpace, Traits, traits_of
 from nas.records import Gene, Genotype
 from nas.samplers.ehvi import EhviSearcher, Observations
 from nas.samplers.ehvi_sampler import EhviSampler
 from nas.search.establish import knowledge_of
 from nas.search.scoring import SIZE
+from nas.surrogates.gaussian_process import GeneEncoder
 from nas.surrogates.genes import Row
 from nas.surrogates.scores import ModelledScore
 from nas.surrogates.threads import one_thread
 from search_spaces.registry import make_space
 
 
-def made_up_scores(genes: Sequence[Gene], genotypes: Sequence[Genotype], count: int) -> tuple[ModelledScore, ...]:
+def made_up_scores(
+    genes: Sequence[Gene], genotypes: Sequence[Genotype], count: int, traits: Traits | None = None
+) -> tuple[ModelledScore, ...]:
     """Scores that rise with the level of every gene, each gene's share its own."""
     scores = []
     for number in range(count):
@@ -40,7 +43,7 @@ def made_up_scores(genes: Sequence[Gene], genotypes: Sequence[Genotype], count: 
         for genotype in genotypes:
             levels = {gene.name: gene.values.index(genotype[gene.name]) for gene in genes}
             known.append((genotype, sum(shares[name] * level for name, level in levels.items())))
-        scores.append(ModelledScore(f"score {number}", "none", tuple(genes), tuple(known)))
+        scores.append(ModelledScore(f"score {number}", "none", tuple(genes), tuple(known), traits))
     return tuple(scores)
 
 
@@ -59,7 +62,7 @@ def ask_ms(genes: int, trials: int, known: bool, num_scores: int, seed: int = 0)
     sampled = [dict(zip(names, row, strict=True)) for row in rows[-SIZE:].tolist()]
     searcher = EhviSearcher(
         num_levels,
-        ordered,
+        GeneEncoder.of(num_levels, ordered),
         (lambda row: float(np.log(10 + sum(row)))) if known else None,
         scores=made_up_scores(described, sampled, num_scores),
     )
@@ -83,7 +86,7 @@ def space_ask_ms(space: SearchSpace, objective: str, trials: int, num_scores: in
     )
     largest = float(space.costs(space.largest()).macs)
     rng = np.random.default_rng(seed)
-    scores = made_up_scores(space.genes, [space.sample(rng) for _ in range(SIZE)], num_scores)
+    scores = made_up_scores(space.genes, [space.sample(rng) for _ in range(SIZE)], num_scores, traits_of(space))
     study = optuna.create_study(
         directions=("maximize", "minimize"),
         sampler=EhviSampler(seed, knowledge_of(space, config, (0.1, largest), scores)),

@@ -25,6 +25,7 @@ from torch import Tensor
 from benchmarks.rows import append_row, read_rows
 from nas.analysis.explain import gene_quality
 from nas.analysis.influence import POINTS, VARIANCE_POINTS, gene_reports
+from nas.protocols import traits_of
 from nas.records import JSON, Genotype
 from nas.surrogates.gene_model import GeneModel
 from nas.surrogates.genes import GeneLevels
@@ -272,7 +273,7 @@ def _shares(space: HybridLayout, numbers: Sequence[int], top1: np.ndarray) -> It
     rows = GeneLevels(space.genes).rows([genotypes[number] for number in numbers])
     with one_thread():
         quality = gene_quality(space, rows, top1, "top1")
-        model = GeneModel(space.genes).fit(rows, top1)
+        model = GeneModel(space.genes, traits_of(space)).fit(rows, top1)
         genes = gene_reports(space, lambda rows: np.column_stack([model.mean(rows)] * 2))
         yield f"held out: R2 {quality.r2:.2f}, rank correlation {quality.rank_correlation:.2f}"
         for name, members in GROUPS.items():

@@ -107,7 +107,7 @@ def model_of(name: str, values: Mapping[Levels, float], problem: RecordedProblem
     names = [gene.name for gene in problem.genes]
     known = [(dict(zip(names, levels, strict=True)), value) for levels, value in list(values.items())[:SIZE]]
     fidelity: Fidelity = "none" if name in (*PROXIES, "az_nas") else "earlier"
-    return ModelledScore(name, fidelity, problem.genes, tuple(known))
+    return ModelledScore(name, fidelity, problem.genes, tuple(known), problem.traits)
 
 
 @cache

@@ -26,6 +26,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, WhiteKe
 from db.store import open_store
 from hybrid_nas.problems import PROBLEMS, open_problem
 from nas.pareto.picks import pick_study
+from nas.protocols import traits_of
 from nas.samplers.ehvi import Surrogate
 from nas.samplers.ehvi_sampler import EhviSampler
 from nas.samplers.registry import SAMPLERS
@@ -51,6 +52,7 @@ class _Sklearn(ABC):
     def __init__(self, encoder: GeneEncoder) -> None:
         # A column for each level, with the similarity of the row's level to it: trees could not see levels in the
         # encoder's columns.
+        self._seen = encoder.seen
         self._columns = [
             offset + table @ table.T for offset, table in zip(encoder.offsets, encoder.tables, strict=True)
         ]
@@ -73,7 +75,8 @@ class _Sklearn(ABC):
         return self._scale[0] + self._scale[1] * mean, self._scale[1] * np.maximum(sd, MIN_SD)
 
     def _inputs(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> np.ndarray:
-        genes = [columns[levels_ND[:, gene]] for gene, columns in enumerate(self._columns)]
+        seen = self._seen(levels_ND)
+        genes = [columns[seen[:, gene]] for gene, columns in enumerate(self._columns)]
         return np.column_stack([*genes, (feature_N - self._feature_scale[0]) / self._feature_scale[1]])
 
     @abstractmethod
@@ -151,7 +154,7 @@ def on_problem(name: str, folder: Path) -> None:
     """Compare on random architectures of a recorded problem."""
     problem = open_problem(name, folder, True)
     counts = [len(gene.values) for gene in problem.genes]
-    encoder = GeneEncoder.of(counts, [gene.ordered for gene in problem.genes])
+    encoder = GeneEncoder.of_genes(problem.genes, problem.traits)
     assert problem.known_cost is not None
     for size in (50, 100, 200):
         rng = np.random.default_rng(0)
@@ -176,7 +179,7 @@ def on_study(url: str, study: str | None) -> None:
     recorded = levels.rows([genotypes[trial.trial_number] for trial in facts])
     canonical = levels.canonical(recorded)
     top1 = np.array([trial.top1 for trial in facts])
-    encoder = GeneEncoder.of([len(gene.values) for gene in space.genes], [gene.ordered for gene in space.genes])
+    encoder = GeneEncoder.of_genes(space.genes, traits_of(space))
     features = {
         "genes only": np.zeros(len(facts)),
         "with ln param_count": np.log([trial.costs.param_count for trial in facts]),

@@ -3,7 +3,7 @@
 Everything that the loop needs from the other packages stands here.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,6 +44,20 @@ class Architecture(Protocol):
     def layout(self) -> str:
         """One readable line, for people."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What surrogates see of networks in place of the genes: equal networks have equal traits.
+
+    A space whose genotypes are not one to one with its networks predicts more from the same trainings with them.
+    """
+
+    described: tuple[Gene, ...]
+    """Name, values and order of each trait. Conditions are not read."""
+    levels: Callable[[np.ndarray], np.ndarray]
+    """Canonical rows of levels of the genes, (num_rows, num_genes) int -> those of the traits, (num_rows, num_traits)
+    int; also of rows that are not valid."""
 
 
 class SearchSpace(Protocol):
@@ -133,6 +147,12 @@ class SearchSpace(Protocol):
 def mixers_of(space: SearchSpace) -> str:
     """What a space that offers a choice of mixers may choose among, by commas; empty for every other space."""
     return str(getattr(space, "mixers", ""))
+
+
+def traits_of(space: SearchSpace) -> Traits | None:
+    """What surrogates are to see of its networks; None where they see the genes."""
+    traits: Traits | None = getattr(space, "traits", None)
+    return traits
 
 
 def mixer_set_names(space: SearchSpace) -> Mapping[str, str]:

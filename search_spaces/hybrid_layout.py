@@ -35,6 +35,7 @@ from search_spaces.genotypes import (
     nearest_valid,
     sample_uniform,
 )
+from search_spaces.layout_traits import layout_traits
 from search_spaces.mixer_sets import DEFAULT, SEARCHED_FFNS, SET_NAMES, find_mixers
 from search_spaces.patterns import MIXED, PATTERNS, attentions_of
 from search_spaces.published.layouts import LAYOUTS, project
@@ -108,6 +109,11 @@ class HybridLayout:
     @property
     def num_genotypes(self) -> int:
         return count_genotypes(self.genes)
+
+    @cached_property
+    def traits(self) -> protocols.Traits:
+        """What stands in each stage."""
+        return layout_traits(self.genes)
 
     @cached_property
     def space_hash(self) -> str:

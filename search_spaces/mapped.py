@@ -36,6 +36,7 @@ class MappedSpace:
         presets: name -> genotype; what a search begins with.
         is_valid: whether a genotype gives a network; pure, and true for some. All do by default.
         version: another one for another meaning of the same genes, so that no study goes on with both.
+        traits: what surrogates see of the networks, where that is not the genes; equal networks need equal ones.
 
     Raises:
         InvalidInputError: if no network takes the images or classes, or a preset is no genotype of the genes.
@@ -54,11 +55,13 @@ class MappedSpace:
         presets: Mapping[str, Genotype],
         is_valid: Rule = lambda genotype: True,
         version: int = 1,
+        traits: protocols.Traits | None = None,
     ) -> None:
         check_setting(image_size, in_chans, num_classes)
         self.name = name
         self.scale = scale
         self.genes = tuple(genes)
+        self.traits = traits
         self._setting = {"image_size": image_size, "in_chans": in_chans, "num_classes": num_classes}
         self._network = network
         self._is_valid = is_valid

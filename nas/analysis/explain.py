@@ -12,7 +12,7 @@ from nas.analysis.influence import GeneReport, gene_reports
 from nas.analysis.lineage import Ancestor, lineage, lineages
 from nas.analysis.score_reports import ScoreReport
 from nas.errors import InvalidInputError, NasError
-from nas.protocols import SearchSpace
+from nas.protocols import SearchSpace, traits_of
 from nas.records import Front, Genotype, StudyRecord, TrialFacts, Value, facts_by_number
 from nas.surrogates.gene_model import GeneModel
 from nas.surrogates.genes import GeneLevels
@@ -112,12 +112,12 @@ def explain(
     origin = next((place for place, trial in enumerate(complete) if trial.trial_number == trial_number), None)
     chosen = _chosen(len(complete), origin)
     with one_thread():
-        model = GeneModel(space.genes).fit(rows[chosen], top1[chosen])
+        model = GeneModel(space.genes, traits_of(space)).fit(rows[chosen], top1[chosen])
         quality = [gene_quality(space, rows[chosen], top1[chosen], "top1")]
         log_cost: LogCost
         if objective == "latency_ms":
             measured = np.log([float(trial.cost(objective) or math.nan) for trial in complete])[chosen]
-            log_cost = GeneModel(space.genes).fit(rows[chosen], measured).mean
+            log_cost = GeneModel(space.genes, traits_of(space)).fit(rows[chosen], measured).mean
             quality.append(gene_quality(space, rows[chosen], measured, objective))
         else:
             log_cost = _counted(space, objective)
@@ -201,7 +201,7 @@ def gene_quality(space: SearchSpace, rows: np.ndarray, target: np.ndarray, name:
     """
 
     def predict(rest: np.ndarray, fold: np.ndarray) -> np.ndarray:
-        return GeneModel(space.genes).fit(rows[rest], target[rest]).mean(rows[fold])
+        return GeneModel(space.genes, traits_of(space)).fit(rows[rest], target[rest]).mean(rows[fold])
 
     return quality_of(name, held_out(len(rows), predict), target)
 

@@ -34,15 +34,14 @@ class EhviSampler(BaseSampler):
         self._rng = np.random.default_rng(seed)
         self._knowledge = knowledge
         genes = knowledge.genes
-        num_levels = [len(gene.values) for gene in genes]
-        ordered = [gene.ordered for gene in genes]
+        encoder = GeneEncoder.of_genes(genes, knowledge.traits)
         self._levels = GeneLevels(genes)
         cost = knowledge.cost
         log_cost = None if cost is None else lambda row: math.log(cost(self._levels.genotype(row)))
         reference = knowledge.reference_point
         self._searcher = EhviSearcher(
-            num_levels,
-            ordered,
+            [len(gene.values) for gene in genes],
+            encoder,
             log_cost,
             math.log(knowledge.max_cost),
             None if reference is None else (reference[0], math.log(reference[1])),
@@ -50,7 +49,7 @@ class EhviSampler(BaseSampler):
             surrogate,
             knowledge.scores,
         )
-        self._extrapolate = Extrapolator(GeneEncoder.of(num_levels, ordered))
+        self._extrapolate = Extrapolator(encoder)
         self._repaired: dict[Row, Row] = {}
         self._identities: dict[Row, str] = {}
         self._architectures: dict[int, tuple[Row, str]] = {}

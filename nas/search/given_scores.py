@@ -10,7 +10,7 @@ from typing import Any
 
 from nas.errors import InvalidInputError
 from nas.files import user_file
-from nas.protocols import SearchSpace, Store
+from nas.protocols import SearchSpace, Store, traits_of
 from nas.records import Genotype
 from nas.search.study import Storage, recorded_genotypes
 from nas.search.warm_start import MIN_KNOWN, earlier_study
@@ -116,7 +116,7 @@ def read_scores(file: Path, study: str, space: SearchSpace, store: Store, storag
             f"expected {MIN_KNOWN} or more: a hash is known where a study of this database trained it, a genotype "
             "always"
         )
-    return ModelledScore(file.name, "earlier", space.genes, tuple(known))
+    return ModelledScore(file.name, "earlier", space.genes, tuple(known), traits_of(space))
 
 
 def _value(entry: Mapping[str, Any], where: str) -> float:

@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from nas.protocols import MAX_RETRIES, Failed, Job, NetworkScored, SearchSpace
+from nas.protocols import MAX_RETRIES, Failed, Job, NetworkScored, SearchSpace, traits_of
 from nas.records import Genotype
 from nas.samplers.ehvi import RANDOM_TRAININGS
 from nas.search.proposals import excesses
@@ -41,7 +41,13 @@ def recorded_sample(names: Sequence[str], study: str, space: SearchSpace, storag
     """
     kept = kept_values(storage, study) if names else {}
     networks = {int(key.removeprefix(KEY)): SampledNetwork(**kept[key]) for key in kept if key.startswith(KEY)}
-    return Sample(space.genes, tuple(names), lambda genotype: float(space.genotype_costs(genotype).macs), networks)
+    return Sample(
+        space.genes,
+        tuple(names),
+        lambda genotype: float(space.genotype_costs(genotype).macs),
+        networks,
+        traits_of(space),
+    )
 
 
 def drawn(space: SearchSpace, limits: Mapping[str, float], seed: int) -> list[Genotype]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from nas.config import EARLIER_STUDY
 from nas.errors import InvalidInputError
-from nas.protocols import SearchSpace, Store
+from nas.protocols import SearchSpace, Store, traits_of
 from nas.records import FrontMember, Genotype
 from nas.search.study import Storage, recorded_genotypes
 from nas.surrogates.scores import MIN_JUDGED, ArchitectureScore, ModelledScore
@@ -59,7 +59,7 @@ def earlier_study(warm_start: str, space: SearchSpace, store: Store, storage: St
     genotypes = recorded_genotypes(storage, name)
     finished = [(genotypes[trial.trial_number], trial.top1) for trial in store.facts(name) if trial.state == "COMPLETE"]
     results = tuple((genotype, top1) for genotype, top1 in finished if top1 is not None)
-    score = ModelledScore(warm_start, "earlier", space.genes, results)
+    score = ModelledScore(warm_start, "earlier", space.genes, results, traits_of(space))
     return EarlierStudy(
         tuple(genotypes[member.trial_number] for member in _spread(front.members)),
         (score,) if len(results) >= MIN_KNOWN else (),

@@ -12,12 +12,15 @@ Bayesian Optimization Performs Great in High Dimensions", ICML 2024.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from scipy import linalg, optimize
+
+from nas.protocols import Traits
+from nas.records import Gene
 
 JITTER = 1e-8
 """Added to the diagonal in units of the standardised target's variance, against rounding."""
@@ -37,9 +40,12 @@ TAILS = 4.0
 class GeneEncoder:
     """Rows of levels -> rows whose inner product, within the columns of gene g, is S_g less a constant.
 
-    With the constant left out a gene of n levels takes n - 1 columns; the time of an ask goes with their number.
+    With the constant left out a gene of n levels takes n - 1 columns; the time of an ask goes with their number. Where
+    a space has traits, they take the place of the genes.
     """
 
+    num_levels: tuple[int, ...]
+    ordered: tuple[bool, ...]
     tables: tuple[np.ndarray, ...]
     """Per gene: (num_levels, num_columns) float64."""
     offsets: np.ndarray
@@ -52,9 +58,16 @@ class GeneEncoder:
     """(num_columns,) int: where the lowest level's value of each column stands in `entries`."""
     steps: np.ndarray
     """(num_columns,) int: how far it is from one level's value to the next."""
+    traits: Callable[[np.ndarray], np.ndarray] | None
+    """Rows of levels of the genes -> those that are encoded; None where they are the same."""
 
     @classmethod
-    def of(cls, num_levels: Sequence[int], ordered: Sequence[bool]) -> "GeneEncoder":
+    def of(
+        cls,
+        num_levels: Sequence[int],
+        ordered: Sequence[bool],
+        traits: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> Self:
         """S = 1 - |i - j| / (levels - 1) where levels have an order, else 1 when equal and 0 when not."""
         tables, offsets = zip(*map(_columns, num_levels, ordered), strict=True)
         widths = [table.shape[1] for table in tables]
@@ -62,13 +75,36 @@ class GeneEncoder:
         first_entries = np.concatenate([begin + np.arange(width) for begin, width in zip(begins, widths, strict=True)])
         entries = np.concatenate([table.ravel() for table in tables])
         return cls(
+            tuple(num_levels),
+            tuple(ordered),
             tables,
             np.array(offsets),
             np.repeat(np.arange(len(widths)), widths),
             entries,
             first_entries,
             np.repeat(widths, widths),
+            traits,
         )
+
+    @classmethod
+    def of_genes(cls, genes: Sequence[Gene], traits: Traits | None = None) -> Self:
+        """Encode the traits, or without any the genes themselves."""
+        seen = genes if traits is None else traits.described
+        levels = None if traits is None else traits.levels
+        return cls.of([len(gene.values) for gene in seen], [gene.ordered for gene in seen], levels)
+
+    def extended(self, num_genes: int, num_levels: Sequence[int]) -> "GeneEncoder":
+        """The same for rows of `num_genes` genes and, behind them, further levels that have an order."""
+
+        def beside(levels_ND: np.ndarray) -> np.ndarray:
+            return np.column_stack([self.seen(levels_ND[:, :num_genes]), levels_ND[:, num_genes:]])
+
+        ordered = (*self.ordered, *[True] * len(num_levels))
+        return GeneEncoder.of((*self.num_levels, *num_levels), ordered, beside)
+
+    def seen(self, levels_ND: np.ndarray) -> np.ndarray:
+        """(num_rows, number of tables) int: the levels that are encoded."""
+        return levels_ND if self.traits is None else self.traits(levels_ND)
 
     @property
     def starts(self) -> np.ndarray:
@@ -78,7 +114,7 @@ class GeneEncoder:
     def encode(self, levels_ND: np.ndarray) -> np.ndarray:
         """(num_rows, num_genes) int -> (num_rows, num_columns) float64."""
         encoded: np.ndarray = self.entries.take(
-            levels_ND.take(self.gene_of_column, axis=1) * self.steps + self.first_entries
+            self.seen(levels_ND).take(self.gene_of_column, axis=1) * self.steps + self.first_entries
         )
         return encoded
 

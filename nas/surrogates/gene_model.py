@@ -5,6 +5,7 @@ from typing import Self
 
 import numpy as np
 
+from nas.protocols import Traits
 from nas.records import Gene
 from nas.surrogates.gaussian_process import GaussianProcess, GeneEncoder
 from nas.surrogates.genes import GeneLevels
@@ -16,10 +17,10 @@ ITERATIONS = 60
 class GeneModel:
     """Predicts one target from rows of levels. Rows of the same architecture are one row to it."""
 
-    def __init__(self, genes: Sequence[Gene], pairs_only: bool = False) -> None:
-        """`pairs_only` as that of the process."""
+    def __init__(self, genes: Sequence[Gene], traits: Traits | None, pairs_only: bool = False) -> None:
+        """`traits` are those of the space of the genes, `pairs_only` is as that of the process."""
         self._canonical = GeneLevels(genes).canonical
-        self._encoder = GeneEncoder.of([len(gene.values) for gene in genes], [gene.ordered for gene in genes])
+        self._encoder = GeneEncoder.of_genes(genes, traits)
         self._pairs_only = pairs_only
 
     def fit(self, rows: np.ndarray, target: np.ndarray) -> Self:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize
 
-from nas.protocols import SearchSpace
+from nas.protocols import SearchSpace, traits_of
 from nas.records import Genotype, TrialFacts
 from nas.surrogates.gene_model import GeneModel
 from nas.surrogates.genes import GeneLevels
@@ -85,7 +85,9 @@ class LatencyModel:
         # Divided by the latencies, so that errors are relative: networks of every size count alike.
         self._weights, _ = optimize.nnls(features / latency_ms[:, None], np.ones(len(latency_ms)))
         missed = np.log(latency_ms / np.maximum(features @ self._weights, 1e-3 * latency_ms))
-        self._correction = GeneModel(self._space.genes).fit(self._levels.rows(genotypes), missed)
+        self._correction = GeneModel(self._space.genes, traits_of(self._space)).fit(
+            self._levels.rows(genotypes), missed
+        )
         return self
 
     def predict(self, genotypes: Sequence[Genotype]) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 from scipy import special
 
+from nas.protocols import Traits
 from nas.records import Gene, Genotype
 from nas.surrogates.gaussian_process import GaussianProcess, GeneEncoder
 from nas.surrogates.gene_model import ITERATIONS, GeneModel
@@ -58,6 +59,8 @@ class ModelledScore:
     genes: tuple[Gene, ...]
     known: tuple[tuple[Genotype, float], ...]
     """At least two valid genotypes and their finite values."""
+    traits: Traits | None = None
+    """What the process sees in place of the genes."""
 
     def __call__(self, rows_ND: np.ndarray) -> np.ndarray:
         return self._model.mean(rows_ND)
@@ -66,8 +69,9 @@ class ModelledScore:
     def _model(self) -> GeneModel:
         drawn = np.random.default_rng(0).permutation(len(self.known))[:MAX_LEARNED]
         rows = GeneLevels(self.genes).rows([self.known[i][0] for i in drawn])
+        values = np.array([self.known[i][1] for i in drawn])
         with one_thread():
-            return GeneModel(self.genes, pairs_only=True).fit(rows, np.array([self.known[i][1] for i in drawn]))
+            return GeneModel(self.genes, self.traits, pairs_only=True).fit(rows, values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,24 +184,23 @@ class Guarded:
     Kass & Raftery, "Bayes Factors", Journal of the American Statistical Association 90, 1995.
     """
 
-    def __init__(self, num_levels: Sequence[int], ordered: Sequence[bool], scores: Sequence[ArchitectureScore]) -> None:
+    def __init__(self, num_genes: int, encoder: GeneEncoder, scores: Sequence[ArchitectureScore]) -> None:
         """Begin with no knowledge.
 
         Args:
-            num_levels: of each gene, at least 1.
-            ordered: per gene, whether neighbouring levels are similar.
+            num_genes: of the rows to come.
+            encoder: of these rows.
             scores: at least one.
         """
         added = len(scores)
-        num_genes = len(num_levels)
-        encoder = GeneEncoder.of([*num_levels, *[LEVELS] * added], [*ordered, *[True] * added])
+        with_scores = encoder.extended(num_genes, [LEVELS] * added)
         self._scores = tuple(scores)
-        self._genes = GeneEncoder.of(num_levels, ordered)
+        self._genes = encoder
         self._unused = _Form(GaussianProcess(self._genes), num_genes, None)
         self._forms = [
             self._unused,
-            _Form(GaussianProcess(encoder), num_genes + added, None),
-            *(_Form(GaussianProcess(encoder), num_genes + added, place) for place in range(added)),
+            _Form(GaussianProcess(with_scores), num_genes + added, None),
+            *(_Form(GaussianProcess(with_scores), num_genes + added, place) for place in range(added)),
         ]
         self._form = self._unused
         self._parts: list[_Parts] = []

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import scipy
 
+from nas.protocols import Traits
 from nas.records import Gene, Genotype
 from nas.surrogates.genes import GeneLevels
 from nas.surrogates.proxies import AZ_NAS, PROXIES
@@ -36,6 +37,8 @@ class Sample:
     """Multiply-adds of a valid genotype's network."""
     networks: dict[int, SampledNetwork] = field(default_factory=dict)
     """By their place in the order of drawing."""
+    traits: Traits | None = None
+    """What the models see in place of the genes."""
 
     @property
     def scores(self) -> tuple["TrainingFreeScore", ...]:
@@ -98,7 +101,7 @@ class TrainingFreeScore:
         known = self.sample.known(self.label)
         if len({value for _, value in known}) < FOLDS:
             return None
-        return ModelledScore(self.label, self.fidelity, self.sample.genes, known)
+        return ModelledScore(self.label, self.fidelity, self.sample.genes, known, self.sample.traits)
 
     def quality(self) -> Quality | None:
         """How well the model predicts networks of the sample that it has not seen; None without a model."""
@@ -109,7 +112,7 @@ class TrainingFreeScore:
 
         def predict(rest: np.ndarray, fold: np.ndarray) -> np.ndarray:
             seen = tuple(known[place] for place in rest)
-            return ModelledScore(self.label, self.fidelity, self.sample.genes, seen)(rows[fold])
+            return ModelledScore(self.label, self.fidelity, self.sample.genes, seen, self.sample.traits)(rows[fold])
 
         predicted = held_out(len(known), predict)
         return quality_of(self.label, predicted, np.array([value for _, value in known]))

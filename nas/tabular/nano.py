@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from nas.errors import InvalidInputError
-from nas.protocols import SearchSpace
+from nas.protocols import SearchSpace, traits_of
 from nas.records import JSON, Gene, Value
 from nas.surrogates.gaussian_process import GaussianProcess, GeneEncoder
 from nas.surrogates.genes import Conditions, GeneLevels
@@ -326,6 +326,7 @@ def open_nano(name: str, known: bool, make_space: MakeSpace, path: Path = FILE) 
         scores=scores,
         repair=table.repair,
         identity=table.identity,
+        traits=traits_of(table.space),
     )
 
 

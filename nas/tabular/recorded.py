@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from nas.protocols import Architecture, Calibration, Event, Failed, Finished, Job, LatencyMeasured, RungReached
+from nas.protocols import Architecture, Calibration, Event, Failed, Finished, Job, LatencyMeasured, RungReached, Traits
 from nas.records import JSON, Costs, Gene, Genotype, Latency, RungScore
 from nas.surrogates.scores import Fidelity
 
@@ -62,6 +62,8 @@ class RecordedProblem:
     """The nearest valid row; None where every row is valid."""
     identity: Callable[[Levels], str] | None = None
     """What is the same for all valid rows of one architecture; None where each row is one."""
+    traits: Traits | None = None
+    """What surrogates see of networks; None where they see the genes."""
 
     def result(self, levels: Levels) -> tuple[float, float]:
         """(accuracy in percent, cost) as they are reported."""
@@ -116,6 +118,10 @@ class RecordedSpace:
     @property
     def genes(self) -> tuple[Gene, ...]:
         return self.problem.genes
+
+    @property
+    def traits(self) -> Traits | None:
+        return self.problem.traits
 
     @property
     def num_genotypes(self) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from nas.errors import InvalidInputError
-from nas.protocols import SearchSpace
+from nas.protocols import SearchSpace, traits_of
 from nas.records import Genotype
 from nas.surrogates.genes import GeneLevels
 from search_spaces.architecture.spec import Architecture
@@ -72,6 +72,25 @@ class SpaceContract:
                 valid, canonical
             )
             assert np.array_equal(levels.canonical(row), row)
+
+    def test_equal_networks_have_equal_traits(self, space: SearchSpace) -> None:
+        traits = traits_of(space)
+        if traits is None:
+            return
+        levels = GeneLevels(space.genes)
+        rng = np.random.default_rng(3)
+        num_values = np.array([len(trait.values) for trait in traits.described])
+        equal = 0
+        for genotype in raw_genotypes(space, 30 * SAMPLES):
+            valid = space.repair(genotype)
+            gene = space.genes[rng.integers(len(space.genes))]
+            other = space.repair({**valid, gene.name: gene.values[rng.integers(len(gene.values))]})
+            first, second, raw = traits.levels(levels.canonical(levels.rows([valid, other, genotype])))
+            assert (raw >= 0).all() and (raw < num_values).all()
+            if space.architecture(valid).arch_hash == space.architecture(other).arch_hash:
+                assert np.array_equal(first, second), changed_genes(valid, other)
+                equal += valid != other
+        assert equal > 0, "no pair of genotypes tested anything"
 
     def test_samples_are_valid_and_have_the_genes_in_order(self, space: SearchSpace) -> None:
         rng = np.random.default_rng(0)

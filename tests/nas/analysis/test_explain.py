@@ -62,7 +62,7 @@ def test_two_spellings_of_one_architecture_are_judged_alike() -> None:
         Gene("kernel", (3, 5, 7), True, "", only_if=(("conv", ("mbconv",)),)),
     )
     rows = np.array([[0, 2], [1, 0], [1, 1], [1, 2], [0, 1]])
-    model = GeneModel(genes).fit(rows, np.array([0.2, 0.5, 0.6, 0.7, 0.2]))
+    model = GeneModel(genes, None).fit(rows, np.array([0.2, 0.5, 0.6, 0.7, 0.2]))
     assert model.mean(np.array([[0, 0]])) == pytest.approx(model.mean(np.array([[0, 2]])))
     change, sd = model.differences(np.array([0, 0]), np.array([[0, 2], [1, 2]]))
     assert (change[0], sd[0]) == pytest.approx((0.0, 0.0), abs=1e-6) and change[1] > 0.3
@@ -100,7 +100,7 @@ def test_spread_of_a_difference_is_that_of_the_joint_posterior() -> None:
     rows = rng.integers(0, 4, (25, 3))
     others = rng.integers(0, 4, (10, 3))
     target = rows @ [1.0, 0.5, -2.0] + rng.normal(scale=0.5, size=25)
-    model = GeneModel(GENES).fit(rows, target)
+    model = GeneModel(GENES, None).fit(rows, target)
     values = np.exp(model._process.theta)
     main, pairs, rates, (product, by_feature, _, noise) = np.split(values, [3, 6, 9])
 
@@ -197,7 +197,7 @@ def test_changes_without_effect_say_why(study: tuple[list[TrialFacts], dict[int,
     rows = GeneLevels(SPACE.genes).rows(list(genotypes.values()))
     target = np.arange(30.0)
     shallow = next(genotype for genotype in genotypes.values() if genotype["depth"] == 1 and genotype["width"] == 3)
-    model = GeneModel(GENES).fit(rows, target)
+    model = GeneModel(GENES, None).fit(rows, target)
     changes = {(change.gene, change.after): change for change in changes_of(Capped(), shallow, model, model.mean)}
     assert {changes["kernel", value].no_effect for value in (2, 3, 4)} == {"switched off by another gene"}
     assert changes["width", 4].no_effect == "repaired away"
@@ -272,7 +272,7 @@ def test_a_gene_with_one_value_has_no_influence() -> None:
             return (*TinySpace.genes.fget(self)[:2], Gene("kernel", (1,), True, "kernel"))
 
     rows = np.random.default_rng(0).integers(0, [4, 4, 1], (20, 3))
-    model = GeneModel(Fixed().genes).fit(rows, rows[:, 0] * 1.0)
+    model = GeneModel(Fixed().genes, None).fit(rows, rows[:, 0] * 1.0)
     report = next(
         r for r in gene_reports(Fixed(), lambda r: np.column_stack([model.mean(r)] * 2)) if r.gene == "kernel"
     )

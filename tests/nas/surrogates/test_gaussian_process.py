@@ -7,6 +7,8 @@ from scipy.optimize import check_grad
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import PairwiseKernel
 
+from nas.protocols import Traits
+from nas.records import Gene
 from nas.surrogates.gaussian_process import JITTER, GaussianProcess, GeneEncoder
 
 LEVELS = [3, 2, 4, 3]
@@ -172,3 +174,26 @@ def test_what_two_genes_do_together_is_expected_wherever_the_others_stand() -> N
     process.fit(rows[:100], np.zeros(100), target[:100], 60)
     mean, _ = process.predict(rows[100:], np.zeros(400))
     assert np.mean((mean - target[100:]) ** 2) < 0.003 * target.var()
+
+
+def test_traits_tell_what_genes_hide() -> None:
+    every = np.array([(first, second) for first in range(4) for second in range(4)])
+    target = np.array([0.1, 0.7, 0.4, 0.2])[every.sum(axis=1) % 4]
+    genes = [Gene(name, (0, 1, 2, 3), False, "") for name in "ab"]
+    traits = Traits((Gene("sum", (0, 1, 2, 3), False, ""),), lambda rows: rows.sum(axis=1, keepdims=True) % 4)
+    learned = np.random.default_rng(0).permutation(16)[:10]
+    errors = []
+    for encoder in (GeneEncoder.of_genes(genes, traits), GeneEncoder.of_genes(genes)):
+        process = GaussianProcess(encoder)
+        process.fit(every[learned], np.zeros(10), target[learned], 30)
+        errors.append(np.abs(process.mean(every, np.zeros(16)) - target).max())
+    assert errors[0] < 0.02 < 0.1 < errors[1]
+
+
+def test_further_levels_stand_beside_the_traits() -> None:
+    trait = Gene("sum", (0, 1, 2), True, "")
+    genes = [Gene(name, (0, 1), True, "") for name in "ab"]
+    plain = GeneEncoder.of_genes(genes, Traits((trait,), lambda rows: rows.sum(axis=1, keepdims=True)))
+    rows = np.array([[0, 1, 5], [1, 0, 5], [1, 0, 2]])
+    assert plain.extended(2, [16]).seen(rows).tolist() == [[1, 5], [1, 5], [1, 2]]
+    assert plain.extended(2, [16]).encode(rows).shape == (3, 2 + 15)
