@@ -5,8 +5,9 @@
     python -m benchmarks.nano card                         # prints how the shipped one was made
 
 `compare` holds out a fifth of the architectures at a time. Its surrogates are those of benchmarks/surrogates.py, on
-genes and on what the network is built of. `build` fits a Gaussian process for each recorded number. The front that
-stands for the true one is that of a long evolution which may ask the surrogate about everything.
+genes, on traits (what stands in each stage), and on blocks (what stands at each place). `build` fits a Gaussian process
+for each recorded number. The front that stands for the true one is that of a long evolution which may ask the surrogate
+about everything.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from benchmarks.rows import read_rows
 from benchmarks.surrogates import MODELS
 from nas.errors import InvalidInputError, NasError
 from nas.files import write_whole
+from nas.protocols import traits_of
 from nas.records import JSON, Value
 from nas.surrogates.gaussian_process import GaussianProcess, GeneEncoder, Surrogate
 from nas.surrogates.genes import GeneLevels
@@ -201,12 +203,16 @@ def compare(rows: Sequence[JSON], label: str) -> None:
     genes = opened.space.genes
     levels = np.array(table["architectures"]["levels"])[np.array(table["trainings"]["architecture"])[first]]
     canonical = GeneLevels(genes).canonical(levels)
-    of_genes = GeneEncoder.of([len(gene.values) for gene in genes], [gene.ordered for gene in genes])
     spread = seed_spread([row for row in rows if row["kind"] == "training" and row["data"] == label])
     print(f"{label}: {len(top1)} architectures; between seeds {spread:.4f}, between architectures {top1.std():.4f}")
     print("| surrogate | sees | R2 | tau | tau in the best fifth | root mean square error |")
     print("|---|---|---|---|---|---|")
-    for sees, encoder, inputs in (("genes", of_genes, canonical), ("blocks", opened.networks.encoder, built)):
+    seen = (
+        ("genes", GeneEncoder.of_genes(genes), canonical),
+        ("traits", GeneEncoder.of_genes(genes, traits_of(opened.space)), canonical),
+        ("blocks", opened.networks.encoder, built),
+    )
+    for sees, encoder, inputs in seen:
         for name, make in MODELS.items():
             predicted = held_out(len(top1), partial(_predict, partial(make, encoder), inputs, feature, top1))
             print(f"| {name} | {sees} | {_quality(predicted, top1)} |", flush=True)
