@@ -6,12 +6,14 @@ that is proved here rather than assumed: every recorded genotype must give the r
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from nas.errors import InvalidInputError
-from nas.protocols import Architecture, SearchSpace
+from nas.protocols import Architecture, SearchSpace, Traits, traits_of
 from nas.records import Costs, Gene, Genotype, StudyRecord, TrialFacts, Value
+from nas.surrogates.genes import GeneLevels
 from search_spaces.genotypes import (
     check_genotype,
     count_genotypes,
@@ -116,6 +118,26 @@ class RecordedSpace:
     @property
     def num_genotypes(self) -> int:
         return count_genotypes(self.genes)
+
+    @cached_property
+    def traits(self) -> Traits | None:
+        """Those of the larger space."""
+        larger = traits_of(self.larger)
+        if larger is None:
+            return None
+        canonical = GeneLevels(self.larger.genes).canonical
+        return Traits(larger.described, lambda rows: larger.levels(canonical(self._larger_rows(rows))))
+
+    def _larger_rows(self, rows_ND: np.ndarray) -> np.ndarray:
+        """(num_rows, num_genes of the larger space) int."""
+        columns = {gene.name: place for place, gene in enumerate(self.genes)}
+        rows = np.zeros((len(rows_ND), len(self.larger.genes)), dtype=int)
+        for place, gene in enumerate(self.larger.genes):
+            if gene.name in columns:
+                column = columns[gene.name]
+                level_of = np.array([gene.values.index(value) for value in self.genes[column].values])
+                rows[:, place] = level_of[rows_ND[:, column]]
+        return rows
 
     def sample(self, rng: np.random.Generator) -> Genotype:
         return self.repair(sample_uniform(self.genes, rng))

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from nas.errors import InvalidInputError
-from nas.protocols import SearchSpace, traits_of
+from nas.protocols import SearchSpace
 from nas.records import JSON, StudyRecord
-from nas.surrogates.genes import GeneLevels
 from search_spaces.architecture.spec import Architecture
+from search_spaces.own_traits import check_traits
 from search_spaces.space_module import SpaceModule, find_module
 
 SpaceFactory = Callable[[str, int, int, int], SearchSpace]
@@ -28,8 +28,6 @@ SETTING = ("image_size", "in_chans", "num_classes")
 """What the spec of every network says, so that a study can be read without its data."""
 ENTRY_POINTS = "hybrid_nas.spaces"
 """Group in which an installed package names its spaces: NAME = "package.module", a module that holds SPACE."""
-SAMPLED = 100
-"""Networks whose traits are looked at."""
 _MEMBERS = tuple(name for name in vars(SearchSpace) if not name.startswith("_"))
 
 
@@ -105,7 +103,7 @@ def make_space(
         space = factory(scale, image_size, in_chans, num_classes)
         _check_space(module, space)
         _check_networks(module, space)
-        _check_traits(module, space)
+        check_traits(module.origin, space)
     return space
 
 
@@ -219,30 +217,6 @@ def _check_networks(module: SpaceModule, space: SearchSpace) -> None:
             f"the networks of {module.origin} are none of ours ({error}); make them of our blocks, or define "
             "build(spec, drop_path_rate)"
         ) from error
-
-
-def _check_traits(module: SpaceModule, space: SearchSpace) -> None:
-    """Refuse traits whose levels of a first sample are not those that they describe."""
-    traits = traits_of(space)
-    if traits is None:
-        return
-    levels = GeneLevels(space.genes)
-    rng = np.random.default_rng(0)
-    rows = levels.canonical(levels.rows([space.sample(rng) for _ in range(SAMPLED)]))
-    given = np.asarray(traits.levels(rows))
-    num_values = np.array([len(trait.values) for trait in traits.described])
-    if given.shape != (len(rows), len(num_values)) or not np.issubdtype(given.dtype, np.integer):
-        raise InvalidInputError(
-            f"the traits of {module.origin} give {given.dtype} of the shape {given.shape} for {len(rows)} networks; "
-            f"expected whole numbers of the shape {(len(rows), len(num_values))}, one for each trait described"
-        )
-    outside = ((given < 0) | (given >= num_values)).any(axis=0)
-    if outside.any():
-        trait = traits.described[int(outside.argmax())]
-        raise InvalidInputError(
-            f"the trait {trait.name!r} of {module.origin} has levels outside 0 to {len(trait.values) - 1}; describe as "
-            "many values as there are levels"
-        )
 
 
 def _is_ours(spec: JSON) -> bool:

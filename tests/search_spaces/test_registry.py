@@ -98,19 +98,6 @@ CONV_ONLY = "from search_spaces.conv_only import conv_only\n"
 HALF_A_SPACE = "from types import SimpleNamespace\nSPACE = lambda *setting: SimpleNamespace(name='half', genes=())\n"
 
 
-def own_traits(levels: str) -> str:
-    """The example with one trait of two values, and what gives its levels."""
-    trait = 'Gene("size", (0, 1), True, "")'
-    return f"""{EXAMPLE.read_text(encoding="utf-8")}
-from nas.protocols import Traits
-
-def SPACE(*setting):
-    space = my_space(*setting)
-    space.traits = Traits(({trait},), lambda rows: {levels})
-    return space
-"""
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -138,19 +125,6 @@ def SPACE(*setting):
             OWN_NETWORKS.replace("def build", "def make"),
             "the networks of {file} are none of ours (spec is ['hidden', 'image_size', 'in_chans', 'num_classes']; "
             "expected an object with exactly",
-        ),
-        (
-            own_traits("rows[:, :1] / 2"),
-            "the traits of {file} give float64 of the shape (100, 1) for 100 networks; expected whole numbers of the "
-            "shape (100, 1), one for each trait described",
-        ),
-        (
-            own_traits("rows"),
-            "of the shape (100, 3) for 100 networks; expected whole numbers of the shape (100, 1)",
-        ),
-        (
-            own_traits("rows[:, :1] + 1"),
-            "the trait 'size' of {file} has levels outside 0 to 1; describe as many values as there are levels",
         ),
     ],
 )
