@@ -25,7 +25,7 @@ import numpy as np
 
 from nas.config import SearchConfig
 from nas.pareto.front import hypervolume
-from nas.protocols import Calibration, Event, Finished, Job, RungReached, SearchSpace, traits_of
+from nas.protocols import Calibration, Event, Finished, Job, RungReached, SearchSpace
 from nas.records import JSON, Genotype, RungScore
 from nas.search.halving import ParetoHalving
 from nas.surrogates.curves import MIN_PAIRS, Curve
@@ -88,7 +88,7 @@ class Law:
         log_macs = np.log([training["macs"] for training in trainings])
         scores = scores_at_rungs(trainings)
         durations = np.log([training["rungs"][-1]["duration_s"] for training in trainings])
-        encoder = GeneEncoder.of_genes(space.genes, traits_of(space))
+        encoder = GeneEncoder.of_genes(space.genes)
         self._end = GaussianProcess(encoder)
         self._duration = GaussianProcess(encoder)
         for process, target in ((self._end, scores[:, -1]), (self._duration, durations)):

@@ -48,9 +48,10 @@ class Architecture(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What surrogates see of networks in place of the genes: equal networks have equal traits.
+    """What predictions see of networks in place of the genes: equal networks have equal traits.
 
-    A space whose genotypes are not one to one with its networks predicts more from the same trainings with them.
+    Where genotypes are not one to one with networks, more is predicted from as many trainings with them. The sampler's
+    own surrogate sees the genes.
     """
 
     described: tuple[Gene, ...]
@@ -150,7 +151,7 @@ def mixers_of(space: SearchSpace) -> str:
 
 
 def traits_of(space: SearchSpace) -> Traits | None:
-    """What surrogates are to see of its networks; None where they see the genes."""
+    """What predictions see of its networks; None where they see the genes."""
     traits: Traits | None = getattr(space, "traits", None)
     return traits
 

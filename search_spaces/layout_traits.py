@@ -1,11 +1,11 @@
-"""What surrogates see of a hybrid layout: what stands in each stage, however the genes say it. Imports no torch.
+"""What predictions see of a hybrid layout: what stands in each stage, however the genes say it. Imports no torch.
 
 Eight patterns with four periods arrange a stage of two blocks in few ways, and `partner` can say what `attention` does.
-To a surrogate of the genes these are different networks. So it sees how much of a stage is of which kind and mixer, and
-of sizes only those that a block of the stage reads.
+A surrogate of the genes takes these for different networks. So predictions see how much of a stage is of which kind and
+mixer, and of sizes only those that a block of the stage reads.
 
-Shares are 0 for none, 1 for all, and thirds between. Levels of sizes begin at 1, and 0 is for what no block reads. The
-traits of two networks may be equal where only the order of their blocks differs.
+Shares are levels from none to all, with thirds between. Levels of sizes begin at 1, and 0 is for what no block reads.
+The traits of two networks may be equal where only the order of their blocks differs.
 
 After White et al., "A Study on Encodings for Neural Architecture Search", NeurIPS 2020: what a predictor sees of a
 network decides how much it learns from a training.

@@ -36,7 +36,7 @@ class MappedSpace:
         presets: name -> genotype; what a search begins with.
         is_valid: whether a genotype gives a network; pure, and true for some. All do by default.
         version: another one for another meaning of the same genes, so that no study goes on with both.
-        traits: what surrogates see of the networks, where that is not the genes; equal networks need equal ones.
+        traits: what predictions see of the networks, where that is not the genes; equal networks need equal ones.
 
     Raises:
         InvalidInputError: if no network takes the images or classes, or a preset is no genotype of the genes.

@@ -1,4 +1,4 @@
-"""Are the traits that a user's own space gives what surrogates need? Imports no torch."""
+"""Are the traits that a user's own space gives what predictions need? Imports no torch."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ SAMPLED = 150
 
 
 def check_traits(origin: str, space: SearchSpace) -> None:
-    """Refuse traits that would mislead or end a search.
+    """Refuse traits that would mislead a prediction, or end what asks for one.
 
     Args:
         origin: where the space comes from, for people.

@@ -34,7 +34,7 @@ class EhviSampler(BaseSampler):
         self._rng = np.random.default_rng(seed)
         self._knowledge = knowledge
         genes = knowledge.genes
-        encoder = GeneEncoder.of_genes(genes, knowledge.traits)
+        encoder = GeneEncoder.of_genes(genes)
         self._levels = GeneLevels(genes)
         cost = knowledge.cost
         log_cost = None if cost is None else lambda row: math.log(cost(self._levels.genotype(row)))

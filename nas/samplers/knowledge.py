@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nas.protocols import Traits
 from nas.records import Gene, Genotype
 from nas.surrogates.scores import ArchitectureScore
 
@@ -33,5 +32,3 @@ class Knowledge:
     """(top1, cost) of the study; None lets the sampler choose one."""
     scores: tuple[ArchitectureScore, ...] = ()
     """What may rank architectures as training does, of all of them."""
-    traits: Traits | None = None
-    """What surrogates see of networks; None where they see the genes."""

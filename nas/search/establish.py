@@ -19,7 +19,7 @@ from nas.data_facts import DataFacts
 from nas.errors import InvalidInputError, StudyMismatchError
 from nas.pareto.front import FrontKeeper
 from nas.pareto.history import history_of
-from nas.protocols import Calibration, Evaluator, SearchSpace, Store, TrialStore, mixer_set_names, mixers_of, traits_of
+from nas.protocols import Calibration, Evaluator, SearchSpace, Store, TrialStore, mixer_set_names, mixers_of
 from nas.records import JSON, Genotype, Latency, StudyRecord, TrialFacts, cost_of, facts_by_number
 from nas.samplers.knowledge import Knowledge
 from nas.search.given_scores import given_scores, known_scores
@@ -103,7 +103,6 @@ def knowledge_of(
         max_cost=limits.get(objective, math.inf),
         reference_point=reference_point,
         scores=scores,
-        traits=traits_of(space),
     )
 
 

@@ -63,7 +63,7 @@ class RecordedProblem:
     identity: Callable[[Levels], str] | None = None
     """What is the same for all valid rows of one architecture; None where each row is one."""
     traits: Traits | None = None
-    """What surrogates see of networks; None where they see the genes."""
+    """What predictions see of networks; None where they see the genes."""
 
     def result(self, levels: Levels) -> tuple[float, float]:
         """(accuracy in percent, cost) as they are reported."""
