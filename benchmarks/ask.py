@@ -24,7 +24,6 @@ from nas.samplers.ehvi import EhviSearcher, Observations
 from nas.samplers.ehvi_sampler import EhviSampler
 from nas.search.establish import knowledge_of
 from nas.search.scoring import SIZE
-from nas.surrogates.gaussian_process import GeneEncoder
 from nas.surrogates.genes import Row
 from nas.surrogates.scores import ModelledScore
 from nas.surrogates.threads import one_thread
@@ -62,7 +61,7 @@ def ask_ms(genes: int, trials: int, known: bool, num_scores: int, seed: int = 0)
     sampled = [dict(zip(names, row, strict=True)) for row in rows[-SIZE:].tolist()]
     searcher = EhviSearcher(
         num_levels,
-        GeneEncoder.of(num_levels, ordered),
+        ordered,
         (lambda row: float(np.log(10 + sum(row)))) if known else None,
         scores=made_up_scores(described, sampled, num_scores),
     )

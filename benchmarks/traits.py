@@ -44,13 +44,9 @@ class Recorded:
 
 
 def recorded(rows: Sequence[JSON], label: str, space: HybridLayout) -> Recorded:
-    """The random part, or on colour images its first networks; with seed 0."""
+    """The random part, or on colour images its first networks; both have seed 0 alone."""
     parts = {"random", "images"}
-    chosen = [
-        row
-        for row in rows
-        if row["kind"] == "training" and row["data"] == label and row["part"] in parts and row["seed"] == 0
-    ]
+    chosen = [row for row in rows if row["kind"] == "training" and row["data"] == label and row["part"] in parts]
     trained = [row for row in chosen if row["failed"] is None]
     levels = GeneLevels(space.genes)
     return Recorded(

@@ -47,11 +47,12 @@ class _StageTraits:
     """Reads one stage."""
 
     def __init__(self, label: str, genes: Sequence[Gene]) -> None:
-        named = {gene.name.removeprefix(f"{label}_"): column for column, gene in enumerate(genes)}
-        own = {
-            name: genes[column] for name, column in named.items() if genes[column].name in (f"{label}_{name}", "stem")
+        self._columns = {
+            gene.name.removeprefix(f"{label}_"): column
+            for column, gene in enumerate(genes)
+            if gene.name == "stem" or gene.name.startswith(f"{label}_")
         }
-        self._columns = {name: named[name] for name in own}
+        own = {name: genes[column] for name, column in self._columns.items()}
         self._genes = own
         self._ffns = _feed_forwards(own) if "ffn" in own else None
         self._attentions = [str(value) for value in own["attention"].values]

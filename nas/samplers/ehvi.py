@@ -84,7 +84,7 @@ class EhviSearcher:
     def __init__(
         self,
         num_levels: Sequence[int],
-        encoder: GeneEncoder,
+        ordered: Sequence[bool],
         log_cost: Callable[[Row], float] | None,
         max_log_cost: float = np.inf,
         reference_point: tuple[float, float] | None = None,
@@ -96,7 +96,7 @@ class EhviSearcher:
 
         Args:
             num_levels: of each gene, at least 1.
-            encoder: what surrogates see of rows.
+            ordered: per gene, whether neighbouring levels are similar.
             log_cost: ln cost of a row before it is trained; None when only training tells.
             max_log_cost: hard limit; what lies above adds nothing.
             reference_point: (top1, ln cost); None takes the predicted median top1 and 0.99 quantile of cost of random
@@ -106,7 +106,8 @@ class EhviSearcher:
             scores: of canonical rows; they guide a Gaussian process of top1 as far as they prove true.
         """
         self._num_levels = np.asarray(num_levels)
-        self._guarded = Guarded(len(num_levels), encoder, scores) if scores else None
+        encoder = GeneEncoder.of(num_levels, ordered)
+        self._guarded = Guarded(num_levels, ordered, scores) if scores else None
         self._top1: Surrogate = self._guarded or surrogate(encoder)
         self._cost = GaussianProcess(encoder)
         self._log_cost = log_cost

@@ -34,14 +34,15 @@ class EhviSampler(BaseSampler):
         self._rng = np.random.default_rng(seed)
         self._knowledge = knowledge
         genes = knowledge.genes
-        encoder = GeneEncoder.of_genes(genes)
+        num_levels = [len(gene.values) for gene in genes]
+        ordered = [gene.ordered for gene in genes]
         self._levels = GeneLevels(genes)
         cost = knowledge.cost
         log_cost = None if cost is None else lambda row: math.log(cost(self._levels.genotype(row)))
         reference = knowledge.reference_point
         self._searcher = EhviSearcher(
-            [len(gene.values) for gene in genes],
-            encoder,
+            num_levels,
+            ordered,
             log_cost,
             math.log(knowledge.max_cost),
             None if reference is None else (reference[0], math.log(reference[1])),
@@ -49,7 +50,7 @@ class EhviSampler(BaseSampler):
             surrogate,
             knowledge.scores,
         )
-        self._extrapolate = Extrapolator(encoder)
+        self._extrapolate = Extrapolator(GeneEncoder.of(num_levels, ordered))
         self._repaired: dict[Row, Row] = {}
         self._identities: dict[Row, str] = {}
         self._architectures: dict[int, tuple[Row, str]] = {}

@@ -41,11 +41,9 @@ class GeneEncoder:
     """Rows of levels -> rows whose inner product, within the columns of gene g, is S_g less a constant.
 
     With the constant left out a gene of n levels takes n - 1 columns; the time of an ask goes with their number. Where
-    a space has traits, they take the place of the genes.
+    it has traits, they take the place of the genes.
     """
 
-    num_levels: tuple[int, ...]
-    ordered: tuple[bool, ...]
     tables: tuple[np.ndarray, ...]
     """Per gene: (num_levels, num_columns) float64."""
     offsets: np.ndarray
@@ -75,8 +73,6 @@ class GeneEncoder:
         first_entries = np.concatenate([begin + np.arange(width) for begin, width in zip(begins, widths, strict=True)])
         entries = np.concatenate([table.ravel() for table in tables])
         return cls(
-            tuple(num_levels),
-            tuple(ordered),
             tables,
             np.array(offsets),
             np.repeat(np.arange(len(widths)), widths),
@@ -92,15 +88,6 @@ class GeneEncoder:
         seen = genes if traits is None else traits.described
         levels = None if traits is None else traits.levels
         return cls.of([len(gene.values) for gene in seen], [gene.ordered for gene in seen], levels)
-
-    def extended(self, num_genes: int, num_levels: Sequence[int]) -> "GeneEncoder":
-        """The same for rows of `num_genes` genes and, behind them, further levels that have an order."""
-
-        def beside(levels_ND: np.ndarray) -> np.ndarray:
-            return np.column_stack([self.seen(levels_ND[:, :num_genes]), levels_ND[:, num_genes:]])
-
-        ordered = (*self.ordered, *[True] * len(num_levels))
-        return GeneEncoder.of((*self.num_levels, *num_levels), ordered, beside)
 
     def seen(self, levels_ND: np.ndarray) -> np.ndarray:
         """(num_rows, number of tables) int: the levels that are encoded."""

@@ -184,23 +184,24 @@ class Guarded:
     Kass & Raftery, "Bayes Factors", Journal of the American Statistical Association 90, 1995.
     """
 
-    def __init__(self, num_genes: int, encoder: GeneEncoder, scores: Sequence[ArchitectureScore]) -> None:
+    def __init__(self, num_levels: Sequence[int], ordered: Sequence[bool], scores: Sequence[ArchitectureScore]) -> None:
         """Begin with no knowledge.
 
         Args:
-            num_genes: of the rows to come.
-            encoder: of these rows.
+            num_levels: of each gene, at least 1.
+            ordered: per gene, whether neighbouring levels are similar.
             scores: at least one.
         """
         added = len(scores)
-        with_scores = encoder.extended(num_genes, [LEVELS] * added)
+        num_genes = len(num_levels)
+        encoder = GeneEncoder.of([*num_levels, *[LEVELS] * added], [*ordered, *[True] * added])
         self._scores = tuple(scores)
-        self._genes = encoder
+        self._genes = GeneEncoder.of(num_levels, ordered)
         self._unused = _Form(GaussianProcess(self._genes), num_genes, None)
         self._forms = [
             self._unused,
-            _Form(GaussianProcess(with_scores), num_genes + added, None),
-            *(_Form(GaussianProcess(with_scores), num_genes + added, place) for place in range(added)),
+            _Form(GaussianProcess(encoder), num_genes + added, None),
+            *(_Form(GaussianProcess(encoder), num_genes + added, place) for place in range(added)),
         ]
         self._form = self._unused
         self._parts: list[_Parts] = []

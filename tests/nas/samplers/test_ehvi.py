@@ -57,7 +57,7 @@ def propose(seen: Observations, failed: np.ndarray = NONE) -> Watched:
         watched.append(Watched(encoder))
         return watched[0]
 
-    searcher = EhviSearcher(LEVELS, GeneEncoder.of(LEVELS, [True] * 6), log_cost, surrogate=make)
+    searcher = EhviSearcher(LEVELS, [True] * 6, log_cost, surrogate=make)
     searcher.propose(seen, NONE, failed, tuple, lambda row: False, np.random.default_rng(1))
     return watched[0]
 

@@ -188,12 +188,3 @@ def test_traits_tell_what_genes_hide() -> None:
         process.fit(every[learned], np.zeros(10), target[learned], 30)
         errors.append(np.abs(process.mean(every, np.zeros(16)) - target).max())
     assert errors[0] < 0.02 < 0.1 < errors[1]
-
-
-def test_further_levels_stand_beside_the_traits() -> None:
-    trait = Gene("sum", (0, 1, 2), True, "")
-    genes = [Gene(name, (0, 1), True, "") for name in "ab"]
-    plain = GeneEncoder.of_genes(genes, Traits((trait,), lambda rows: rows.sum(axis=1, keepdims=True)))
-    rows = np.array([[0, 1, 5], [1, 0, 5], [1, 0, 2]])
-    assert plain.extended(2, [16]).seen(rows).tolist() == [[1, 5], [1, 5], [1, 2]]
-    assert plain.extended(2, [16]).encode(rows).shape == (3, 2 + 15)

@@ -38,7 +38,7 @@ def top1(rows: np.ndarray) -> np.ndarray:
 
 def fitted(rows: np.ndarray, *scores: Given, sd: np.ndarray | float = 0.0, worst: int = 0) -> Guarded:
     """The last `worst` rows count loosely as the worst result."""
-    guarded = Guarded(len(NUM_LEVELS), GeneEncoder.of(NUM_LEVELS, ORDERED), scores)
+    guarded = Guarded(NUM_LEVELS, ORDERED, scores)
     guarded.set_levels(sample(300, 9))
     trained = len(rows) - worst
     target = top1(rows)
@@ -124,8 +124,7 @@ def test_a_score_that_correlates_and_misleads_among_the_good_ones_is_not_trusted
 
 def test_a_score_is_trusted_no_more_once_the_trainings_tell_more() -> None:
     """It knows main effects alone; many trainings show what pairs of genes do."""
-    misleading = Given(lambda found: found @ WEIGHTS + 0.02 * np.sin(1e4 * found.sum(1)))
-    guarded = Guarded(len(NUM_LEVELS), GeneEncoder.of(NUM_LEVELS, ORDERED), [misleading])
+    guarded = Guarded(NUM_LEVELS, ORDERED, [Given(lambda found: found @ WEIGHTS + 0.02 * np.sin(1e4 * found.sum(1)))])
     guarded.set_levels(sample(300, 9))
     trusted = []
     for num in (12, 150):
