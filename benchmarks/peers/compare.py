@@ -47,7 +47,8 @@ class PeerProgram:
 
 
 PEERS = {
-    "ax": PeerProgram("ax"),
+    "ax": PeerProgram("ax", ("told",)),
+    "ax_inferred": PeerProgram("ax", ("inferred",)),
     "smac": PeerProgram("smac"),
     "neps_primo": PeerProgram("neps"),
     "syne_tune_ehvi": PeerProgram("syne_tune", ("ehvi",)),
@@ -98,8 +99,8 @@ def _by_peer(problem: RecordedProblem, peer: str, seed: int, budget: int, enviro
     python = environment(program.requirements, environments)
     command = [python, "-m", f"benchmarks.peers.{program.requirements}", *program.arguments]
     with PeerProcess(peer, command, environments / f"{peer}.log") as process:
-        label = process.start(problem.genes, seed, budget)
-        SAMPLERS[peer] = lambda _, knowledge: PeerSampler(process, knowledge.genes)
+        label = process.start(problem, seed, budget)
+        SAMPLERS[peer] = lambda *_: PeerSampler(process, problem)
         found = simulate(problem, peer, seed, budget)
     return _row(problem, peer, label, seed, budget, found, process.processor_s)
 

@@ -2,7 +2,8 @@
 
 This file runs in the peer's environment and needs the standard library alone. What comes in, and the answers:
 
-    {"start": {"genes": [{"levels": 3, "ordered": false}, ...], "seed": 0, "budget": 100}}
+    {"start": {"genes": [{"levels": 3, "ordered": false}, ...], "reference_point": [9.0, 18.5], "seed": 0,
+               "budget": 100}}
                     {"version": "1.2.3", "processor_s": 4.5}
     {"ask": null}   {"levels": [0, 2, ...], "processor_s": 4.6}
     {"tell": {"levels": [0, 2, ...], "error_percent": 7.5, "log_cost": 3.2}}
@@ -40,6 +41,9 @@ class Problem:
     """What a peer is to search."""
 
     genes: Sequence[Gene]
+    reference_point: tuple[float, float]
+    """(error in percent, ln cost) of the hypervolume that is measured. An engine whose documentation prefers that to a
+    guess of its own is told; ours is not."""
     seed: int
     budget: int
     """Distinct architectures that will be trained."""
@@ -75,7 +79,8 @@ def serve(start: Callable[[Problem], Peer], distribution: str) -> None:
         [(word, content)] = json.loads(line).items()
         if word == "start":
             genes = [Gene(**gene) for gene in content["genes"]]
-            peer = start(Problem(genes, content["seed"], content["budget"]))
+            error_percent, log_cost = content["reference_point"]
+            peer = start(Problem(genes, (error_percent, log_cost), content["seed"], content["budget"]))
             _answer(answers, {"version": version(distribution)})
             continue
         assert peer is not None, "the first line is start"

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import NasError
 from nas.records import JSON, Gene
-from nas.tabular.recorded import Levels
+from nas.tabular.recorded import Levels, RecordedProblem
 from workers.processes import environment
 
 ROOT = Path(__file__).parents[2]
@@ -79,15 +79,17 @@ class PeerProcess:
             self._process.wait()
         self._process.stdout.close()
 
-    def start(self, genes: Sequence[Gene], seed: int, budget: int) -> str:
+    def start(self, problem: RecordedProblem, seed: int, budget: int) -> str:
         """Say what is to be searched; the version of the peer's library.
 
         Raises:
             NasError: if the peer ends or answers something else.
         """
-        self._genes = genes
-        described = [{"levels": len(gene.values), "ordered": gene.ordered} for gene in genes]
-        self._send({"start": {"genes": described, "seed": seed, "budget": budget}})
+        self._genes = problem.genes
+        genes = [{"levels": len(gene.values), "ordered": gene.ordered} for gene in problem.genes]
+        accuracy_percent, cost = problem.reference_point
+        reference_point = [100 - accuracy_percent, math.log(cost)]
+        self._send({"start": {"genes": genes, "reference_point": reference_point, "seed": seed, "budget": budget}})
         expected = 'expected {"version": TEXT, "processor_s": SECONDS}'
         version = str(self._answer("version", expected, lambda given: isinstance(given, str)))
         self._started_s = self.processor_s
@@ -156,9 +158,10 @@ class PeerProcess:
 class PeerSampler(BaseSampler):
     """A peer as Optuna sees it, so that it runs in the loop of every other sampler."""
 
-    def __init__(self, process: PeerProcess, genes: Sequence[Gene]) -> None:
+    def __init__(self, process: PeerProcess, problem: RecordedProblem) -> None:
         self._process = process
-        self._names = [gene.name for gene in genes]
+        self._cost = problem.cost
+        self._names = [gene.name for gene in problem.genes]
         self._proposed: dict[str, int] = {}
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -186,4 +189,4 @@ class PeerSampler(BaseSampler):
         """Tell the peer, on the axes over which hypervolume is measured."""
         if state == TrialState.COMPLETE and values is not None:
             levels = tuple(trial.params[name] for name in self._names)
-            self._process.tell(levels, 100 * (1 - values[0]), math.log(values[1]))
+            self._process.tell(levels, 100 * (1 - values[0]), math.log(self._cost(levels)))

@@ -20,9 +20,8 @@ from benchmarks.peers.peer import Gene, Levels, Peer, Problem, serve
 
 METRICS = ["error", "log_cost"]
 POPULATION = 20
-SHIFT = 110.0
-"""Taken off both metrics: the reference point of EHVI is fixed at -2 for what is minimised, so larger metrics, as all
-errors and costs are, would count for nothing."""
+REFERENCE = -2.0
+"""The reference point of EHVI in both metrics, which cannot be set: metrics are shifted to it."""
 
 Domain = object
 """What Syne Tune calls the values of a variable."""
@@ -33,6 +32,7 @@ class SyneTune(Peer):
 
     def __init__(self, problem: Problem, method: str) -> None:
         self._names = problem.names
+        self._reference_point = problem.reference_point
         space = {name: _domain(gene) for name, gene in zip(problem.names, problem.genes, strict=True)}
         make = ehvi if method == "ehvi" else morea
         self._scheduler = AskTellScheduler(make(space, problem.seed))
@@ -46,7 +46,8 @@ class SyneTune(Peer):
         # A scheduler knows only trials that it suggested.
         if self._running is None or self._levels(self._running) != levels:
             return
-        self._scheduler.tell(self._running, {"error": error_percent - SHIFT, "log_cost": log_cost - SHIFT})
+        pairs = zip(METRICS, (error_percent, log_cost), self._reference_point, strict=True)
+        self._scheduler.tell(self._running, {name: value - worst + REFERENCE for name, value, worst in pairs})
         self._running = None
 
     def _levels(self, trial: Trial) -> Levels:

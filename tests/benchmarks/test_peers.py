@@ -37,8 +37,8 @@ def answering(tmp_path: Path, *lines: str) -> PeerProcess:
 def searched(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Levels, ...]:
     """What random search in a process of its own trains."""
     with peer(tmp_path, "-m", "benchmarks.peers.random_search") as process:
-        process.start(PROBLEM.genes, seed, 30)
-        monkeypatch.setitem(SAMPLERS, "tried", lambda _, knowledge: PeerSampler(process, knowledge.genes))
+        process.start(PROBLEM, seed, 30)
+        monkeypatch.setitem(SAMPLERS, "tried", lambda *_: PeerSampler(process, PROBLEM))
         return simulate(PROBLEM, "tried", seed, 30).trained
 
 
@@ -64,8 +64,23 @@ def test_a_peer_is_told_every_result_on_the_axes_of_hypervolume(
     assert set(told) == set(trained)
     for levels in trained:
         assert told[levels][0] == pytest.approx(100 - PROBLEM.accuracy_percent(levels))
-        ratio = PROBLEM.cost(levels) / PROBLEM.cost(trained[0])
-        assert told[levels][1] - told[trained[0]][1] == pytest.approx(math.log(ratio), abs=1e-6)
+        assert told[levels][1] == pytest.approx(math.log(PROBLEM.cost(levels)))
+
+
+def test_a_peer_is_told_the_reference_point_on_the_same_axes(tmp_path: Path) -> None:
+    script = (
+        "from benchmarks.peers.peer import serve\n"
+        "from benchmarks.peers.random_search import RandomSearch\n"
+        "def start(problem):\n"
+        "    print(problem.reference_point, flush=True)\n"
+        "    return RandomSearch(problem)\n"
+        "serve(start, 'pip')"
+    )
+    with peer(tmp_path, "-c", script) as process:
+        process.start(PROBLEM, 0, 1)
+    accuracy_percent, cost = PROBLEM.reference_point
+    said = (tmp_path / "peer.log").read_text(encoding="utf-8")
+    assert said.strip() == str((100 - accuracy_percent, math.log(cost)))
 
 
 def test_what_a_library_prints_is_no_answer(tmp_path: Path) -> None:
@@ -79,7 +94,7 @@ def test_what_a_library_prints_is_no_answer(tmp_path: Path) -> None:
         "serve(Loud, 'pip')"
     )
     with peer(tmp_path, "-c", script) as process:
-        process.start(PROBLEM.genes, 0, 1)
+        process.start(PROBLEM, 0, 1)
         assert len(process.ask()) == len(PROBLEM.genes)
     assert "a banner" in (tmp_path / "peer.log").read_text(encoding="utf-8")
 
@@ -88,14 +103,14 @@ def test_a_peer_that_dies_is_named_with_its_last_words(tmp_path: Path) -> None:
     script = f"import sys\nsys.stdin.readline()\nprint('{FIRST}', flush=True)\nraise ValueError('no kernel')"
     expected = r"the peer tried ended with code 1 .* last said: ValueError: no kernel; .*peer\.log"
     with peer(tmp_path, "-c", script) as process:
-        process.start(PROBLEM.genes, 0, 1)
+        process.start(PROBLEM, 0, 1)
         with pytest.raises(NasError, match=expected):
             process.ask()
 
 
 def test_a_peer_that_is_killed_is_named(tmp_path: Path) -> None:
     with peer(tmp_path, "-m", "benchmarks.peers.random_search") as process:
-        process.start(PROBLEM.genes, 0, 1)
+        process.start(PROBLEM, 0, 1)
         process._process.kill()
         process._process.wait()
         with pytest.raises(NasError, match="the peer tried ended with code -9"):
@@ -118,7 +133,7 @@ def test_a_peer_that_is_killed_is_named(tmp_path: Path) -> None:
 )
 def test_nonsense_is_refused(tmp_path: Path, answer: str) -> None:
     with answering(tmp_path, FIRST, answer) as process:
-        process.start(PROBLEM.genes, 0, 1)
+        process.start(PROBLEM, 0, 1)
         with pytest.raises(NasError, match=r"the peer tried answered .* expected .* each of the 8 genes") as raised:
             process.ask()
     assert answer[:100] in str(raised.value)
@@ -129,7 +144,7 @@ def test_nonsense_at_the_start_is_refused(tmp_path: Path) -> None:
         answering(tmp_path, '{"levels": []}') as process,
         pytest.raises(NasError, match=r"the peer tried answered .* expected .*version"),
     ):
-        process.start(PROBLEM.genes, 0, 1)
+        process.start(PROBLEM, 0, 1)
 
 
 def test_a_peer_that_cannot_be_started_is_named(tmp_path: Path) -> None:
