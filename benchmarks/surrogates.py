@@ -74,6 +74,9 @@ class _Sklearn(ABC):
         mean, sd = self._predict(self._inputs(levels_ND, feature_N))
         return self._scale[0] + self._scale[1] * mean, self._scale[1] * np.maximum(sd, MIN_SD)
 
+    def mean(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> np.ndarray:
+        return self.predict(levels_ND, feature_N)[0]
+
     def _inputs(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> np.ndarray:
         seen = self._seen(levels_ND)
         genes = [columns[seen[:, gene]] for gene, columns in enumerate(self._columns)]

@@ -271,7 +271,7 @@ class EhviSearcher:
             return self._given_reference[0], min(self._given_reference[1], self._max_log_cost)
         population = self._canonical(random_rows(POPULATION, self._num_levels, rng))
         log_cost = self._log_costs(population)
-        mean, _ = self._top1.predict(population, log_cost)
+        mean = self._top1.mean(population, log_cost)
         return float(np.median(mean)), min(float(np.quantile(log_cost, 0.99)), self._max_log_cost)
 
     def _with_unfinished(self, seen: Observations, pending_ND: np.ndarray, failed_ND: np.ndarray) -> Observations:
@@ -288,7 +288,7 @@ class EhviSearcher:
         rows = np.vstack([pending_ND, failed_ND])
         log_cost = self._log_costs(rows)
         finished = seen.top1_N[seen.sd_N == 0]
-        mean, _ = self._top1.predict(rows, log_cost)
+        mean = self._top1.mean(rows, log_cost)
         mean[len(pending_ND) :] = finished.min()
         error = np.concatenate([np.zeros(len(pending_ND)), np.full(len(failed_ND), max(finished.std(), MIN_ERROR))])
         believed = Observations(*map(np.concatenate, zip(astuple(seen), (rows, mean, log_cost, error), strict=True)))

@@ -173,6 +173,8 @@ class Surrogate(Protocol):
 
     def predict(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
 
+    def mean(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> np.ndarray: ...
+
 
 class GaussianProcess:
     """Regression of one finite target. Fit it, then predict; a refit begins at the last hyperparameters."""

@@ -267,10 +267,20 @@ class Guarded:
 
     def predict(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As that of the process."""
+        rows, prior_mean = self._inputs(levels_ND)
+        mean, sd = self._form.process.predict(rows, feature_N)
+        return mean + prior_mean, sd
+
+    def mean(self, levels_ND: np.ndarray, feature_N: np.ndarray) -> np.ndarray:
+        """As that of the process."""
+        rows, prior_mean = self._inputs(levels_ND)
+        mean: np.ndarray = self._form.process.mean(rows, feature_N) + prior_mean
+        return mean
+
+    def _inputs(self, levels_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray | float]:
+        """What the process of the form sees, (num_rows, num_columns) int, and what the form adds to its mean."""
         parts = self._parts_of(levels_ND)
-        rows = self._with_levels(levels_ND, parts)
-        mean, sd = self._form.process.predict(rows[:, : self._form.num_columns], feature_N)
-        return mean + self._form.prior_mean(parts), sd
+        return self._with_levels(levels_ND, parts)[:, : self._form.num_columns], self._form.prior_mean(parts)
 
     def _with_levels(self, rows_ND: np.ndarray, parts_NS2: np.ndarray) -> np.ndarray:
         """(num_rows, num_genes + num_scores) int."""
