@@ -10,6 +10,7 @@ same. `table` prints the table of docs/measurements/search.md.
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,9 +25,11 @@ from benchmarks.peers.environments import environment
 from benchmarks.peers.process import PeerProcess, PeerSampler
 from benchmarks.rows import append_row, read_rows
 from hybrid_nas.problems import PROBLEMS, open_problem
+from nas.errors import InvalidInputError, NasError
 from nas.samplers.registry import SAMPLERS
 from nas.surrogates.threads import one_thread
 from nas.tabular.bench import CHECKPOINTS, growth
+from nas.tabular.nano import LATENCY, NANO
 from nas.tabular.recorded import RecordedProblem
 from nas.tabular.simulator import Simulation, simulate
 from nas.version import code_version
@@ -157,7 +160,17 @@ def read(path: Path) -> list[Run]:
 
 
 def run_all(options: argparse.Namespace) -> None:
-    """Run what the options name and the file lacks, one search at a time."""
+    """Run what the options name and the file lacks, one search at a time.
+
+    Raises:
+        InvalidInputError: if the options name nothing, or what cannot be opened.
+        NasError: if a peer cannot be made, or fails.
+    """
+    if not options.peer or not options.problem or options.seeds < 1 or options.budget < CHECKPOINTS[0]:
+        raise InvalidInputError(
+            f"nothing would be compared; give --peer and --problem, --seeds of 1 or more, and --budget of "
+            f"{CHECKPOINTS[0]} or more"
+        )
     done = {(row.problem, row.peer, row.seed, row.budget) for row in read(options.rows)}
     for name in options.problem:
         problem: RecordedProblem | None = None
@@ -172,7 +185,9 @@ def run_all(options: argparse.Namespace) -> None:
 
 
 def _open(name: str, data: Path) -> RecordedProblem:
-    return make_problem(name, 0) if name in SHAPES else open_problem(name, data, True)
+    """The problem with known costs, but where only a clock tells them."""
+    _, cost = NANO.get(name, ("", ""))
+    return make_problem(name, 0) if name in SHAPES else open_problem(name, data, known=cost != LATENCY)
 
 
 def main() -> None:
@@ -195,8 +210,11 @@ def main() -> None:
     if options.what == "table":
         print(table(read(options.rows)))
         return
-    with one_thread():
-        run_all(options)
+    try:
+        with one_thread():
+            run_all(options)
+    except NasError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

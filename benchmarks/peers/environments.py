@@ -28,7 +28,7 @@ def environment(name: str, folder: Path) -> Path:
     requirements = REQUIREMENTS / f"{name}.txt"
     done = home / DONE
     python = home / "bin" / "python"
-    behind = sysconfig.get_path("purelib")
+    behind = Path(sysconfig.get_path("purelib")).resolve()
     wanted = f"{requirements.read_text(encoding='utf-8')}# behind: {behind}\n"
     if done.exists() and done.read_text(encoding="utf-8") == wanted:
         return python

@@ -5,11 +5,7 @@ whole: the fidelity that it must have leaves one rung. What remains is random se
 variables, then Bayesian optimization of a weighted sum whose weights are drawn once.
 """
 
-import random
-
 import neps
-import numpy as np
-import torch
 
 from benchmarks.peers.peer import Gene, Levels, Peer, Problem, serve
 
@@ -22,10 +18,6 @@ class Primo(Peer):
     """PriMO, asked and told."""
 
     def __init__(self, problem: Problem) -> None:
-        # NePS draws from the global generators.
-        random.seed(problem.seed)
-        np.random.seed(problem.seed)  # noqa: NPY002
-        torch.manual_seed(problem.seed)
         self._names = problem.names
         parameters = {name: _parameter(gene) for name, gene in zip(problem.names, problem.genes, strict=True)}
         space = neps.SearchSpace({**parameters, FIDELITY: neps.HPOInteger(1, WHOLE, is_fidelity=True)})

@@ -15,6 +15,7 @@ before may be told again. Standard input ends where the search ends.
 
 import json
 import os
+import random
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -69,6 +70,8 @@ class Peer(ABC):
 def serve(start: Callable[[Problem], Peer], distribution: str) -> None:
     """Answer until standard input ends.
 
+    Some engines draw from global generators whatever seed they are given, so these have the seed of the search.
+
     Args:
         start: makes the peer.
         distribution: package whose version is named.
@@ -80,6 +83,7 @@ def serve(start: Callable[[Problem], Peer], distribution: str) -> None:
         if word == "start":
             genes = [Gene(**gene) for gene in content["genes"]]
             error_percent, log_cost = content["reference_point"]
+            _seed_global_generators(content["seed"])
             peer = start(Problem(genes, (error_percent, log_cost), content["seed"], content["budget"]))
             _answer(answers, {"version": version(distribution)})
             continue
@@ -88,6 +92,15 @@ def serve(start: Callable[[Problem], Peer], distribution: str) -> None:
             _answer(answers, {"levels": [int(level) for level in peer.ask()]})
         else:
             peer.tell(**content)
+
+
+def _seed_global_generators(seed: int) -> None:
+    """Those of the standard library, and of numpy and torch where the engine has loaded them."""
+    random.seed(seed)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(seed)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)
 
 
 def _own_stdout() -> TextIO:

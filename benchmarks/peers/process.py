@@ -22,8 +22,9 @@ from workers.processes import environment
 ROOT = Path(__file__).parents[2]
 CLOSING_S = 10
 """How long a peer may take to end once its input has."""
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "LOKY_MAX_CPU_COUNT": "1"}
-"""Environment in which linear algebra and joblib take one thread, as our own sampler does."""
+SETTINGS = {"OMP_NUM_THREADS": "1", "LOKY_MAX_CPU_COUNT": "1", "PYTHONHASHSEED": "0"}
+"""Environment in which linear algebra and joblib take one thread, as our own sampler does, and in which sets have one
+order."""
 SHOWN = 200
 """Characters of an answer that a message repeats."""
 
@@ -51,7 +52,7 @@ class PeerProcess:
         log.parent.mkdir(parents=True, exist_ok=True)
         compiled = {"TORCH_EXTENSIONS_DIR": str(log.absolute().with_suffix(".extensions"))}
         try:
-            with log.open("wb") as errors, environment({**ONE_THREAD, **compiled, "PYTHONPATH": str(ROOT)}):
+            with log.open("wb") as errors, environment({**SETTINGS, **compiled, "PYTHONPATH": str(ROOT)}):
                 self._process = subprocess.Popen(
                     command,
                     stdin=subprocess.PIPE,

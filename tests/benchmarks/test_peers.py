@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.peers import environments
-from benchmarks.peers.compare import PEERS, PeerProgram, Run, read, run_all, table
+from benchmarks.peers.compare import PEERS, PeerProgram, Run, main, read, run_all, table
 from benchmarks.peers.process import PeerProcess, PeerSampler
 from nas.errors import NasError
 from nas.samplers.registry import SAMPLERS
@@ -117,6 +117,26 @@ def test_a_peer_that_is_killed_is_named(tmp_path: Path) -> None:
             process.ask()
 
 
+def test_what_an_engine_draws_from_global_generators_is_that_of_the_seed(tmp_path: Path) -> None:
+    script = (
+        "import random, numpy\n"
+        "from benchmarks.peers.peer import serve\n"
+        "from benchmarks.peers.random_search import RandomSearch\n"
+        "class Careless(RandomSearch):\n"
+        "    def ask(self):\n"
+        "        drawn = random.random(), numpy.random.random()\n"
+        "        return [int(drawn[i % 2] * gene.levels) for i, gene in enumerate(self._genes)]\n"
+        "serve(Careless, 'pip')"
+    )
+
+    def asked(seed: int) -> list[Levels]:
+        with peer(tmp_path, "-c", script) as process:
+            process.start(PROBLEM, seed, 1)
+            return [process.ask() for _ in range(5)]
+
+    assert asked(0) == asked(0) != asked(1)
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -184,6 +204,39 @@ def test_a_comparison_goes_on_where_it_was_stopped(
     done = [(row.peer, row.seed, row.trainings) for row in read(rows)]
     assert done == [("random_search", 0, 25), ("random", 0, 25), ("random_search", 1, 25), ("random", 1, 25)]
     assert all(0 < row.hypervolume["25"] < 1 for row in read(rows))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--problem", "synthetic"], "error: nothing would be compared; give --peer"),
+        (["--peer", "random", "--problem", "synthetic", "--budget", "24"], "--budget of 25 or more"),
+        (["--peer", "random", "--problem", "macro", "--data", "nowhere"], "error: .*nowhere"),
+    ],
+)
+def test_what_cannot_be_compared_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], said: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["compare", "run", "--rows", str(tmp_path / "rows.jsonl"), *options])
+    with pytest.raises(SystemExit, match=said):
+        main()
+
+
+def test_a_problem_whose_cost_only_a_clock_tells_is_compared(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    run_all(
+        argparse.Namespace(
+            problem=["hybrid_nano_cpu"],
+            peer=["random"],
+            seeds=1,
+            budget=25,
+            rows=rows,
+            data=tmp_path,
+            environments=None,
+        )
+    )
+    [row] = read(rows)
+    assert row.trainings == 25
 
 
 @pytest.mark.slow
