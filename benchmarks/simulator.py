@@ -4,6 +4,7 @@ that have a name."""
 import math
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,8 @@ def run_problem(
 
     Args:
         genes: (name, number of levels, "cat" or "int").
-        train: level indices -> accuracy in percent; called once for each architecture.
+        train: level indices -> accuracy in percent, or NaN where the training fails, which does not count towards the
+            budget; called once for each architecture.
         cost: level indices -> cost > 0, or None while that architecture is untrained and its cost only known after
             training. What it tells of some untrained architectures and not of others is not used.
         score: level indices -> a finite number that may rank architectures as training does, or None where nothing is
@@ -38,14 +40,15 @@ def run_problem(
         (accuracy in percent, cost) in the order of training.
 
     Raises:
-        InvalidInputError: if the genes are none, or a cost or a score is none that can be searched with.
+        InvalidInputError: if the genes are none, or an accuracy, a cost or a score is none that can be searched with.
+        SearchAbortedError: if most trainings fail.
     """
     _check(genes)
     trained: dict[Levels, float] = {}
 
     def accuracy(levels: Levels) -> float:
         if levels not in trained:
-            trained[levels] = float(train(levels))
+            trained[levels] = _accuracy(train(levels), levels)
         return trained[levels]
 
     def cost_before(levels: Levels) -> float:
@@ -73,7 +76,7 @@ def _check(genes: Sequence[tuple[str, int, str]]) -> None:
     if not genes:
         raise InvalidInputError(f"there are no genes; {expected} for each of one or more")
     for gene in genes:
-        if gene[1] < 1 or gene[2] not in ("cat", "int"):
+        if not _is_gene(gene):
             raise InvalidInputError(f"the gene {gene} cannot be searched; {expected}")
     if len({name for name, _, _ in genes}) < len(genes):
         raise InvalidInputError(f"two genes have one name: {[name for name, _, _ in genes]}")
@@ -86,20 +89,49 @@ def _probes(num_levels: Sequence[int]) -> list[Levels]:
     return [tuple(levels) for levels in (*ends, *drawn.tolist())]
 
 
+def _is_gene(gene: tuple[str, int, str]) -> bool:
+    if len(gene) != 3:
+        return False
+    name, levels, kind = gene
+    return isinstance(name, str) and isinstance(levels, int | np.integer) and levels >= 1 and kind in ("cat", "int")
+
+
+def _accuracy(given: Any, levels: Levels) -> float:
+    number = _number(given)
+    if math.isnan(number) and not isinstance(given, float | np.floating):
+        raise InvalidInputError(
+            f"the accuracy of {levels} is {given!r:.40}; expected a number in percent, or NaN where the training failed"
+        )
+    return number
+
+
 def _positive(cost: float | None, levels: Levels) -> float:
     if cost is None:
         raise InvalidInputError(
             f"the cost of {levels} is None; expected a number once it is trained, or of every architecture before"
         )
-    if not (math.isfinite(cost) and cost > 0):
-        raise InvalidInputError(f"the cost of {levels} is {cost}; expected a finite number > 0")
-    return float(cost)
+    number = _number(cost)
+    if not number > 0:
+        raise InvalidInputError(f"the cost of {levels} is {cost!r:.40}; expected a finite number > 0")
+    return number
 
 
 def _known_or_nan(score: Callable[[Levels], float | None], levels: Levels) -> float:
     value = score(levels)
     if value is None:
         return math.nan
-    if not math.isfinite(value):
-        raise InvalidInputError(f"the score of {levels} is {value}; expected a finite number, or None if it is unknown")
-    return float(value)
+    number = _number(value)
+    if math.isnan(number):
+        raise InvalidInputError(
+            f"the score of {levels} is {value!r:.40}; expected a finite number, or None if it is unknown"
+        )
+    return number
+
+
+def _number(given: Any) -> float:
+    """What it is as a float; NaN where it is none, or not finite."""
+    try:
+        number = math.nan if isinstance(given, str | bytes) else float(given)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+    return number if math.isfinite(number) else math.nan

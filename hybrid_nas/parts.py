@@ -301,9 +301,9 @@ def _checked_scores(given: Mapping[str, Any], in_process: bool) -> str | None:
             f"scores has {named}, which workers compute of the networks that they build, and evaluate is given, which "
             "calls no workers; leave the names out"
         )
-    if named and given["sampler"] != "ehvi":
+    if given["sampler"] != "ehvi":
         raise InvalidInputError(
-            f"--scores has {named}, and the sampler {given['sampler']} uses no scores; leave them out, or give ehvi"
+            f"--scores has {scores}, and the sampler {given['sampler']} uses no scores; leave them out, or give ehvi"
         )
     return str(scores)
 

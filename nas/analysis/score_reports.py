@@ -9,7 +9,7 @@ import numpy as np
 from nas.records import Gene, Genotype, TrialFacts
 from nas.surrogates.genes import GeneLevels
 from nas.surrogates.quality import Quality
-from nas.surrogates.scores import ArchitectureScore, Fidelity, Worth, worth_of
+from nas.surrogates.scores import MIN_JUDGED, ArchitectureScore, Fidelity, Worth, worth_of
 from nas.surrogates.training_free import TrainingFreeScore
 
 
@@ -21,6 +21,8 @@ class ScoreReport:
     fidelity: Fidelity
     worth: Worth | None
     """None with too few trainings, or where nothing varies."""
+    num_known: int
+    """Finished trainings whose score is known."""
     trusted_since: int | None
     """Number of the trial from which on all were proposed around it; None where the last one was not."""
     model: Quality | None = None
@@ -48,15 +50,17 @@ def score_reports(
     levels = GeneLevels(genes)
     rows = levels.canonical(levels.rows([genotypes[trial.trial_number] for trial in complete]))
     top1 = np.array([trial.top1 for trial in complete], dtype=float)
+    values = [score(rows) if complete else np.zeros(0) for score in scores]
     return tuple(
         ScoreReport(
             score.label,
             score.fidelity,
-            worth_of(score(rows), top1) if complete else None,
+            worth_of(known, top1),
+            int(np.isfinite(known).sum()),
             _since(score.label, trusted),
             score.quality() if isinstance(score, TrainingFreeScore) else None,
         )
-        for score in scores
+        for score, known in zip(scores, values, strict=True)
     )
 
 
@@ -75,9 +79,11 @@ def score_text(report: ScoreReport) -> str:
 
 
 def _worth_text(report: ScoreReport) -> str:
-    if report.worth is None:
-        return "not judged yet; not used"
     worth = report.worth
+    if report.num_known < MIN_JUDGED:
+        return f"not judged yet, with {report.num_known} of {MIN_JUDGED} trainings; not used"
+    if worth is None:
+        return f"cannot be judged: it or top1 is the same for all {report.num_known} trainings; not used"
     agrees = f"r {worth.r:.2f} ({worth.low:.2f} to {worth.high:.2f}) with top1 over {worth.num} trainings"
     if report.trusted_since is None:
         return f"{agrees}; a gene of the surrogate at most, not trusted"

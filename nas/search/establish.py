@@ -30,7 +30,7 @@ from nas.search.screening import Screen
 from nas.search.study import SearchStudy, Storage, has_study
 from nas.search.warm_start import earlier_study
 from nas.search.weights import WeightsFolder
-from nas.surrogates.scores import ArchitectureScore
+from nas.surrogates.scores import ArchitectureScore, ModelledScore
 from nas.surrogates.training_free import Sample
 from nas.text import duration_text, workers_text
 from nas.workspace import study_folder
@@ -230,7 +230,8 @@ def establish(
         screened=config.max_latency_ms is not None,
         backoff=backoff,
     )
-    search.plan = _plan(config, space, evaluator.num_workers, record, search, evaluation_s, identity)
+    plan = _plan(config, space, evaluator.num_workers, record, search, evaluation_s, identity)
+    search.plan = (*plan, *map(_known_text, scores))
     return search
 
 
@@ -435,6 +436,10 @@ def _typical_spec(space: SearchSpace) -> JSON:
 def _mean_duration(facts: Iterable[TrialFacts]) -> float | None:
     durations = [trial.duration_s for trial in facts if trial.state == "COMPLETE"]
     return sum(durations) / len(durations) if durations else None
+
+
+def _known_text(score: ModelledScore) -> str:
+    return f"score {score.label} is known of {len(score.known)} architectures; a model of them answers for all others"
 
 
 def _plan(

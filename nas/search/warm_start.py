@@ -10,7 +10,7 @@ from nas.errors import InvalidInputError
 from nas.protocols import SearchSpace, Store, traits_of
 from nas.records import FrontMember, Genotype
 from nas.search.study import Storage, recorded_genotypes
-from nas.surrogates.scores import MIN_JUDGED, ArchitectureScore, ModelledScore
+from nas.surrogates.scores import MIN_JUDGED, ModelledScore
 
 MAX_STARTERS = MIN_JUDGED // 2
 """Members of the earlier front that are trained first; as many of the first trainings stay random, or nothing could
@@ -25,7 +25,7 @@ class EarlierStudy:
 
     front: tuple[Genotype, ...] = ()
     """Genotypes of members of its front, spread over it: what the new study begins with."""
-    scores: tuple[ArchitectureScore, ...] = ()
+    scores: tuple[ModelledScore, ...] = ()
     """What it says of every architecture; none where too few of its trainings finished."""
 
 

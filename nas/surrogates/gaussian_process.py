@@ -449,11 +449,18 @@ class GaussianProcess:
         return sums
 
 
+def power_of_two(values_N: np.ndarray) -> float:
+    """One about as large as the largest value; divided by it, values can be squared, and round as they did."""
+    largest = float(np.abs(values_N).max(initial=0.0))
+    return math.ldexp(1.0, math.frexp(largest)[1] - 1) if largest else 1.0
+
+
 def _mean_and_scale(values_N: np.ndarray) -> tuple[float, float]:
     """Mean and standard deviation; 1 for a constant, whose deviation is rounding."""
-    mean = float(values_N.mean())
-    scale = float(values_N.std())
-    return mean, scale if scale > ROUNDING * np.abs(values_N).max() else 1.0
+    unit = power_of_two(values_N)
+    scaled = values_N / unit
+    scale = float(scaled.std())
+    return unit * float(scaled.mean()), unit * scale if scale > ROUNDING * np.abs(scaled).max() else 1.0
 
 
 def _add_up(terms: np.ndarray) -> np.ndarray:

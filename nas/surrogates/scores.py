@@ -11,7 +11,7 @@ from scipy import special
 
 from nas.protocols import Traits
 from nas.records import Gene, Genotype
-from nas.surrogates.gaussian_process import GaussianProcess, GeneEncoder
+from nas.surrogates.gaussian_process import GaussianProcess, GeneEncoder, power_of_two
 from nas.surrogates.gene_model import ITERATIONS, GeneModel
 from nas.surrogates.genes import GeneLevels
 from nas.surrogates.threads import one_thread
@@ -104,7 +104,8 @@ def worth_of(score_N: np.ndarray, top1_N: np.ndarray) -> Worth | None:
     num = int(known.sum())
     if num < MIN_JUDGED or np.ptp(score_N[known]) == 0 or np.ptp(top1_N[known]) == 0:
         return None
-    r = float(np.corrcoef(score_N[known], top1_N[known])[0, 1])
+    scaled = score_N[known] / power_of_two(score_N[known])
+    r = float(np.corrcoef(scaled, top1_N[known])[0, 1])
     centre = np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12))
     half = special.ndtri((1 + INTERVAL) / 2) / np.sqrt(num - 3)
     return Worth(r, float(np.tanh(centre - half)), float(np.tanh(centre + half)), num)
@@ -125,15 +126,17 @@ class _Parts:
         values = score(rows)
         known = np.isfinite(values)
         self._is_known = int(known.sum()) >= MIN_JUDGED
+        self.unit = power_of_two(values[known])
+        """What both parts are divided by, so that a score of any size can be squared."""
         if self._is_known:
-            self._process.fit(rows[known], np.zeros(int(known.sum())), values[known], ITERATIONS)
+            self._process.fit(rows[known], np.zeros(int(known.sum())), values[known] / self.unit, ITERATIONS)
 
     def __call__(self, rows_ND: np.ndarray) -> np.ndarray:
         """(num_rows, 2): what the genes explain, and the score itself; both are the first where it is not known."""
         if not self._is_known:
             return np.zeros((len(rows_ND), 2))
         explained = self._process.mean(rows_ND, np.zeros(len(rows_ND)))
-        values = self._score(rows_ND)
+        values = self._score(rows_ND) / self.unit
         return np.column_stack([explained, np.where(np.isfinite(values), values, explained)])
 
 
@@ -219,8 +222,9 @@ class Guarded:
 
     def set_levels(self, rows_ND: np.ndarray) -> None:
         """Take the quantiles of the scores over these typical rows as their levels, and learn their parts."""
-        self._edges = [_edges(score(rows_ND)) for score in self._scores]
         self._parts = [_Parts(score, self._genes, rows_ND) for score in self._scores]
+        pairs = zip(self._scores, self._parts, strict=True)
+        self._edges = [_edges(score(rows_ND) / parts.unit) for score, parts in pairs]
 
     def fit(
         self,

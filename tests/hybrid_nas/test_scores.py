@@ -57,7 +57,9 @@ def test_status_and_explain_say_what_a_score_was_worth_and_that_its_file_is_gone
     ("scores", "more", "said"),
     [
         ("zico", {"evaluate": top1_of}, "scores has zico, which workers compute"),
-        ("zico,az_nas", {"sampler": "tpe"}, "--scores has zico, az_nas, and the sampler tpe uses no scores"),
+        ("zico,az_nas", {"sampler": "tpe"}, "--scores has zico,az_nas, and the sampler tpe uses no scores"),
+        ("own.csv", {"sampler": "random"}, "and the sampler random uses no scores"),
+        ("a.csv,b.csv", {}, "--scores has 'a.csv,b.csv'; expected one file at most"),
         ("zicoo", {}, "--scores has 'zicoo'; expected names of training-free scores"),
         ("nothing.json", {"evaluate": top1_of}, "nothing.json cannot be read"),
     ],

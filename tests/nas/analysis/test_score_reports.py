@@ -66,5 +66,5 @@ def test_a_score_is_trusted_since_the_first_trial_of_the_last_that_were_proposed
 
 
 def test_few_trainings_say_nothing(searched: Simulation) -> None:
-    assert score_text(report(searched.facts[:9], true)) == "given: not judged yet; not used"
-    assert score_text(report((), true)) == "given: not judged yet; not used"
+    assert score_text(report(searched.facts[:9], true)) == "given: not judged yet, with 9 of 10 trainings; not used"
+    assert score_text(report((), true)) == "given: not judged yet, with 0 of 10 trainings; not used"

@@ -922,7 +922,8 @@ def test_a_file_of_scores_guides_a_search_that_is_stopped_and_continues(bench: B
         lines = [
             f"{','.join(map(str, genotype.values()))},{sum(map(int, genotype.values()))}" for genotype in genotypes
         ]
-        file.write_text("\n".join([f"{','.join(genotypes[0])},score", *lines]), encoding="utf-8")
+        # Spreadsheets write a mark of the encoding, a carriage return, and blank lines.
+        file.write_text("\r\n".join([f"{','.join(genotypes[0])},score", *lines, "", ""]), encoding="utf-8-sig")
     options = {"sampler": "ehvi", "scores": str(file), "objectives": ("top1", "macs")}
     bench.run(14, ScriptedEvaluator(with_latency=False), **options)
     assert bench.run(20, ScriptedEvaluator(with_latency=False), **options).complete
@@ -952,10 +953,25 @@ def test_hashes_in_a_file_of_scores_are_those_of_this_database(bench: Bench) -> 
         ("s.json", '[{"arch_hash": "a", "score": "1"}]', "entry 1 of --scores .* has the score '1'; expected a finite"),
         ("s.json", '[{"arch_hash": "a", "score": NaN}]', "entry 1 of --scores .* has the score nan; expected a finite"),
         ("s.json", '[{"genotype": [1], "score": 1}]', r"has the genotype \[1\]; expected an object"),
-        ("s.json", '[{"genotype": {"x": 1}, "score": 1}]', "expected"),
-        ("s.csv", "arch_hash,score\na,", "has the score nan; expected a finite number"),
-        ("s.csv", "depth,score\n99,1", "gene depth is '99', which is none of its values; expected JSON"),
-        ("s.csv", "arch_hash,score\na,b", "cannot be read: could not convert"),
+        (
+            "s.json",
+            '[{"genotype": {"x": 1}, "score": 1}]',
+            "lacks the genes depth, kernel, width and has unknown ones, x",
+        ),
+        ("s.json", f'[{{"arch_hash": "a", "score": 1{"0" * 400}}}]', "has the score 10*; expected a finite number"),
+        ("s.json", '[{"arch_hash": "a"}]', "entry 1 of --scores .* has no score; expected a finite number"),
+        ("s.csv", "arch_hash,score\na,", "entry 1 of --scores .* has no score; expected a finite number"),
+        ("s.csv", "arch_hash,value\na,1", "the header lacks score; expected JSON"),
+        ("s.csv", "arch_hash,score,score\na,1,2", "the header has score twice"),
+        ("s.csv", "depth,score\n3,1", "the header lacks width, kernel; expected JSON"),
+        (
+            "s.csv",
+            "depth,width,kernel,score\n1,1,1,1\n99,1,1,1",
+            "entry 2 of --scores .* has depth '99'; expected one of 1, 2",
+        ),
+        ("s.csv", "arch_hash,score\na,b", "entry 1 of --scores .* has the score 'b'; expected a finite number"),
+        ("s.csv", "arch_hash,score\na,1,2", "line 2 has 3 cells, and the header has 2"),
+        ("s.csv", "depth,width,kernel,score\n1,1,1,1\n1,1,1,2", "entry 2 .* has the score 2.0, and the same .* 1.0"),
     ],
 )
 def test_a_file_that_has_no_scores_is_refused_before_anything_is_recorded(

@@ -5,6 +5,7 @@ import itertools
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,8 +127,8 @@ def test_a_score_guides_a_problem_is_asked_once_each_and_changes_no_result() -> 
     assert max(points)[0] == 50 + 25 + 25
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_score_that_is_no_number_is_refused(value: float) -> None:
+@pytest.mark.parametrize("value", [math.nan, math.inf, 10**400, "3", 1j])
+def test_a_score_that_is_no_number_is_refused(value: Any) -> None:
     with pytest.raises(InvalidInputError, match=r"the score of \(\d, \d\) is .*; expected a finite number, or None"):
         run_problem(
             [("a", 6, "int"), ("b", 6, "int")], float_of, lambda levels: 1.0 + sum(levels), 0, 20, lambda _: value
@@ -170,14 +171,37 @@ def test_one_gene_of_many_levels_is_searched_to_its_end(kind: str) -> None:
         ([("a", 3, "int"), ("a", 2, "int")], 1.0, "two genes have one name"),
         ([("a", 3, "int")], 0.0, r"the cost of \(\d,\) is 0.0; expected a finite number > 0"),
         ([("a", 3, "int")], math.inf, r"the cost of \(\d,\) is inf; expected"),
+        ([("a", 3.0, "int")], 1.0, r"the gene \('a', 3.0, 'int'\) cannot be searched; expected"),
+        ([("a", 3)], 1.0, r"the gene \('a', 3\) cannot be searched; expected"),
+        ([("a", 3, "int")], 10**400, r"the cost of \(\d,\) is 10*; expected"),
+        ([("a", 3, "int")], "1", r"the cost of \(\d,\) is '1'; expected"),
         ([("a", 3, "int")], None, r"the cost of \(\d,\) is None; expected a number once it is trained"),
     ],
 )
 def test_run_problem_refuses_what_cannot_be_searched(
-    genes: list[tuple[str, int, str]], cost: float | None, message: str
+    genes: list[tuple[str, int, str]], cost: Any, message: str
 ) -> None:
     with pytest.raises(InvalidInputError, match=message):
         run_problem(genes, lambda row: 60.0, lambda row: cost, 0, 10)
+
+
+@pytest.mark.parametrize("accuracy", [None, "60", [1, 2]])
+def test_run_problem_refuses_what_is_no_accuracy(accuracy: Any) -> None:
+    with pytest.raises(InvalidInputError, match=r"the accuracy of \(\d,\) is .*; expected a number in percent, or NaN"):
+        run_problem([("a", 3, "int")], lambda _: accuracy, lambda _: 1.0, 0, 10)
+
+
+@pytest.mark.parametrize("unit", [1e300, 1e-300])
+def test_a_score_of_any_size_guides_alike(unit: float) -> None:
+    genes = [(name, 6, "int") for name in "abcd"]
+
+    def search(power_of_two: float) -> list[tuple[float, float]]:
+        def score(levels: tuple[int, ...]) -> float:
+            return power_of_two * float_of(levels)
+
+        return run_problem(genes, float_of, lambda levels: 1.0 + sum(levels) ** 2, 0, 25, score)
+
+    assert search(2.0 ** round(math.log2(unit))) == search(1.0)
 
 
 def test_run_problem_takes_costs_of_any_unit() -> None:
