@@ -247,7 +247,8 @@ def test_an_environment_is_made_once_and_sees_our_packages_behind_its_own(tmp_pa
     assert environments.environment("random_search", tmp_path) == python
     assert python.lstat().st_ctime_ns == made
     done = tmp_path / "random_search" / environments.DONE
-    done.write_text(done.read_text(encoding="utf-8").replace(sysconfig.get_path("purelib"), "/elsewhere"))
+    behind = str(Path(sysconfig.get_path("purelib")).resolve())
+    done.write_text(done.read_text(encoding="utf-8").replace(behind, "/elsewhere"), encoding="utf-8")
     environments.environment("random_search", tmp_path)
     assert python.lstat().st_ctime_ns > made, "it saw the packages of another checkout"
     (requirements / "random_search.txt").write_text("./missing.whl", encoding="utf-8")
