@@ -29,14 +29,10 @@ EXPECTED = (
 class _Entry:
     """A number, and what says whose it is."""
 
-    where: str
-    """What messages call it."""
     score: float
     genotype: Genotype | None
     """Valid; None where a hash stands in its place."""
     arch_hash: str | None
-    is_repaired: bool = False
-    """Whether another genotype was given, one that is not valid."""
 
 
 def read_scores(file: Path, study: str, space: SearchSpace, store: Store, storage: Storage) -> ModelledScore:
@@ -45,13 +41,12 @@ def read_scores(file: Path, study: str, space: SearchSpace, store: Store, storag
     Args:
         file: JSON or CSV, by its suffix.
         study: whose trials are no source.
-        space: whose genotypes it has; an invalid one counts as the nearest valid, unless that has a score of its own.
+        space: whose genotypes it has; an invalid one counts as the nearest valid.
         store: a hash alone is looked up among the trials of its studies on the same space.
         storage: Optuna's, in the same database.
 
     Raises:
-        InvalidInputError: if the file cannot be read, an entry is none, one architecture has two scores, or too few are
-            known architectures.
+        InvalidInputError: if the file cannot be read, an entry is none, or too few are known architectures.
         NasError: if the database fails.
     """
     entries = list(_entries(file, space))
@@ -69,21 +64,20 @@ def read_scores(file: Path, study: str, space: SearchSpace, store: Store, storag
 def _distinct(
     entries: Sequence[_Entry], by_hash: Mapping[str, Genotype], genes: Sequence[Gene]
 ) -> tuple[tuple[Genotype, float], ...]:
-    """One score for each architecture that is known."""
+    """One score for each architecture that is known: the mean of those that it has."""
     levels = GeneLevels(genes)
-    found: dict[Row, tuple[_Entry, Genotype]] = {}
-    for entry in sorted(entries, key=lambda entry: entry.is_repaired):
+    found: dict[Row, tuple[Genotype, list[float]]] = {}
+    for entry in entries:
         genotype = by_hash.get(str(entry.arch_hash)) if entry.genotype is None else entry.genotype
-        if genotype is None:
-            continue
-        [row] = levels.canonical(levels.rows([genotype])).tolist()
-        first, _ = found.setdefault(tuple(row), (entry, genotype))
-        if entry.score != first.score and not entry.is_repaired:
-            raise InvalidInputError(
-                f"{entry.where} has the score {entry.score}, and the same architecture has {first.score} before it; "
-                "expected one score for each architecture"
-            )
-    return tuple((genotype, entry.score) for entry, genotype in found.values())
+        if genotype is not None:
+            [row] = levels.canonical(levels.rows([genotype])).tolist()
+            found.setdefault(tuple(row), (genotype, []))[1].append(entry.score)
+    return tuple((genotype, _mean(scores)) for genotype, scores in found.values())
+
+
+def _mean(scores: Sequence[float]) -> float:
+    """Finite where they are: their sum may not be."""
+    return sum(score / len(scores) for score in scores)
 
 
 def _entries(file: Path, space: SearchSpace) -> Iterator[_Entry]:
@@ -97,13 +91,12 @@ def _entries(file: Path, space: SearchSpace) -> Iterator[_Entry]:
         score = _finite(entry.get(SCORE), where)
         genotype = entry.get(GENOTYPE)
         if genotype is None:
-            yield _Entry(where, score, None, str(entry[ARCH_HASH]))
+            yield _Entry(score, None, str(entry[ARCH_HASH]))
             continue
         if not isinstance(genotype, dict):
             raise InvalidInputError(f"{where} has the genotype {genotype!r}; expected an object of genes and values")
         _check_genotype(genotype, space.genes, where)
-        repaired = space.repair(genotype)
-        yield _Entry(where, score, repaired, None, repaired != genotype)
+        yield _Entry(score, space.repair(genotype), None)
 
 
 def _check_genotype(genotype: Mapping[str, object], genes: Sequence[Gene], where: str) -> None:
