@@ -89,10 +89,10 @@ def _entries(file: Path, space: SearchSpace) -> Iterator[_Entry]:
     for place, entry in enumerate(given, 1):
         where = f"entry {place} of --scores {file}"
         score = _finite(entry.get(SCORE), where)
-        genotype = entry.get(GENOTYPE)
-        if genotype is None:
+        if GENOTYPE not in entry:
             yield _Entry(score, None, str(entry[ARCH_HASH]))
             continue
+        genotype = entry[GENOTYPE]
         if not isinstance(genotype, dict):
             raise InvalidInputError(f"{where} has the genotype {genotype!r}; expected an object of genes and values")
         _check_genotype(genotype, space.genes, where)

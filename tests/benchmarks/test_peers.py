@@ -28,6 +28,12 @@ def peer(tmp_path: Path, *arguments: str) -> PeerProcess:
     return PeerProcess("tried", [sys.executable, *arguments], tmp_path / "peer.log")
 
 
+def scripted(tmp_path: Path, *lines: str) -> PeerProcess:
+    """A peer that these lines make of random search, and serve."""
+    imports = "from benchmarks.peers.peer import serve", "from benchmarks.peers.random_search import RandomSearch"
+    return peer(tmp_path, "-c", "\n".join([*imports, *lines]))
+
+
 def answering(tmp_path: Path, *lines: str) -> PeerProcess:
     """A peer that answers these lines, one to each line that comes, and ends."""
     script = "import sys\nfor line in sys.argv[1:]:\n    sys.stdin.readline()\n    print(line, flush=True)"
@@ -68,15 +74,13 @@ def test_a_peer_is_told_every_result_on_the_axes_of_hypervolume(
 
 
 def test_a_peer_is_told_the_reference_point_on_the_same_axes(tmp_path: Path) -> None:
-    script = (
-        "from benchmarks.peers.peer import serve\n"
-        "from benchmarks.peers.random_search import RandomSearch\n"
-        "def start(problem):\n"
-        "    print(problem.reference_point, flush=True)\n"
-        "    return RandomSearch(problem)\n"
-        "serve(start, 'pip')"
+    lines = (
+        "def start(problem):",
+        "    print(problem.reference_point, flush=True)",
+        "    return RandomSearch(problem)",
+        "serve(start, 'pip')",
     )
-    with peer(tmp_path, "-c", script) as process:
+    with scripted(tmp_path, *lines) as process:
         process.start(PROBLEM, 0, 1)
     accuracy_percent, cost = PROBLEM.reference_point
     said = (tmp_path / "peer.log").read_text(encoding="utf-8")
@@ -84,16 +88,14 @@ def test_a_peer_is_told_the_reference_point_on_the_same_axes(tmp_path: Path) -> 
 
 
 def test_what_a_library_prints_is_no_answer(tmp_path: Path) -> None:
-    script = (
-        "from benchmarks.peers.peer import serve\n"
-        "from benchmarks.peers.random_search import RandomSearch\n"
-        "class Loud(RandomSearch):\n"
-        "    def ask(self):\n"
-        "        print('a banner', flush=True)\n"
-        "        return super().ask()\n"
-        "serve(Loud, 'pip')"
+    lines = (
+        "class Loud(RandomSearch):",
+        "    def ask(self):",
+        "        print('a banner', flush=True)",
+        "        return super().ask()",
+        "serve(Loud, 'pip')",
     )
-    with peer(tmp_path, "-c", script) as process:
+    with scripted(tmp_path, *lines) as process:
         process.start(PROBLEM, 0, 1)
         assert len(process.ask()) == len(PROBLEM.genes)
     assert "a banner" in (tmp_path / "peer.log").read_text(encoding="utf-8")
@@ -118,19 +120,17 @@ def test_a_peer_that_is_killed_is_named(tmp_path: Path) -> None:
 
 
 def test_what_an_engine_draws_from_global_generators_is_that_of_the_seed(tmp_path: Path) -> None:
-    script = (
-        "import random, numpy\n"
-        "from benchmarks.peers.peer import serve\n"
-        "from benchmarks.peers.random_search import RandomSearch\n"
-        "class Careless(RandomSearch):\n"
-        "    def ask(self):\n"
-        "        drawn = random.random(), numpy.random.random()\n"
-        "        return [int(drawn[i % 2] * gene.levels) for i, gene in enumerate(self._genes)]\n"
-        "serve(Careless, 'pip')"
+    lines = (
+        "import random, numpy",
+        "class Careless(RandomSearch):",
+        "    def ask(self):",
+        "        drawn = random.random(), numpy.random.random()",
+        "        return [int(drawn[i % 2] * gene.levels) for i, gene in enumerate(self._genes)]",
+        "serve(Careless, 'pip')",
     )
 
     def asked(seed: int) -> list[Levels]:
-        with peer(tmp_path, "-c", script) as process:
+        with scripted(tmp_path, *lines) as process:
             process.start(PROBLEM, seed, 1)
             return [process.ask() for _ in range(5)]
 

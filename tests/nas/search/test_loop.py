@@ -952,6 +952,7 @@ def test_hashes_in_a_file_of_scores_are_those_of_this_database(bench: Bench) -> 
         ("s.json", "[", "cannot be read: .*; expected JSON, a list"),
         ("s.json", '[{"arch_hash": "a", "score": "1"}]', "entry 1 of --scores .* has the score '1'; expected a finite"),
         ("s.json", '[{"arch_hash": "a", "score": NaN}]', "entry 1 of --scores .* has the score nan; expected a finite"),
+        ("s.json", '[{"genotype": null, "score": 1}]', "has the genotype None; expected an object"),
         ("s.json", '[{"genotype": [1], "score": 1}]', r"has the genotype \[1\]; expected an object"),
         (
             "s.json",
