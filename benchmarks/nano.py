@@ -139,12 +139,12 @@ def fit(table: JSON) -> NanoTable:
         print(f"fitted {name} on {has.sum()} trainings", flush=True)
     costs: dict[str, Callable[[tuple[int, ...]], float]] = {"macs": opened.macs}
     if LATENCY in opened.columns:
-        costs[LATENCY] = lambda row: float(np.exp(opened.expected(LATENCY, row)))
+        costs[LATENCY] = lambda row: float(np.exp(opened.expected(LATENCY, [row])[0]))
     num_levels = [len(gene.values) for gene in opened.genes]
     for name, cost in costs.items():
         reference, volume = evolved(
             num_levels,
-            lambda row: 100 * opened.expected(CURVE[-1], opened.repair(row)),
+            lambda row: 100 * float(opened.expected(CURVE[-1], [opened.repair(row)])[0]),
             lambda row, cost=cost: cost(opened.repair(row)),
         )
         table["fronts"][name] = {"reference_point": reference, "hypervolume": volume}

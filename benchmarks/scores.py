@@ -62,15 +62,12 @@ def score_of(problem: RecordedProblem, quality: str, seed: int) -> RecordedScore
     if quality in TAUS:
         noise = _noise_for(problem, TAUS[quality])
 
-    def score(levels: Levels) -> float:
-        return sign * _accuracy(problem, levels) + noise * _normal(levels, seed)
+    def score(rows: Sequence[Levels]) -> np.ndarray:
+        # Without the luck of one training, which no score can know.
+        accuracy = problem.expected_percents(rows)
+        return sign * accuracy + noise * np.array([_normal(levels, seed) for levels in rows])
 
-    return RecordedScore(quality, cache(score))
-
-
-def _accuracy(problem: RecordedProblem, levels: Levels) -> float:
-    """Without the luck of one training, which no score can know."""
-    return (problem.expected_percent or problem.accuracy_percent)(levels)
+    return RecordedScore(quality, score)
 
 
 def _noise_for(problem: RecordedProblem, tau: float) -> float:
@@ -78,7 +75,7 @@ def _noise_for(problem: RecordedProblem, tau: float) -> float:
     rng = np.random.default_rng(0)
     rows = rng.integers(0, [len(gene.values) for gene in problem.genes], (NUM_SAMPLED, len(problem.genes)))
     repair = problem.repair or tuple
-    accuracy = np.array([_accuracy(problem, repair(tuple(row))) for row in rows.tolist()])
+    accuracy = problem.expected_percents([repair(tuple(row)) for row in rows.tolist()])
     drawn = rng.normal(size=NUM_SAMPLED)
     low = 0.0
     high = LARGEST_NOISE * float(accuracy.std())

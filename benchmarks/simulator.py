@@ -3,7 +3,7 @@ that have a name."""
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,7 @@ def run_problem(
         cost_after_training,
         cost_before if is_known else None,
     )
-    scores = () if score is None else (RecordedScore("given", cache(partial(_known_or_nan, score))),)
+    scores = () if score is None else (RecordedScore("given", partial(map, partial(_known_or_nan, score))),)
     return list(simulate(problem, "ehvi", seed, budget, scores=scores).points)
 
 

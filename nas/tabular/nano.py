@@ -21,7 +21,7 @@ from nas.protocols import SearchSpace, traits_of
 from nas.records import JSON, Gene, Value
 from nas.surrogates.gaussian_process import GaussianProcess, GeneEncoder
 from nas.surrogates.genes import Conditions, GeneLevels
-from nas.tabular.recorded import Levels, RecordedProblem
+from nas.tabular.recorded import Levels, RecordedProblem, Score
 from nas.text import json_hash
 
 FILE = Path(__file__).with_name("hybrid_nano.json.gz")
@@ -149,8 +149,6 @@ class NanoTable:
         """Part and levels of its genes -> its features."""
         self.macs = lru_cache(REMEMBERED)(self._macs)
         """Levels -> multiply-adds, in closed form."""
-        self.expected = lru_cache(REMEMBERED)(self._expected)
-        """(column, levels) -> what the surrogate says, without luck."""
         self.told = lru_cache(REMEMBERED)(self._told)
         """(column, levels) -> what a training of that architecture gives."""
 
@@ -216,19 +214,21 @@ class NanoTable:
             self._surrogates[column] = process
         return self._surrogates[column]
 
-    def _expected(self, column: str, levels: Levels) -> float:
-        return float(self.surrogate(column).mean(*self.inputs([levels]))[0])
+    def expected(self, column: str, rows: Sequence[Levels]) -> np.ndarray:
+        """(num_rows,): what the surrogate of a column says of valid rows, without luck."""
+        return self.surrogate(column).mean(*self.inputs(rows))
 
     def _told(self, column: str, levels: Levels) -> float:
         identity = self.identity(levels)
         number = self._first_of.get(identity)
         if number is not None and np.isfinite(self.columns[column][number]):
             return float(self.columns[column][number])
+        [expected] = self.expected(column, [levels]).tolist()
         deviations = self.deviations
         if column not in deviations or not len(deviations[column]):
-            return self.expected(column, levels)
+            return float(expected)
         luck = np.random.default_rng(int(identity[:16], 16)).integers(len(deviations[column]))
-        return self.expected(column, levels) + float(deviations[column][luck])
+        return float(expected + deviations[column][luck])
 
     @cached_property
     def _first_of(self) -> Mapping[str, int]:
@@ -309,8 +309,9 @@ def open_nano(name: str, known: bool, make_space: MakeSpace, path: Path = FILE) 
     tables = {label: open_table(content, label, make_space) for label in content["tables"]}
     table = tables.pop(table_name)
     curve = [partial(_told_percent, table, column) for column in CURVE]
+    columns = [column for column in table.columns if column not in (CURVE[-1], LATENCY)]
     cost = table.macs if cost_name == "macs" else lambda levels: float(np.exp(table.told(LATENCY, levels)))
-    scores = {column: partial(table.told, column) for column in table.columns if column not in (CURVE[-1], LATENCY)}
+    scores: dict[str, Score] = {column: partial(map, partial(table.told, column)) for column in columns}
     for label, other in tables.items():
         scores[f"top1 on {label}"] = partial(other.expected, CURVE[-1])
     return RecordedProblem(
@@ -321,7 +322,7 @@ def open_nano(name: str, known: bool, make_space: MakeSpace, path: Path = FILE) 
         cost if known else None,
         tuple(front["reference_point"]),
         front["hypervolume"],
-        expected_percent=lambda levels: _percent(table.expected(CURVE[-1], levels)),
+        expected_percent=lambda rows: 100 * table.expected(CURVE[-1], rows).clip(0, 1),
         curve_percent=curve,
         scores=scores,
         repair=table.repair,
@@ -342,8 +343,4 @@ def open_table(content: JSON, label: str, make_space: MakeSpace) -> NanoTable:
 
 
 def _told_percent(table: NanoTable, column: str, levels: Levels) -> float:
-    return _percent(table.told(column, levels))
-
-
-def _percent(top1: float) -> float:
-    return 100 * min(max(top1, 0.0), 1.0)
+    return 100 * min(max(table.told(column, levels), 0.0), 1.0)

@@ -7,7 +7,7 @@ import hashlib
 import heapq
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -33,6 +33,8 @@ EARLY_NOISE = 0.03
 one."""
 
 Levels = tuple[int, ...]
+Score = Callable[[Sequence[Levels]], Iterable[float]]
+"""Rows -> a number for each; NaN where it knows nothing."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,12 @@ class RecordedProblem:
     """(accuracy in percent, cost)."""
     front_hypervolume: float = 1.0
     """Hypervolume of the true front over (accuracy in percent, ln cost)."""
-    expected_percent: Callable[[Levels], float] | None = None
-    """Accuracy without the luck of one training: what results are reported in. None where there is no luck."""
+    expected_percent: Callable[[Sequence[Levels]], np.ndarray] | None = None
+    """Accuracies of rows without the luck of one training, in which results are reported; None if there is no luck."""
     curve_percent: Sequence[Callable[[Levels], float]] = ()
     """Accuracies of one training, each after twice the steps of the one before; the last is that of the end. Empty
     where those on the way are made up."""
-    scores: Mapping[str, Callable[[Levels], float]] = field(default_factory=dict)
+    scores: Mapping[str, Score] = field(default_factory=dict)
     """What can be known of every architecture without its training, by name; larger is better or worse."""
     repair: Callable[[Levels], Levels] | None = None
     """The nearest valid row; None where every row is valid."""
@@ -67,20 +69,30 @@ class RecordedProblem:
 
     def result(self, levels: Levels) -> tuple[float, float]:
         """(accuracy in percent, cost) as they are reported."""
-        return (self.expected_percent or self.accuracy_percent)(levels), self.cost(levels)
+        return float(self.expected_percents([levels])[0]), self.cost(levels)
+
+    def expected_percents(self, rows: Sequence[Levels]) -> np.ndarray:
+        """(num_rows,): the accuracies of valid rows, in percent, as they are reported."""
+        if self.expected_percent is not None:
+            return self.expected_percent(rows)
+        return np.array([self.accuracy_percent(levels) for levels in rows])
 
 
 @dataclass(frozen=True)
 class RecordedScore:
-    """A score of rows of levels that is looked up."""
+    """A score of rows of levels that is looked up, once for each row."""
 
     label: str
-    score: Callable[[Levels], float]
-    """NaN where it knows nothing."""
+    score: Score
     fidelity: Fidelity = "earlier"
+    _known: dict[Levels, float] = field(default_factory=dict, repr=False)
 
     def __call__(self, rows_ND: np.ndarray) -> np.ndarray:
-        return np.array([self.score(tuple(levels)) for levels in rows_ND.tolist()])
+        rows = list(map(tuple, rows_ND.tolist()))
+        new = [levels for levels in dict.fromkeys(rows) if levels not in self._known]
+        if new:
+            self._known.update(zip(new, self.score(new), strict=True))
+        return np.array([self._known[levels] for levels in rows])
 
 
 @dataclass(frozen=True)

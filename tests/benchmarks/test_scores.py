@@ -17,7 +17,7 @@ def test_a_score_orders_architectures_as_well_as_it_says(name: str, quality: str
     sizes = [len(gene.values) for gene in problem.genes]
     drawn = [tuple(rng.integers(0, sizes).tolist()) for _ in range(400)]
     rows = [problem.repair(row) if problem.repair is not None else row for row in drawn]
-    expected = [(problem.expected_percent or problem.accuracy_percent)(row) for row in rows]
+    expected = problem.expected_percents(rows)
     tau = stats.kendalltau(score_of(problem, quality, 3)(np.array(rows)), expected).statistic
     wanted = {"perfect": 1.0, "noise": 0.0, "reversed": -1.0} | TAUS
     assert abs(tau - wanted[quality]) < 0.1

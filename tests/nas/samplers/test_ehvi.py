@@ -1,6 +1,7 @@
 """What the searcher learns from, and when it begins to."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,7 @@ def test_a_failure_counts_as_bad_and_may_be_bad_luck() -> None:
 
 def searched_with(score: Callable[[Levels], float], seed: int, workers: int = 1) -> Simulation:
     problem = open_problem("synthetic", Path("nowhere"), True)
-    return simulate(problem, "ehvi", seed, 30, workers=workers, scores=(RecordedScore("given", score),))
+    return simulate(problem, "ehvi", seed, 30, workers=workers, scores=(RecordedScore("given", partial(map, score)),))
 
 
 def test_a_true_score_helps_and_a_false_one_is_no_prior() -> None:
