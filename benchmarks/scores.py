@@ -73,9 +73,7 @@ def score_of(problem: RecordedProblem, quality: str, seed: int) -> RecordedScore
 def _noise_for(problem: RecordedProblem, tau: float) -> float:
     """Standard deviation of the noise that leaves this tau over random architectures."""
     rng = np.random.default_rng(0)
-    rows = rng.integers(0, [len(gene.values) for gene in problem.genes], (NUM_SAMPLED, len(problem.genes)))
-    repair = problem.repair or tuple
-    accuracy = problem.expected_percents([repair(tuple(row)) for row in rows.tolist()])
+    accuracy = problem.expected_percents(problem.random_rows(NUM_SAMPLED, rng))
     drawn = rng.normal(size=NUM_SAMPLED)
     low = 0.0
     high = LARGEST_NOISE * float(accuracy.std())

@@ -1,18 +1,19 @@
-"""Three surrogates of top1 compared: how well they predict what they have not seen, and what a search finds with each.
+"""Surrogates of top1 compared: how well they predict what they have not seen, and what a search finds with each.
 
     python -m benchmarks.surrogates --problem macro --data FOLDER [--search]
     python -m benchmarks.surrogates --storage sqlite:///runs/nas.db --study NAME
 
 A Gaussian process (nas/surrogates/gaussian_process.py), a ridge regression on genes and their pairs, and an ensemble of
-extremely randomised trees see the same rows. Recorded problems: fitted to random architectures, tested on 500 others. A
-study: four times four-fold cross-validation over its finished trials, with genotypes as recorded, in canonical form,
-and with more features. Times are processor time.
+extremely randomised trees see the same rows; with `--model botorch` BoTorch's process does. Recorded problems: fitted
+to random architectures, tested on 500 others. A study: four times four-fold cross-validation over its finished trials,
+with genotypes as recorded, in canonical form, and with more features. Times are processor time.
 """
 
 import argparse
+import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -113,18 +114,35 @@ class Ridge(_Sklearn):
         return mean, sd
 
 
-MODELS: dict[str, Callable[[GeneEncoder], Surrogate]] = {
-    "gaussian process": GaussianProcess,
-    "ridge with pairs": Ridge,
+def _botorch(encoder: GeneEncoder) -> Surrogate:
+    try:
+        from benchmarks.botorch_process import BotorchProcess
+    except ModuleNotFoundError as error:
+        sys.exit(f"error: the model botorch needs {error.name}, which is not installed; `pip install botorch==0.18.1`")
+    return BotorchProcess(encoder)
+
+
+Models = Mapping[str, Callable[[GeneEncoder], Surrogate]]
+
+MODELS: Models = {
+    "gaussian_process": GaussianProcess,
+    "ridge_with_pairs": Ridge,
     "trees": Trees,
 }
+ALL_MODELS: Models = {**MODELS, "botorch": _botorch}
 
 
 def compare(
-    encoder: GeneEncoder, rows: np.ndarray, feature: np.ndarray, top1: np.ndarray, splits: list[Split], label: str
+    models: Models,
+    encoder: GeneEncoder,
+    rows: np.ndarray,
+    feature: np.ndarray,
+    top1: np.ndarray,
+    splits: list[Split],
+    label: str,
 ) -> None:
     """Print one line per model: means over the splits."""
-    for name, make in MODELS.items():
+    for name, make in models.items():
         results = []
         for train, test in splits:
             started = time.process_time()
@@ -153,24 +171,23 @@ def compare(
         )
 
 
-def on_problem(name: str, folder: Path) -> None:
+def on_problem(models: Models, name: str, folder: Path) -> None:
     """Compare on random architectures of a recorded problem."""
     problem = open_problem(name, folder, True)
-    counts = [len(gene.values) for gene in problem.genes]
     encoder = GeneEncoder.of_genes(problem.genes, problem.traits)
     assert problem.known_cost is not None
     for size in (50, 100, 200):
         rng = np.random.default_rng(0)
-        rows = np.unique(rng.integers(0, counts, (4 * (size + TESTED), len(counts))), axis=0)
+        rows = np.unique(problem.random_rows(4 * (size + TESTED), rng), axis=0)
         rows = rows[rng.permutation(len(rows))[: 2 * (size + TESTED)]]
         top1 = np.array([problem.accuracy_percent(tuple(row)) for row in rows.tolist()])
         cost = np.log([problem.known_cost(tuple(row)) for row in rows.tolist()])
         orders = [rng.permutation(len(rows)) for _ in range(REPEATS)]
         splits = [(order[:size], order[size : size + TESTED]) for order in orders]
-        compare(encoder, rows, cost, top1, splits, f"{name}, {size} architectures")
+        compare(models, encoder, rows, cost, top1, splits, f"{name}, {size} architectures")
 
 
-def on_study(url: str, study: str | None) -> None:
+def on_study(models: Models, url: str, study: str | None) -> None:
     """Compare on the finished trials of a recorded study."""
     store = open_store(url, create=False)
     search = pick_study(study, store.studies())
@@ -191,9 +208,9 @@ def on_study(url: str, study: str | None) -> None:
     if all(trial.latency is not None for trial in facts):
         features["with ln latency"] = np.log([trial.latency.median_ms for trial in facts if trial.latency is not None])
     splits = list(_folds(len(facts)))
-    compare(encoder, recorded, features["genes only"], top1, splits, "as recorded, genes only")
+    compare(models, encoder, recorded, features["genes only"], top1, splits, "as recorded, genes only")
     for label, feature in features.items():
-        compare(encoder, canonical, feature, top1, splits, f"canonical, {label}")
+        compare(models, encoder, canonical, feature, top1, splits, f"canonical, {label}")
 
 
 def _folds(count: int) -> Iterator[Split]:
@@ -204,17 +221,18 @@ def _folds(count: int) -> Iterator[Split]:
             yield np.delete(order, np.s_[fold::FOLDS]), order[fold::FOLDS]
 
 
-def in_search(name: str, folder: Path, seeds: int, budget: int) -> None:
+def in_search(models: Models, name: str, folder: Path, seeds: int, budget: int) -> None:
     """Compare what the sampler finds with each model."""
-    SAMPLERS.update({model: partial(EhviSampler, surrogate=make) for model, make in MODELS.items()})
+    SAMPLERS.update({model: partial(EhviSampler, surrogate=make) for model, make in models.items()})
     conditions = Conditions(seeds=seeds, budget=budget, workers=1, failure_rate=0.0, rungs=1, replay=True)
     problem = open_problem(name, folder, True)
-    print(bench_text(problem, [bench(problem, model, conditions) for model in MODELS], conditions), flush=True)
+    print(bench_text(problem, [bench(problem, model, conditions) for model in models], conditions), flush=True)
 
 
 def main() -> None:
     """Run what the options name."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
+    parser.add_argument("--model", choices=ALL_MODELS, action="append", help="all but botorch by default")
     parser.add_argument("--problem", choices=PROBLEMS, action="append", default=[])
     parser.add_argument("--data", type=Path, default=Path("tabular"), help="folder of the recorded results")
     parser.add_argument("--search", action="store_true", help="also search with each model")
@@ -223,12 +241,13 @@ def main() -> None:
     parser.add_argument("--storage", help="database URL of a recorded study")
     parser.add_argument("--study")
     options = parser.parse_args()
+    models = {name: ALL_MODELS[name] for name in options.model or MODELS}
     for problem in options.problem:
-        on_problem(problem, options.data)
+        on_problem(models, problem, options.data)
         if options.search:
-            in_search(problem, options.data, options.seeds, options.budget)
+            in_search(models, problem, options.data, options.seeds, options.budget)
     if options.storage:
-        on_study(options.storage, options.study)
+        on_study(models, options.storage, options.study)
 
 
 if __name__ == "__main__":

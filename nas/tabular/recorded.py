@@ -77,6 +77,12 @@ class RecordedProblem:
             return self.expected_percent(rows)
         return np.array([self.accuracy_percent(levels) for levels in rows])
 
+    def random_rows(self, count: int, rng: np.random.Generator) -> list[Levels]:
+        """Valid rows, some of which may be equal."""
+        drawn = rng.integers(0, [len(gene.values) for gene in self.genes], (count, len(self.genes)))
+        rows = map(tuple, drawn.tolist())
+        return list(rows if self.repair is None else map(self.repair, rows))
+
 
 @dataclass(frozen=True)
 class RecordedScore:

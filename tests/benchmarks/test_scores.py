@@ -13,10 +13,7 @@ from benchmarks.scores import TAUS, opened, score_of
 @pytest.mark.parametrize("quality", ["perfect", *TAUS, "noise", "reversed"])
 def test_a_score_orders_architectures_as_well_as_it_says(name: str, quality: str) -> None:
     problem = opened(name, Path("unused"))
-    rng = np.random.default_rng(1)
-    sizes = [len(gene.values) for gene in problem.genes]
-    drawn = [tuple(rng.integers(0, sizes).tolist()) for _ in range(400)]
-    rows = [problem.repair(row) if problem.repair is not None else row for row in drawn]
+    rows = problem.random_rows(400, np.random.default_rng(1))
     expected = problem.expected_percents(rows)
     tau = stats.kendalltau(score_of(problem, quality, 3)(np.array(rows)), expected).statistic
     wanted = {"perfect": 1.0, "noise": 0.0, "reversed": -1.0} | TAUS
