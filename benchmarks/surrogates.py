@@ -26,6 +26,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, WhiteKe
 
 from db.store import open_store
 from hybrid_nas.problems import PROBLEMS, open_problem
+from nas.errors import NasError
 from nas.pareto.picks import pick_study
 from nas.protocols import traits_of
 from nas.samplers.ehvi import Surrogate
@@ -242,12 +243,15 @@ def main() -> None:
     parser.add_argument("--study")
     options = parser.parse_args()
     models = {name: ALL_MODELS[name] for name in options.model or MODELS}
-    for problem in options.problem:
-        on_problem(models, problem, options.data)
-        if options.search:
-            in_search(models, problem, options.data, options.seeds, options.budget)
-    if options.storage:
-        on_study(models, options.storage, options.study)
+    try:
+        for problem in options.problem:
+            on_problem(models, problem, options.data)
+            if options.search:
+                in_search(models, problem, options.data, options.seeds, options.budget)
+        if options.storage:
+            on_study(models, options.storage, options.study)
+    except NasError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
