@@ -31,7 +31,7 @@ from nas.pareto.picks import pick_study
 from nas.protocols import traits_of
 from nas.samplers.ehvi import Surrogate
 from nas.samplers.ehvi_sampler import EhviSampler
-from nas.samplers.registry import SAMPLERS
+from nas.samplers.registry import registered
 from nas.search.study import recorded_genotypes
 from nas.surrogates.gaussian_process import GaussianProcess, GeneEncoder
 from nas.surrogates.genes import GeneLevels
@@ -224,10 +224,12 @@ def _folds(count: int) -> Iterator[Split]:
 
 def in_search(models: Models, name: str, folder: Path, seeds: int, budget: int) -> None:
     """Compare what the sampler finds with each model."""
-    SAMPLERS.update({model: partial(EhviSampler, surrogate=make) for model, make in models.items()})
+    samplers = {model: partial(EhviSampler, surrogate=make) for model, make in models.items()}
     conditions = Conditions(seeds=seeds, budget=budget, workers=1, failure_rate=0.0, rungs=1, replay=True)
     problem = open_problem(name, folder, True)
-    print(bench_text(problem, [bench(problem, model, conditions) for model in models], conditions), flush=True)
+    with registered(samplers):
+        results = [bench(problem, model, conditions) for model in models]
+    print(bench_text(problem, results, conditions), flush=True)
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from benchmarks.peers.process import PeerProcess, PeerSampler
 from benchmarks.rows import append_row, read_rows
 from hybrid_nas.problems import PROBLEMS, open_problem
 from nas.errors import InvalidInputError, NasError
-from nas.samplers.registry import SAMPLERS
+from nas.samplers.registry import SAMPLERS, registered
 from nas.surrogates.threads import one_thread
 from nas.tabular.bench import CHECKPOINTS, growth
 from nas.tabular.nano import LATENCY, NANO
@@ -103,8 +103,8 @@ def _by_peer(problem: RecordedProblem, peer: str, seed: int, budget: int, enviro
     command = [python, "-m", f"benchmarks.peers.{program.requirements}", *program.arguments]
     with PeerProcess(peer, command, environments / f"{peer}.log") as process:
         label = process.start(problem, seed, budget)
-        SAMPLERS[peer] = lambda *_: PeerSampler(process, problem)
-        found = simulate(problem, peer, seed, budget)
+        with registered({peer: lambda *_: PeerSampler(process, problem)}):
+            found = simulate(problem, peer, seed, budget)
     return _row(problem, peer, label, seed, budget, found, process.processor_s)
 
 

@@ -14,7 +14,7 @@ from benchmarks.peers import environments
 from benchmarks.peers.compare import PEERS, PeerProgram, Run, main, read, run_all, table
 from benchmarks.peers.process import PeerProcess, PeerSampler
 from nas.errors import NasError
-from nas.samplers.registry import SAMPLERS
+from nas.samplers.registry import SAMPLERS, registered
 from nas.tabular.problems import open_problem
 from nas.tabular.recorded import Levels, RecordedProblem
 from nas.tabular.simulator import simulate
@@ -40,19 +40,19 @@ def answering(tmp_path: Path, *lines: str) -> PeerProcess:
     return peer(tmp_path, "-c", script, *lines)
 
 
-def searched(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Levels, ...]:
+def searched(tmp_path: Path, seed: int) -> tuple[Levels, ...]:
     """What random search in a process of its own trains."""
     with peer(tmp_path, "-m", "benchmarks.peers.random_search") as process:
         process.start(PROBLEM, seed, 30)
-        monkeypatch.setitem(SAMPLERS, "tried", lambda *_: PeerSampler(process, PROBLEM))
-        return simulate(PROBLEM, "tried", seed, 30).trained
+        with registered({"tried": lambda *_: PeerSampler(process, PROBLEM)}):
+            return simulate(PROBLEM, "tried", seed, 30).trained
 
 
-def test_a_peer_searches_as_a_sampler_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = searched(tmp_path, 0, monkeypatch)
+def test_a_peer_searches_as_a_sampler_does(tmp_path: Path) -> None:
+    first = searched(tmp_path, 0)
     assert len(set(first)) == 30
-    assert first == searched(tmp_path, 0, monkeypatch)
-    assert first != searched(tmp_path, 1, monkeypatch)
+    assert first == searched(tmp_path, 0)
+    assert first != searched(tmp_path, 1)
 
 
 def test_a_peer_is_told_every_result_on_the_axes_of_hypervolume(
@@ -66,7 +66,7 @@ def test_a_peer_is_told_every_result_on_the_axes_of_hypervolume(
         tell(self, levels, error_percent, log_cost)
 
     monkeypatch.setattr(PeerProcess, "tell", note)
-    trained = searched(tmp_path, 0, monkeypatch)
+    trained = searched(tmp_path, 0)
     assert set(told) == set(trained)
     for levels in trained:
         assert told[levels][0] == pytest.approx(100 - PROBLEM.accuracy_percent(levels))
@@ -203,6 +203,7 @@ def test_a_comparison_goes_on_where_it_was_stopped(
     assert rows.read_text(encoding="utf-8").startswith(first)
     done = [(row.peer, row.seed, row.trainings) for row in read(rows)]
     assert done == [("random_search", 0, 25), ("random", 0, 25), ("random_search", 1, 25), ("random", 1, 25)]
+    assert "random_search" not in SAMPLERS, "what the commands offer stays as it was"
     assert all(0 < row.hypervolume["25"] < 1 for row in read(rows))
 
 
