@@ -64,7 +64,7 @@ def score_of(problem: RecordedProblem, quality: str, seed: int) -> RecordedScore
 
     def score(rows: Sequence[Levels]) -> np.ndarray:
         # Without the luck of one training, which no score can know.
-        accuracy = problem.expected_percents(rows)
+        accuracy = problem.expected_percent(rows)
         return sign * accuracy + noise * np.array([_normal(levels, seed) for levels in rows])
 
     return RecordedScore(quality, score)
@@ -73,7 +73,7 @@ def score_of(problem: RecordedProblem, quality: str, seed: int) -> RecordedScore
 def _noise_for(problem: RecordedProblem, tau: float) -> float:
     """Standard deviation of the noise that leaves this tau over random architectures."""
     rng = np.random.default_rng(0)
-    accuracy = problem.expected_percents(problem.random_rows(NUM_SAMPLED, rng))
+    accuracy = problem.expected_percent(problem.random_rows(NUM_SAMPLED, rng))
     drawn = rng.normal(size=NUM_SAMPLED)
     low = 0.0
     high = LARGEST_NOISE * float(accuracy.std())

@@ -36,6 +36,7 @@ from nas.search.study import recorded_genotypes
 from nas.surrogates.gaussian_process import GaussianProcess, GeneEncoder
 from nas.surrogates.genes import GeneLevels
 from nas.tabular.bench import Conditions, bench, bench_text
+from nas.tabular.nano import LATENCY, NANO
 from search_spaces.registry import make_space
 
 TESTED = 500
@@ -236,7 +237,8 @@ def main() -> None:
     """Run what the options name."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--model", choices=ALL_MODELS, action="append", help="all but botorch by default")
-    parser.add_argument("--problem", choices=PROBLEMS, action="append", default=[])
+    known_before = [name for name in PROBLEMS if NANO.get(name, ("", ""))[1] != LATENCY]
+    parser.add_argument("--problem", choices=known_before, action="append", default=[])
     parser.add_argument("--data", type=Path, default=Path("tabular"), help="folder of the recorded results")
     parser.add_argument("--search", action="store_true", help="also search with each model")
     parser.add_argument("--seeds", type=int, default=5, help="of the search")

@@ -165,7 +165,7 @@ def _number(text: str) -> float | str:
 
 
 def _value(gene: Gene, text: str) -> Value:
-    """The value that is written so; the text itself where there is none, which repair refuses."""
+    """The value that is written so; the text itself where there is none, which is refused later."""
     return next((value for value in gene.values if str(value) == text), text)
 
 

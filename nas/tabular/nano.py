@@ -322,7 +322,7 @@ def open_nano(name: str, known: bool, make_space: MakeSpace, path: Path = FILE) 
         cost if known else None,
         tuple(front["reference_point"]),
         front["hypervolume"],
-        expected_percent=lambda rows: 100 * table.expected(CURVE[-1], rows).clip(0, 1),
+        mean_percent=lambda rows: 100 * table.expected(CURVE[-1], rows).clip(0, 1),
         curve_percent=curve,
         scores=scores,
         repair=table.repair,

@@ -53,7 +53,7 @@ class RecordedProblem:
     """(accuracy in percent, cost)."""
     front_hypervolume: float = 1.0
     """Hypervolume of the true front over (accuracy in percent, ln cost)."""
-    expected_percent: Callable[[Sequence[Levels]], np.ndarray] | None = None
+    mean_percent: Callable[[Sequence[Levels]], np.ndarray] | None = None
     """Accuracies of rows without the luck of one training, in which results are reported; None if there is no luck."""
     curve_percent: Sequence[Callable[[Levels], float]] = ()
     """Accuracies of one training, each after twice the steps of the one before; the last is that of the end. Empty
@@ -69,12 +69,12 @@ class RecordedProblem:
 
     def result(self, levels: Levels) -> tuple[float, float]:
         """(accuracy in percent, cost) as they are reported."""
-        return float(self.expected_percents([levels])[0]), self.cost(levels)
+        return float(self.expected_percent([levels])[0]), self.cost(levels)
 
-    def expected_percents(self, rows: Sequence[Levels]) -> np.ndarray:
+    def expected_percent(self, rows: Sequence[Levels]) -> np.ndarray:
         """(num_rows,): the accuracies of valid rows, in percent, as they are reported."""
-        if self.expected_percent is not None:
-            return self.expected_percent(rows)
+        if self.mean_percent is not None:
+            return self.mean_percent(rows)
         return np.array([self.accuracy_percent(levels) for levels in rows])
 
     def random_rows(self, count: int, rng: np.random.Generator) -> list[Levels]:
@@ -91,7 +91,7 @@ class RecordedScore:
     label: str
     score: Score
     fidelity: Fidelity = "earlier"
-    _known: dict[Levels, float] = field(default_factory=dict, repr=False)
+    _known: dict[Levels, float] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __call__(self, rows_ND: np.ndarray) -> np.ndarray:
         rows = list(map(tuple, rows_ND.tolist()))

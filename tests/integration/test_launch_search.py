@@ -232,7 +232,6 @@ def sampled(url: str, space: SearchSpace) -> dict[int, SampledNetwork]:
         storage.engine.dispose()
 
 
-@pytest.mark.postgres
 def environment_of(process: psutil.Process) -> dict[str, str]:
     """Nothing once it has ended: Ray starts and ends processes all the time."""
     try:
@@ -241,6 +240,7 @@ def environment_of(process: psutil.Process) -> dict[str, str]:
         return {}
 
 
+@pytest.mark.postgres
 def test_search_on_postgres_keeps_the_password_to_itself(tmp_path: Path, empty_postgres_url: str) -> None:
     password = re.search(r"://[^:]+:([^@]+)@", empty_postgres_url)
     process = start(tmp_path, *SPACE, "--budget", "3", "--study", "s", storage=empty_postgres_url)
